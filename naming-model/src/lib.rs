@@ -1,0 +1,12 @@
+//! Names, keys and JSON shapes of the Nacos 1.x naming protocol, shared by server and client.
+//!
+//! The crate holds no IO and no state: text in, typed values out. What a constructor accepted may
+//! be assumed everywhere afterwards.
+
+#![warn(missing_docs)]
+
+mod code;
+pub use code::*;
+
+mod key;
+pub use key::{InstanceKey, NameError, ServiceKey, check_cluster_name, grouped_name};

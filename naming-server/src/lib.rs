@@ -1,0 +1,1 @@
+//! A Nacos-compatible service registry.
