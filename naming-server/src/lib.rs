@@ -2,3 +2,5 @@
 
 #[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
 mod http;
+#[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
+mod registry;

@@ -27,7 +27,7 @@ pub(crate) use agent::{Agent, AgentKind, PushVersions, Version};
 pub(crate) use error::{ApiError, error_page, escape_html, no_such_api};
 pub(crate) use listen::{ConnectionStats, serve};
 pub(crate) use metadata::metadata_text;
-pub(crate) use params::Params;
+pub(crate) use params::{Params, decode};
 pub(crate) use reply::{ContentType, Reply};
 
 /// Answers requests.
