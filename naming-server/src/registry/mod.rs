@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use distro_core::{DATUM_KEY, Health, Heard, LeaseTerms, Store, StoreConfig, Tick, Value, Writer};
+use distro_core::{
+    DATUM_KEY, Health, Heard, LeaseTerms, StampClock, Store, StoreConfig, Tick, Value, Writer,
+};
 use distro_net::Clock;
 use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
 
@@ -124,6 +126,24 @@ pub(crate) enum IfAbsent {
 }
 
 impl Registry {
+    /// An empty registry. `watch` hears of what its store does.
+    pub(crate) fn new(
+        settings: RegistrySettings,
+        events: Arc<Events>,
+        watch: Arc<Watch>,
+        stamps: StampClock,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            store: Arc::new(Store::new(settings.store.clone(), stamps, vec![watch])),
+            clock,
+            switches: Switches::default(),
+            events,
+            views: Views::new(settings.rendered_bytes, settings.protect_at_zero),
+            settings,
+        }
+    }
+
     /// Writes an instance, creating its service if need be, and renews its lease. A
     /// registration replaces the whole entry but keeps its id and its health: only a beat makes
     /// an unhealthy instance healthy.

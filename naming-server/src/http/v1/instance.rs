@@ -293,7 +293,8 @@ impl Api {
         address.cluster = stand_in_for_none(call, address.cluster);
         let weight = params.double("weight", 1.0)?;
         let metadata = self.metadata(&params.or("metadata", ""))?;
-        let mut instance = Instance::new(weight, metadata)?.with_app(&params.or("app", "DEFAULT"))?;
+        let mut instance =
+            Instance::new(weight, metadata)?.with_app(&params.or("app", "DEFAULT"))?;
         instance.enabled = params.flag_lenient("enabled", params.flag_lenient("enable", true));
         check_address(&address.ip)?;
         self.refuse_persistent(self.is_ephemeral(params))?;
@@ -309,7 +310,8 @@ impl Api {
         if ephemeral {
             return Ok(());
         }
-        let text = "Param 'ephemeral' is illegal, this server does not keep persistent instances yet";
+        let text =
+            "Param 'ephemeral' is illegal, this server does not keep persistent instances yet";
         Err(ApiError::bad_request(text))
     }
 

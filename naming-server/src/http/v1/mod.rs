@@ -26,6 +26,17 @@ impl Handler for Api {
 }
 
 impl Api {
+    fn subscribe(
+        &self,
+        _call: &Call<'_>,
+        _service: &ServiceKey,
+        _clusters: &str,
+        _flavour: crate::registry::Flavour,
+        _udp_port: i32,
+    ) -> u64 {
+        self.registry.switches.load().default_cache_ms
+    }
+
     fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Reply, ApiError> {
         match route {
             Route::InstanceList => self.list_instances(call),
@@ -72,6 +83,10 @@ impl Call<'_> {
     /// Who calls, for events: address and agent.
     pub(crate) fn actor(&self) -> String {
         let ip = self.peer.ip().to_canonical();
-        if self.agent.text.is_empty() { ip.to_string() } else { format!("{ip} {}", self.agent.text) }
+        if self.agent.text.is_empty() {
+            ip.to_string()
+        } else {
+            format!("{ip} {}", self.agent.text)
+        }
     }
 }
