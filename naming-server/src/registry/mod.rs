@@ -9,6 +9,7 @@ use distro_core::{
 use distro_net::Clock;
 use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
 
+mod beats;
 mod checksum;
 mod events;
 mod instance;
@@ -20,11 +21,12 @@ mod upkeep;
 mod view;
 mod watch;
 
+pub(crate) use beats::{BeatCounts, BeatOutcome};
 pub(crate) use events::{Event, EventKind, Events};
 pub(crate) use instance::{Instance, Metadata, check_address, check_port, text_form};
 pub(crate) use listing::{ListReply, list_reply};
 pub(crate) use service::{ClusterSettings, HealthChecker, Selector, ServiceSettings};
-pub(crate) use switches::{SwitchValues, Switches};
+pub(crate) use switches::{CheckPace, ServerStatus, SwitchValues, Switches};
 pub(crate) use upkeep::{UpkeepSettings, run as run_upkeep};
 pub(crate) use view::{
     Flavour, Host, ServiceState, View, ViewQuery, Views, checksum, clusters, hosts, push_id,
@@ -101,6 +103,7 @@ pub(crate) struct Registry {
     pub(crate) switches: Switches,
     pub(crate) events: Arc<Events>,
     pub(crate) views: Views,
+    pub(crate) beats: BeatCounts,
     pub(crate) settings: RegistrySettings,
 }
 
@@ -140,6 +143,7 @@ impl Registry {
             switches: Switches::default(),
             events,
             views: Views::new(settings.rendered_bytes, settings.protect_at_zero),
+            beats: BeatCounts::default(),
             settings,
         }
     }
@@ -275,19 +279,25 @@ impl Registry {
         match self.store.hear(service.as_str(), &key.to_string(), now) {
             Heard::Known { value, .. } => {
                 let Content::Instance(instance) = &*value else { return Ok(BeatAnswer::Unknown) };
+                self.beats.count(BeatOutcome::Known);
                 return Ok(BeatAnswer::Known { interval_ms: instance.beat_interval_ms() });
             }
             Heard::Deregistered { learned }
                 if now.since(learned) < self.settings.store.compensation_window =>
             {
+                self.beats.count(BeatOutcome::Late);
                 return Ok(BeatAnswer::Known { interval_ms: None });
             }
             Heard::Deregistered { .. } | Heard::Unknown => {}
         }
-        let Some(whole) = whole else { return Ok(BeatAnswer::Unknown) };
+        let Some(whole) = whole else {
+            self.beats.count(BeatOutcome::Unknown);
+            return Ok(BeatAnswer::Unknown);
+        };
         let instance = whole()?;
         let interval_ms = instance.beat_interval_ms();
         self.register(service, key, instance, true, actor)?;
+        self.beats.count(BeatOutcome::Registered);
         Ok(BeatAnswer::Known { interval_ms })
     }
 
@@ -385,6 +395,12 @@ impl Registry {
             Some((key, datum))
         };
         self.store.all().into_iter().filter_map(known).collect()
+    }
+
+    /// How many services exist. Looks at each.
+    pub(crate) fn service_count(&self) -> usize {
+        let is_open = |datum: &&Arc<NamingDatum>| datum.read(|reader| reader.is_open());
+        self.store.all().iter().filter(is_open).count()
     }
 
     /// Milliseconds since the epoch at which something happened that `tick` dates.
