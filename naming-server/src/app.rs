@@ -9,7 +9,8 @@ use distro_net::{Clock, Driver};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::http::v1::Api;
+use crate::http::ConnectionStats;
+use crate::http::v1::{Api, ApiParts};
 use crate::registry::{self, Content, Events, Registry, ServiceState, UpkeepSettings, Watch};
 
 /// A node: what answers requests and what runs beside it.
@@ -21,8 +22,13 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Builds a node that is reached at `address`. Nothing runs before [`Self::run`].
-    pub(crate) fn new(config: &Config, address: SocketAddr) -> Self {
+    /// Builds a node that listens on `bound`. Nothing runs before [`Self::run`].
+    pub(crate) fn new(
+        config: &Config,
+        bound: SocketAddr,
+        connections: Arc<ConnectionStats>,
+    ) -> Self {
+        let address = config.advertised(bound);
         let clock = Clock::start();
         let now = clock.now();
         let settings = config.registry_settings(random_seed());
@@ -33,8 +39,10 @@ impl App {
         let stamps = StampClock::new(MemberId::of(&address.to_string()), incarnation, now);
         let registry = Arc::new(Registry::new(settings, events, watch, stamps, clock));
         let store = Arc::clone(&registry.store);
-        let (driver, _control) = Driver::new(config.distro_config(), store, clock);
-        Self { api: Arc::new(Api { registry }), driver, upkeep: config.upkeep_settings() }
+        let (driver, control) = Driver::new(config.distro_config(), store, clock);
+        let context_path = config.http_settings().context_path;
+        let parts = ApiParts { registry, control, address, context_path, connections };
+        Self { api: Arc::new(Api::new(parts)), driver, upkeep: config.upkeep_settings() }
     }
 
     /// Runs what runs beside the requests, until `shutdown`.

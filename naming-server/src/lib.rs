@@ -19,6 +19,8 @@ mod http;
 mod logging;
 pub use logging::start as start_logging;
 
+mod metrics;
+
 #[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
 mod registry;
 
