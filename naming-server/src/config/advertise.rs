@@ -17,7 +17,7 @@ impl Config {
     /// The address clients are told, given the one that is listened on.
     pub(crate) fn advertised(&self, bound: SocketAddr) -> SocketAddr {
         match parse(&self.advertise) {
-            Some((ip, port)) => SocketAddr::new(ip, port.unwrap_or(bound.port())),
+            Some((ip, port)) => SocketAddr::new(ip, port.unwrap_or_else(|| bound.port())),
             None if bound.ip().is_unspecified() => SocketAddr::new(own_address(), bound.port()),
             None => bound,
         }
@@ -58,7 +58,7 @@ fn own_address() -> IpAddr {
         let own = socket.local_addr().ok()?.ip();
         (!own.is_unspecified() && !own.is_loopback()).then_some(own)
     };
-    FAR_AWAY.iter().find_map(towards).unwrap_or(Ipv4Addr::LOCALHOST.into())
+    FAR_AWAY.iter().find_map(towards).unwrap_or_else(|| Ipv4Addr::LOCALHOST.into())
 }
 
 #[cfg(test)]
