@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use xtask::tidy;
+use xtask::{bench, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Automation of this repository")]
@@ -20,11 +20,18 @@ struct Arguments {
 enum Command {
     /// Checks the rules of the repository that the compiler does not know.
     Tidy,
+    /// Measures the server against a static hyper server in the same run.
+    Bench(bench::Arguments),
+    /// Serves the fixed replies read from standard input: the yardstick of `bench`.
+    #[command(hide = true)]
+    StaticServer,
 }
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Tidy => run_tidy(),
+        Command::Bench(arguments) => bench::run(&arguments, &repository()?),
+        Command::StaticServer => bench::static_server::run().map(|()| ExitCode::SUCCESS),
     }
 }
 
