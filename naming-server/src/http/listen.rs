@@ -114,6 +114,8 @@ async fn accept<H: Handler>(
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
+                // On a socket for both kinds, IPv4 peers come in the guise of IPv6.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 admit(stream, peer, front, connections);
             }
             Err(error) if is_about_one_connection(&error) => {}
