@@ -122,8 +122,10 @@ async fn count(
     let plan = Closed { pipeline, ..closed_loop(server, load, Some(count), arguments) };
     let mut announced = 0;
     let progress = |done: u64| {
+        // A tenth at a time, and only where it takes long.
+        const LONG: u64 = 500_000;
         const STEP: u64 = 100_000;
-        if done / STEP > announced {
+        if count >= LONG && done / STEP > announced {
             announced = done / STEP;
             println!("  {:?}: {done} of {count}", load.kind);
         }

@@ -31,7 +31,8 @@ fn reply(body: &str) -> FixedReply {
 
 /// The server in process behind the handle of some other process: its cost is not looked at.
 fn handle(address: SocketAddr) -> Server {
-    Server::start(Command::new("sleep").arg("60"), address).expect("sleep can be run")
+    let child = Command::new("sleep").arg("60").spawn().expect("sleep can be run");
+    Server::adopt(child, address)
 }
 
 async fn closed_loop(body: &str, count: u64, pipeline: u64) -> Result<Sample> {

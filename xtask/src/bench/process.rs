@@ -1,11 +1,15 @@
 //! The two servers under measurement: started, watched through `/proc`, stopped.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+
+/// How long a server may take until it says where it listens.
+const START: Duration = Duration::from_secs(20);
 
 /// A child process that ends with this handle.
 pub(super) struct Server {
@@ -14,9 +18,27 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(command: &mut Command, address: SocketAddr) -> Result<Self> {
+    /// Starts a server that is told `input` and prints its address in a line that `find` knows.
+    pub(super) async fn start(
+        command: &mut Command,
+        input: &str,
+        find: fn(&str) -> Option<SocketAddr>,
+    ) -> Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        Ok(Self { child, address })
+        // From here on the child ends with the handle, whatever fails.
+        let mut server = Self::adopt(child, SocketAddr::from(([127, 0, 0, 1], 0)));
+        let output = server.child.stdout.take().context("its output was asked for")?;
+        let found = tokio::task::spawn_blocking(move || {
+            BufReader::new(output).lines().map_while(Result::ok).find_map(|line| find(&line))
+        });
+        let target = server.child.stdin.as_mut().context("its input was asked for")?;
+        // A server that takes no input may be gone or not listening: its output tells.
+        let _ = target.write_all(input.as_bytes());
+        let found = tokio::time::timeout(START, found).await;
+        let found = found.context("a server does not say where it listens")??;
+        server.address = found.context("a server ended without saying where it listens")?;
+        Ok(server)
     }
 
     /// Takes over a child that is already running.
@@ -84,12 +106,25 @@ mod tests {
     #[test]
     fn a_child_is_watched_and_ends_with_its_handle() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let mut server = Server::start(Command::new("sleep").arg("60"), address).unwrap();
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut server = Server::adopt(child, address);
         server.check_alive().unwrap();
         assert!(server.resident_bytes().unwrap() > 0);
         server.cpu_time().unwrap();
         let path = format!("/proc/{}", server.child.id());
         drop(server);
         assert!(!std::path::Path::new(&path).exists());
+    }
+
+    fn parse(line: &str) -> Option<SocketAddr> {
+        line.parse().ok()
+    }
+
+    #[tokio::test]
+    async fn the_address_is_taken_from_what_the_server_prints() {
+        // It prints what it is told, as a server prints its banner.
+        let start = Server::start(&mut Command::new("cat"), "banner\n127.0.0.1:7\n", parse).await;
+        assert_eq!(start.unwrap().address, SocketAddr::from(([127, 0, 0, 1], 7)));
+        assert!(Server::start(&mut Command::new("true"), "", parse).await.is_err());
     }
 }

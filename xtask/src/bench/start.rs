@@ -1,9 +1,8 @@
 //! Building and starting the two servers, and the one conversation that makes them answer alike.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,7 +12,7 @@ use super::request::Load;
 use super::static_server::FixedReply;
 use super::wire::{Connection, headers, is_expected, unexpected};
 
-/// How long the server may take from its start to its first answer.
+/// How long the server may take from listening to its first good answer.
 const START: Duration = Duration::from_secs(20);
 
 /// Builds the server for release.
@@ -34,18 +33,14 @@ pub(super) fn built_server() -> Result<PathBuf> {
     Ok(own.with_file_name("naming-server"))
 }
 
-/// Starts the registry on a free port of the loopback interface and waits for its first answer.
+/// Starts the registry on a free port of the loopback interface and waits until it says that it is
+/// up.
 pub(super) async fn start_server(program: &Path) -> Result<Server> {
-    let address = free_address()?;
     let mut command = Command::new(program);
-    command
-        .args(["--ip", "127.0.0.1", "--port", &address.port().to_string()])
-        .env("RUST_LOG", "warn")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    let mut server = Server::start(&mut command, address)?;
+    command.args(["--bind", "127.0.0.1", "--port", "0", "--set", "log.level=warn"]);
+    let mut server = Server::start(&mut command, "", address_in_banner).await?;
     let deadline = Instant::now() + START;
-    while let Err(error) = ask_for_metrics(address).await {
+    while let Err(error) = ask_for_metrics(server.address).await {
         server.check_alive()?;
         ensure!(Instant::now() < deadline, "the server does not get ready: {error:#}");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -53,9 +48,9 @@ pub(super) async fn start_server(program: &Path) -> Result<Server> {
     Ok(server)
 }
 
-/// A port that was free a moment ago: the server insists on being told one.
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+/// The banner names the address with the port that was free.
+fn address_in_banner(line: &str) -> Option<SocketAddr> {
+    line.split_once("listening on ")?.1.trim_end_matches(')').parse().ok()
 }
 
 async fn ask_for_metrics(address: SocketAddr) -> Result<()> {
@@ -77,27 +72,10 @@ pub(super) async fn start_static(server: &Server, loads: &[Load]) -> Result<Serv
         replies.push(probe(server.address, load).await?);
     }
     let own = std::env::current_exe().context("asking where this program lies")?;
-    let mut child = Command::new(own)
-        .arg("static-server")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting the static server")?;
-    let output = child.stdout.take().context("its output was asked for")?;
-    // The handle keeps its input open: when this program ends, however, the child ends too.
     let mut line = serde_json::to_string(&replies)?;
     line.push('\n');
-    child.stdin.as_mut().context("its input was asked for")?.write_all(line.as_bytes())?;
-    let mut address = String::new();
-    let read = BufReader::new(output).read_line(&mut address);
-    let server = |address| Server::adopt(child, address);
-    match read.map(|_| address.trim().parse()) {
-        Ok(Ok(address)) => Ok(server(address)),
-        failed => {
-            drop(server(SocketAddr::from(([127, 0, 0, 1], 0))));
-            bail!("the static server does not start: {failed:?}")
-        }
-    }
+    // The handle keeps its input open; when this program ends, however, the child ends too.
+    Server::start(Command::new(own).arg("static-server"), &line, |line| line.parse().ok()).await
 }
 
 /// Asks one request and keeps the reply, without the headers that hyper adds by itself.
@@ -119,4 +97,16 @@ async fn probe(address: SocketAddr, load: &Load) -> Result<FixedReply> {
         })
     };
     connection.receive(keep).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_tells_the_address() {
+        let line = "serving  http://127.0.0.1:4/nacos  (listening on 127.0.0.1:4)";
+        assert_eq!(address_in_banner(line), Some(SocketAddr::from(([127, 0, 0, 1], 4))));
+        assert_eq!(address_in_banner("data     in memory only"), None);
+    }
 }
