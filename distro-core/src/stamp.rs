@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::time::{Now, Tick};
 
 /// How many low bits of a stamp's time count changes within one millisecond.
@@ -10,6 +12,14 @@ const COUNTER_BITS: u32 = 16;
 /// Identity of a member: a hash of the address it advertises, equal in every member's view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MemberId(pub u32);
+
+impl MemberId {
+    /// The id of the member that advertises this address.
+    pub fn of(address: &str) -> Self {
+        // The upper half of the hash; truncation is meant.
+        Self((xxh3_64(address.as_bytes()) >> 32) as u32)
+    }
+}
 
 /// The moment of a change in hybrid time, totally ordered across all members.
 ///

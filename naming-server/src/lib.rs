@@ -11,11 +11,16 @@ pub use config::{
     LogFormat, PushConfig, RegistryConfig, StoreConfig,
 };
 
+mod app;
+
 #[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
 mod http;
 
 mod logging;
 pub use logging::start as start_logging;
+
+#[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
+mod registry;
 
 mod server;
 pub use server::Server;

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio_util::sync::CancellationToken;
 
+use crate::app::App;
 use crate::config::Config;
-use crate::http::{self, Call, ConnectionStats, Handler, Reply};
+use crate::http::{self, ConnectionStats};
 
 /// Connections that wait to be accepted; the system may cut it down.
 const BACKLOG: u32 = 4_096;
@@ -60,14 +61,16 @@ impl Server {
     /// None while it listens on one socket.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let token = CancellationToken::new();
-        let app = Arc::new(Liveness);
+        let app = App::new(&self.config, self.address);
         let settings = self.config.http_settings();
-        let serve = http::serve(self.listener, app, settings, self.stats, token.clone());
+        let api = Arc::clone(&app.api);
+        let serve = http::serve(self.listener, api, settings, self.stats, token.clone());
+        let background = app.run(token.clone());
         let stop = async {
             shutdown.await;
             token.cancel();
         };
-        tokio::join!(serve, stop);
+        tokio::join!(serve, background, stop);
         Ok(())
     }
 }
@@ -97,16 +100,4 @@ fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// Answers the liveness probe and nothing else.
-struct Liveness;
-
-impl Handler for Liveness {
-    fn handle(&self, call: &Call<'_>) -> Reply {
-        match (call.under_context, call.path) {
-            (true, "/v1/console/health/liveness") => Reply::text("OK"),
-            _ => http::no_such_api(call),
-        }
-    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::http::HttpSettings;
+use crate::registry::{RegistrySettings, UpkeepSettings};
 
 mod arguments;
 pub use arguments::Arguments;
@@ -77,6 +78,41 @@ impl Config {
             body_timeout: Duration::from_millis(http.body_timeout_ms),
             idle_timeout: Duration::from_millis(http.idle_timeout_ms),
             drain_timeout: Duration::from_millis(http.drain_timeout_ms),
+        }
+    }
+
+    /// The rules and limits of the registry.
+    pub(crate) fn registry_settings(&self, hash_seed: u64) -> RegistrySettings {
+        RegistrySettings {
+            max_instances: self.registry.max_instances as u64,
+            max_metadata_bytes: self.registry.max_metadata_bytes,
+            rendered_bytes: self.registry.rendered_bytes,
+            protect_at_zero: self.registry.protect_at_zero,
+            event_capacity: self.events.capacity,
+            store: distro_core::StoreConfig {
+                tombstone_retention: Duration::from_millis(self.store.tombstone_retention_ms),
+                compensation_window: Duration::from_millis(self.health.compensation_window_ms),
+                hash_seed,
+                ..distro_core::StoreConfig::default()
+            },
+        }
+    }
+
+    /// The rules of judging.
+    pub(crate) fn distro_config(&self) -> distro_core::DistroConfig {
+        distro_core::DistroConfig {
+            pause_threshold: Duration::from_millis(self.health.pause_threshold_ms),
+            expire: self.health.expire_instances,
+            ..distro_core::DistroConfig::default()
+        }
+    }
+
+    /// How empty services are cleaned up.
+    pub(crate) fn upkeep_settings(&self) -> UpkeepSettings {
+        UpkeepSettings {
+            auto_clean: self.empty_service.auto_clean,
+            initial_delay: Duration::from_millis(self.empty_service.initial_delay_ms),
+            period: Duration::from_millis(self.empty_service.period_ms),
         }
     }
 }

@@ -7,6 +7,12 @@
 //!
 //! Handlers are synchronous: the shell has read the whole body before it calls them, and nothing
 //! they do may wait.
+//!
+//! Some requests never get that far, since hyper answers them itself, without a body: 400 for what
+//! is no HTTP, 414 for a request target above 65,534 bytes, 431 for a head above its limit or with
+//! more than 100 headers. Among the 400s are targets with a raw `"`, `<` or `>` in the query or
+//! with bytes that are not UTF-8; the parser cannot be told otherwise. They must be
+//! percent-encoded there, in form bodies they need not be.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,12 +28,15 @@ mod metadata;
 mod params;
 mod reply;
 mod socket;
+#[cfg(test)]
+mod tests;
+pub(crate) mod v1;
 
 pub(crate) use agent::{Agent, AgentKind, PushVersions, Version};
 pub(crate) use error::{ApiError, error_page, escape_html, no_such_api};
 pub(crate) use listen::{ConnectionStats, serve};
 pub(crate) use metadata::metadata_text;
-pub(crate) use params::Params;
+pub(crate) use params::{Params, decode};
 pub(crate) use reply::{ContentType, Reply};
 
 /// Answers requests.
