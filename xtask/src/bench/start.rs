@@ -33,14 +33,14 @@ pub(super) fn built_server() -> Result<PathBuf> {
     Ok(own.with_file_name("naming-server"))
 }
 
-/// Starts the registry on a free port of the loopback interface and waits until it says that it is
-/// up.
+/// Starts the registry on a free port of the loopback interface and waits until it serves
+/// reads.
 pub(super) async fn start_server(program: &Path) -> Result<Server> {
     let mut command = Command::new(program);
     command.args(["--bind", "127.0.0.1", "--port", "0", "--set", "log.level=warn"]);
     let mut server = Server::start(&mut command, "", address_in_banner).await?;
     let deadline = Instant::now() + START;
-    while let Err(error) = ask_for_metrics(server.address).await {
+    while let Err(error) = ask_for_nothing(server.address).await {
         server.check_alive()?;
         ensure!(Instant::now() < deadline, "the server does not get ready: {error:#}");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -53,14 +53,17 @@ fn address_in_banner(line: &str) -> Option<SocketAddr> {
     line.split_once("listening on ")?.1.trim_end_matches(')').parse().ok()
 }
 
-async fn ask_for_metrics(address: SocketAddr) -> Result<()> {
+/// A service that nobody registered is an empty list once the server serves reads.
+async fn ask_for_nothing(address: SocketAddr) -> Result<()> {
     let mut connection = Connection::open(address).await?;
-    let request = b"GET /nacos/v1/ns/operator/metrics HTTP/1.1\r\nHost: bench\r\n\r\n";
+    let request = b"GET /nacos/v1/ns/instance/list?serviceName=bench.nothing HTTP/1.1\r\n\
+                    Host: bench\r\n\r\n";
     connection.send(request).await?;
-    let judge = |status, _: &[u8], body: &[u8]| (status, is_expected(status, body, b"\"UP\""));
+    let judge =
+        |status, _: &[u8], body: &[u8]| (status, is_expected(status, body, b"\"hosts\":[]"));
     match connection.receive(judge).await? {
         (_, true) => Ok(()),
-        (status, false) => bail!("answers {status} when asked how it is"),
+        (status, false) => bail!("answers {status} when asked for an empty list"),
     }
 }
 

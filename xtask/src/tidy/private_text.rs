@@ -3,12 +3,12 @@
 
 use super::{TrackedFile, Violation};
 
-/// Looked for in lower case. Written in two halves so that this file does not find itself.
+/// Lower case stands for either case, upper case for itself. Written in two halves so that this file does not find itself.
 const PRIVATE: &[(&str, &str)] = &[
     (concat!("/wo", "rk/"), "a path of one machine"),
     (concat!("/ro", "ot/"), "a path of one machine"),
     (concat!("/ho", "me/"), "a path of one machine"),
-    (concat!("/us", "ers/"), "a path of one machine"),
+    (concat!("/Us", "ers/"), "a path of one machine"),
     (concat!("/tmp/", "bash"), "a path of one machine"),
     (concat!("/tmp/", "brief"), "a path of one machine"),
     (concat!("../", "shared"), "a path outside of the repository"),
@@ -52,7 +52,8 @@ fn is_source_of_crates(path: &str, line: &str) -> bool {
 fn check_line(path: &str, number: usize, line: &str) -> Vec<Violation> {
     let place = || format!("{path}:{number}");
     let lower = line.to_lowercase();
-    let found = PRIVATE.iter().filter(|(private, _)| lower.contains(private));
+    let found =
+        PRIVATE.iter().filter(|(private, _)| lower.contains(private) || line.contains(private));
     let mut violations: Vec<Violation> = found
         .map(|(private, why)| Violation::new(place(), format!("{private:?} is {why}")))
         .collect();
@@ -74,6 +75,13 @@ mod tests {
             assert_eq!(found.len(), 1, "{private}: {found:?}");
             assert_eq!(found[0].place, "docs/a.md:2");
         }
+    }
+
+    #[test]
+    fn case_matters_where_it_tells_a_path_from_a_word() {
+        let find = |text: &str| check(&[file("a.md", text)]).len();
+        assert_eq!(find(&["/V1/AUTH", "/users/login"].concat()), 0);
+        assert_eq!(find(&["Co-authored", "-By: x"].concat()), 1);
     }
 
     #[test]
