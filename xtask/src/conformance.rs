@@ -91,7 +91,7 @@ impl Places {
         self.root.join("xtask/sdk").join(directory)
     }
 
-    fn work(&self, sdk: &Sdk) -> PathBuf {
+    fn directory(&self, sdk: &Sdk) -> PathBuf {
         self.work.join(sdk.name)
     }
 }
@@ -105,7 +105,7 @@ fn install(sdk: &'static Sdk, places: &Places) -> Result<(), Outcome> {
 }
 
 fn install_changed(sdk: &Sdk, places: &Places) -> Result<()> {
-    let directory = places.work(sdk);
+    let directory = places.directory(sdk);
     let stamp = directory.join("installed");
     let wanted = sdk.stamp(places)?;
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
@@ -126,7 +126,7 @@ fn install_changed(sdk: &Sdk, places: &Places) -> Result<()> {
 
 /// Runs the program of one SDK and gathers what it says of each check.
 fn run_checks(sdk: &'static Sdk, places: &Places, address: &str, run_id: &str) -> Outcome {
-    let directory = places.work(sdk);
+    let directory = places.directory(sdk);
     let (checks, log) = (directory.join("checks.jsonl"), directory.join("run.log"));
     // Of the run before; what cannot be removed now is complained of when it is opened.
     let _ = fs::remove_dir_all(directory.join("run"));

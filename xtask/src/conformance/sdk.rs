@@ -135,7 +135,7 @@ impl Sdk {
     /// To be run one after the other; they write to the SDK's own directory, which exists, and to
     /// the ordinary caches of the package managers.
     pub(super) fn install_commands(&self, places: &Places) -> Vec<Command> {
-        let directory = places.work(self);
+        let directory = places.directory(self);
         match self.language {
             Language::Java => {
                 let mut maven = Command::new("mvn");
@@ -175,7 +175,7 @@ impl Sdk {
 
     /// The program that prints one line of JSON per check.
     pub(super) fn run_command(&self, places: &Places, address: &str, prefix: &str) -> Command {
-        let directory = places.work(self);
+        let directory = places.directory(self);
         let mut command = match self.language {
             Language::Java => {
                 let mut java = Command::new("java");

@@ -1,7 +1,8 @@
 //! The server the SDKs talk to.
 
+use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,12 +26,12 @@ impl Server {
     /// A server someone else runs, given as `http://127.0.0.1:PORT`.
     pub(super) fn running(url: &str) -> Result<Self> {
         let address = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
-        let socket: SocketAddr = address
+        let socket: SocketAddrV4 = address
             .parse()
             .with_context(|| format!("`{url}` is not of the form http://127.0.0.1:PORT"))?;
         // The programs ask for pushes to the loopback address.
         ensure!(socket.ip().is_loopback(), "`{url}` is not on this machine's loopback interface");
-        ensure!(is_ready(socket), "no ready server at {url}");
+        ensure!(is_ready(socket.into()), "no ready server at {url}");
         Ok(Self { address: socket.to_string(), _process: None })
     }
 
@@ -50,6 +51,8 @@ impl Server {
     fn start(places: &Places) -> Result<Self> {
         let socket = free_port()?;
         let log = places.work.join("server.log");
+        // Of the run before, if there was one.
+        let _ = fs::remove_file(&log);
         let mut command = Command::new(places.target.join("release/naming-server"));
         command
             .args(["--bind", &socket.ip().to_string()])
@@ -125,7 +128,12 @@ mod tests {
 
     #[test]
     fn server_elsewhere_is_refused_without_a_call() {
-        for url in ["http://192.0.2.1:8848", "http://example.invalid:8848", "127.0.0.1"] {
+        for url in [
+            "http://192.0.2.1:8848",
+            "http://[::1]:8848",
+            "http://example.invalid:8848",
+            "127.0.0.1",
+        ] {
             assert!(Server::running(url).is_err(), "{url}");
         }
     }
