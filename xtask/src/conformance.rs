@@ -1,6 +1,5 @@
 //! `cargo xtask conformance`: published SDKs, installed by their ordinary package managers, run
 //! against a real server. What is checked and how to read the table: `docs/conformance.md`.
-#![allow(clippy::print_stdout, reason = "the table is what this command is for")]
 
 mod process;
 mod report;
@@ -25,14 +24,14 @@ const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 /// The checks take about 50 s, most of it waiting for an instance to expire.
 const RUN_LIMIT: Duration = Duration::from_secs(150);
 
-/// Arguments of `cargo xtask conformance`.
-#[derive(clap::Args)]
-pub(crate) struct ConformanceArgs {
-    /// Run only this SDK, or all of this language; may be given several times
+/// What `cargo xtask conformance` takes.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Run only this SDK, or all of this language; may be given several times.
     #[arg(long = "sdk", value_name = "NAME")]
     sdks: Vec<String>,
 
-    /// Use a server that runs on this machine instead of building and starting one
+    /// Use a server that runs on this machine instead of building and starting one.
     #[arg(long, value_name = "http://127.0.0.1:PORT")]
     server: Option<String>,
 }
@@ -44,12 +43,12 @@ pub(crate) struct ConformanceArgs {
 /// # Errors
 ///
 /// If an SDK of that name is not known, or if the server cannot be built, started or reached.
-pub(crate) fn run(args: &ConformanceArgs) -> Result<ExitCode> {
-    let sdks = sdk::select(&args.sdks)?;
-    let places = Places::new();
+pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
+    let sdks = sdk::select(&arguments.sdks)?;
+    let places = Places::new(root);
     fs::create_dir_all(&places.work).context("create the directory of the builds")?;
     // Everything is built before anything is run: some checks measure time.
-    let server = match &args.server {
+    let server = match &arguments.server {
         Some(url) => Server::running(url)?,
         None => Server::build_and_start(&places)?,
     };
@@ -77,9 +76,7 @@ struct Places {
 }
 
 impl Places {
-    fn new() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-        let root = root.expect("the manifest of xtask lies in a directory of the workspace");
+    fn new(root: &Path) -> Self {
         let target = match std::env::var_os("CARGO_TARGET_DIR") {
             Some(directory) => root.join(directory),
             None => root.join("target"),

@@ -217,6 +217,10 @@ fn is_on_path(tool: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn places() -> Places {
+        Places::new(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
+    }
+
     fn names(wanted: &[&str]) -> Result<Vec<&'static str>> {
         let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
         Ok(select(&wanted)?.iter().map(|sdk| sdk.name).collect())
@@ -238,7 +242,7 @@ mod tests {
     #[test]
     fn manifests_name_the_versions_of_the_table() {
         for sdk in &SDKS {
-            let stamp = sdk.stamp(&Places::new()).unwrap();
+            let stamp = sdk.stamp(&places()).unwrap();
             let (_, manifests) = stamp.split_once('\n').unwrap();
             // Python's version is given to pip and is in no manifest.
             assert!(manifests.is_empty() || manifests.contains(sdk.version), "{}", sdk.name);
@@ -248,10 +252,10 @@ mod tests {
     #[test]
     fn programs_name_every_check_their_sdk_has() {
         for sdk in &SDKS {
-            let command = sdk.run_command(&Places::new(), "", "");
+            let command = sdk.run_command(&places(), "", "");
             let source = match sdk.language {
-                Language::Go => Places::new().sources("go/main.go"),
-                Language::Node => Places::new().sources("node/check.js"),
+                Language::Go => places().sources("go/main.go"),
+                Language::Node => places().sources("node/check.js"),
                 _ => command.get_args().map(PathBuf::from).find(|path| path.is_file()).unwrap(),
             };
             let source = fs::read_to_string(source).unwrap();
