@@ -179,6 +179,8 @@ impl Sdk {
         let mut command = match self.language {
             Language::Java => {
                 let mut java = Command::new("java");
+                // The source is UTF-8 whatever the locale.
+                java.arg("-Dfile.encoding=UTF-8");
                 // Logs and caches of the SDK go to the home directory.
                 java.arg(joined("-Duser.home=", &directory.join("run")));
                 java.arg("-cp").arg(directory.join("lib/*"));
