@@ -9,4 +9,7 @@ mod code;
 pub use code::*;
 
 mod key;
-pub use key::{InstanceKey, NameError, ServiceKey, check_cluster_name, grouped_name};
+pub use key::{
+    InstanceKey, MAX_CLUSTER_NAME, MAX_NAMESPACE, MAX_SERVICE_NAME, NameError, ServiceKey,
+    check_cluster_name, grouped_name,
+};

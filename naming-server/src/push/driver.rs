@@ -19,10 +19,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::delivery::Verdict;
 use super::packet::Packet;
-use super::subscriber::{AgentFamily, Flavour, Subscription};
+use super::subscriber::{AgentFamily, Subscription};
 use super::table::Topic;
 use super::udp::Sent;
 use super::{Shared, Source};
+use crate::registry::Flavour;
 
 /// Packets sent in one turn of a round: less than a millisecond.
 const TURN: usize = 128;

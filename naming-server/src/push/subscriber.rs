@@ -10,18 +10,10 @@ use tokio::time::Instant;
 use naming_model::ServiceKey;
 
 use super::delivery::Delivery;
+use crate::registry::Flavour;
 
 /// Longest text in bytes a subscriber may carry (clusters, agent, app, tenant).
 const MAX_TEXT_BYTES: usize = 1_024;
-
-/// How names are written for a subscriber.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Flavour {
-    /// `group@@service`: Java agents from 1.0.0 on.
-    Grouped,
-    /// The bare service name: all others.
-    Ungrouped,
-}
 
 /// As much of the kind of an agent as decides how long a packet it can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -275,8 +275,9 @@ fn order(subscription: &Subscription) -> (&ServiceKey, SocketAddr, &str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::subscriber::{AgentFamily, Flavour};
+    use super::super::subscriber::AgentFamily;
     use super::*;
+    use crate::registry::Flavour;
 
     fn subscriber(service: &str, port: u16) -> Subscriber {
         Subscriber {
