@@ -1,6 +1,6 @@
 //! Tells subscribers of changed services, over UDP.
 //!
-//! - Whoever changes a service calls [`ChangeSink::changed`]: a look into the table, at most a mark
+//! - Whoever changes a service calls [`Pusher::changed`]: a look into the table, at most a mark
 //!   on the service and a wake-up. The first change is pushed at once; those within the debounce
 //!   window after it are pushed together at its end.
 //! - The mark is taken away before the list is rendered, so a change during a push is never lost.
@@ -34,6 +34,10 @@ use tokio_util::sync::CancellationToken;
 
 use naming_model::ServiceKey;
 
+use crate::registry::Flavour;
+
+// The metrics page uses them all.
+#[allow(unused_imports)]
 pub(crate) use stats::{Counter, DELAY_BOUNDS_MS, DelayHistogram, PushStats};
 pub(crate) use subscriber::{AgentFamily, SubscribeRefused, Subscriber};
 
@@ -42,8 +46,6 @@ use driver::Driver;
 use packet::{PacketBudget, PacketIds};
 use table::{Table, Topic};
 use udp::Udp;
-
-use crate::registry::{ChangeSink, Flavour};
 
 /// Most packets shown by [`Pusher::state`].
 const MAX_SHOWN_PACKETS: usize = 100;
@@ -228,6 +230,16 @@ impl Pusher {
         self.shared.table.subscribe(subscriber, Instant::now(), lifetime)
     }
 
+    /// Notes that a read of the service with this tag now shows something else. Never waits, and
+    /// costs next to nothing if nobody listens.
+    pub(crate) fn changed(&self, tag: &str) {
+        let Some(topic) = self.shared.table.find(tag) else { return };
+        if topic.mark(Instant::now()) {
+            self.shared.queue.lock().push(topic);
+            self.shared.wake.notify_one();
+        }
+    }
+
     /// The subscribers of the services of `namespace` whose group contains `group` and whose
     /// name contains `service`, in an order that stays the same from page to page.
     pub(crate) fn subscribers(
@@ -274,18 +286,6 @@ impl Pusher {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = Driver::new(self.shared).run() => {}
-        }
-    }
-}
-
-impl ChangeSink for Pusher {
-    /// Notes that a read of the service with this tag now shows something else. Never waits, and
-    /// costs next to nothing if nobody listens.
-    fn changed(&self, service: &str) {
-        let Some(topic) = self.shared.table.find(service) else { return };
-        if topic.mark(Instant::now()) {
-            self.shared.queue.lock().push(topic);
-            self.shared.wake.notify_one();
         }
     }
 }

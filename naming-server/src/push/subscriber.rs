@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use naming_model::ServiceKey;
 
-use super::delivery::Delivery;
 use crate::registry::Flavour;
+
+use super::delivery::Delivery;
 
 /// Longest text in bytes a subscriber may carry (clusters, agent, app, tenant).
 const MAX_TEXT_BYTES: usize = 1_024;
