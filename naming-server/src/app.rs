@@ -34,7 +34,7 @@ impl App {
         let registry = Arc::new(Registry::new(settings, events, watch, stamps, clock));
         let store = Arc::clone(&registry.store);
         let (driver, _control) = Driver::new(config.distro_config(), store, clock);
-        Self { api: Arc::new(Api { registry }), driver, upkeep: config.upkeep_settings() }
+        Self { api: Arc::new(Api { registry, address }), driver, upkeep: config.upkeep_settings() }
     }
 
     /// Runs what runs beside the requests, until `shutdown`.

@@ -1,6 +1,7 @@
 //! The 1.x API: parse, call the registry, format. One file for each resource.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey, grouped_name};
@@ -9,14 +10,20 @@ use super::{ApiError, Call, Handler, Reply, no_such_api};
 use crate::registry::{Flavour, Registry};
 
 mod beat;
+mod catalog;
+mod cluster;
+mod health;
 mod instance;
 mod route;
+mod service;
 
 use route::{Route, find_route};
 
 /// What the handlers work with.
 pub(crate) struct Api {
     pub(crate) registry: Arc<Registry>,
+    /// Where this node listens.
+    pub(crate) address: SocketAddr,
 }
 
 impl Handler for Api {
@@ -53,6 +60,21 @@ impl Api {
             Route::LegacyList => self.legacy_list(call),
             Route::LegacyBeat => self.legacy_beat(call),
             Route::LegacyNames => self.legacy_names(call),
+            Route::ServiceCreate => self.create_service(call),
+            Route::ServiceUpdate => self.update_service(call),
+            Route::ServiceDelete => self.delete_service(call),
+            Route::ServiceDetail => self.service_detail(call),
+            Route::ServiceList => self.list_services(call),
+            Route::ServiceNames => self.service_names(call),
+            Route::ServiceChecksum => self.service_checksum(call),
+            Route::SelectorTypes => Ok(self.selector_types()),
+            Route::CatalogServices => self.catalog_services(call),
+            Route::CatalogService => self.catalog_service(call),
+            Route::CatalogInstances => self.catalog_instances(call),
+            Route::CatalogResponseTimes => self.catalog_response_times(call),
+            Route::ClusterUpdate => self.update_cluster(call),
+            Route::HealthUpdate => self.update_health(call),
+            Route::HealthServer => Ok(self.health_server()),
             // Under construction: the other resources.
             _ => Err(ApiError::not_implemented("not there yet")),
         }
