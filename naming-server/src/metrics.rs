@@ -58,6 +58,17 @@ type Labels = Vec<(&'static str, Cow<'static, str>)>;
 enum Samples {
     Counters(Vec<(Labels, u64)>),
     Gauges(Vec<(Labels, f64)>),
+    Histogram(Histogram),
+}
+
+/// Measured values in buckets.
+#[derive(Debug)]
+pub(crate) struct Histogram {
+    /// Sum of all values.
+    pub(crate) sum: f64,
+    /// Greatest value of each bucket and how many are in it, smaller ones not counted again. The
+    /// last one takes the rest, its bound is `f64::INFINITY`.
+    pub(crate) buckets: Vec<(f64, u64)>,
 }
 
 impl Metric {
@@ -90,10 +101,16 @@ impl Metric {
         Self { name, help, samples: Samples::Gauges(vec![(labels, value)]) }
     }
 
+    /// A histogram.
+    pub(crate) fn histogram(name: &'static str, help: &'static str, values: Histogram) -> Self {
+        Self { name, help, samples: Samples::Histogram(values) }
+    }
+
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let kind = match self.samples {
             Samples::Counters(_) => MetricType::Counter,
             Samples::Gauges(_) => MetricType::Gauge,
+            Samples::Histogram(_) => MetricType::Histogram,
         };
         let mut metric = encoder.encode_descriptor(self.name, self.help, None, kind)?;
         match &self.samples {
@@ -105,6 +122,10 @@ impl Metric {
             Samples::Gauges(samples) => samples.iter().try_for_each(|(labels, value)| {
                 with_labels(&mut metric, labels, |metric| metric.encode_gauge(value))
             }),
+            Samples::Histogram(Histogram { sum, buckets }) => {
+                let count = buckets.iter().map(|(_, count)| count).sum();
+                metric.encode_histogram::<NoLabelSet>(*sum, count, buckets, None)
+            }
         }
     }
 }
@@ -159,10 +180,17 @@ mod tests {
             Metric::counters("beats", "Beats.", [(vec![("result", "known".into())], 3)]),
             Metric::counter("pushes", "Pushes.", 0),
             Metric::gauge("instances", "Instances.", 2.0),
+            Metric::histogram(
+                "delay",
+                "Delay.",
+                Histogram { sum: 2.5, buckets: vec![(1.0, 1), (f64::INFINITY, 2)] },
+            ),
         ]);
         let lines = "# HELP beats Beats.\n# TYPE beats counter\nbeats_total{result=\"known\"} 3\n\
                      # HELP pushes Pushes.\n# TYPE pushes counter\npushes_total 0\n\
-                     # HELP instances Instances.\n# TYPE instances gauge\ninstances 2.0\n# EOF\n";
+                     # HELP instances Instances.\n# TYPE instances gauge\ninstances 2.0\n\
+                     # HELP delay Delay.\n# TYPE delay histogram\ndelay_sum 2.5\ndelay_count 3\n\
+                     delay_bucket{le=\"1.0\"} 1\ndelay_bucket{le=\"+Inf\"} 3\n# EOF\n";
         assert_eq!(text.unwrap(), lines);
     }
 }

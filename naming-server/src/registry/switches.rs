@@ -153,6 +153,12 @@ impl Switches {
         self.values.load()
     }
 
+    /// Sets all values.
+    pub(crate) fn set(&self, values: SwitchValues) {
+        let _alone = self.changing.lock();
+        self.values.store(Arc::new(values));
+    }
+
     /// Changes the values, one change at a time. Readers see the old ones until `change` is done.
     ///
     /// # Errors

@@ -34,6 +34,9 @@ pub(crate) struct ViewQuery<'a> {
     pub(crate) healthy_only: bool,
     /// Clusters asked for, separated by commas; empty for all.
     pub(crate) clusters: &'a str,
+    /// Whether metadata that was never given is shown as `null`, as Nacos does, and not as `{}`.
+    /// For Python clients, which tell the two apart; Java ones fail on the former.
+    pub(crate) null_metadata: bool,
 }
 
 /// One rendered view.
@@ -74,7 +77,8 @@ impl Drop for Charge {
     }
 }
 
-/// What is kept beside a datum: its rendered views and the state of the empty-service clean-up.
+/// What is kept beside a datum: its rendered views, the state of the empty-service clean-up and
+/// whether the service is in the index.
 #[derive(Default)]
 pub(crate) struct ServiceState {
     views: RwLock<Vec<Kept>>,
@@ -82,11 +86,14 @@ pub(crate) struct ServiceState {
     used: AtomicBool,
     /// How often in a row the service was found empty.
     pub(crate) empty_seen: AtomicU8,
+    /// Whether the index of services has it.
+    pub(super) listed: AtomicBool,
 }
 
 struct Kept {
     flavour: Flavour,
     healthy_only: bool,
+    null_metadata: bool,
     clusters: Box<str>,
     view: Arc<View>,
 }
@@ -95,6 +102,7 @@ impl Kept {
     fn is_for(&self, query: &ViewQuery<'_>) -> bool {
         self.flavour == query.flavour
             && self.healthy_only == query.healthy_only
+            && self.null_metadata == query.null_metadata
             && *self.clusters == *query.clusters
     }
 }
@@ -162,6 +170,7 @@ impl Views {
                 views.push(Kept {
                     flavour: query.flavour,
                     healthy_only: query.healthy_only,
+                    null_metadata: query.null_metadata,
                     clusters: query.clusters.into(),
                     view: Arc::clone(view),
                 });
@@ -254,6 +263,21 @@ pub(crate) fn hosts<'a>(reader: &Reader<'a, Content>) -> impl Iterator<Item = Ho
     })
 }
 
+/// Whether so few are healthy that all are reported healthy: at or below the threshold, the
+/// disabled ones counted too. At threshold 0 this spares a service whose last healthy instance is
+/// gone from showing nothing usable.
+pub(super) fn are_protected(
+    healthy: usize,
+    total: usize,
+    threshold: f32,
+    protect_at_zero: bool,
+) -> bool {
+    if total == 0 || threshold <= 0.0 && !protect_at_zero {
+        return false;
+    }
+    healthy as f32 / total as f32 <= threshold
+}
+
 impl<'a> Hosts<'a> {
     fn collect(reader: &Reader<'a, Content>, clusters: &str) -> Self {
         let wanted: Vec<&str> = clusters.split(',').filter(|name| !name.is_empty()).collect();
@@ -261,15 +285,9 @@ impl<'a> Hosts<'a> {
         Self { candidates: hosts(reader).filter(is_wanted).collect() }
     }
 
-    /// Whether so few are healthy that all are reported healthy: at or below the threshold, the
-    /// disabled ones counted too. At threshold 0 this spares a service whose last healthy
-    /// instance is gone from showing nothing usable.
     fn are_protected(&self, threshold: f32, protect_at_zero: bool) -> bool {
-        if self.candidates.is_empty() || threshold <= 0.0 && !protect_at_zero {
-            return false;
-        }
         let healthy = self.candidates.iter().filter(|host| host.healthy).count();
-        healthy as f32 / self.candidates.len() as f32 <= threshold
+        are_protected(healthy, self.candidates.len(), threshold, protect_at_zero)
     }
 
     fn render(&self, service: &ServiceKey, query: &ViewQuery<'_>, protected: bool) -> Bytes {
@@ -278,6 +296,7 @@ impl<'a> Hosts<'a> {
             Flavour::Ungrouped => service.service(),
         };
         let mut out = String::with_capacity(2 + self.candidates.len() * 320);
+        let style = Style { name, null_metadata: query.null_metadata, service };
         out.push('[');
         let shown = |as_healthy: bool| {
             let picked = move |host: &&Host<'_>| {
@@ -286,15 +305,23 @@ impl<'a> Hosts<'a> {
             self.candidates.iter().filter(picked)
         };
         if !query.healthy_only {
-            shown(false).for_each(|host| push_host(&mut out, host, false, name, service));
+            shown(false).for_each(|host| push_host(&mut out, host, false, &style));
         }
-        shown(true).for_each(|host| push_host(&mut out, host, true, name, service));
+        shown(true).for_each(|host| push_host(&mut out, host, true, &style));
         out.push(']');
         Bytes::from(out)
     }
 }
 
-fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, name: &str, service: &ServiceKey) {
+/// What is alike for all hosts of a view.
+struct Style<'a> {
+    service: &'a ServiceKey,
+    /// The name of the service as this view shows it.
+    name: &'a str,
+    null_metadata: bool,
+}
+
+fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, style: &Style<'_>) {
     let Host { key, instance, .. } = host;
     out.push_str(if out.len() > 1 { ",{\"ip\":" } else { "{\"ip\":" });
     push_string(out, key.ip);
@@ -307,9 +334,10 @@ fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, name: &str, servi
     };
     out.push_str(flag);
     out.push_str(",\"marked\":false,\"instanceId\":\"");
-    push_id(out, host, service);
+    push_id(out, host, style.service);
     out.push_str("\",\"metadata\":");
-    out.push_str(instance.metadata.as_json());
+    let is_null = style.null_metadata && instance.metadata.is_absent();
+    out.push_str(if is_null { "null" } else { instance.metadata.as_json() });
     out.push_str(",\"enabled\":");
     push_bool(out, instance.enabled);
     out.push_str(",\"weight\":");
@@ -317,7 +345,7 @@ fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, name: &str, servi
     out.push_str(",\"clusterName\":");
     push_string(out, key.cluster);
     out.push_str(",\"serviceName\":");
-    push_string(out, name);
+    push_string(out, style.name);
     out.push_str(",\"ephemeral\":true}");
 }
 

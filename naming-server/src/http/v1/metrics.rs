@@ -4,13 +4,15 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Api, Route};
 use crate::http::{ApiError, Reply};
-use crate::metrics::{Metric, render};
+use crate::metrics::{Histogram, Metric, render};
+use crate::push::DELAY_BOUNDS_MS;
 use crate::registry::{CLASS_INSTANCE, EventKind};
 
 impl Api {
     pub(super) fn metrics_page(&self) -> Result<Reply, ApiError> {
         let mut metrics = self.process_metrics();
         metrics.extend(self.registry_metrics());
+        metrics.extend(self.push_metrics());
         metrics.extend(self.http_metrics());
         let text = render(metrics);
         text.map(Reply::metrics).map_err(|_| ApiError::internal("metrics cannot be written"))
@@ -39,7 +41,7 @@ impl Api {
         let tombstones = store.tombstone_count() as f64;
         let rendered = registry.views.bytes() as f64;
         vec![
-            Metric::gauge("naming_services", "Services now.", self.service_count() as f64),
+            Metric::gauge("naming_services", "Services now.", self.registry.index.len() as f64),
             Metric::gauge("naming_instances", "Instances now.", instances),
             Metric::gauge("naming_tombstones", "Removed instances remembered.", tombstones),
             Metric::gauge("naming_rendered_bytes", "Bytes of rendered lists kept.", rendered),
@@ -54,6 +56,42 @@ impl Api {
                 "Instances removed, by reason.",
                 removals.map(labelled("reason")),
             ),
+        ]
+    }
+
+    fn push_metrics(&self) -> Vec<Metric> {
+        let stats = &*self.push_stats;
+        let packets = [
+            ("sent", &stats.sent),
+            ("resent", &stats.resent),
+            ("acked", &stats.acked),
+            ("failed", &stats.failed),
+            ("send_error", &stats.send_errors),
+            ("blocked", &stats.blocked),
+            ("too_large", &stats.too_large),
+            ("garbage", &stats.garbage),
+            ("unknown_ack", &stats.unknown_acks),
+        ];
+        let packets =
+            packets.map(|(name, counter)| (vec![("event", name.into())], counter.value()));
+        let seconds = DELAY_BOUNDS_MS.iter().map(|ms| *ms as f64 / 1_000.0);
+        let bounds = seconds.chain([f64::INFINITY]);
+        let delay = Histogram {
+            sum: stats.delay.sum().as_secs_f64(),
+            buckets: bounds.zip(stats.delay.buckets()).collect(),
+        };
+        let subscribers = stats.subscribers.value() as f64;
+        let parked = stats.parked.value() as f64;
+        let refused = stats.refused.value();
+        let refused_help = "Subscriptions refused, whose callers poll.";
+        let parked_help = "Subscribers now that get no packets since they never acked.";
+        let delay_help = "From a change to the first packet about it.";
+        vec![
+            Metric::gauge("naming_push_subscribers", "Subscribers now.", subscribers),
+            Metric::gauge("naming_push_parked", parked_help, parked),
+            Metric::counter("naming_push_refused", refused_help, refused),
+            Metric::counters("naming_push_packets", "Packets by what became of them.", packets),
+            Metric::histogram("naming_push_delay_seconds", delay_help, delay),
         ]
     }
 

@@ -7,21 +7,26 @@ use std::time::Instant;
 
 use distro_net::Control;
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey, grouped_name};
-use parking_lot::Mutex;
 
 use super::{ApiError, Call, ConnectionStats, Handler, Reply, no_such_api};
 use crate::metrics::RequestCounts;
-use crate::registry::{Flavour, Registry, wall_ms};
+use crate::push::{PushStats, Pusher};
+use crate::registry::{Registry, wall_ms};
 
 mod beat;
+mod catalog;
+mod cluster;
 mod console;
 mod gate;
+mod health;
 mod instance;
 mod member;
 mod metrics;
 mod operator;
 mod page;
+mod push;
 mod route;
+mod service;
 mod switch_object;
 mod switches;
 mod system;
@@ -33,22 +38,21 @@ use system::System;
 /// The version of Nacos this API is that of. Clients and tools compare it, so our own would only
 /// mislead them.
 const COMPATIBLE_VERSION: &str = "1.4.8";
-/// Services up to which counting them anew for every request costs nothing worth a thought.
-const FEW_SERVICES: usize = 10_000;
 
 /// What the handlers work with.
 pub(crate) struct Api {
     pub(crate) registry: Arc<Registry>,
     /// To the task that judges instances.
     control: Control,
-    /// Where clients reach this server.
+    pub(crate) pusher: Pusher,
+    push_stats: Arc<PushStats>,
+    /// Where clients reach this node.
     address: SocketAddr,
     context_path: String,
     connections: Arc<ConnectionStats>,
     requests: RequestCounts,
     namespaces: Namespaces,
     system: System,
-    services: Mutex<ServiceCount>,
     started: Started,
 }
 
@@ -58,16 +62,12 @@ struct Started {
     wall_ms: u64,
 }
 
-/// How many services there were when they were counted last.
-struct ServiceCount {
-    counted: Instant,
-    count: usize,
-}
-
 /// What an [`Api`] is made of.
 pub(crate) struct ApiParts {
     pub(crate) registry: Arc<Registry>,
     pub(crate) control: Control,
+    pub(crate) pusher: Pusher,
+    pub(crate) push_stats: Arc<PushStats>,
     pub(crate) address: SocketAddr,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,
@@ -90,42 +90,19 @@ impl Handler for Api {
 
 impl Api {
     pub(crate) fn new(parts: ApiParts) -> Self {
-        let ApiParts { registry, control, address, context_path, connections } = parts;
-        let now = Instant::now();
         Self {
-            registry,
-            control,
-            address,
-            context_path,
-            connections,
+            registry: parts.registry,
+            control: parts.control,
+            pusher: parts.pusher,
+            push_stats: parts.push_stats,
+            address: parts.address,
+            context_path: parts.context_path,
+            connections: parts.connections,
             requests: RequestCounts::new(Route::ALL.len() + 1),
             namespaces: Namespaces::default(),
             system: System::default(),
-            services: Mutex::new(ServiceCount { counted: now, count: 0 }),
-            started: Started { instant: now, wall_ms: wall_ms() },
+            started: Started { instant: Instant::now(), wall_ms: wall_ms() },
         }
-    }
-
-    /// How many services there are; where they are many, how many there were a second ago.
-    fn service_count(&self) -> usize {
-        let mut services = self.services.lock();
-        let is_old = services.counted.elapsed().as_secs() >= 1;
-        if is_old || self.registry.store.len() <= FEW_SERVICES {
-            let count = self.registry.service_count();
-            *services = ServiceCount { counted: Instant::now(), count };
-        }
-        services.count
-    }
-
-    fn subscribe(
-        &self,
-        _call: &Call<'_>,
-        _service: &ServiceKey,
-        _clusters: &str,
-        _flavour: Flavour,
-        _udp_port: i32,
-    ) -> u64 {
-        self.registry.switches.load().default_cache_ms
     }
 
     fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -169,8 +146,23 @@ impl Api {
             Route::ServerList => self.server_list(),
             Route::Metrics => self.metrics_page(),
             Route::Page => self.page(call),
-            // Under construction: the other resources.
-            _ => Err(ApiError::not_implemented("not there yet")),
+            Route::ServiceSubscribers => self.subscribers(call),
+            Route::PushState => Ok(self.push_state(call)),
+            Route::ServiceCreate => self.create_service(call),
+            Route::ServiceUpdate => self.update_service(call),
+            Route::ServiceDelete => self.delete_service(call),
+            Route::ServiceDetail => self.service_detail(call),
+            Route::ServiceList => self.list_services(call),
+            Route::ServiceNames => self.service_names(call),
+            Route::ServiceChecksum => self.service_checksum(call),
+            Route::SelectorTypes => Ok(self.selector_types()),
+            Route::CatalogServices => self.catalog_services(call),
+            Route::CatalogService => self.catalog_service(call),
+            Route::CatalogInstances => self.catalog_instances(call),
+            Route::CatalogResponseTimes => self.catalog_response_times(call),
+            Route::ClusterUpdate => self.update_cluster(call),
+            Route::HealthUpdate => self.update_health(call),
+            Route::HealthServer => Ok(self.health_server()),
         }
     }
 }
