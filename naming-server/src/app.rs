@@ -15,8 +15,8 @@ use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiParts};
 use crate::push::{PushStats, Pusher, Rendered, Source};
 use crate::registry::{
-    self, ChangeSink, Content, Events, Flavour, ListReply, Registry, ServiceState, SwitchValues,
-    UpkeepSettings, ViewQuery, Watch, list_reply, wall_ms,
+    self, ChangeSink, Content, Events, Flavour, ListReply, Registry, ServiceState, UpkeepSettings,
+    ViewQuery, Watch, list_reply, wall_ms,
 };
 
 /// A node: what answers requests and what runs beside it.
@@ -53,21 +53,14 @@ impl App {
         let pusher =
             Pusher::new(config.push_settings(), push_socket, lists, Arc::clone(&push_stats));
         watch.connect(Arc::new(PushSink(pusher.clone())));
-        registry
-            .switches
-            .set(SwitchValues { push_enabled: config.push.enabled, ..SwitchValues::default() });
-        pusher.set_enabled(config.push.enabled);
+        if !config.push.enabled {
+            registry.switches.disable_push();
+            pusher.set_enabled(false);
+        }
         let context_path = config.http_settings().context_path;
-        let api = Api::new(ApiParts {
-            registry,
-            control,
-            pusher,
-            push_stats,
-            address,
-            context_path,
-            connections,
-        });
-        Self { api: Arc::new(api), driver, upkeep: config.upkeep_settings() }
+        let parts =
+            ApiParts { registry, pusher, push_stats, control, address, context_path, connections };
+        Self { api: Arc::new(Api::new(parts)), driver, upkeep: config.upkeep_settings() }
     }
 
     /// Runs what runs beside the requests, until `shutdown`.

@@ -13,7 +13,6 @@ pub use config::{
     LogFormat, PushConfig, RegistryConfig, StoreConfig,
 };
 
-#[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
 mod http;
 
 mod logging;
@@ -21,10 +20,8 @@ pub use logging::start as start_logging;
 
 mod metrics;
 
-#[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
 mod push;
 
-#[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
 mod registry;
 
 mod server;

@@ -61,13 +61,12 @@ enum Samples {
     Histogram(Histogram),
 }
 
-/// Measured values in buckets.
+/// What a histogram has counted.
 #[derive(Debug)]
 pub(crate) struct Histogram {
-    /// Sum of all values.
+    /// Sum of everything observed.
     pub(crate) sum: f64,
-    /// Greatest value of each bucket and how many are in it, smaller ones not counted again. The
-    /// last one takes the rest, its bound is `f64::INFINITY`.
+    /// Upper bound and count (not cumulative) of each bucket; the last bound is infinite.
     pub(crate) buckets: Vec<(f64, u64)>,
 }
 
@@ -101,9 +100,9 @@ impl Metric {
         Self { name, help, samples: Samples::Gauges(vec![(labels, value)]) }
     }
 
-    /// A histogram.
-    pub(crate) fn histogram(name: &'static str, help: &'static str, values: Histogram) -> Self {
-        Self { name, help, samples: Samples::Histogram(values) }
+    /// A histogram without labels.
+    pub(crate) fn histogram(name: &'static str, help: &'static str, histogram: Histogram) -> Self {
+        Self { name, help, samples: Samples::Histogram(histogram) }
     }
 
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

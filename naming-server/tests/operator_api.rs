@@ -247,8 +247,8 @@ fn metrics_count_what_happened() {
         ("naming_instances", 1.0),
         ("naming_services", 1.0),
         ("naming_connections_refused_total", 0.0),
-        ("naming_push_subscribers", 0.0),
-        ("naming_push_packets_total{event=\"sent\"}", 0.0),
+        ("naming_subscribers", 0.0),
+        ("naming_pushes_sent_total", 0.0),
         ("naming_push_delay_seconds_bucket{le=\"+Inf\"}", 0.0),
     ] {
         assert_eq!(metric(&server, series), Some(value), "{series}");

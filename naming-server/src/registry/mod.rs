@@ -26,7 +26,7 @@ mod view;
 mod watch;
 
 pub(crate) use beats::{BeatCounts, BeatOutcome};
-pub(crate) use catalog::{CatalogQuery, NamePattern, Summary};
+pub(crate) use catalog::{CatalogQuery, NamePattern};
 pub(crate) use events::{Event, EventKind, Events};
 pub(crate) use filter::MetadataFilter;
 pub(crate) use index::{GroupFilter, ListedService, ServiceIndex, names_json};
@@ -111,8 +111,8 @@ pub(crate) struct Registry {
     pub(crate) switches: Switches,
     pub(crate) events: Arc<Events>,
     pub(crate) views: Views,
-    pub(crate) beats: BeatCounts,
     pub(crate) index: Arc<ServiceIndex>,
+    pub(crate) beats: BeatCounts,
     pub(crate) settings: RegistrySettings,
 }
 
@@ -126,15 +126,6 @@ pub(crate) enum BeatAnswer {
     },
     /// There is no such instance: register it.
     Unknown,
-}
-
-/// What to do if an instance that is to be updated is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IfAbsent {
-    /// Create it, and its service.
-    Create,
-    /// Refuse.
-    Refuse,
 }
 
 impl Registry {
@@ -153,8 +144,8 @@ impl Registry {
             switches: Switches::default(),
             events,
             views: Views::new(settings.rendered_bytes, settings.protect_at_zero),
-            beats: BeatCounts::default(),
             index,
+            beats: BeatCounts::default(),
             settings,
         }
     }
@@ -409,6 +400,11 @@ impl Registry {
     /// All services that exist, in the order of namespace and name. Reads no datum.
     pub(crate) fn services(&self) -> Vec<ListedService> {
         self.index.all()
+    }
+
+    /// How many services exist.
+    pub(crate) fn service_count(&self) -> usize {
+        self.index.len()
     }
 
     /// Milliseconds since the epoch at which something happened that `tick` dates.

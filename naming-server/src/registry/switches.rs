@@ -153,10 +153,11 @@ impl Switches {
         self.values.load()
     }
 
-    /// Sets all values.
-    pub(crate) fn set(&self, values: SwitchValues) {
+    /// Starts with push switched off, as the configuration asks.
+    pub(crate) fn disable_push(&self) {
         let _alone = self.changing.lock();
-        self.values.store(Arc::new(values));
+        let values = SwitchValues::clone(&self.values.load());
+        self.values.store(Arc::new(SwitchValues { push_enabled: false, ..values }));
     }
 
     /// Changes the values, one change at a time. Readers see the old ones until `change` is done.

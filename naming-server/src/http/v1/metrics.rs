@@ -41,7 +41,7 @@ impl Api {
         let tombstones = store.tombstone_count() as f64;
         let rendered = registry.views.bytes() as f64;
         vec![
-            Metric::gauge("naming_services", "Services now.", self.registry.index.len() as f64),
+            Metric::gauge("naming_services", "Services now.", self.registry.service_count() as f64),
             Metric::gauge("naming_instances", "Instances now.", instances),
             Metric::gauge("naming_tombstones", "Removed instances remembered.", tombstones),
             Metric::gauge("naming_rendered_bytes", "Bytes of rendered lists kept.", rendered),
@@ -61,38 +61,34 @@ impl Api {
 
     fn push_metrics(&self) -> Vec<Metric> {
         let stats = &*self.push_stats;
-        let packets = [
-            ("sent", &stats.sent),
-            ("resent", &stats.resent),
-            ("acked", &stats.acked),
-            ("failed", &stats.failed),
-            ("send_error", &stats.send_errors),
-            ("blocked", &stats.blocked),
-            ("too_large", &stats.too_large),
-            ("garbage", &stats.garbage),
-            ("unknown_ack", &stats.unknown_acks),
+        let counters = [
+            ("naming_pushes_sent", "Push packets sent for the first time.", &stats.sent),
+            ("naming_pushes_acked", "Push packets whose ack arrived.", &stats.acked),
+            ("naming_pushes_resent", "Push packets sent a second time.", &stats.resent),
+            ("naming_pushes_failed", "Push packets given up without ack.", &stats.failed),
+            ("naming_pushes_too_large", "Lists not pushed, too long to read.", &stats.too_large),
+            ("naming_push_send_errors", "Sends that the system refused.", &stats.send_errors),
+            ("naming_push_blocked", "Sends put off by a full buffer.", &stats.blocked),
+            ("naming_push_refused", "Subscriptions refused.", &stats.refused),
+            ("naming_push_garbage", "Datagrams that are no ack.", &stats.garbage),
+            ("naming_push_unknown_acks", "Acks nobody waited for.", &stats.unknown_acks),
         ];
-        let packets =
-            packets.map(|(name, counter)| (vec![("event", name.into())], counter.value()));
-        let seconds = DELAY_BOUNDS_MS.iter().map(|ms| *ms as f64 / 1_000.0);
-        let bounds = seconds.chain([f64::INFINITY]);
-        let delay = Histogram {
+        let mut metrics: Vec<_> = counters
+            .into_iter()
+            .map(|(name, help, counter)| Metric::counter(name, help, counter.value()))
+            .collect();
+        let (known, parked) = (stats.subscribers.value(), stats.parked.value());
+        let parked_help = "Subscribers without push since they never ack.";
+        metrics.push(Metric::gauge("naming_subscribers", "Subscribers now.", known as f64));
+        metrics.push(Metric::gauge("naming_subscribers_parked", parked_help, parked as f64));
+        let bounds = DELAY_BOUNDS_MS.iter().map(|bound_ms| *bound_ms as f64 / 1_000.0);
+        let delays = Histogram {
             sum: stats.delay.sum().as_secs_f64(),
-            buckets: bounds.zip(stats.delay.buckets()).collect(),
+            buckets: bounds.chain([f64::INFINITY]).zip(stats.delay.buckets()).collect(),
         };
-        let subscribers = stats.subscribers.value() as f64;
-        let parked = stats.parked.value() as f64;
-        let refused = stats.refused.value();
-        let refused_help = "Subscriptions refused, whose callers poll.";
-        let parked_help = "Subscribers now that get no packets since they never acked.";
-        let delay_help = "From a change to the first packet about it.";
-        vec![
-            Metric::gauge("naming_push_subscribers", "Subscribers now.", subscribers),
-            Metric::gauge("naming_push_parked", parked_help, parked),
-            Metric::counter("naming_push_refused", refused_help, refused),
-            Metric::counters("naming_push_packets", "Packets by what became of them.", packets),
-            Metric::histogram("naming_push_delay_seconds", delay_help, delay),
-        ]
+        let help = "Seconds from a change to its first push packet.";
+        metrics.push(Metric::histogram("naming_push_delay_seconds", help, delays));
+        metrics
     }
 
     fn http_metrics(&self) -> Vec<Metric> {

@@ -42,11 +42,11 @@ const COMPATIBLE_VERSION: &str = "1.4.8";
 /// What the handlers work with.
 pub(crate) struct Api {
     pub(crate) registry: Arc<Registry>,
-    /// To the task that judges instances.
-    control: Control,
     pub(crate) pusher: Pusher,
     push_stats: Arc<PushStats>,
-    /// Where clients reach this node.
+    /// To the task that judges instances.
+    control: Control,
+    /// Where clients reach this server.
     address: SocketAddr,
     context_path: String,
     connections: Arc<ConnectionStats>,
@@ -65,9 +65,9 @@ struct Started {
 /// What an [`Api`] is made of.
 pub(crate) struct ApiParts {
     pub(crate) registry: Arc<Registry>,
-    pub(crate) control: Control,
     pub(crate) pusher: Pusher,
     pub(crate) push_stats: Arc<PushStats>,
+    pub(crate) control: Control,
     pub(crate) address: SocketAddr,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,
@@ -90,14 +90,16 @@ impl Handler for Api {
 
 impl Api {
     pub(crate) fn new(parts: ApiParts) -> Self {
+        let ApiParts { registry, pusher, push_stats, control, address, context_path, connections } =
+            parts;
         Self {
-            registry: parts.registry,
-            control: parts.control,
-            pusher: parts.pusher,
-            push_stats: parts.push_stats,
-            address: parts.address,
-            context_path: parts.context_path,
-            connections: parts.connections,
+            registry,
+            pusher,
+            push_stats,
+            control,
+            address,
+            context_path,
+            connections,
             requests: RequestCounts::new(Route::ALL.len() + 1),
             namespaces: Namespaces::default(),
             system: System::default(),

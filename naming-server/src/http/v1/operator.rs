@@ -17,7 +17,7 @@ const MAX_EVENTS: i32 = 1_000;
 impl Api {
     /// What SDKs ask to learn whether the server is healthy.
     pub(super) fn operator_metrics(&self) -> Result<Reply, ApiError> {
-        let services = self.registry.index.len();
+        let services = self.registry.service_count();
         let instances = self.registry.store.visible_count(CLASS_INSTANCE);
         let usage = self.system.usage();
         let metrics = json!({

@@ -14,7 +14,7 @@ impl Api {
             ("address", self.address.to_string()),
             ("status", self.registry.switches.load().status().name().to_owned()),
             ("up for", uptime(self.started.instant.elapsed().as_secs())),
-            ("services", self.registry.index.len().to_string()),
+            ("services", self.registry.service_count().to_string()),
             ("instances", self.registry.store.visible_count(CLASS_INSTANCE).to_string()),
         ];
         let row = |(name, value): &(&str, String)| {

@@ -120,7 +120,8 @@ impl Api {
         Ok(Reply::ok())
     }
 
-    /// Tells those who do not look at the switches themselves.
+    /// Tells those who do not look at the switches themselves. Runs while no other change does,
+    /// so that they end with what the last change said.
     fn pass_on(&self, before: &SwitchValues, after: &SwitchValues) -> Result<(), ApiError> {
         let judging = after.health_check_enabled;
         if judging != before.health_check_enabled && !self.control.input(Input::Judging(judging)) {
