@@ -1,1 +1,45 @@
-//! Under construction.
+//! A client.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod auth;
+mod beat;
+mod builder;
+pub use builder::ClientBuilder;
+
+mod cache;
+mod call;
+mod client;
+pub use client::{ClientLoad, NamingClient};
+
+mod error;
+pub use error::{Attempt, Error, Failure};
+
+mod http;
+mod instances;
+pub use instances::{Change, Instances};
+
+mod names;
+pub use names::{Namespace, ServiceName, ServiceQuery};
+
+mod poll;
+mod push;
+mod registration;
+pub use registration::{Registration, RegistrationStatus};
+
+mod schedule;
+mod servers;
+mod services;
+pub use services::{ServiceSettings, Services};
+
+mod subscribe;
+pub use subscribe::Subscription;
+
+mod topic;
+pub use topic::EmptyPolicy;
+
+pub use naming_model::{
+    ClusterDetail, Instance, InstanceError, InstanceKey, NameError, Selector, ServiceDetail,
+    ServicePage,
+};

@@ -140,16 +140,23 @@ impl Instance {
 }
 
 /// The answer to a list request and the `data` of a push.
+///
+/// `hosts` must be there: servers send objects without it when they could not work out a list,
+/// and such an answer must not be taken for an empty one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct InstanceList {
     /// `group@@service`; absent in answers that are no lists.
+    #[serde(default)]
     pub name: String,
     /// The clusters that were asked for, joined by commas.
+    #[serde(default)]
     pub clusters: String,
     /// Milliseconds after which the caller should ask again.
+    #[serde(default = "default_cache_millis")]
     pub cache_millis: u64,
     /// Clock of the server when it answered, in milliseconds since 1970; 0 if it does not say.
+    #[serde(default)]
     pub last_ref_time: i64,
     /// The instances. Entries that no client could call (a port outside of 0 to 65,535, no
     /// address) are left out: one odd entry must not hide the others.
@@ -157,16 +164,8 @@ pub struct InstanceList {
     pub hosts: Vec<Instance>,
 }
 
-impl Default for InstanceList {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            clusters: String::new(),
-            cache_millis: 3_000,
-            last_ref_time: 0,
-            hosts: Vec::new(),
-        }
-    }
+fn default_cache_millis() -> u64 {
+    3_000
 }
 
 /// The JSON of a full beat.
@@ -274,7 +273,7 @@ fn text_map<'de, D: Deserializer<'de>>(source: D) -> Result<BTreeMap<String, Str
 }
 
 fn callable_hosts<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Instance>, D::Error> {
-    let hosts = Option::<Vec<serde_json::Value>>::deserialize(source)?.unwrap_or_default();
+    let hosts = Vec::<serde_json::Value>::deserialize(source)?;
     let callable = |host: serde_json::Value| {
         serde_json::from_value::<Instance>(host).ok().filter(|instance| !instance.ip.is_empty())
     };
@@ -305,6 +304,13 @@ mod tests {
         let short = r#"{"name":"g@@s","clusters":"","cacheMillis":3000,"hosts":[]}"#;
         let list: InstanceList = serde_json::from_str(short).unwrap();
         assert_eq!((list.last_ref_time, list.hosts.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_answer_without_hosts_is_no_empty_list() {
+        let failed = r#"{"name":"g@@s","lastRefTime":5,"cacheMillis":10000}"#;
+        assert!(serde_json::from_str::<InstanceList>(failed).is_err());
+        assert!(serde_json::from_str::<InstanceList>("{}").is_err());
     }
 
     #[test]
