@@ -1,1 +1,65 @@
-//! Under construction.
+//! Distro, the protocol that keeps ephemeral service instances alike on all members of a
+//! cluster, without IO: no socket, clock, thread or ambient randomness. Everything arrives as an
+//! argument and leaves as a value, so that every run can be replayed.
+//!
+//! Two planes:
+//!
+//! * the *data plane*, [`Store`]: concurrent, called directly by request handlers;
+//! * the *control plane*, [`Distro`]: one state machine that a driver feeds with inputs.
+//!
+//! The loop that drives them, which production, simulation and this example share:
+//!
+//! ```
+//! use distro_core::{Distro, DistroConfig, Input, MemberId, Now, Output, StampClock, Store, StoreConfig, Tick};
+//! # use distro_core::{LeaseTerms, Value};
+//! # struct Text;
+//! # impl Value for Text {
+//! #     fn lease(&self) -> Option<LeaseTerms> { None }
+//! #     fn shows_like(&self, _: &Self) -> bool { true }
+//! #     fn class(&self) -> usize { 0 }
+//! # }
+//! let start = Now { tick: Tick::ZERO, wall_ms: 1_700_000_000_000 };
+//! let clock = StampClock::new(MemberId(1), 1, start);
+//! let store: Store<Text, ()> = Store::new(StoreConfig::default(), clock, vec![]);
+//! let mut distro = Distro::new(DistroConfig::default(), start.tick);
+//!
+//! for _ in 0..10 {
+//!     let now = distro.poll_timeout(); // a driver sleeps until then
+//!     distro.handle_input(now, Input::Tick);
+//!     while let Some(output) = distro.poll_output() {
+//!         match output {
+//!             Output::Judge(terms) => while store.judge(&terms, now) {},
+//!             Output::Paused(_) => {}
+//!         }
+//!     }
+//! }
+//! ```
+
+#![warn(missing_docs)]
+
+mod time;
+pub use time::{Now, Tick};
+
+mod stamp;
+pub use stamp::{MemberId, Stamp, StampClock};
+
+mod slot;
+pub use slot::{SLOT_COUNT, Slot};
+
+mod record;
+pub use record::{CLASSES, DATUM_KEY, Health, Key, LeaseTerms, Record, Value};
+
+mod lease;
+pub use lease::JudgeTerms;
+
+mod datum;
+pub use datum::{Datum, Heard, Reader, Writer};
+
+mod store;
+pub use store::{Store, Verdict, Watcher};
+
+mod distro;
+pub use distro::{Distro, Input, Output};
+
+mod config;
+pub use config::{DistroConfig, StoreConfig};

@@ -282,6 +282,7 @@ mod tests {
         topic.apply(hosts(&[1]), 1_000_000, push_of(HOST, 5));
         let behind = [10, 0, 0, 2];
         assert_eq!(topic.apply(hosts(&[2]), 10, push_of(behind, 5)), Verdict::Changed);
+        topic.begin_poll();
         assert_eq!(topic.apply(hosts(&[3]), 5, poll_of(behind)), Verdict::Changed);
         topic.begin_poll();
         assert_eq!(topic.apply(hosts(&[4]), 5, poll_of(HOST)), Verdict::Changed);

@@ -1,1 +1,26 @@
 //! A Nacos-compatible service registry.
+//!
+//! The program is a thin shell around this library, which exists so that tests can build a
+//! [`Server`] in process.
+
+#![warn(missing_docs)]
+
+mod config;
+pub use config::{
+    Arguments, Config, EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig, LogConfig,
+    LogFormat, PushConfig, RegistryConfig, StoreConfig,
+};
+
+mod app;
+
+#[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
+mod http;
+
+mod logging;
+pub use logging::start as start_logging;
+
+#[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
+mod registry;
+
+mod server;
+pub use server::Server;

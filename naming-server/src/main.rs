@@ -1,1 +1,79 @@
-fn main() {}
+//! The `naming-server` program.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use naming_server::{Arguments, Config, Server};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What the runtime may take to end after the drain; only a blocked thread could take longer.
+const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    match start(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("naming-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<()> {
+    let config = Config::load(arguments)?;
+    if arguments.print_config {
+        return print(&config.to_toml()?);
+    }
+    naming_server::start_logging(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(run(config));
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
+    result
+}
+
+async fn run(config: Config) -> Result<()> {
+    // Before the port is taken: whoever sees it open may already stop us.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let server = Server::bind(config).await?;
+    print(&banner(&server))?;
+    server.run(stop_signal(&mut interrupt, &mut terminate)).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn stop_signal(interrupt: &mut Signal, terminate: &mut Signal) {
+    let name = tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    };
+    tracing::info!(signal = name, "stopping: finishing the requests in flight");
+}
+
+fn banner(server: &Server) -> String {
+    format!(
+        "naming-server {version}\n\
+         serving  {url}  (listening on {address})\n\
+         data     in memory only; clients register again after a restart\n\
+         auth     off; whoever reaches the port may read and write\n\
+         docs     README.md and docs/ of the source; all settings: --print-config\n",
+        version = env!("CARGO_PKG_VERSION"),
+        url = server.url(),
+        address = server.local_addr(),
+    )
+}
+
+/// Writes to standard output. That nobody reads it is no reason to fail.
+fn print(text: &str) -> Result<()> {
+    let mut output = std::io::stdout();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

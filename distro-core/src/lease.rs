@@ -1,0 +1,165 @@
+//! When silence is judged, and the ring that finds those who are due.
+
+use std::collections::BTreeMap;
+use std::sync::Weak;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::record::{Health, LeaseTerms};
+use crate::time::Tick;
+
+/// Width of a bucket of the ring: how exactly deadlines are kept.
+pub(crate) const BUCKET_MS: u64 = 100;
+/// How many buckets ahead the ring reaches. What is due later is looked at again when the last
+/// bucket comes up, so nothing stays in memory longer than this for a distant deadline.
+const REACH: u64 = 512;
+
+/// How leases are judged at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JudgeTerms {
+    /// Whether silence has consequences at all.
+    pub enabled: bool,
+    /// Whether silence can end in expiry.
+    pub expire: bool,
+    /// Since when this member has listened without a break. Silence before that is not held
+    /// against anybody.
+    pub listening_since: Tick,
+}
+
+impl JudgeTerms {
+    /// What silence since `last_heard` amounts to for a record of this health: the judgement if
+    /// there is a new one, and when to look again.
+    pub(crate) fn judge(
+        &self,
+        lease: LeaseTerms,
+        health: Health,
+        last_heard: Tick,
+        now: Tick,
+    ) -> (Option<Health>, Tick) {
+        let heard = last_heard.max(self.listening_since);
+        if !self.enabled {
+            return (None, now.after(Duration::from_secs(1)));
+        }
+        let expires = heard.after(lease.expire_after);
+        if self.expire && expires <= now {
+            return (Some(Health::Expired), Tick::from_ms(u64::MAX));
+        }
+        let expires = if self.expire { expires } else { Tick::from_ms(u64::MAX) };
+        let flips = heard.after(lease.unhealthy_after);
+        match health {
+            Health::Healthy if flips <= now => (Some(Health::Unhealthy), expires),
+            Health::Healthy => (None, flips.min(expires)),
+            Health::Unhealthy | Health::Expired => (None, expires),
+        }
+    }
+}
+
+/// The bucket in which something due at `deadline` belongs, as a moment: at or after the
+/// deadline, except that it is never beyond the ring's reach.
+pub(crate) fn bucket_moment(now: Tick, deadline: Tick) -> Tick {
+    let first = now.as_ms() / BUCKET_MS + 1;
+    let bucket = deadline.as_ms().div_ceil(BUCKET_MS).clamp(first, first + REACH);
+    Tick::from_ms(bucket * BUCKET_MS)
+}
+
+/// A ring of buckets of what is due at which moment.
+///
+/// Scheduling is a push to a vector; nothing is ever searched or moved. What was rescheduled
+/// stays where it was and is skipped when its bucket comes up, because it knows its own moment.
+pub(crate) struct Ring<T> {
+    /// By the moment in units of [`BUCKET_MS`]. At most [`REACH`] of them in the future.
+    buckets: Mutex<BTreeMap<u64, Vec<Weak<T>>>>,
+}
+
+impl<T> Ring<T> {
+    pub(crate) fn new() -> Self {
+        Self { buckets: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Puts `item` into the bucket of `moment`, which [`bucket_moment`] gave.
+    pub(crate) fn schedule(&self, moment: Tick, item: Weak<T>) {
+        self.buckets.lock().entry(moment.as_ms() / BUCKET_MS).or_default().push(item);
+    }
+
+    /// Takes the earliest bucket that is due.
+    pub(crate) fn take_due(&self, now: Tick) -> Option<Vec<Weak<T>>> {
+        let mut buckets = self.buckets.lock();
+        let first = buckets.first_entry()?;
+        (first.key() * BUCKET_MS <= now.as_ms()).then(|| first.remove())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const TERMS: JudgeTerms =
+        JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO };
+    const LEASE: LeaseTerms = LeaseTerms {
+        unhealthy_after: Duration::from_secs(15),
+        expire_after: Duration::from_secs(30),
+    };
+
+    fn at(seconds: u64) -> Tick {
+        Tick::from_ms(seconds * 1_000)
+    }
+
+    #[test]
+    fn silence_makes_unhealthy_and_then_expired() {
+        let judge = |health, now| TERMS.judge(LEASE, health, at(100), at(now));
+        assert_eq!(judge(Health::Healthy, 114), (None, at(115)));
+        assert_eq!(judge(Health::Healthy, 115), (Some(Health::Unhealthy), at(130)));
+        assert_eq!(judge(Health::Unhealthy, 129), (None, at(130)));
+        assert_eq!(judge(Health::Unhealthy, 130).0, Some(Health::Expired));
+    }
+
+    #[test]
+    fn a_delete_timeout_below_the_beat_timeout_expires_at_once() {
+        let lease = LeaseTerms { expire_after: Duration::from_secs(2), ..LEASE };
+        assert_eq!(TERMS.judge(lease, Health::Healthy, at(0), at(2)).0, Some(Health::Expired));
+    }
+
+    #[test]
+    fn silence_while_not_listening_is_held_against_nobody() {
+        let terms = JudgeTerms { listening_since: at(1_000), ..TERMS };
+        assert_eq!(terms.judge(LEASE, Health::Healthy, at(5), at(1_014)), (None, at(1_015)));
+        assert_eq!(
+            terms.judge(LEASE, Health::Healthy, at(5), at(1_015)).0,
+            Some(Health::Unhealthy)
+        );
+    }
+
+    #[test]
+    fn without_expiry_an_unhealthy_record_stays() {
+        let terms = JudgeTerms { expire: false, ..TERMS };
+        assert_eq!(terms.judge(LEASE, Health::Unhealthy, at(0), at(10_000)).0, None);
+        let off = JudgeTerms { enabled: false, ..TERMS };
+        assert_eq!(off.judge(LEASE, Health::Healthy, at(0), at(10_000)).0, None);
+    }
+
+    #[test]
+    fn the_ring_gives_back_what_is_due_and_nothing_earlier() {
+        let ring = Ring::new();
+        let item = Arc::new(1);
+        let moment = bucket_moment(at(10), Tick::from_ms(12_345));
+        assert_eq!(moment, Tick::from_ms(12_400));
+        ring.schedule(moment, Arc::downgrade(&item));
+        assert!(ring.take_due(Tick::from_ms(12_399)).is_none());
+        assert_eq!(ring.take_due(Tick::from_ms(12_400)).unwrap().len(), 1);
+        assert!(ring.take_due(at(100)).is_none());
+    }
+
+    #[test]
+    fn a_distant_deadline_is_looked_at_before_the_ring_comes_round() {
+        let moment = bucket_moment(at(0), at(86_400));
+        assert!(moment > at(50) && moment < at(53));
+        let ring = Ring::new();
+        let item = Arc::new(1);
+        ring.schedule(moment, Arc::downgrade(&item));
+        assert!(ring.take_due(Tick::from_ms(moment.as_ms() - 1)).is_none());
+        assert!(ring.take_due(moment).is_some());
+    }
+}

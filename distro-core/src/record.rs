@@ -1,0 +1,306 @@
+//! Records, and the one order in which they merge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::stamp::Stamp;
+
+/// Key of a record within its datum. The empty key is reserved: see [`DATUM_KEY`].
+pub type Key = Arc<str>;
+
+/// The key of the record that speaks for the datum as a whole (its settings). Deregistering it
+/// closes the datum: see [`Datum::is_open`](crate::Datum::is_open).
+pub const DATUM_KEY: &str = "";
+
+/// What a record carries.
+pub trait Value: Send + Sync + 'static {
+    /// How long silence is tolerated; `None` if the record lives without being heard of.
+    fn lease(&self) -> Option<LeaseTerms>;
+
+    /// Whether readers would see no difference between the two.
+    fn shows_like(&self, other: &Self) -> bool;
+
+    /// What the record counts as in [`Store::visible_count`](crate::Store::visible_count): an
+    /// index below [`CLASSES`].
+    fn class(&self) -> usize;
+}
+
+/// How many classes of values a store counts.
+pub const CLASSES: usize = 4;
+
+/// The time-outs of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTerms {
+    /// Silence after which the record is judged unhealthy.
+    pub unhealthy_after: Duration,
+    /// Silence after which it is judged expired. May be shorter than the other.
+    pub expire_after: Duration,
+}
+
+/// What the owner judged of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Health {
+    /// Heard in time.
+    #[default]
+    Healthy,
+    /// Silent for longer than it should be; still shown, as unhealthy.
+    Unhealthy,
+    /// Silent for so long that it counts as gone.
+    Expired,
+}
+
+/// One entry of a datum in three parts, each merged by its own stamp:
+///
+/// * *registration*: what a client or operator wrote;
+/// * *liveness*: what the owner judged;
+/// * *deregistered*: the greatest stamp of an explicit removal.
+///
+/// So a health flip never undoes an update, an expiry that is taken back never revives old
+/// content, and nothing undoes a deregistration but a later registration.
+#[derive(Debug)]
+pub struct Record<V> {
+    /// When the value was written.
+    pub registration: Stamp,
+    /// When the health was judged.
+    pub liveness: Stamp,
+    /// When the record was last removed on purpose; [`Stamp::NEVER`] if it never was.
+    pub deregistered: Stamp,
+    /// The judgement of `liveness`; see [`Self::health`] for what it amounts to.
+    pub judged: Health,
+    /// The value of `registration`. May be missing once the record is gone.
+    pub value: Option<Arc<V>>,
+}
+
+impl<V> Clone for Record<V> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), ..*self }
+    }
+}
+
+impl<V> Default for Record<V> {
+    fn default() -> Self {
+        Self {
+            registration: Stamp::NEVER,
+            liveness: Stamp::NEVER,
+            deregistered: Stamp::NEVER,
+            judged: Health::Healthy,
+            value: None,
+        }
+    }
+}
+
+impl<V: Value> Record<V> {
+    /// A registration; `judged` is its health from the start, which counts until somebody judges
+    /// again.
+    pub fn registered(stamp: Stamp, value: Arc<V>, judged: Health) -> Self {
+        let value = Some(value);
+        Self { registration: stamp, liveness: stamp, judged, value, ..Self::default() }
+    }
+
+    /// An explicit removal.
+    pub fn removed(stamp: Stamp) -> Self {
+        Self { deregistered: stamp, ..Self::default() }
+    }
+
+    /// A judgement.
+    pub fn judged(stamp: Stamp, judged: Health) -> Self {
+        Self { liveness: stamp, judged, ..Self::default() }
+    }
+
+    /// The health as of now: a registration newer than the last judgement starts healthy.
+    pub fn health(&self) -> Health {
+        if self.liveness >= self.registration { self.judged } else { Health::Healthy }
+    }
+
+    /// Whether readers see it: registered after its last removal, not expired, and its content
+    /// is at hand (a member that dropped it at expiry waits for the whole record).
+    pub fn is_visible(&self) -> bool {
+        self.value.is_some()
+            && self.registration > self.deregistered
+            && self.health() != Health::Expired
+    }
+
+    /// Whether nothing but memory of a removal or expiry is left.
+    pub fn is_tombstone(&self) -> bool {
+        !self.is_visible()
+    }
+
+    /// The greatest stamp in it.
+    pub fn newest(&self) -> Stamp {
+        self.registration.max(self.liveness).max(self.deregistered)
+    }
+
+    /// Takes over every part of `other` that is newer. The only way in which a record changes.
+    /// Returns whether anything did.
+    ///
+    /// Merging is commutative, associative and idempotent: in whatever order and however often
+    /// records arrive, all members end with the same parts.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        let mut changed = false;
+        if other.registration > self.registration {
+            self.registration = other.registration;
+            self.value = other.value.clone();
+            changed = true;
+        } else if other.registration == self.registration
+            && self.value.is_none()
+            && other.value.is_some()
+        {
+            // A member that never heard the record may have dropped its content at expiry.
+            self.value = other.value.clone();
+        }
+        if other.liveness > self.liveness {
+            self.liveness = other.liveness;
+            self.judged = other.judged;
+            changed = true;
+        }
+        if other.deregistered > self.deregistered {
+            self.deregistered = other.deregistered;
+            changed = true;
+        }
+        if self.is_tombstone() {
+            self.value = None;
+        }
+        changed
+    }
+
+    /// What this record adds to the checksum of its slot: zero for a tombstone, so that members
+    /// may collect tombstones at different times without disagreeing.
+    pub(crate) fn fingerprint(&self, tag: &str, key: &str) -> u64 {
+        if self.is_tombstone() {
+            return 0;
+        }
+        let mut hash = Xxh3::new();
+        hash.update(tag.as_bytes());
+        hash.update(&[0]);
+        hash.update(key.as_bytes());
+        for stamp in [self.registration, self.liveness] {
+            hash.update(&stamp.time().to_le_bytes());
+            hash.update(&stamp.member().0.to_le_bytes());
+            hash.update(&stamp.incarnation().to_le_bytes());
+        }
+        hash.digest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::stamp::MemberId;
+
+    #[derive(Debug, PartialEq)]
+    struct Text(u64);
+
+    impl Value for Text {
+        fn lease(&self) -> Option<LeaseTerms> {
+            None
+        }
+        fn shows_like(&self, other: &Self) -> bool {
+            self == other
+        }
+        fn class(&self) -> usize {
+            0
+        }
+    }
+
+    fn stamp(time: u64) -> Stamp {
+        if time == 0 { Stamp::NEVER } else { Stamp::from_parts(time, MemberId(1), 1) }
+    }
+
+    /// A record as some member may hold it: equal stamps mean equal content.
+    fn record() -> impl Strategy<Value = Record<Text>> {
+        (0..5_u64, 0..5_u64, 0..5_u64).prop_map(|(registration, liveness, deregistered)| {
+            let judged = [Health::Healthy, Health::Unhealthy, Health::Expired]
+                [usize::try_from(liveness % 3).unwrap()];
+            let mut record = Record {
+                registration: stamp(registration),
+                liveness: stamp(liveness),
+                deregistered: stamp(deregistered),
+                judged: if liveness == 0 { Health::Healthy } else { judged },
+                value: (registration > 0).then(|| Arc::new(Text(registration))),
+            };
+            if record.is_tombstone() {
+                record.value = None;
+            }
+            record
+        })
+    }
+
+    fn merged(records: &[&Record<Text>]) -> (Stamp, Stamp, Stamp, Health) {
+        let mut all = Record::default();
+        for record in records {
+            all.merge(record);
+        }
+        (all.registration, all.liveness, all.deregistered, all.judged)
+    }
+
+    proptest! {
+        #[test]
+        fn merge_is_commutative_associative_and_idempotent(a in record(), b in record(), c in record()) {
+            let all = merged(&[&a, &b, &c]);
+            prop_assert_eq!(all, merged(&[&c, &a, &b]));
+            prop_assert_eq!(all, merged(&[&b, &a, &b, &c, &c, &a]));
+            let mut right = b.clone();
+            right.merge(&c);
+            prop_assert_eq!(all, merged(&[&a, &right]));
+        }
+
+        #[test]
+        fn merging_again_changes_nothing(a in record(), b in record()) {
+            let mut once = a.clone();
+            once.merge(&b);
+            prop_assert!(!once.clone().merge(&b));
+            prop_assert!(!once.clone().merge(&a));
+        }
+
+        #[test]
+        fn a_tombstone_has_no_fingerprint_and_no_value(a in record(), b in record()) {
+            let mut all = a.clone();
+            all.merge(&b);
+            prop_assert_eq!(all.is_tombstone(), all.fingerprint("tag", "key") == 0);
+            prop_assert!(!all.is_tombstone() || all.value.is_none());
+        }
+    }
+
+    fn value(n: u64) -> Arc<Text> {
+        Arc::new(Text(n))
+    }
+
+    #[test]
+    fn nothing_undoes_a_deregistration_but_a_later_registration() {
+        let mut record = Record::registered(stamp(1), value(1), Health::Healthy);
+        record.merge(&Record::removed(stamp(5)));
+        record.merge(&Record::judged(stamp(9), Health::Healthy));
+        record.merge(&Record::registered(stamp(4), value(4), Health::Healthy));
+        assert!(!record.is_visible());
+        record.merge(&Record::registered(stamp(10), value(10), Health::Healthy));
+        assert!(record.is_visible());
+    }
+
+    #[test]
+    fn a_health_flip_does_not_undo_an_update() {
+        let mut here = Record::registered(stamp(1), value(1), Health::Healthy);
+        let mut there = here.clone();
+        here.merge(&Record::judged(stamp(3), Health::Unhealthy));
+        there.merge(&Record { registration: stamp(2), value: Some(value(2)), ..Record::default() });
+        here.merge(&there);
+        assert_eq!(here.health(), Health::Unhealthy);
+        assert_eq!(here.value.as_deref(), Some(&Text(2)));
+    }
+
+    #[test]
+    fn an_expired_record_starts_healthy_when_registered_again() {
+        let mut record = Record::registered(stamp(1), value(1), Health::Unhealthy);
+        record.merge(&Record::judged(stamp(2), Health::Expired));
+        assert!(record.is_tombstone());
+        record.merge(&Record {
+            registration: stamp(3),
+            value: Some(value(3)),
+            ..Record::default()
+        });
+        assert_eq!((record.is_visible(), record.health()), (true, Health::Healthy));
+    }
+}

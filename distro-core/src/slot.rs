@@ -1,0 +1,45 @@
+//! Slots: the fixed number of shares into which all tags fall.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Number of slots. Fixed for ever: members must agree on it.
+pub const SLOT_COUNT: usize = 1_024;
+
+/// One share of all tags: what ownership, verification and snapshots are measured in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// The slot of a tag. Depends on the tag alone (xxh3, 64 bits, seed 0), so that every build
+    /// on every machine gives the same answer.
+    pub fn of(tag: &str) -> Self {
+        // The upper bits; the remainder fits u16 because SLOT_COUNT does.
+        Self(((xxh3_64(tag.as_bytes()) >> 32) % SLOT_COUNT as u64) as u16)
+    }
+
+    /// Position in a table of [`SLOT_COUNT`] entries.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slot_of_a_tag_never_changes() {
+        // Members of different releases must agree, so these numbers are part of the protocol.
+        assert_eq!(Slot::of("public##DEFAULT_GROUP@@demo").index(), 438);
+    }
+
+    #[test]
+    fn tags_spread_evenly() {
+        let mut counts = vec![0_u32; SLOT_COUNT];
+        for n in 0..102_400 {
+            counts[Slot::of(&format!("public##DEFAULT_GROUP@@service-{n}")).index()] += 1;
+        }
+        // 100 expected in each; six standard deviations either way.
+        assert!(counts.iter().all(|count| (40..=160).contains(count)));
+    }
+}

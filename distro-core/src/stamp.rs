@@ -1,0 +1,148 @@
+//! The order of changes across members.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::time::{Now, Tick};
+
+/// How many low bits of a stamp's time count changes within one millisecond.
+const COUNTER_BITS: u32 = 16;
+
+/// Identity of a member: a hash of the address it advertises, equal in every member's view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct MemberId(pub u32);
+
+impl MemberId {
+    /// The id of the member that advertises this address.
+    pub fn of(address: &str) -> Self {
+        // The upper half of the hash; truncation is meant.
+        Self((xxh3_64(address.as_bytes()) >> 32) as u32)
+    }
+}
+
+/// The moment of a change in hybrid time, totally ordered across all members.
+///
+/// Two changes never share a stamp: the time of one member only grows, and member and start number
+/// tell members and their restarts apart. Nothing ever compares a stamp with a wall clock, so a
+/// wrong clock costs no data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Stamp {
+    // The order of the fields is the order of stamps.
+    time: u64,
+    member: MemberId,
+    incarnation: u32,
+}
+
+impl Stamp {
+    /// Earlier than every issued stamp: "this has not happened".
+    pub const NEVER: Self = Self { time: 0, member: MemberId(0), incarnation: 0 };
+
+    /// A stamp from its parts, as they come from a peer.
+    pub const fn from_parts(time: u64, member: MemberId, incarnation: u32) -> Self {
+        Self { time, member, incarnation }
+    }
+
+    /// Hybrid time: milliseconds in the upper 48 bits, a counter in the lower 16.
+    pub const fn time(self) -> u64 {
+        self.time
+    }
+
+    /// The member that issued it.
+    pub const fn member(self) -> MemberId {
+        self.member
+    }
+
+    /// The start number of that member.
+    pub const fn incarnation(self) -> u32 {
+        self.incarnation
+    }
+
+    /// Whether this is [`Self::NEVER`].
+    pub const fn is_never(self) -> bool {
+        self.time == 0
+    }
+}
+
+/// Issues the stamps of this member. Shared by all request threads; issuing is one atomic
+/// read-modify-write.
+#[derive(Debug)]
+pub struct StampClock {
+    last: AtomicU64,
+    /// Wall time of tick zero as read at start. A wall clock that jumps later changes nothing.
+    origin_ms: u64,
+    member: MemberId,
+    incarnation: u32,
+}
+
+impl StampClock {
+    /// A clock for one start of one member. `incarnation` must differ between two starts whose
+    /// stamps may meet; the wall clock in seconds will do.
+    pub fn new(member: MemberId, incarnation: u32, now: Now) -> Self {
+        let origin_ms = now.wall_ms.saturating_sub(now.tick.as_ms());
+        Self { last: AtomicU64::new(1), origin_ms, member, incarnation }
+    }
+
+    /// The member this clock stamps for.
+    pub fn member(&self) -> MemberId {
+        self.member
+    }
+
+    /// A stamp greater than every one issued or observed before.
+    pub fn issue(&self, tick: Tick) -> Stamp {
+        let physical = (self.origin_ms.saturating_add(tick.as_ms())) << COUNTER_BITS;
+        let next = |last: u64| physical.max(last.saturating_add(1));
+        let previous = self
+            .last
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(next(last)))
+            .unwrap_or_else(|last| last);
+        Stamp { time: next(previous), member: self.member, incarnation: self.incarnation }
+    }
+
+    /// Takes note of a stamp from elsewhere, so that later ones of ours are greater even if the
+    /// other clock runs ahead.
+    pub fn observe(&self, stamp: Stamp) {
+        self.last.fetch_max(stamp.time, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clock(wall_ms: u64) -> StampClock {
+        StampClock::new(MemberId(7), 1, Now { tick: Tick::ZERO, wall_ms })
+    }
+
+    #[test]
+    fn stamps_grow_within_one_millisecond_and_across_them() {
+        let clock = clock(1_700_000_000_000);
+        let mut last = Stamp::NEVER;
+        for ms in [0, 0, 0, 1, 1, 5, 4, 4, 9] {
+            let stamp = clock.issue(Tick::from_ms(ms));
+            assert!(stamp > last);
+            last = stamp;
+        }
+    }
+
+    #[test]
+    fn a_clock_behind_issues_greater_stamps_than_those_it_has_seen() {
+        let ahead = clock(1_700_000_000_000).issue(Tick::ZERO);
+        let behind = clock(1_000);
+        assert!(behind.issue(Tick::ZERO) < ahead);
+        behind.observe(ahead);
+        assert!(behind.issue(Tick::ZERO) > ahead);
+    }
+
+    #[test]
+    fn an_absurd_stamp_does_not_make_the_clock_wrap() {
+        let clock = clock(1_000);
+        clock.observe(Stamp::from_parts(u64::MAX, MemberId(1), 1));
+        assert_eq!(clock.issue(Tick::ZERO).time(), u64::MAX);
+    }
+
+    #[test]
+    fn never_is_before_everything_issued() {
+        assert!(Stamp::NEVER < clock(0).issue(Tick::ZERO));
+    }
+}

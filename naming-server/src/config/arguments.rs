@@ -1,0 +1,49 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use super::LogFormat;
+
+/// A service registry that Nacos 1.x clients can use.
+///
+/// Settings come from the file, then from variables, flags and --set; the later wins. A variable is
+/// named after its key: http.max_connections is NAMING_HTTP__MAX_CONNECTIONS.
+#[derive(Debug, Default, Clone, Parser)]
+#[command(name = "naming-server", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Address to listen on: IPv4, IPv6 or a host name [default: 0.0.0.0]
+    #[arg(long, value_name = "ADDR")]
+    pub bind: Option<String>,
+
+    /// TCP port to listen on, 0 for any free one [default: 8848]
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
+
+    /// TOML file with settings
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// One setting by its key; may be given many times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+
+    /// Form of the log lines on standard error [default: text]
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub log_format: Option<LogFormat>,
+
+    /// Print all settings as they would be used, as TOML, and exit
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  naming-server                                   serve on port 8848 of all interfaces
+  naming-server --bind 127.0.0.1 --port 0         only for this machine, on any free port
+  naming-server --set http.max_connections=50000  change one setting
+  naming-server --print-config > naming.toml      write down all settings, to be edited
+  naming-server --config naming.toml              and use them
+
+SIGTERM and Ctrl-C stop it within five seconds, after the requests in flight.";

@@ -1,0 +1,335 @@
+//! Settings: the only place that knows the names of keys, flags and variables.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::http::HttpSettings;
+use crate::registry::{RegistrySettings, UpkeepSettings};
+
+mod arguments;
+pub use arguments::Arguments;
+
+mod check;
+
+mod load;
+
+/// All settings of a server.
+///
+/// Every field has a default; [`Config::default`] is a server on port 8848 of all interfaces that
+/// keeps everything in memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address to listen on: IPv4, IPv6 with or without brackets, or a host name. Default
+    /// `0.0.0.0`, all IPv4 interfaces; `::` is all interfaces of both kinds.
+    pub bind: String,
+    /// TCP port; 0 takes any free one. Default 8848, which clients assume.
+    pub port: u16,
+    /// Prefix of the API's paths. Default `/nacos`, which clients assume; `/` or empty for none.
+    pub context_path: String,
+    /// Connections and requests.
+    pub http: HttpConfig,
+    /// What is kept of services and instances.
+    pub registry: RegistryConfig,
+    /// Judging instances by their beats.
+    pub health: HealthConfig,
+    /// The record store.
+    pub store: StoreConfig,
+    /// Removal of services without instances.
+    pub empty_service: EmptyServiceConfig,
+    /// UDP notices to subscribers.
+    pub push: PushConfig,
+    /// The record of why instances came and went.
+    pub events: EventsConfig,
+    /// Logging.
+    pub log: LogConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bind: "0.0.0.0".to_owned(),
+            port: 8848,
+            context_path: "/nacos".to_owned(),
+            http: HttpConfig::default(),
+            registry: RegistryConfig::default(),
+            health: HealthConfig::default(),
+            store: StoreConfig::default(),
+            empty_service: EmptyServiceConfig::default(),
+            push: PushConfig::default(),
+            events: EventsConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// What the HTTP front needs to know.
+    pub(crate) fn http_settings(&self) -> HttpSettings {
+        let http = &self.http;
+        HttpSettings {
+            context_path: self.context_path.trim_end_matches('/').to_owned(),
+            max_connections: http.max_connections,
+            max_body_bytes: http.max_body_bytes,
+            max_buffered_body_bytes: http.max_buffered_body_bytes,
+            max_header_bytes: http.max_header_bytes,
+            header_timeout: Duration::from_millis(http.header_timeout_ms),
+            body_timeout: Duration::from_millis(http.body_timeout_ms),
+            idle_timeout: Duration::from_millis(http.idle_timeout_ms),
+            drain_timeout: Duration::from_millis(http.drain_timeout_ms),
+        }
+    }
+
+    /// The rules and limits of the registry.
+    pub(crate) fn registry_settings(&self, hash_seed: u64) -> RegistrySettings {
+        RegistrySettings {
+            max_instances: self.registry.max_instances as u64,
+            max_metadata_bytes: self.registry.max_metadata_bytes,
+            rendered_bytes: self.registry.rendered_bytes,
+            protect_at_zero: self.registry.protect_at_zero,
+            event_capacity: self.events.capacity,
+            store: distro_core::StoreConfig {
+                tombstone_retention: Duration::from_millis(self.store.tombstone_retention_ms),
+                compensation_window: Duration::from_millis(self.health.compensation_window_ms),
+                hash_seed,
+                ..distro_core::StoreConfig::default()
+            },
+        }
+    }
+
+    /// The rules of judging.
+    pub(crate) fn distro_config(&self) -> distro_core::DistroConfig {
+        distro_core::DistroConfig {
+            pause_threshold: Duration::from_millis(self.health.pause_threshold_ms),
+            expire: self.health.expire_instances,
+            ..distro_core::DistroConfig::default()
+        }
+    }
+
+    /// How empty services are cleaned up.
+    pub(crate) fn upkeep_settings(&self) -> UpkeepSettings {
+        UpkeepSettings {
+            auto_clean: self.empty_service.auto_clean,
+            initial_delay: Duration::from_millis(self.empty_service.initial_delay_ms),
+            period: Duration::from_millis(self.empty_service.period_ms),
+        }
+    }
+}
+
+/// Connections and requests.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Connections open at a time; further ones are closed at once, so that their clients try
+    /// another server. Default 16,384. Idle ones cost about 11 KiB each, and the process must be
+    /// allowed as many open files.
+    pub max_connections: usize,
+    /// Bytes of one request body; larger ones are answered 413. Default 8 MiB.
+    pub max_body_bytes: usize,
+    /// Bytes of all bodies being received at a time; above, requests are answered 503. Default
+    /// 256 MiB. Not below `max_body_bytes`.
+    pub max_buffered_body_bytes: usize,
+    /// Bytes of request line and headers; above, requests are answered 431. Default 512 KiB as in
+    /// Nacos. The request target alone may have 65,534 bytes whatever is said here; longer ones
+    /// are answered 414.
+    pub max_header_bytes: usize,
+    /// Milliseconds from the first byte of a request to the end of its headers, then the
+    /// connection is closed. Default 30,000. Too small cuts off slow clients, too large lets
+    /// half-sent requests hold connections.
+    pub header_timeout_ms: u64,
+    /// Milliseconds from the end of the headers to the end of the body, then the request is
+    /// answered 408. Default 30,000.
+    pub body_timeout_ms: u64,
+    /// Milliseconds a connection may be idle between requests or leave an answer unread, then it
+    /// is closed. Default 90,000. Below 60,000 pooled clients meet closed connections.
+    pub idle_timeout_ms: u64,
+    /// Milliseconds from the stop signal until connections that still have requests in flight are
+    /// cut. Default 4,500: the process ends within 5 seconds.
+    pub drain_timeout_ms: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 16_384,
+            max_body_bytes: 8 << 20,
+            max_buffered_body_bytes: 256 << 20,
+            max_header_bytes: 512 << 10,
+            header_timeout_ms: 30_000,
+            body_timeout_ms: 30_000,
+            idle_timeout_ms: 90_000,
+            drain_timeout_ms: 4_500,
+        }
+    }
+}
+
+/// What is kept of services and instances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// Instances of all services together; further registrations are refused. Default 10,000,000.
+    pub max_instances: usize,
+    /// Bytes of all metadata keys and values of one instance or service. Default 32,768.
+    pub max_metadata_bytes: usize,
+    /// Bytes of rendered instance lists kept for the next reader. Default 256 MiB. Too small
+    /// costs time, lists are rendered again; never correctness.
+    pub rendered_bytes: usize,
+    /// Whether a service with protect threshold 0 whose instances are all unhealthy shows them
+    /// all as healthy. Default true, the rule of Nacos: an empty list helps nobody.
+    pub protect_at_zero: bool,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self {
+            max_instances: 10_000_000,
+            max_metadata_bytes: 32_768,
+            rendered_bytes: 256 << 20,
+            protect_at_zero: true,
+        }
+    }
+}
+
+/// Judging instances by their beats.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthConfig {
+    /// Whether instances that sent no beat for long are removed. Default true; with false they
+    /// stay unhealthy until somebody deregisters them.
+    pub expire_instances: bool,
+    /// Milliseconds the process must have stood still to count as paused: it then gives every
+    /// instance a full time-out before it judges again. Default 3,000. Too small forgives the
+    /// dead at every hiccup, too large condemns the living after a pause.
+    pub pause_threshold_ms: u64,
+    /// Milliseconds after a deregistration in which a late beat does not register the instance
+    /// again. Default 10,000; 0 lets any beat do it.
+    pub compensation_window_ms: u64,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self { expire_instances: true, pause_threshold_ms: 3_000, compensation_window_ms: 10_000 }
+    }
+}
+
+/// The record store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Milliseconds for which removed instances are remembered. Default 60,000. Not below
+    /// `health.compensation_window_ms`; large values cost memory where instances come and go.
+    pub tombstone_retention_ms: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { tombstone_retention_ms: 60_000 }
+    }
+}
+
+/// Removal of services without instances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmptyServiceConfig {
+    /// Whether services without instances are removed at all. Default true.
+    pub auto_clean: bool,
+    /// Milliseconds from the start to the first look. Default 50,000.
+    pub initial_delay_ms: u64,
+    /// Milliseconds between two looks. Default 30,000.
+    pub period_ms: u64,
+}
+
+impl Default for EmptyServiceConfig {
+    fn default() -> Self {
+        Self { auto_clean: true, initial_delay_ms: 50_000, period_ms: 30_000 }
+    }
+}
+
+/// UDP notices to subscribers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PushConfig {
+    /// Whether subscribers get notices at all; without, they poll every 3 seconds. Default true.
+    pub enabled: bool,
+    /// UDP port the notices come from and the acks go to; 0 takes any free one. Default 0.
+    pub bind_port: u16,
+    /// Milliseconds from a change to its notice, in which further changes of the service join it.
+    /// Default 100. Too small sends more packets, too large tells subscribers late.
+    pub debounce_ms: u64,
+    /// Milliseconds to wait for an ack before the notice is sent once more. Default 10,000.
+    pub ack_timeout_ms: u64,
+    /// Milliseconds added to a subscriber's promised next poll before it is forgotten. Default
+    /// 10,000. Too small loses subscribers that are a little late.
+    pub lifetime_margin_ms: u64,
+    /// Subscribers of all services together; further ones poll. Default 200,000.
+    pub max_subscribers: usize,
+    /// Subscribers of one service; further ones poll. Default 20,000.
+    pub max_subscribers_per_service: usize,
+    /// Bytes of one packet; larger notices are not sent, their subscribers poll. Default 65,507,
+    /// the most UDP can carry.
+    pub max_packet_bytes: usize,
+    /// The same for Go clients. Default 4,024: their buffer is fixed and cuts off the rest.
+    pub max_go_packet_bytes: usize,
+    /// Notices without ack in a row after which a subscriber gets no more until it polls.
+    /// Default 3; 0 never gives up.
+    pub park_after_misses: u32,
+}
+
+impl Default for PushConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            bind_port: 0,
+            debounce_ms: 100,
+            ack_timeout_ms: 10_000,
+            lifetime_margin_ms: 10_000,
+            max_subscribers: 200_000,
+            max_subscribers_per_service: 20_000,
+            max_packet_bytes: 65_507,
+            max_go_packet_bytes: 4_024,
+            park_after_misses: 3,
+        }
+    }
+}
+
+/// The record of why instances came and went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventsConfig {
+    /// Events kept; the oldest go first. Default 16,384.
+    pub capacity: usize,
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        Self { capacity: 16_384 }
+    }
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `off`, `error`, `warn`, `info`, `debug` or `trace`, for single modules as `module=level`,
+    /// several with commas between. Default `info`, which says nothing about single requests.
+    pub level: String,
+    /// Form of the lines. Default `text`.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}

@@ -1,0 +1,202 @@
+//! One request and its answer.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, CONTENT_TYPE, HeaderValue, ORIGIN, VARY,
+};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+
+use super::body::BodyBudget;
+use super::socket::Progress;
+use super::{Agent, ApiError, Call, Handler, HttpSettings, Params, Reply};
+
+/// What all connections share.
+pub(super) struct Exchange<H> {
+    handler: Arc<H>,
+    settings: HttpSettings,
+    bodies: BodyBudget,
+}
+
+impl<H: Handler> Exchange<H> {
+    pub(super) fn new(handler: Arc<H>, settings: HttpSettings) -> Self {
+        Self { handler, settings, bodies: BodyBudget::default() }
+    }
+
+    pub(super) fn settings(&self) -> &HttpSettings {
+        &self.settings
+    }
+
+    /// Reads what is left of a request, has it answered and adds what every answer gets.
+    pub(super) async fn respond(
+        &self,
+        peer: SocketAddr,
+        progress: &Progress,
+        request: Request<Incoming>,
+    ) -> Response<Full<Bytes>> {
+        progress.begin_request();
+        let (parts, body) = request.into_parts();
+        let response = if body.is_end_stream() {
+            self.answer(&parts, &[], peer)
+        } else {
+            match self.bodies.read(body, &self.settings).await {
+                Ok(body) => self.answer(&parts, &body, peer),
+                Err(error) => {
+                    progress.refuse();
+                    Reply::from(error)
+                        .with_header(CONNECTION, HeaderValue::from_static("close"))
+                        .into_response()
+                }
+            }
+        };
+        progress.end_request();
+        response
+    }
+
+    fn answer(&self, parts: &Parts, body: &[u8], peer: SocketAddr) -> Response<Full<Bytes>> {
+        let headers = &parts.headers;
+        let (path, under_context) = locate(&self.settings.context_path, parts.uri.path());
+        let origin = headers.get(ORIGIN);
+        if let Some(origin) = origin
+            && parts.method == Method::OPTIONS
+            && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+        {
+            return preflight(origin, headers, under_context && is_naming_path(path));
+        }
+
+        let form = is_form(parts).then_some(body);
+        let reply = if form.is_some_and(|form| form.starts_with(GZIP_MAGIC)) {
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            ApiError::new(status, "compressed request bodies are not supported").into()
+        } else {
+            self.call(&Call {
+                method: &parts.method,
+                path,
+                under_context,
+                uri: parts.uri.path(),
+                query: parts.uri.query(),
+                params: &Params::parse(parts.uri.query(), form),
+                agent: Agent::from_headers(headers),
+                headers,
+                peer,
+                body,
+            })
+        };
+
+        let mut response = reply.into_response();
+        if let Some(origin) = origin {
+            allow_origin(&mut response, origin);
+        }
+        response
+    }
+
+    fn call(&self, call: &Call<'_>) -> Reply {
+        catch_unwind(AssertUnwindSafe(|| self.handler.handle(call))).unwrap_or_else(|_| {
+            tracing::error!(method = %call.method, path = call.uri, "a request handler panicked");
+            ApiError::internal("internal error").into()
+        })
+    }
+}
+
+/// Two bytes no form begins with. Some clients announce `Content-Encoding: gzip` on plain bodies,
+/// so the announcement is worth nothing.
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+
+/// The path relative to the context path, and whether it was below it at all.
+fn locate<'a>(context_path: &str, path: &'a str) -> (&'a str, bool) {
+    let path = path.trim_end_matches('/');
+    let or_root = |path: &'a str| if path.is_empty() { "/" } else { path };
+    match path.strip_prefix(context_path) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => (or_root(rest), true),
+        _ => (or_root(path), false),
+    }
+}
+
+fn is_naming_path(path: &str) -> bool {
+    path.strip_prefix("/v1/ns").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether the body holds parameters: a write that says so. A body without a content type is not
+/// guessed at, no client sends one.
+fn is_form(parts: &Parts) -> bool {
+    const FORM: &[u8] = b"application/x-www-form-urlencoded";
+    matches!(parts.method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE)
+        && parts.headers.get(CONTENT_TYPE).is_some_and(|value| {
+            let media = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+            media.trim_ascii().eq_ignore_ascii_case(FORM)
+        })
+}
+
+/// Browsers ask before they send a write to another origin. Like Nacos: yes to everything, except
+/// for the naming API.
+fn preflight(origin: &HeaderValue, asked: &HeaderMap, naming_api: bool) -> Response<Full<Bytes>> {
+    if naming_api {
+        return Reply::text("Invalid CORS request")
+            .with_status(StatusCode::FORBIDDEN)
+            .into_response();
+    }
+    let mut response = Reply::text("").into_response();
+    allow_origin(&mut response, origin);
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("18000"));
+    let echoes = [
+        (ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_ALLOW_METHODS),
+        (ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_ALLOW_HEADERS),
+    ];
+    for (request, allow) in echoes {
+        if let Some(value) = asked.get(request) {
+            headers.insert(allow, value.clone());
+        }
+    }
+    response
+}
+
+fn allow_origin(response: &mut Response<Full<Bytes>>, origin: &HeaderValue) {
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_taken_relative_to_the_context_path() {
+        assert_eq!(locate("/nacos", "/nacos/v1/ns/instance//"), ("/v1/ns/instance", true));
+        assert_eq!(locate("/nacos", "/nacos"), ("/", true));
+        assert_eq!(locate("/nacos", "/nacos/"), ("/", true));
+        assert_eq!(locate("/nacos", "/nacosx/v1"), ("/nacosx/v1", false));
+        assert_eq!(locate("/nacos", "/metrics"), ("/metrics", false));
+        assert_eq!(locate("/nacos", "/"), ("/", false));
+        assert_eq!(locate("/nacos", "*"), ("*", false));
+        assert_eq!(locate("", "/v1/ns"), ("/v1/ns", true));
+        assert_eq!(locate("", "/"), ("/", true));
+    }
+
+    #[test]
+    fn forms_are_told_by_method_and_content_type() {
+        let form = |method: Method, content_type: Option<&str>| {
+            let mut request = Request::builder().method(method);
+            if let Some(content_type) = content_type {
+                request = request.header(CONTENT_TYPE, content_type);
+            }
+            is_form(&request.body(()).unwrap().into_parts().0)
+        };
+        assert!(form(Method::POST, Some("application/x-www-form-urlencoded")));
+        assert!(form(Method::PUT, Some("Application/X-WWW-Form-Urlencoded ; charset=GBK")));
+        assert!(!form(Method::GET, Some("application/x-www-form-urlencoded")));
+        assert!(!form(Method::POST, Some("application/x-www-form-urlencoded-not")));
+        assert!(!form(Method::POST, Some("application/json")));
+        assert!(!form(Method::POST, None));
+    }
+}

@@ -1,0 +1,232 @@
+//! Accepting connections, keeping each within its limits, and letting go of all at the end.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::exchange::Exchange;
+use super::socket::{Progress, WatchedSocket};
+use super::{Handler, HttpSettings};
+
+/// Pause after a failed accept: out of descriptors, the listener stays readable and would spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// For how long a draining connection may go on sending a request it has only begun.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+/// Counts of connections, for metrics.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionStats {
+    /// Open now.
+    pub(crate) open: AtomicUsize,
+    /// Served since the start.
+    pub(crate) accepted_total: AtomicU64,
+    /// Closed at once since the start, because there were too many.
+    pub(crate) refused_total: AtomicU64,
+}
+
+/// Serves `listener` until `shutdown`, then drains: no new connections, idle ones are closed,
+/// requests that were begun are answered. Returns when the last connection is gone, at the latest
+/// after `drain_timeout`, whatever the clients do. Dropping the future stops accepting but leaves
+/// the open connections alone.
+pub(crate) async fn serve<H: Handler>(
+    listener: TcpListener,
+    handler: Arc<H>,
+    settings: HttpSettings,
+    stats: Arc<ConnectionStats>,
+    shutdown: CancellationToken,
+) {
+    let drain_timeout = settings.drain_timeout;
+    let front = Arc::new(Front {
+        http: parser(&settings),
+        exchange: Exchange::new(handler, settings),
+        stats,
+        drain: Drain::default(),
+    });
+    let connections = TaskTracker::new();
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = accept(&listener, &front, &connections) => {}
+    }
+    drop(listener);
+
+    front.drain.start();
+    connections.close();
+    if timeout(drain_timeout, connections.wait()).await.is_err() {
+        let open = connections.len();
+        tracing::warn!(open, "connections were still open when the drain time was over");
+    }
+}
+
+/// What the accept loop and all connections share.
+struct Front<H> {
+    http: http1::Builder,
+    exchange: Exchange<H>,
+    stats: Arc<ConnectionStats>,
+    drain: Drain,
+}
+
+/// Tells the connections to come to an end. The flag is what they look at whenever they are woken,
+/// the token is only there to wake them: looking at it takes a lock they would all share.
+#[derive(Default)]
+struct Drain {
+    started: AtomicBool,
+    wake: CancellationToken,
+}
+
+impl Drain {
+    fn start(&self) {
+        self.started.store(true, Relaxed);
+        self.wake.cancel();
+    }
+}
+
+fn parser(settings: &HttpSettings) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // A limit of the buffer below that of the head would win; hyper insists on 8 KiB.
+    http.max_header_size(settings.max_header_bytes)
+        .max_buf_size(settings.max_header_bytes.max(8 << 10) + (8 << 10))
+        // Half-closing clients are answered.
+        .half_close(true);
+    http
+}
+
+/// Accepts for ever. Cancelling it between two connections loses none.
+async fn accept<H: Handler>(
+    listener: &TcpListener,
+    front: &Arc<Front<H>>,
+    connections: &TaskTracker,
+) {
+    let mut failing = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                failing = false;
+                // On a socket for both kinds, IPv4 peers come in the guise of IPv6.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                admit(stream, peer, front, connections);
+            }
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(%error, "cannot accept connections, trying on");
+                }
+                failing = true;
+                sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+fn admit<H: Handler>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    front: &Arc<Front<H>>,
+    connections: &TaskTracker,
+) {
+    let stats = &front.stats;
+    if stats.open.load(Relaxed) >= front.exchange.settings().max_connections {
+        if stats.refused_total.fetch_add(1, Relaxed) == 0 {
+            tracing::warn!(%peer, "connection limit reached, further connections are closed");
+        }
+        return;
+    }
+    stats.accepted_total.fetch_add(1, Relaxed);
+    let open = OpenConnection::new(stats);
+    // An answer must not wait for the acknowledgement of the one before. It fails only on a
+    // connection that is gone already.
+    let _ = stream.set_nodelay(true);
+    let front = Arc::clone(front);
+    connections.spawn(async move {
+        let _open = open;
+        converse(&front, stream, peer).await;
+    });
+}
+
+/// Counts itself as long as it lives.
+struct OpenConnection(Arc<ConnectionStats>);
+
+impl OpenConnection {
+    fn new(stats: &Arc<ConnectionStats>) -> Self {
+        stats.open.fetch_add(1, Relaxed);
+        Self(Arc::clone(stats))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Serves one connection to its end: the client's, a time-out, or the drain. This future must be
+/// a task of its own: it relies on always being polled with the same waker.
+async fn converse<H: Handler>(front: &Front<H>, stream: TcpStream, peer: SocketAddr) {
+    let progress = Arc::new(Progress::new());
+    let socket = TokioIo::new(WatchedSocket::new(stream, Arc::clone(&progress)));
+    let service = service_fn(async |request| {
+        Ok::<_, std::convert::Infallible>(front.exchange.respond(peer, &progress, request).await)
+    });
+    let mut connection = pin!(front.http.serve_connection(socket, service));
+
+    let HttpSettings { header_timeout, idle_timeout, drain_timeout, .. } =
+        *front.exchange.settings();
+    let mut alarm = pin!(sleep_until(Instant::now() + idle_timeout));
+    let mut wake = pin!(front.drain.wake.cancelled());
+    let mut wake_registered = false;
+    let mut drain_since = None;
+
+    poll_fn(|context| {
+        if !wake_registered {
+            wake_registered = true;
+            let _ = wake.as_mut().poll(context);
+        }
+        if drain_since.is_none() && front.drain.started.load(Relaxed) {
+            drain_since = Some(Instant::now());
+            connection.as_mut().graceful_shutdown();
+        }
+        // Errors are the client's: it went away, or it spoke no HTTP and was told so.
+        if connection.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        loop {
+            let deadline = match (progress.deadline(header_timeout, idle_timeout), drain_since) {
+                (Some(deadline), None) => deadline,
+                (Some(deadline), Some(drain)) => {
+                    deadline.min(drain + DRAIN_GRACE.min(drain_timeout))
+                }
+                // The request being served limits itself; look again later.
+                (None, None) => return Poll::Pending,
+                (None, Some(drain)) => drain + drain_timeout,
+            };
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            // Moving the alarm takes a lock, so one that is early is left alone.
+            if alarm.deadline() > deadline || alarm.is_elapsed() {
+                alarm.as_mut().reset(deadline);
+            }
+            if alarm.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+}

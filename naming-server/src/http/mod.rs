@@ -1,0 +1,101 @@
+//! HTTP: from the socket to a [`Handler`] and back.
+//!
+//! ```text
+//! listen -> socket (time-outs) -> hyper http1 -> exchange -> Handler::handle -> Reply
+//!                                                  body, params, agent, CORS
+//! ```
+//!
+//! Handlers are synchronous: the shell has read the whole body before it calls them, and nothing
+//! they do may wait.
+//!
+//! Some requests never get that far, since hyper answers them itself, without a body: 400 for what
+//! is no HTTP, 414 for a request target above 65,534 bytes, 431 for a head above its limit or with
+//! more than 100 headers. Among the 400s are targets with a raw `"`, `<` or `>` in the query or
+//! with bytes that are not UTF-8; the parser cannot be told otherwise. They must be
+//! percent-encoded there, in form bodies they need not be.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::{HeaderMap, Method};
+
+mod agent;
+mod body;
+mod error;
+mod exchange;
+mod listen;
+mod metadata;
+mod params;
+mod reply;
+mod socket;
+#[cfg(test)]
+mod tests;
+pub(crate) mod v1;
+
+pub(crate) use agent::{Agent, AgentKind, PushVersions, Version};
+pub(crate) use error::{ApiError, error_page, escape_html, no_such_api};
+pub(crate) use listen::{ConnectionStats, serve};
+pub(crate) use metadata::metadata_text;
+pub(crate) use params::{Params, decode};
+pub(crate) use reply::{ContentType, Reply};
+
+/// Answers requests.
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// Answers one request. It runs on a thread of the runtime, so it must not block; a panic in
+    /// it is answered with 500.
+    fn handle(&self, call: &Call<'_>) -> Reply;
+}
+
+/// One request, whole.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    /// The method as sent; HEAD and OPTIONS too, but for CORS preflights.
+    pub(crate) method: &'a Method,
+    /// The path without trailing slashes; `/` is the least. Below the context path it is what
+    /// follows it (`/v1/ns/instance`), elsewhere the whole path (`/metrics`): see
+    /// `under_context`. Not percent-decoded, no route needs it.
+    pub(crate) path: &'a str,
+    /// Whether the request named the context path. Routes that hold with and without it, such as
+    /// `/metrics`, ignore this; those of the API require it. Always true if the context path is
+    /// `/`.
+    pub(crate) under_context: bool,
+    /// The path as sent, without the query, for error texts.
+    pub(crate) uri: &'a str,
+    /// The query as sent, without the `?`.
+    pub(crate) query: Option<&'a str>,
+    /// Parameters of query and form.
+    pub(crate) params: &'a Params<'a>,
+    /// Who calls.
+    pub(crate) agent: Agent<'a>,
+    /// All headers.
+    pub(crate) headers: &'a HeaderMap,
+    /// The other end of the connection.
+    pub(crate) peer: SocketAddr,
+    /// The body, empty if there is none. Forms are in `params` already.
+    pub(crate) body: &'a [u8],
+}
+
+/// How much of what the server accepts from its connections.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpSettings {
+    /// Prefix of the API's paths, without a slash at the end: `/nacos`, or empty.
+    pub(crate) context_path: String,
+    /// Connections open at a time. One more is accepted and closed at once: its client learns
+    /// immediately that it must go elsewhere, which a full backlog would not tell it.
+    pub(crate) max_connections: usize,
+    /// Bytes of one request body.
+    pub(crate) max_body_bytes: usize,
+    /// Bytes of all request bodies being received at a time.
+    pub(crate) max_buffered_body_bytes: usize,
+    /// Bytes of request line and headers together. The request target alone may have 65,534
+    /// bytes, a limit of the parser that cannot be raised; longer ones are answered 414.
+    pub(crate) max_header_bytes: usize,
+    /// From the first byte of a request to the end of its headers.
+    pub(crate) header_timeout: Duration,
+    /// From the end of the headers to the end of the body.
+    pub(crate) body_timeout: Duration,
+    /// Between two requests, and for how long a client may leave an answer unread.
+    pub(crate) idle_timeout: Duration,
+    /// From the shutdown signal to the forced end of the last connection.
+    pub(crate) drain_timeout: Duration,
+}

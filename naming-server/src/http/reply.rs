@@ -1,0 +1,100 @@
+//! What a handler gives back.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+/// The content types this server sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContentType {
+    /// Plain text.
+    Text,
+    /// JSON.
+    Json,
+    /// A page for people.
+    Html,
+    /// The OpenMetrics text format.
+    Metrics,
+}
+
+impl ContentType {
+    fn header(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Text => "text/plain;charset=UTF-8",
+            Self::Json => "application/json;charset=UTF-8",
+            Self::Html => "text/html;charset=UTF-8",
+            Self::Metrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        })
+    }
+}
+
+/// The answer to one request.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    /// Status code.
+    pub(crate) status: StatusCode,
+    /// Type of `body`.
+    pub(crate) content_type: ContentType,
+    /// The whole body; shared, not copied.
+    pub(crate) body: Bytes,
+    /// More headers; almost always empty, which costs nothing.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Reply {
+    fn new(content_type: ContentType, body: Bytes) -> Self {
+        Self { status: StatusCode::OK, content_type, body, headers: Vec::new() }
+    }
+
+    /// 200 `ok`, the answer to most writes.
+    pub(crate) fn ok() -> Self {
+        Self::new(ContentType::Text, Bytes::from_static(b"ok"))
+    }
+
+    /// 200 with a text.
+    pub(crate) fn text(body: impl Into<Bytes>) -> Self {
+        Self::new(ContentType::Text, body.into())
+    }
+
+    /// 200 with JSON that is already written out.
+    pub(crate) fn json(body: impl Into<Bytes>) -> Self {
+        Self::new(ContentType::Json, body.into())
+    }
+
+    /// 200 with a page. The caller has escaped what it put in; should that fail, the policy
+    /// header keeps a browser from running it.
+    pub(crate) fn html(body: impl Into<Bytes>) -> Self {
+        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+        Self::new(ContentType::Html, body.into())
+            .with_header(HeaderName::from_static("content-security-policy"), policy)
+    }
+
+    /// 200 with metrics in the OpenMetrics text format.
+    pub(crate) fn metrics(body: impl Into<Bytes>) -> Self {
+        Self::new(ContentType::Metrics, body.into())
+    }
+
+    /// The same answer with another status.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The same answer with one more header.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, self.content_type.header());
+        for (name, value) in self.headers {
+            headers.insert(name, value);
+        }
+        response
+    }
+}

@@ -1,0 +1,190 @@
+//! The socket of one connection, watched for stalling.
+//!
+//! hyper's own header time-out also runs while a keep-alive connection is idle, so one number
+//! would have to serve two purposes; it costs an allocation and a timer per request besides. Here
+//! the socket notes what phase the connection is in, at two clock readings per request, and the
+//! connection's task keeps one lazily moved timer for whatever deadline that means.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// For how long, and how many bytes, a refused client's rest is read and dropped. Closing a socket
+/// with unread bytes resets it, and the reset overtakes the answer that says why.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 32 << 20;
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const BUSY: u8 = 2;
+const LINGERING: u8 = 3;
+
+/// What one connection is doing, and since when. Only its own task writes it; the atomics are
+/// there because tasks move between threads.
+#[derive(Debug)]
+pub(super) struct Progress {
+    opened: Instant,
+    phase: AtomicU8,
+    since_ms: AtomicU64,
+    refused: AtomicBool,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self {
+            opened: Instant::now(),
+            phase: AtomicU8::new(IDLE),
+            since_ms: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    /// A whole head was read: its request is being served.
+    pub(super) fn begin_request(&self) {
+        self.phase.store(BUSY, Relaxed);
+    }
+
+    /// The answer is made; what remains is to write it and to wait for the next request.
+    pub(super) fn end_request(&self) {
+        self.enter(IDLE);
+    }
+
+    /// The rest of the request will not be read: the connection ends after the answer.
+    pub(super) fn refuse(&self) {
+        self.refused.store(true, Relaxed);
+    }
+
+    /// When the connection must have moved on; `None` while a request is served, which has time
+    /// limits of its own. A half-sent request that came in one read with its predecessor counts as
+    /// idle.
+    pub(super) fn deadline(
+        &self,
+        header_timeout: Duration,
+        idle_timeout: Duration,
+    ) -> Option<Instant> {
+        let since = self.opened + Duration::from_millis(self.since_ms.load(Relaxed));
+        match self.phase.load(Relaxed) {
+            IDLE => Some(since + idle_timeout),
+            HEAD => Some(since + header_timeout),
+            LINGERING => Some(since + LINGER),
+            _ => None,
+        }
+    }
+
+    fn enter(&self, phase: u8) {
+        self.phase.store(phase, Relaxed);
+        self.touch();
+    }
+
+    fn touch(&self) {
+        let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.since_ms.store(millis, Relaxed);
+    }
+}
+
+/// A TCP stream that keeps its [`Progress`].
+#[derive(Debug)]
+pub(super) struct WatchedSocket {
+    stream: TcpStream,
+    progress: Arc<Progress>,
+    write_blocked: bool,
+    written_end: bool,
+    lingered_bytes: usize,
+}
+
+impl WatchedSocket {
+    pub(super) fn new(stream: TcpStream, progress: Arc<Progress>) -> Self {
+        Self { stream, progress, write_blocked: false, written_end: false, lingered_bytes: 0 }
+    }
+
+    /// A slow reader lives as long as it takes something now and then.
+    fn note_write<T>(&mut self, result: Poll<T>) -> Poll<T> {
+        if result.is_pending() {
+            self.write_blocked = true;
+        } else if std::mem::take(&mut self.write_blocked) {
+            self.progress.touch();
+        }
+        result
+    }
+
+    /// Reads and drops until the client closes.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 16 << 10];
+        while self.lingered_bytes < LINGER_BYTES {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+            self.lingered_bytes += buffer.filled().len();
+        }
+        Poll::Ready(())
+    }
+}
+
+impl AsyncRead for WatchedSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before && self.progress.phase.load(Relaxed) == IDLE {
+            self.progress.enter(HEAD);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for WatchedSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note_write(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note_write(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.written_end {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            self.written_end = true;
+            // Bytes of a head that never became a request were refused by the parser.
+            let refused = self.progress.refused.load(Relaxed);
+            if !refused && self.progress.phase.load(Relaxed) != HEAD {
+                return Poll::Ready(Ok(()));
+            }
+            self.progress.enter(LINGERING);
+        }
+        if self.progress.phase.load(Relaxed) == LINGERING {
+            ready!(self.poll_linger(context));
+        }
+        Poll::Ready(Ok(()))
+    }
+}

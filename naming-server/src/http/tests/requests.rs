@@ -1,0 +1,209 @@
+use super::*;
+
+#[tokio::test]
+async fn a_request_reaches_the_handler_whole() {
+    let site = Site::start(|_| {}).await;
+    let form = "POST /nacos/v1/ns/instance/?b=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\
+                content-type: application/x-www-form-urlencoded; charset=UTF-8\r\n\r\na=b";
+    assert_eq!(site.ask(form).await, (200, r#"POST /v1/ns/instance true "b" "a=b""#.to_owned()));
+    let plain = "POST /metrics?a=q HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na=b";
+    assert_eq!(site.ask(plain).await, (200, r#"POST /metrics false "q" "a=b""#.to_owned()));
+    let root = "DELETE / HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert_eq!(site.ask(root).await, (200, r#"DELETE / false "-" """#.to_owned()));
+}
+
+#[tokio::test]
+async fn a_get_may_have_a_body_and_the_connection_goes_on() {
+    let site = Site::start(|_| {}).await;
+    let mut client = site.connect().await;
+    client.send("GET /nacos/x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody").await;
+    assert_eq!(client.answer().await.body, r#"GET /x true "-" "body""#);
+    assert_eq!(client.get("/nacos/y").await.body, r#"GET /y true "-" """#);
+}
+
+#[tokio::test]
+async fn a_chunked_form_is_put_together() {
+    let site = Site::start(|_| {}).await;
+    let mut client = site.connect().await;
+    client
+        .send(
+            "PUT /nacos/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n3\r\na=%\r\n",
+        )
+        .await;
+    for piece in ["2\r\n4", "1\r\n", "1\r\nB\r\n", "0\r\n\r\n"] {
+        client.send(piece).await;
+    }
+    assert_eq!(client.answer().await.body, r#"PUT /x true "AB" "a=%41B""#);
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let site = Site::start(|_| {}).await;
+    let mut client = site.connect().await;
+    let request = |number| {
+        if number % 3 == 0 {
+            format!("POST /r{number} HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi")
+        } else {
+            format!("GET /r{number} HTTP/1.1\r\nHost: h\r\n\r\n")
+        }
+    };
+    client.send((0..200).map(request).collect::<String>()).await;
+    for number in 0..200 {
+        let answer = client.answer().await;
+        assert!(answer.body.contains(&format!(" /r{number} ")), "{number}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn http_1_0_is_answered_and_closed() {
+    let site = Site::start(|_| {}).await;
+    let mut client = site.connect().await;
+    client.send("GET /nacos/x HTTP/1.0\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 200);
+    client.closed().await;
+    let mut client = site.connect().await;
+    for _ in 0..2 {
+        client.send("GET /nacos/x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_everything_is_answered() {
+    let site = Site::start(|_| {}).await;
+    let mut client = site.connect().await;
+    client.send("GET /nacos/x HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    client.stream.shutdown().await.unwrap();
+    assert_eq!(client.answer().await.status, 200);
+    client.closed().await;
+    site.until("the connection is gone", |site| site.open() == 0).await;
+}
+
+#[tokio::test]
+async fn odd_texts_in_the_query_are_taken_as_they_are() {
+    let site = Site::start(|_| {}).await;
+    let ask = async |query: &[u8]| {
+        let parts: [&[u8]; 3] = [b"GET /nacos/x?a=", query, b" HTTP/1.1\r\nHost: h\r\n\r\n"];
+        site.ask(parts.concat()).await
+    };
+    for (query, value) in [
+        ("%", "%"),
+        ("%zz%4", "%zz%4"),
+        ("%41+%2B", "A +"),
+        ("%ff%fe", "\u{fffd}\u{fffd}"),
+        ("{k:v,u:[a@b,c]}", "{k:v,u:[a@b,c]}"),
+        ("[x]|^`\\", "[x]|^`\\"),
+    ] {
+        let expected = (200, format!("GET /x true {value:?} {:?}", ""));
+        assert_eq!(ask(query.as_bytes()).await, expected, "{query}");
+    }
+    assert_eq!(ask("é".as_bytes()).await, (200, format!("GET /x true {:?} {:?}", "é", "")));
+    // What the parser of targets cannot take is refused cleanly.
+    for refused in [&b"{\"k\":1}"[..], b"<", b"\xff\xfe", b"\x7f"] {
+        assert_eq!(ask(refused).await.0, 400, "{}", refused.escape_ascii());
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_refused_and_closed() {
+    let site = Site::start(|_| {}).await;
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
+        b"hello\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    ] {
+        let mut client = site.connect().await;
+        client.send(garbage).await;
+        assert_eq!(client.answer().await.status, 400, "{}", garbage.escape_ascii());
+        client.closed().await;
+    }
+    let mut broken = site.connect().await;
+    broken.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").await;
+    assert_eq!(broken.answer().await.status, 400);
+    broken.closed().await;
+    assert_eq!(site.connect().await.get("/nacos/x").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_panic_in_a_handler_is_answered_with_500() {
+    let site = Site::start(|_| {}).await;
+    let mut client = site.connect().await;
+    let answer = client.get("/nacos/panic").await;
+    assert_eq!((answer.status, answer.body.as_str()), (500, "caused: internal error;"));
+    assert_eq!(client.get("/nacos/x").await.status, 200);
+}
+
+#[tokio::test]
+async fn head_and_options_reach_the_handler() {
+    let site = Site::start(|_| {}).await;
+    let mut client = site.connect().await;
+    client.send("HEAD /nacos/x HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+    client.send("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(client.answer().await.body, r#"OPTIONS * false "-" """#);
+    client.send("GET http://h:1/nacos/x?a=1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(client.answer().await.body, r#"GET /x true "1" """#);
+}
+
+#[tokio::test]
+async fn who_expects_100_is_told_to_go_on() {
+    let site = Site::start(|_| {}).await;
+    let mut client = site.connect().await;
+    client
+        .send(
+            "POST /nacos/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\
+             Expect: 100-continue\r\n\r\n",
+        )
+        .await;
+    assert!(client.head().await.starts_with("HTTP/1.1 100 "));
+    client.send("hi").await;
+    assert_eq!(client.answer().await.body, r#"POST /x true "-" "hi""#);
+}
+
+#[tokio::test]
+async fn gzip_counts_by_what_the_body_is() {
+    let site = Site::start(|_| {}).await;
+    let ask = async |body: &[u8]| {
+        let head = format!(
+            "PUT /nacos/x HTTP/1.1\r\nHost: h\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n",
+            body.len()
+        );
+        site.ask([head.as_bytes(), body].concat()).await
+    };
+    assert_eq!(ask(b"a=1").await.1, r#"PUT /x true "1" "a=1""#);
+    assert_eq!(ask(b"\x1f\x8b\x08\x00").await.0, 415);
+}
+
+#[tokio::test]
+async fn other_origins_are_allowed_but_for_writes_to_the_naming_api() {
+    let site = Site::start(|_| {}).await;
+    let mut client = site.connect().await;
+    let mut ask = async |start: &str, more: &str| {
+        let head = format!("{start} HTTP/1.1\r\nHost: h\r\nOrigin: http://a.example\r\n{more}\r\n");
+        client.send(head).await;
+        client.answer().await
+    };
+    let has = |answer: &Answer, header: &str| answer.head.to_lowercase().contains(header);
+
+    let simple = ask("GET /nacos/v1/ns/x", "").await;
+    assert_eq!(simple.status, 200);
+    assert!(has(&simple, "access-control-allow-origin: http://a.example\r\n"), "{simple:?}");
+    assert!(has(&simple, "access-control-allow-credentials: true\r\n"));
+
+    let asks = "Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-y\r\n";
+    let console = ask("OPTIONS /nacos/v1/console/namespaces", asks).await;
+    assert_eq!((console.status, console.body.as_str()), (200, ""));
+    assert!(has(&console, "access-control-allow-origin: http://a.example\r\n"));
+    assert!(has(&console, "access-control-allow-methods: put\r\n"));
+    assert!(has(&console, "access-control-allow-headers: x-y\r\n"));
+    assert!(has(&console, "access-control-max-age: 18000\r\n"));
+
+    let naming = ask("OPTIONS /nacos/v1/ns/instance", asks).await;
+    assert_eq!((naming.status, naming.body.as_str()), (403, "Invalid CORS request"));
+    assert!(!has(&naming, "access-control-allow-origin"));
+}

@@ -1,0 +1,384 @@
+//! `/v1/ns/instance` and its old name `/v1/ns/api`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use naming_model::{
+    CODE_OK, CODE_UNKNOWN_INSTANCE, DEFAULT_CLUSTER, DEFAULT_GROUP, InstanceKey, ServiceKey,
+};
+use serde_json::{Value, json};
+
+use super::Api;
+use super::beat::{BeatForm, parse_beat};
+use crate::http::{AgentKind, ApiError, Call, Params, Reply, metadata_text};
+use crate::registry::{
+    BeatAnswer, Flavour, Host, Instance, ListReply, Metadata, ViewQuery, check_address, check_port,
+    hosts, list_reply, push_id, wall_ms,
+};
+
+/// The parameters that name an instance.
+struct Address<'a> {
+    ip: Cow<'a, str>,
+    port: u16,
+    cluster: Cow<'a, str>,
+}
+
+impl Address<'_> {
+    fn key(&self) -> InstanceKey<'_> {
+        InstanceKey { ip: &self.ip, port: self.port, cluster: &self.cluster }
+    }
+}
+
+impl Api {
+    pub(super) fn register_instance(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let (service, address, instance, healthy) = self.whole_instance(call)?;
+        self.registry.register(&service, &address.key(), instance, healthy, &|| call.actor())?;
+        Ok(Reply::ok())
+    }
+
+    /// Java clients update what is there; for all others this is another way to register.
+    pub(super) fn update_instance(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let (service, address, instance, healthy) = self.whole_instance(call)?;
+        let (key, actor) = (address.key(), || call.actor());
+        if call.agent.is_java_1() {
+            self.registry.update(&service, &key, instance, healthy, &actor)?;
+        } else {
+            self.registry.register(&service, &key, instance, healthy, &actor)?;
+        }
+        Ok(Reply::ok())
+    }
+
+    pub(super) fn deregister_instance(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        let address = address(call.params)?;
+        call.params.double("weight", 1.0)?;
+        if self.is_ephemeral(call.params) {
+            self.registry.deregister(&service, &address.key(), &|| call.actor());
+        }
+        Ok(Reply::ok())
+    }
+
+    pub(super) fn patch_instance(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        let params = call.params;
+        let address = address(params)?;
+        let metadata = params.optional("metadata").map(|text| self.metadata(&text)).transpose()?;
+        let weight = params.optional("weight").map(|_| params.double("weight", 1.0)).transpose()?;
+        let healthy = params.optional("healthy").map(|_| params.flag_lenient("healthy", true));
+        let change = |known: &Instance| {
+            let metadata = metadata.unwrap_or_else(|| known.metadata.clone());
+            let mut instance = Instance::new(weight.unwrap_or(known.weight), metadata)?;
+            instance.id.clone_from(&known.id);
+            instance.app.clone_from(&known.app);
+            instance.enabled = params.flag_lenient("enabled", known.enabled);
+            if let Some(app) = params.optional("app") {
+                instance = instance.with_app(&app)?;
+            }
+            Ok((instance, healthy))
+        };
+        self.registry.patch(&service, &address.key(), &|| call.actor(), change)?;
+        Ok(Reply::ok())
+    }
+
+    pub(super) fn instance_detail(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        let ip = call.params.required("ip")?;
+        let port = call.params.required_int("port")?;
+        // The alias `cluster` is not read here.
+        let cluster = call.params.or("clusterName", DEFAULT_CLUSTER);
+        let name = service.grouped();
+        let not_found = |text: String| ApiError::not_found(text);
+        let datum = self
+            .registry
+            .find(&service)
+            .ok_or_else(|| not_found(format!("no service {name} found!")))?;
+        datum.read(|reader| {
+            let mut in_cluster =
+                hosts(&reader).filter(|host| host.key.cluster == cluster).peekable();
+            if in_cluster.peek().is_none() {
+                let text = format!("no ips found for cluster {cluster} in service {name}");
+                return Err(not_found(text));
+            }
+            let host = in_cluster
+                .find(|host| host.key.ip == ip && i32::from(host.key.port) == port)
+                .ok_or_else(|| not_found("no matched ip found!".into()))?;
+            Ok(Reply::json(detail(&host, &service).to_string()))
+        })
+    }
+
+    pub(super) fn list_instances(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        self.list(call, &service)
+    }
+
+    pub(super) fn legacy_list(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = self.legacy_service(call)?;
+        self.list(call, &service)
+    }
+
+    fn list(&self, call: &Call<'_>, service: &ServiceKey) -> Result<Reply, ApiError> {
+        let params = call.params;
+        let clusters = params.or("clusters", "");
+        let env = params.or("env", "");
+        let flavour = if call.agent.is_java_1() { Flavour::Grouped } else { Flavour::Ungrouped };
+        let healthy_only = params.flag_strict("healthyOnly", false);
+        let udp_port = params.int("udpPort", 0)?;
+        let cache_ms = self.subscribe(call, service, &clusters, flavour, udp_port);
+        let query = ViewQuery { flavour, healthy_only, clusters: &clusters };
+        let view = self.registry.view(service, &query);
+        let has_candidates = view.as_ref().is_some_and(|view| view.has_candidates);
+        if has_candidates && params.flag_strict("isCheck", false) {
+            return Ok(Reply::json("{}"));
+        }
+        let wall_ms = wall_ms();
+        let reply =
+            ListReply { service, flavour, cache_ms, clusters: &clusters, env: &env, wall_ms };
+        Ok(Reply::json(list_reply(view.as_deref(), &reply)))
+    }
+
+    pub(super) fn beat(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        self.take_beat(call, &service)
+    }
+
+    pub(super) fn legacy_beat(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = self.legacy_service(call)?;
+        self.take_beat(call, &service)
+    }
+
+    fn take_beat(&self, call: &Call<'_>, service: &ServiceKey) -> Result<Reply, ApiError> {
+        let params = call.params;
+        let text = params.optional("beat");
+        let form = text.as_deref().map(parse_beat).transpose()?;
+        let ip = match form.as_ref().and_then(|form| form.ip.as_deref()) {
+            Some(ip) => Cow::Borrowed(ip),
+            None => params.or("ip", ""),
+        };
+        let port = match &form {
+            Some(form) => form.port,
+            None => params.int("port", 0)?,
+        };
+        let cluster = match form.as_ref().and_then(BeatForm::cluster) {
+            Some(cluster) => Cow::Borrowed(cluster),
+            None => params.or("clusterName", DEFAULT_CLUSTER),
+        };
+        let cluster = stand_in_for_none(call, cluster);
+        let port = check_port(port)?;
+        let key = InstanceKey { ip: &ip, port, cluster: &cluster };
+        let whole = form.as_ref().map(|form| {
+            || {
+                check_address(&ip)?;
+                self.refuse_persistent(form.ephemeral)?;
+                Instance::new(form.weight, self.metadata(form.metadata())?)
+            }
+        });
+        let answer = self.registry.beat(service, &key, whole, &|| call.actor())?;
+        Ok(Reply::json(self.beat_reply(answer)))
+    }
+
+    fn beat_reply(&self, answer: BeatAnswer) -> String {
+        let switches = self.registry.switches.load();
+        let default = switches.client_beat_interval_ms;
+        match answer {
+            BeatAnswer::Known { interval_ms } => format!(
+                "{{\"clientBeatInterval\":{},\"code\":{CODE_OK},\"lightBeatEnabled\":{}}}",
+                interval_ms.unwrap_or(default),
+                switches.light_beat_enabled,
+            ),
+            BeatAnswer::Unknown => {
+                format!("{{\"clientBeatInterval\":{default},\"code\":{CODE_UNKNOWN_INSTANCE}}}")
+            }
+        }
+    }
+
+    pub(super) fn instance_statuses(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let key = call.params.required("key")?;
+        let (namespace, name) = match key.split_once(naming_model::NAMESPACE_SEPARATOR) {
+            Some(parts) => parts,
+            None => (naming_model::DEFAULT_NAMESPACE, &*key),
+        };
+        let service = ServiceKey::parse(namespace, name)?;
+        let datum = self.registry.find(&service).ok_or_else(|| {
+            ApiError::not_found(format!("service: {} not found.", service.grouped()))
+        })?;
+        let status = |host: Host<'_>| format!("{}:{}_{}", host.key.ip, host.key.port, host.healthy);
+        let ips: Vec<String> = datum.read(|reader| hosts(&reader).map(status).collect());
+        Ok(Reply::json(json!({ "ips": ips }).to_string()))
+    }
+
+    /// Merges keys into the metadata of several instances, or removes them. What does not exist
+    /// is passed over; the answer lists what was changed.
+    pub(super) fn change_metadata_batch(
+        &self,
+        call: &Call<'_>,
+        merge: bool,
+    ) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        let given = metadata_text(&call.params.required("metadata")?)?;
+        let mut updated = Vec::new();
+        for (ip, port, cluster) in self.batch_targets(call.params, &service) {
+            let key = InstanceKey { ip: &ip, port, cluster: &cluster };
+            let change = |known: &Instance| {
+                let mut map = known.metadata.to_map();
+                if merge {
+                    map.extend(given.clone());
+                } else {
+                    map.retain(|name, _| !given.contains_key(name));
+                }
+                let mut instance = known.clone();
+                instance.set_metadata(self.written_metadata(&map)?);
+                Ok((instance, None))
+            };
+            match self.registry.patch(&service, &key, &|| call.actor(), change) {
+                Ok(()) => updated.push(format!("{}:ephemeral", key.datum_key())),
+                // Gone since it was picked, or never there.
+                Err(error) if error.message == "instance not found" => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Reply::json(json!({ "updated": updated }).to_string()))
+    }
+
+    fn batch_targets(
+        &self,
+        params: &Params<'_>,
+        service: &ServiceKey,
+    ) -> Vec<(String, u16, String)> {
+        match params.optional("consistencyType").as_deref() {
+            Some("ephemeral") => {
+                let Some(datum) = self.registry.find(service) else { return Vec::new() };
+                let address = |host: Host<'_>| {
+                    (host.key.ip.to_owned(), host.key.port, host.key.cluster.to_owned())
+                };
+                datum.read(|reader| hosts(&reader).map(address).collect())
+            }
+            Some(_) => Vec::new(),
+            None => listed_targets(&params.or("instances", "")).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn legacy_names(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut count = 0;
+        for (service, _) in self.registry.services() {
+            let of_namespace = names.entry(service.namespace().to_owned()).or_default();
+            of_namespace.push(service.service().to_owned());
+            count += 1;
+        }
+        // Old DNS agents expect a flat list.
+        let flat = call.agent.kind == AgentKind::Dns
+            && call.agent.version <= crate::http::Version(1, 0, 1);
+        let doms = if flat {
+            json!(names.into_values().flatten().collect::<Vec<_>>())
+        } else {
+            json!(names)
+        };
+        Ok(Reply::json(json!({ "count": count, "doms": doms }).to_string()))
+    }
+
+    fn legacy_service(&self, call: &Call<'_>) -> Result<ServiceKey, ApiError> {
+        let name = call.params.required("dom")?;
+        let grouped = naming_model::grouped_name(&name, DEFAULT_GROUP);
+        Ok(ServiceKey::parse(&call.namespace(), &grouped)?)
+    }
+
+    /// The parameters of a registration, in the order in which Nacos complains about them.
+    fn whole_instance<'a>(
+        &self,
+        call: &'a Call<'_>,
+    ) -> Result<(ServiceKey, Address<'a>, Instance, bool), ApiError> {
+        let params = call.params;
+        let service = call.service()?;
+        let mut address = address(params)?;
+        address.cluster = stand_in_for_none(call, address.cluster);
+        let weight = params.double("weight", 1.0)?;
+        let metadata = self.metadata(&params.or("metadata", ""))?;
+        let mut instance =
+            Instance::new(weight, metadata)?.with_app(&params.or("app", "DEFAULT"))?;
+        instance.enabled = params.flag_lenient("enabled", params.flag_lenient("enable", true));
+        check_address(&address.ip)?;
+        self.refuse_persistent(self.is_ephemeral(params))?;
+        Ok((service, address, instance, params.flag_lenient("healthy", true)))
+    }
+
+    fn is_ephemeral(&self, params: &Params<'_>) -> bool {
+        let default = self.registry.switches.load().default_instance_ephemeral;
+        params.flag_lenient("ephemeral", default)
+    }
+
+    fn refuse_persistent(&self, ephemeral: bool) -> Result<(), ApiError> {
+        if ephemeral {
+            return Ok(());
+        }
+        let text =
+            "Param 'ephemeral' is illegal, this server does not keep persistent instances yet";
+        Err(ApiError::bad_request(text))
+    }
+
+    fn metadata(&self, text: &str) -> Result<Metadata, ApiError> {
+        if text.is_empty() || text == "{}" {
+            return Ok(Metadata::default());
+        }
+        self.written_metadata(&metadata_text(text)?)
+    }
+
+    fn written_metadata(&self, map: &BTreeMap<String, String>) -> Result<Metadata, ApiError> {
+        Metadata::new(map, self.registry.settings.max_metadata_bytes)
+    }
+}
+
+fn address<'a>(params: &Params<'a>) -> Result<Address<'a>, ApiError> {
+    let ip = params.required("ip")?;
+    let port = check_port(params.required_int("port")?)?;
+    let cluster = match params.optional("clusterName") {
+        Some(cluster) => cluster,
+        None => params.or("cluster", DEFAULT_CLUSTER),
+    };
+    Ok(Address { ip, port, cluster })
+}
+
+/// The old Python SDK sends the text `None` for a cluster that was not given, but no cluster at
+/// all with its beats. With Nacos that makes two instances, one of which expires.
+fn stand_in_for_none<'a>(call: &Call<'_>, cluster: Cow<'a, str>) -> Cow<'a, str> {
+    if call.agent.kind == AgentKind::Unknown && cluster == "None" {
+        Cow::Borrowed(DEFAULT_CLUSTER)
+    } else {
+        cluster
+    }
+}
+
+/// The instances of the `instances` parameter that are ephemeral; `None` if it is no list.
+fn listed_targets(text: &str) -> Option<Vec<(String, u16, String)>> {
+    let listed: Vec<Value> = serde_json::from_str(text).ok()?;
+    let target = |item: &Value| {
+        let is_ephemeral = match item.get("ephemeral") {
+            Some(Value::Bool(flag)) => *flag,
+            Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+            _ => true,
+        };
+        let port = match item.get("port")? {
+            Value::String(text) => text.parse().ok()?,
+            number => u16::try_from(number.as_u64()?).ok()?,
+        };
+        let cluster = item.get("clusterName").and_then(Value::as_str);
+        let cluster = cluster.filter(|name| !name.trim().is_empty()).unwrap_or(DEFAULT_CLUSTER);
+        let ip = item.get("ip")?.as_str()?.to_owned();
+        is_ephemeral.then(|| (ip, port, cluster.to_owned()))
+    };
+    Some(listed.iter().filter_map(target).collect())
+}
+
+fn detail(host: &Host<'_>, service: &ServiceKey) -> Value {
+    let mut id = String::new();
+    push_id(&mut id, host, service);
+    json!({
+        "service": service.grouped(),
+        "ip": host.key.ip,
+        "port": host.key.port,
+        "clusterName": host.key.cluster,
+        "weight": host.instance.weight,
+        "healthy": host.healthy,
+        "instanceId": id,
+        "metadata": host.instance.metadata.to_map(),
+    })
+}

@@ -1,0 +1,92 @@
+//! The 1.x API: parse, call the registry, format. One file for each resource.
+
+use std::sync::Arc;
+
+use naming_model::{DEFAULT_NAMESPACE, ServiceKey, grouped_name};
+
+use super::{ApiError, Call, Handler, Reply, no_such_api};
+use crate::registry::Registry;
+
+mod beat;
+mod instance;
+mod route;
+
+use route::{Route, find_route};
+
+/// What the handlers work with.
+pub(crate) struct Api {
+    pub(crate) registry: Arc<Registry>,
+}
+
+impl Handler for Api {
+    fn handle(&self, call: &Call<'_>) -> Reply {
+        let Some(route) = find_route(call) else { return no_such_api(call) };
+        self.dispatch(route, call).into()
+    }
+}
+
+impl Api {
+    fn subscribe(
+        &self,
+        _call: &Call<'_>,
+        _service: &ServiceKey,
+        _clusters: &str,
+        _flavour: crate::registry::Flavour,
+        _udp_port: i32,
+    ) -> u64 {
+        self.registry.switches.load().default_cache_ms
+    }
+
+    fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Reply, ApiError> {
+        match route {
+            Route::InstanceList => self.list_instances(call),
+            Route::InstanceBeat => self.beat(call),
+            Route::InstanceRegister => self.register_instance(call),
+            Route::InstanceDeregister => self.deregister_instance(call),
+            Route::InstanceUpdate => self.update_instance(call),
+            Route::InstancePatch => self.patch_instance(call),
+            Route::InstanceDetail => self.instance_detail(call),
+            Route::InstanceStatuses => self.instance_statuses(call),
+            Route::MetadataBatchUpdate => self.change_metadata_batch(call, true),
+            Route::MetadataBatchDelete => self.change_metadata_batch(call, false),
+            Route::LegacyList => self.legacy_list(call),
+            Route::LegacyBeat => self.legacy_beat(call),
+            Route::LegacyNames => self.legacy_names(call),
+        }
+    }
+}
+
+impl Call<'_> {
+    /// The service the request is about (spec of 1.4.8: the name must have a group once that of
+    /// `groupName` or the default one has been put before it).
+    ///
+    /// # Errors
+    /// 400 if `serviceName` is missing or no service name.
+    pub(crate) fn service(&self) -> Result<ServiceKey, ApiError> {
+        // A blank name is not "missing", it is one without a service part.
+        let name = match self.params.optional("serviceName") {
+            Some(name) => name,
+            None => match self.params.optional("dom") {
+                Some(name) => name,
+                None => self.params.required("serviceName")?,
+            },
+        };
+        let group = self.params.or("groupName", "");
+        Ok(ServiceKey::parse(&self.namespace(), &grouped_name(&name, &group))?)
+    }
+
+    /// The namespace the request is about.
+    pub(crate) fn namespace(&self) -> std::borrow::Cow<'_, str> {
+        self.params.or("namespaceId", DEFAULT_NAMESPACE)
+    }
+
+    /// Who calls, for events: address and agent.
+    pub(crate) fn actor(&self) -> String {
+        let ip = self.peer.ip().to_canonical();
+        if self.agent.text.is_empty() {
+            ip.to_string()
+        } else {
+            format!("{ip} {}", self.agent.text)
+        }
+    }
+}

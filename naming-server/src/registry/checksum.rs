@@ -1,0 +1,141 @@
+//! The service checksum of Nacos 1.4.8: opaque to clients, compared between Java members.
+
+use md5::{Digest, Md5};
+use naming_model::InstanceKey;
+
+use super::instance::text_form;
+use super::json::{push_bool, push_display, push_double, push_number, push_string};
+use super::service::{ClusterSettings, HealthChecker};
+
+/// One instance as it enters the checksum.
+pub(crate) struct Summand<'a> {
+    pub(crate) key: InstanceKey<'a>,
+    pub(crate) weight: f64,
+    pub(crate) healthy: bool,
+}
+
+/// The checksum of a service: the MD5, in lower-case hex, of a JSON head and a list of instances,
+/// spelled the way Java's maps and doubles come out.
+pub(crate) fn service_checksum(
+    grouped: &str,
+    protect_threshold: f32,
+    clusters: &[(&str, &ClusterSettings)],
+    mut instances: Vec<Summand<'_>>,
+) -> String {
+    let unhealthy = instances.iter().filter(|instance| !instance.healthy).count();
+    let mut text = String::with_capacity(256 + instances.len() * 48);
+    text.push_str("{\"invalidIPCount\":");
+    push_number(&mut text, unhealthy);
+    text.push_str(",\"name\":");
+    push_string(&mut text, grouped);
+    text.push_str(",\"ipCount\":");
+    push_number(&mut text, instances.len());
+    push_display(
+        &mut text,
+        format_args!(",\"owners\":[],\"protectThreshold\":{protect_threshold:?}"),
+    );
+    text.push_str(",\"clusters\":[");
+    for (n, (name, settings)) in in_java_order(clusters).into_iter().enumerate() {
+        if n > 0 {
+            text.push(',');
+        }
+        push_cluster(&mut text, name, settings);
+    }
+    text.push_str("]}");
+    let form = |instance: &Summand<'_>| text_form(&instance.key, instance.weight, instance.healthy);
+    instances.sort_by_cached_key(form);
+    for instance in &instances {
+        push_display(&mut text, format_args!("{}:{}_", instance.key.ip, instance.key.port));
+        push_double(&mut text, instance.weight);
+        text.push('_');
+        push_bool(&mut text, instance.healthy);
+        push_display(&mut text, format_args!("_{},", instance.key.cluster));
+    }
+    Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn push_cluster(text: &mut String, name: &str, settings: &ClusterSettings) {
+    text.push_str("{\"healthChecker\":");
+    // The type is not written: a live server leaves it out.
+    match &settings.checker {
+        HealthChecker::Tcp | HealthChecker::None => text.push_str("{}"),
+        HealthChecker::Http { path, headers, expected_response_code } => {
+            text.push_str("{\"path\":");
+            push_string(text, path);
+            text.push_str(",\"headers\":");
+            push_string(text, headers);
+            push_display(
+                text,
+                format_args!(",\"expectedResponseCode\":{expected_response_code}}}"),
+            );
+        }
+        HealthChecker::Mysql { user, pwd, cmd } => {
+            text.push_str("{\"user\":");
+            push_string(text, user);
+            text.push_str(",\"pwd\":");
+            push_string(text, pwd);
+            text.push_str(",\"cmd\":");
+            push_string(text, cmd);
+            text.push('}');
+        }
+    }
+    let port = settings.check_port;
+    push_display(text, format_args!(",\"defIPPort\":80,\"defCkport\":{port},\"name\":"));
+    push_string(text, name);
+    text.push_str(",\"useIPPort4Check\":");
+    push_bool(text, settings.use_instance_port);
+    text.push_str(",\"sitegroup\":\"\"}");
+}
+
+/// The order in which a Java `HashMap` with these keys is walked: by bucket, and within a bucket
+/// by insertion. The table has 16 buckets and doubles whenever it is three quarters full.
+fn in_java_order<'a, T>(entries: &[(&'a str, &'a T)]) -> Vec<(&'a str, &'a T)> {
+    let mut capacity = 16_usize;
+    while entries.len() > capacity / 4 * 3 {
+        capacity *= 2;
+    }
+    let bucket = |name: &str| {
+        let hash = java_hash(name) as u32;
+        (hash ^ (hash >> 16)) as usize & (capacity - 1)
+    };
+    let mut ordered = entries.to_vec();
+    ordered.sort_by_key(|(name, _)| bucket(name));
+    ordered
+}
+
+/// Java's `String.hashCode`, over UTF-16 code units.
+pub(crate) fn java_hash(text: &str) -> i32 {
+    text.encode_utf16()
+        .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_that_of_java() {
+        assert_eq!(java_hash("polygenelubricants"), i32::MIN);
+        assert_eq!(java_hash("DEFAULT_GROUP@@nacos.test.1"), -301_437_168);
+        assert_eq!(java_hash("DEFAULT_GROUP@@测试"), 1_863_282_219);
+    }
+
+    #[test]
+    fn clusters_come_in_the_order_of_a_java_map() {
+        let entries = ["DEFAULT", "c1", "c2", "zone-a"].map(|name| (name, &()));
+        let names: Vec<_> = in_java_order(&entries).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["DEFAULT", "c1", "zone-a", "c2"]);
+    }
+
+    #[test]
+    fn the_checksum_of_a_recorded_service_comes_out() {
+        let default = ClusterSettings::default();
+        let clusters = [("DEFAULT", &default)];
+        let key = InstanceKey { ip: "1.1.1.1", port: 8080, cluster: "DEFAULT" };
+        let one = vec![Summand { key, weight: 1.0, healthy: true }];
+        let checksum =
+            |instances| service_checksum("DEFAULT_GROUP@@demo", 0.0, &clusters, instances);
+        assert_eq!(checksum(one), "0ee44c67cdaeec9a8027cedfd6e84741");
+        assert_eq!(checksum(vec![]), "df33f9cdf28e7e73741174a4806d7b9a");
+    }
+}

@@ -1,0 +1,301 @@
+//! What is stored of an instance.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use distro_core::LeaseTerms;
+use naming_model::{
+    DEFAULT_BEAT_TIMEOUT_MS, DEFAULT_DELETE_TIMEOUT_MS, InstanceKey, MAX_WEIGHT,
+    META_BEAT_INTERVAL, META_BEAT_TIMEOUT, META_DELETE_TIMEOUT, META_ID_GENERATOR,
+    MIN_NONZERO_WEIGHT,
+};
+
+use super::json::push_string;
+use crate::http::ApiError;
+
+/// Longest address text in bytes; the longest host name has 253.
+const MAX_ADDRESS: usize = 255;
+/// Longest application name in bytes.
+const MAX_APP: usize = 256;
+
+/// An instance as a client wrote it. Its address and cluster are in its key, its health in its
+/// record.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Instance {
+    /// 0 to 10,000.
+    pub(crate) weight: f64,
+    /// What was given as `metadata`.
+    pub(crate) metadata: Metadata,
+    /// The id if it is not the simple one, which follows from the key.
+    pub(crate) id: Option<Box<str>>,
+    /// Name of the application, as the client gave it.
+    pub(crate) app: Option<Cow<'static, str>>,
+    /// Whether clients should use it.
+    pub(crate) enabled: bool,
+    times: Times,
+}
+
+/// The reserved metadata that steers beats, parsed once. Milliseconds; the greatest value that
+/// fits is 49 days, longer ones are cut to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Times {
+    /// 0 if the metadata has no such key.
+    beat_interval_ms: u32,
+    unhealthy_after_ms: u32,
+    expire_after_ms: u32,
+}
+
+impl Instance {
+    /// An instance of this weight and metadata; the rest has its defaults.
+    ///
+    /// # Errors
+    /// 400 if the weight is not within 0 to 10,000.
+    pub(crate) fn new(weight: f64, metadata: Metadata) -> Result<Self, ApiError> {
+        if !(0.0..=MAX_WEIGHT).contains(&weight) {
+            let text = "instance format invalid: The weights range from 0.0 to 10000.0";
+            return Err(ApiError::bad_request(text));
+        }
+        let weight = if weight > 0.0 { weight.max(MIN_NONZERO_WEIGHT) } else { 0.0 };
+        let times = Times::of(&metadata);
+        Ok(Self { weight, metadata, id: None, app: None, enabled: true, times })
+    }
+
+    /// Sets the application name; the two that nearly everybody sends cost nothing.
+    pub(crate) fn with_app(mut self, app: &str) -> Result<Self, ApiError> {
+        if app.len() > MAX_APP {
+            let text = format!("Param 'app' is illegal, it is longer than {MAX_APP} bytes");
+            return Err(ApiError::bad_request(text));
+        }
+        self.app = Some(match app {
+            "unknown" => Cow::Borrowed("unknown"),
+            "DEFAULT" => Cow::Borrowed("DEFAULT"),
+            other => Cow::Owned(other.to_owned()),
+        });
+        Ok(self)
+    }
+
+    /// Replaces the metadata and what follows from it.
+    pub(crate) fn set_metadata(&mut self, metadata: Metadata) {
+        self.times = Times::of(&metadata);
+        self.metadata = metadata;
+    }
+
+    /// The beat interval its metadata asks for. Present but unreadable counts as the default.
+    pub(crate) fn beat_interval_ms(&self) -> Option<u64> {
+        (self.times.beat_interval_ms > 0).then_some(u64::from(self.times.beat_interval_ms))
+    }
+
+    /// When silence counts.
+    pub(crate) fn lease(&self) -> LeaseTerms {
+        LeaseTerms {
+            unhealthy_after: Duration::from_millis(u64::from(self.times.unhealthy_after_ms)),
+            expire_after: Duration::from_millis(u64::from(self.times.expire_after_ms)),
+        }
+    }
+
+    /// When silence counts, in milliseconds: unhealthy, expired.
+    pub(crate) fn time_outs_ms(&self) -> (u32, u32) {
+        (self.times.unhealthy_after_ms, self.times.expire_after_ms)
+    }
+
+    /// Whether the id is to be a number instead of the simple form.
+    pub(crate) fn wants_snowflake_id(&self) -> bool {
+        let generator = self.metadata.find(META_ID_GENERATOR);
+        generator.is_some_and(|generator| generator.eq_ignore_ascii_case("snowflake"))
+    }
+}
+
+impl Times {
+    fn of(metadata: &Metadata) -> Self {
+        // Most instances have no reserved key: one search of the text tells.
+        let map = if metadata.as_json().contains("preserved.") {
+            metadata.to_map()
+        } else {
+            BTreeMap::new()
+        };
+        let millis = |key: &str, default: u64| -> u32 {
+            let value = map.get(key).filter(|text| is_number(text));
+            let millis = value.map_or(default, |text| text.parse().unwrap_or(u64::MAX));
+            u32::try_from(millis).unwrap_or(u32::MAX)
+        };
+        // An interval of 0 would make clients beat without pause.
+        let beat_interval_ms = if map.contains_key(META_BEAT_INTERVAL) {
+            millis(META_BEAT_INTERVAL, naming_model::DEFAULT_BEAT_INTERVAL_MS).max(1)
+        } else {
+            0
+        };
+        Self {
+            beat_interval_ms,
+            unhealthy_after_ms: millis(META_BEAT_TIMEOUT, DEFAULT_BEAT_TIMEOUT_MS),
+            expire_after_ms: millis(META_DELETE_TIMEOUT, DEFAULT_DELETE_TIMEOUT_MS),
+        }
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Key-value pairs, kept as the JSON object they are shown as: sorted by key, no blanks. One
+/// allocation, and nothing to do when a list is rendered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Metadata(Box<str>);
+
+impl Default for Metadata {
+    fn default() -> Self {
+        Self("{}".into())
+    }
+}
+
+impl Metadata {
+    /// Writes a map down.
+    ///
+    /// # Errors
+    /// 400 if that takes more than `limit` bytes.
+    pub(crate) fn new(map: &BTreeMap<String, String>, limit: usize) -> Result<Self, ApiError> {
+        let mut json = String::from("{");
+        for (key, value) in map {
+            if json.len() > 1 {
+                json.push(',');
+            }
+            push_string(&mut json, key);
+            json.push(':');
+            push_string(&mut json, value);
+        }
+        json.push('}');
+        if json.len() > limit {
+            let text = format!(
+                "Param 'metadata' is illegal, it takes {} bytes as JSON, the limit is {limit}",
+                json.len()
+            );
+            return Err(ApiError::bad_request(text));
+        }
+        Ok(Self(json.into()))
+    }
+
+    /// The JSON object.
+    pub(crate) fn as_json(&self) -> &str {
+        &self.0
+    }
+
+    /// The pairs.
+    pub(crate) fn to_map(&self) -> BTreeMap<String, String> {
+        serde_json::from_str(&self.0).expect("it was written by Metadata::new")
+    }
+
+    /// The value of one key.
+    pub(crate) fn find(&self, key: &str) -> Option<String> {
+        if self.0.len() == 2 { None } else { self.to_map().remove(key) }
+    }
+}
+
+/// Checks an address that is about to be stored: any text without blanks, control characters
+/// and `#`, which would break instance ids. Host names are addresses too.
+///
+/// # Errors
+/// 400 that names the parameter.
+pub(crate) fn check_address(ip: &str) -> Result<(), ApiError> {
+    if ip.is_empty() {
+        return Err(ApiError::bad_request("Param 'ip' is illegal, it is blank"));
+    }
+    if ip.len() > MAX_ADDRESS {
+        let text = format!("Param 'ip' is illegal, it is longer than {MAX_ADDRESS} bytes");
+        return Err(ApiError::bad_request(text));
+    }
+    if ip.chars().any(|c| c.is_whitespace() || c.is_control() || c == '#') {
+        let text = "Param 'ip' is illegal, it has blanks, control characters or '#'";
+        return Err(ApiError::bad_request(text));
+    }
+    Ok(())
+}
+
+/// Checks that a port is within 0 to 65,535; 0 stands for "no port".
+///
+/// # Errors
+/// 400 that names the parameter.
+pub(crate) fn check_port(port: i32) -> Result<u16, ApiError> {
+    u16::try_from(port).map_err(|_| {
+        ApiError::bad_request(format!("Param 'port' is illegal, {port} is not within 0 to 65535"))
+    })
+}
+
+/// The text by which Nacos sorts instances and names them in errors.
+pub(crate) fn text_form(key: &InstanceKey<'_>, weight: f64, healthy: bool) -> String {
+    format!("{}_{weight:?}_{healthy}_false_{}", key.datum_key(), key.cluster)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(pairs: &[(&str, &str)]) -> Instance {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let map = pairs.iter().map(owned).collect();
+        Instance::new(1.0, Metadata::new(&map, 4_096).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn reserved_metadata_steers_the_lease() {
+        let plain = instance(&[("k", "v")]);
+        assert_eq!(plain.time_outs_ms(), (15_000, 30_000));
+        assert_eq!(plain.beat_interval_ms(), None);
+        let own = instance(&[
+            (META_BEAT_INTERVAL, "1234"),
+            (META_BEAT_TIMEOUT, "3000"),
+            (META_DELETE_TIMEOUT, "99999999999999999999999"),
+        ]);
+        assert_eq!(own.time_outs_ms(), (3_000, u32::MAX));
+        assert_eq!(own.beat_interval_ms(), Some(1_234));
+    }
+
+    #[test]
+    fn unreadable_reserved_metadata_counts_as_the_default() {
+        for text in ["abc", "-5", "", "1.5", "+5"] {
+            let odd = instance(&[(META_BEAT_INTERVAL, text), (META_BEAT_TIMEOUT, text)]);
+            assert_eq!((odd.beat_interval_ms(), odd.time_outs_ms().0), (Some(5_000), 15_000));
+        }
+    }
+
+    #[test]
+    fn weights_are_checked_and_tiny_ones_raised() {
+        let weight = |weight| Instance::new(weight, Metadata::default()).map(|i| i.weight);
+        assert_eq!(weight(0.0), Ok(0.0));
+        assert_eq!(weight(0.001), Ok(0.01));
+        assert_eq!(weight(10_000.0), Ok(10_000.0));
+        for bad in [-0.1, 10_000.1, f64::NAN, f64::INFINITY] {
+            assert!(weight(bad).unwrap_err().message.contains("range from 0.0 to 10000.0"));
+        }
+    }
+
+    #[test]
+    fn metadata_has_one_form_and_a_limit() {
+        let map = BTreeMap::from([("b".into(), "\"2\"".into()), ("a".into(), "1".into())]);
+        let metadata = Metadata::new(&map, 100).unwrap();
+        assert_eq!(metadata.as_json(), r#"{"a":"1","b":"\"2\""}"#);
+        assert_eq!(metadata.to_map(), map);
+        assert_eq!(metadata.find("b").as_deref(), Some("\"2\""));
+        assert!(Metadata::new(&map, 10).unwrap_err().message.contains("metadata"));
+    }
+
+    #[test]
+    fn addresses_and_ports_are_checked() {
+        for good in ["10.0.0.1", "fe80::1%eth0", "[::1]", "host_1.example"] {
+            assert!(check_address(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a#b", "a\nb", &"x".repeat(256)] {
+            assert!(check_address(bad).unwrap_err().message.contains("'ip'"));
+        }
+        assert_eq!(check_port(65_535), Ok(65_535));
+        assert!(check_port(65_536).is_err() && check_port(-1).is_err());
+    }
+
+    #[test]
+    fn the_text_form_is_that_of_nacos() {
+        let key = InstanceKey { ip: "10.0.0.9", port: 8080, cluster: "DEFAULT" };
+        assert_eq!(
+            text_form(&key, 1.0, true),
+            "10.0.0.9:8080:unknown:DEFAULT_1.0_true_false_DEFAULT"
+        );
+    }
+}

@@ -1,0 +1,242 @@
+//! What is stored of a service besides its instances: its settings.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::instance::Metadata;
+use crate::http::ApiError;
+
+/// Settings of a service, the record that speaks for the datum.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct ServiceSettings {
+    /// Share of healthy instances at or below which all are reported healthy.
+    pub(crate) protect_threshold: f32,
+    /// Shown in lists.
+    pub(crate) metadata: Metadata,
+    /// Which consumers see which instances.
+    pub(crate) selector: Selector,
+    /// Settings of clusters that an operator changed, by name.
+    pub(crate) clusters: BTreeMap<String, ClusterSettings>,
+    /// Whether an operator wrote them: such a service outlives its last instance.
+    pub(crate) explicit: bool,
+}
+
+/// Settings of one cluster of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ClusterSettings {
+    /// How persistent instances are checked.
+    pub(crate) checker: HealthChecker,
+    /// Port to check unless the instance's own is used.
+    pub(crate) check_port: i32,
+    /// Whether the instance's own port is checked.
+    pub(crate) use_instance_port: bool,
+    /// Shown in the service's detail.
+    pub(crate) metadata: Metadata,
+}
+
+impl Default for ClusterSettings {
+    fn default() -> Self {
+        Self {
+            checker: HealthChecker::Tcp,
+            check_port: 80,
+            use_instance_port: true,
+            metadata: Metadata::default(),
+        }
+    }
+}
+
+/// How the health of persistent instances is found out. Ephemeral ones are judged by their
+/// beats whatever stands here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HealthChecker {
+    /// Connect.
+    Tcp,
+    /// GET a path.
+    Http {
+        /// Path to ask for.
+        path: String,
+        /// `name:value|name:value`.
+        headers: String,
+        /// Kept and shown; Nacos does not use it either.
+        expected_response_code: i64,
+    },
+    /// Run a statement.
+    Mysql {
+        /// Database user.
+        user: String,
+        /// Its password.
+        pwd: String,
+        /// The statement.
+        cmd: String,
+    },
+    /// Health is set by hand.
+    None,
+}
+
+impl HealthChecker {
+    /// Reads the `healthChecker` parameter; an unknown type counts as `NONE`, as in Nacos.
+    ///
+    /// # Errors
+    /// 400 if it is no JSON object with a `type`.
+    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
+        let bad = || {
+            let text = "Param 'healthChecker' is illegal, it should be a JSON object with a type";
+            ApiError::bad_request(text)
+        };
+        let fields: Map<String, Value> = serde_json::from_str(text).map_err(|_| bad())?;
+        let kind = fields.get("type").and_then(Value::as_str).ok_or_else(bad)?;
+        let text =
+            |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(match kind.to_ascii_uppercase().as_str() {
+            "TCP" => Self::Tcp,
+            "HTTP" => Self::Http {
+                path: text("path"),
+                headers: text("headers"),
+                expected_response_code: fields
+                    .get("expectedResponseCode")
+                    .and_then(Value::as_i64)
+                    .unwrap_or(200),
+            },
+            "MYSQL" => Self::Mysql { user: text("user"), pwd: text("pwd"), cmd: text("cmd") },
+            _ => Self::None,
+        })
+    }
+
+    /// As it is shown.
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::Tcp => json!({"type": "TCP"}),
+            Self::None => json!({"type": "NONE"}),
+            Self::Http { path, headers, expected_response_code } => json!({
+                "type": "HTTP", "path": path, "headers": headers,
+                "expectedResponseCode": expected_response_code,
+            }),
+            Self::Mysql { user, pwd, cmd } => {
+                json!({"type": "MYSQL", "user": user, "pwd": pwd, "cmd": cmd})
+            }
+        }
+    }
+}
+
+/// Which consumers see which instances.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Selector {
+    /// Everybody sees all.
+    #[default]
+    None,
+    /// Consumer and provider must have the same values of these labels. Labels come from a
+    /// configuration database that neither Nacos nor this server ships, so all are blank and
+    /// everybody sees all.
+    Label {
+        /// As given.
+        expression: String,
+        /// The labels named in it.
+        labels: BTreeSet<String>,
+    },
+}
+
+impl Selector {
+    /// Reads the `selector` parameter: JSON, plain or URL-encoded once more. Blank is none.
+    ///
+    /// # Errors
+    /// 400 with the texts of Nacos.
+    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
+        if text.trim().is_empty() {
+            return Ok(Self::None);
+        }
+        let bad = || ApiError::bad_request("Param 'selector' is illegal, it should be JSON");
+        let decoded = crate::http::decode(text.as_bytes());
+        let parse = |text: &str| serde_json::from_str::<Map<String, Value>>(text);
+        let fields = parse(text).or_else(|_| parse(&decoded)).map_err(|_| bad())?;
+        let kind = fields.get("type").and_then(Value::as_str).ok_or_else(bad)?;
+        match kind {
+            "none" => Ok(Self::None),
+            "label" => {
+                let expression = fields.get("expression").and_then(Value::as_str).unwrap_or("");
+                let labels = parse_labels(expression)
+                    .ok_or_else(|| ApiError::bad_request("parse expression failed!"))?;
+                Ok(Self::Label { expression: expression.to_owned(), labels })
+            }
+            "unknown" => Err(ApiError::bad_request("not match any type of selector!")),
+            other => {
+                let text = format!("Param 'selector' is illegal, unknown type '{other}'");
+                Err(ApiError::bad_request(text))
+            }
+        }
+    }
+
+    /// As it is shown.
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::None => json!({"type": "none"}),
+            Self::Label { expression, labels } => {
+                json!({"type": "label", "expression": expression, "labels": labels})
+            }
+        }
+    }
+}
+
+/// `CONSUMER.label.X = PROVIDER.label.X & ...` with the same X on both sides of each term.
+fn parse_labels(expression: &str) -> Option<BTreeSet<String>> {
+    let compact: String = expression.chars().filter(|c| !c.is_whitespace()).collect();
+    if compact.is_empty() {
+        return Some(BTreeSet::new());
+    }
+    let label = |term: &str| {
+        let (consumer, provider) = term.split_once('=')?;
+        let consumer = consumer.strip_prefix("CONSUMER.label.")?;
+        let provider = provider.strip_prefix("PROVIDER.label.")?;
+        (consumer == provider && !consumer.is_empty()).then(|| consumer.to_owned())
+    };
+    compact.split('&').map(label).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_expressions_need_the_same_label_on_both_sides() {
+        let labels = |text| parse_labels(text).map(|set| set.into_iter().collect::<Vec<_>>());
+        let two = "CONSUMER.label.zone = PROVIDER.label.zone & CONSUMER.label.b=PROVIDER.label.b";
+        assert_eq!(labels(two).unwrap(), ["b", "zone"]);
+        assert_eq!(labels("  ").unwrap(), [""; 0]);
+        for bad in [
+            "garbage",
+            "CONSUMER.label.a=PROVIDER.label.b",
+            "&",
+            "a=b",
+            "CONSUMER.label.=PROVIDER.label.",
+        ] {
+            assert_eq!(labels(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn selectors_are_read_plain_or_encoded() {
+        assert_eq!(Selector::parse(""), Ok(Selector::None));
+        assert_eq!(Selector::parse(r#"{"type":"none"}"#), Ok(Selector::None));
+        assert_eq!(Selector::parse("%7B%22type%22%3A%22none%22%7D"), Ok(Selector::None));
+        let message = |text| Selector::parse(text).unwrap_err().message;
+        assert_eq!(message(r#"{"type":"unknown"}"#), "not match any type of selector!");
+        assert!(message(r#"{"type":"nope"}"#).contains("nope"));
+        assert!(message("{bad").contains("'selector'"));
+    }
+
+    #[test]
+    fn health_checkers_come_back_as_given() {
+        for text in [
+            r#"{"type":"TCP"}"#,
+            r#"{"type":"NONE"}"#,
+            r#"{"type":"HTTP","path":"/x","headers":"a:b|c:d","expectedResponseCode":200}"#,
+            r#"{"type":"MYSQL","user":"u","pwd":"p","cmd":"select 1"}"#,
+        ] {
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(HealthChecker::parse(text).unwrap().to_json(), value);
+        }
+        assert_eq!(HealthChecker::parse(r#"{"type":"odd"}"#), Ok(HealthChecker::None));
+        assert!(HealthChecker::parse("{bad").is_err() && HealthChecker::parse("{}").is_err());
+    }
+}

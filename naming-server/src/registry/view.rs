@@ -1,0 +1,338 @@
+//! Lists of instances as clients see them, rendered once for each change and kept by revision.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use distro_core::{DATUM_KEY, Health, Reader};
+use naming_model::{InstanceKey, ServiceKey};
+use parking_lot::RwLock;
+
+use super::checksum::{Summand, service_checksum};
+use super::instance::Instance;
+use super::json::{push_bool, push_double, push_escaped, push_number, push_string};
+use super::service::{ClusterSettings, ServiceSettings};
+use super::{Content, NamingDatum};
+
+/// Views of one service kept at a time. Clients of a service mostly ask alike; who asks for ever
+/// new sets of clusters is served, but not remembered.
+const VIEWS_PER_SERVICE: usize = 16;
+
+/// How names are written: with the group for Java clients since 1.0.0, without it for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Flavour {
+    /// `group@@service`.
+    Grouped,
+    /// `service`.
+    Ungrouped,
+}
+
+/// What a view is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ViewQuery<'a> {
+    pub(crate) flavour: Flavour,
+    pub(crate) healthy_only: bool,
+    /// Clusters asked for, separated by commas; empty for all.
+    pub(crate) clusters: &'a str,
+}
+
+/// One rendered view.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// The revision of the datum it was rendered from.
+    pub(crate) revision: u64,
+    /// Whether the service exists.
+    pub(crate) is_known: bool,
+    /// Whether any instance was considered, shown or not.
+    pub(crate) has_candidates: bool,
+    /// The JSON array of hosts.
+    pub(crate) hosts: Bytes,
+    /// Checksum of the service, 32 hex digits.
+    pub(crate) checksum: Box<str>,
+    /// Metadata of the service as JSON.
+    pub(crate) metadata: Box<str>,
+    _charge: Charge,
+}
+
+/// Bytes counted for as long as the view they belong to lives.
+#[derive(Debug)]
+struct Charge {
+    account: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Charge {
+    fn new(account: &Arc<AtomicUsize>, bytes: usize) -> Self {
+        account.fetch_add(bytes, Ordering::Relaxed);
+        Self { account: Arc::clone(account), bytes }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What is kept beside a datum: its rendered views and the state of the empty-service clean-up.
+#[derive(Default)]
+pub(crate) struct ServiceState {
+    views: RwLock<Vec<Kept>>,
+    /// Whether a view was used since the last sweep.
+    used: AtomicBool,
+    /// How often in a row the service was found empty.
+    pub(crate) empty_seen: AtomicU8,
+}
+
+struct Kept {
+    flavour: Flavour,
+    healthy_only: bool,
+    clusters: Box<str>,
+    view: Arc<View>,
+}
+
+impl Kept {
+    fn is_for(&self, query: &ViewQuery<'_>) -> bool {
+        self.flavour == query.flavour
+            && self.healthy_only == query.healthy_only
+            && *self.clusters == *query.clusters
+    }
+}
+
+/// Renders views and keeps them within a number of bytes.
+pub(crate) struct Views {
+    bytes: Arc<AtomicUsize>,
+    max_bytes: usize,
+    protect_at_zero: bool,
+}
+
+impl Views {
+    /// `max_bytes` of rendered lists are kept; beyond that every list is rendered anew.
+    /// `protect_at_zero`: see the configuration.
+    pub(crate) fn new(max_bytes: usize, protect_at_zero: bool) -> Self {
+        Self { bytes: Arc::default(), max_bytes, protect_at_zero }
+    }
+
+    /// Bytes of rendered lists in memory now.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The view of a service as of its present revision. Shares what is kept; renders only if
+    /// the service has changed since.
+    pub(crate) fn view(&self, datum: &NamingDatum, query: &ViewQuery<'_>) -> Arc<View> {
+        let state = datum.attached();
+        let revision = datum.revision();
+        let kept =
+            state.views.read().iter().find(|kept| kept.is_for(query)).map(|kept| kept.view.clone());
+        if !state.used.load(Ordering::Relaxed) {
+            state.used.store(true, Ordering::Relaxed);
+        }
+        match kept {
+            Some(view) if view.revision >= revision => view,
+            _ => {
+                let view = Arc::new(self.render(datum, query));
+                self.keep(state, query, &view);
+                view
+            }
+        }
+    }
+
+    /// Drops the views that nobody has asked for since the last sweep.
+    pub(crate) fn sweep(datum: &NamingDatum) {
+        let state = datum.attached();
+        if state.used.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let dropped = std::mem::take(&mut *state.views.write());
+        drop(dropped);
+    }
+
+    fn keep(&self, state: &ServiceState, query: &ViewQuery<'_>, view: &Arc<View>) {
+        let mut views = state.views.write();
+        match views.iter_mut().find(|kept| kept.is_for(query)) {
+            // Another thread was faster with something newer.
+            Some(kept) if kept.view.revision > view.revision => {}
+            Some(kept) => kept.view = Arc::clone(view),
+            None if self.bytes() > self.max_bytes => {}
+            None => {
+                if views.len() >= VIEWS_PER_SERVICE {
+                    views.remove(0);
+                }
+                views.push(Kept {
+                    flavour: query.flavour,
+                    healthy_only: query.healthy_only,
+                    clusters: query.clusters.into(),
+                    view: Arc::clone(view),
+                });
+            }
+        }
+    }
+
+    fn render(&self, datum: &NamingDatum, query: &ViewQuery<'_>) -> View {
+        let Some(service) = ServiceKey::from_tag(datum.tag()) else {
+            unreachable!("every tag in the store was made from a service key");
+        };
+        datum.read(|reader| {
+            let hosts = Hosts::collect(&reader, query.clusters);
+            let settings = settings(&reader);
+            let protected = hosts.are_protected(settings.protect_threshold, self.protect_at_zero);
+            let rendered = hosts.render(&service, query, protected);
+            View {
+                revision: reader.revision(),
+                is_known: reader.is_open(),
+                has_candidates: !hosts.candidates.is_empty(),
+                _charge: Charge::new(&self.bytes, rendered.len()),
+                hosts: rendered,
+                checksum: checksum(&reader, &service, &settings).into(),
+                metadata: settings.metadata.as_json().into(),
+            }
+        })
+    }
+}
+
+/// The settings of a service, or the defaults if nobody has written any.
+pub(crate) fn settings(reader: &Reader<'_, Content>) -> Arc<ServiceSettings> {
+    let record = reader.find(DATUM_KEY).filter(|record| record.is_visible());
+    match record.and_then(|record| record.value.as_deref()) {
+        Some(Content::Service(settings)) => Arc::clone(settings),
+        _ => Arc::default(),
+    }
+}
+
+/// The clusters of a service by name: those of its instances, past ones included, and those with
+/// settings of their own.
+pub(crate) fn clusters<'a>(
+    reader: &Reader<'a, Content>,
+    settings: &'a ServiceSettings,
+    default: &'a ClusterSettings,
+) -> Vec<(&'a str, &'a ClusterSettings)> {
+    let of_instances =
+        reader.keys_since_closing().filter_map(|key| Some(InstanceKey::parse(key)?.cluster));
+    let mut names: Vec<&str> = of_instances.collect();
+    names.extend(settings.clusters.keys().map(String::as_str));
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| (name, settings.clusters.get(name).unwrap_or(default))).collect()
+}
+
+/// The checksum of a service as Java members compute it.
+pub(crate) fn checksum(
+    reader: &Reader<'_, Content>,
+    service: &ServiceKey,
+    settings: &ServiceSettings,
+) -> String {
+    let default = ClusterSettings::default();
+    let mut instances = Vec::new();
+    for Host { key, instance, healthy } in hosts(reader) {
+        instances.push(Summand { key, weight: instance.weight, healthy });
+    }
+    let clusters = clusters(reader, settings, &default);
+    service_checksum(service.grouped(), settings.protect_threshold, &clusters, instances)
+}
+
+/// One instance on its way into an answer.
+#[derive(Clone, Copy)]
+pub(crate) struct Host<'a> {
+    pub(crate) key: InstanceKey<'a>,
+    pub(crate) instance: &'a Instance,
+    /// Its true health.
+    pub(crate) healthy: bool,
+}
+
+/// The instances that were asked for.
+struct Hosts<'a> {
+    candidates: Vec<Host<'a>>,
+}
+
+/// All visible instances of a datum in the order of their keys.
+pub(crate) fn hosts<'a>(reader: &Reader<'a, Content>) -> impl Iterator<Item = Host<'a>> {
+    reader.visible().filter_map(|(key, record, content)| {
+        let Content::Instance(instance) = &**content else { return None };
+        let healthy = record.health() == Health::Healthy;
+        Some(Host { key: InstanceKey::parse(key)?, instance, healthy })
+    })
+}
+
+impl<'a> Hosts<'a> {
+    fn collect(reader: &Reader<'a, Content>, clusters: &str) -> Self {
+        let wanted: Vec<&str> = clusters.split(',').filter(|name| !name.is_empty()).collect();
+        let is_wanted = |host: &Host<'_>| wanted.is_empty() || wanted.contains(&host.key.cluster);
+        Self { candidates: hosts(reader).filter(is_wanted).collect() }
+    }
+
+    /// Whether so few are healthy that all are reported healthy: at or below the threshold, the
+    /// disabled ones counted too. At threshold 0 this spares a service whose last healthy
+    /// instance is gone from showing nothing usable.
+    fn are_protected(&self, threshold: f32, protect_at_zero: bool) -> bool {
+        if self.candidates.is_empty() || threshold <= 0.0 && !protect_at_zero {
+            return false;
+        }
+        let healthy = self.candidates.iter().filter(|host| host.healthy).count();
+        healthy as f32 / self.candidates.len() as f32 <= threshold
+    }
+
+    fn render(&self, service: &ServiceKey, query: &ViewQuery<'_>, protected: bool) -> Bytes {
+        let name = match query.flavour {
+            Flavour::Grouped => service.grouped(),
+            Flavour::Ungrouped => service.service(),
+        };
+        let mut out = String::with_capacity(2 + self.candidates.len() * 320);
+        out.push('[');
+        let shown = |as_healthy: bool| {
+            let picked = move |host: &&Host<'_>| {
+                host.instance.enabled && (host.healthy || protected) == as_healthy
+            };
+            self.candidates.iter().filter(picked)
+        };
+        if !query.healthy_only {
+            shown(false).for_each(|host| push_host(&mut out, host, false, name, service));
+        }
+        shown(true).for_each(|host| push_host(&mut out, host, true, name, service));
+        out.push(']');
+        Bytes::from(out)
+    }
+}
+
+fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, name: &str, service: &ServiceKey) {
+    let Host { key, instance, .. } = host;
+    out.push_str(if out.len() > 1 { ",{\"ip\":" } else { "{\"ip\":" });
+    push_string(out, key.ip);
+    out.push_str(",\"port\":");
+    push_number(out, key.port);
+    let flag = if healthy {
+        ",\"valid\":true,\"healthy\":true"
+    } else {
+        ",\"valid\":false,\"healthy\":false"
+    };
+    out.push_str(flag);
+    out.push_str(",\"marked\":false,\"instanceId\":\"");
+    push_id(out, host, service);
+    out.push_str("\",\"metadata\":");
+    out.push_str(instance.metadata.as_json());
+    out.push_str(",\"enabled\":");
+    push_bool(out, instance.enabled);
+    out.push_str(",\"weight\":");
+    push_double(out, instance.weight);
+    out.push_str(",\"clusterName\":");
+    push_string(out, key.cluster);
+    out.push_str(",\"serviceName\":");
+    push_string(out, name);
+    out.push_str(",\"ephemeral\":true}");
+}
+
+/// Appends the id of an instance, without quotes.
+pub(crate) fn push_id(out: &mut String, host: &Host<'_>, service: &ServiceKey) {
+    match &host.instance.id {
+        Some(id) => push_escaped(out, id),
+        None => {
+            push_escaped(out, host.key.ip);
+            out.push('#');
+            push_number(out, host.key.port);
+            out.push('#');
+            push_escaped(out, host.key.cluster);
+            out.push('#');
+            push_escaped(out, service.grouped());
+        }
+    }
+}

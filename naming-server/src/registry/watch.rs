@@ -1,0 +1,60 @@
+//! What the store tells the registry: judgements become events, visible changes wake the pusher.
+
+use std::sync::{Arc, OnceLock};
+
+use distro_core::{Health, Key, Verdict, Watcher};
+use distro_net::Clock;
+
+use super::{Content, Event, EventKind, Events, NamingDatum, ServiceState, wall_ms};
+
+/// Who wants to know that a service looks different now. Called on the thread of the request
+/// that changed it; must be quick.
+pub(crate) trait ChangeSink: Send + Sync {
+    /// The service with this full key has changed.
+    fn changed(&self, service: &str);
+}
+
+/// The registry's ear at the store.
+pub(crate) struct Watch {
+    events: Arc<Events>,
+    clock: Clock,
+    sink: OnceLock<Arc<dyn ChangeSink>>,
+}
+
+impl Watch {
+    /// Writes judgements to `events`.
+    pub(crate) fn new(events: Arc<Events>, clock: Clock) -> Self {
+        Self { events, clock, sink: OnceLock::new() }
+    }
+
+    /// Sets who is told of changes. The first one stays.
+    pub(crate) fn connect(&self, sink: Arc<dyn ChangeSink>) {
+        // A second call has no effect; there is one pusher per server.
+        let _ = self.sink.set(sink);
+    }
+}
+
+impl Watcher<Content, ServiceState> for Watch {
+    fn changed(&self, datum: &Arc<NamingDatum>, _: &[Key], visible: bool) {
+        if visible && let Some(sink) = self.sink.get() {
+            sink.changed(datum.tag());
+        }
+    }
+
+    fn judged(&self, datum: &Arc<NamingDatum>, verdict: &Verdict<Content>) {
+        let kind = match verdict.health {
+            Health::Healthy => EventKind::Healthy,
+            Health::Unhealthy => EventKind::Unhealthy,
+            Health::Expired => EventKind::Expired,
+        };
+        let event = Event {
+            wall_ms: wall_ms(),
+            service: Arc::clone(datum.tag()),
+            instance: Arc::clone(&verdict.key),
+            kind,
+            by: if kind == EventKind::Healthy { "a beat".into() } else { "".into() },
+            silent_ms: u64::try_from(verdict.silent_for.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.events.note(self.clock.tick(), event);
+    }
+}
