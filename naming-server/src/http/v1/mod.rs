@@ -1,11 +1,12 @@
 //! The 1.x API: parse, call the registry, format. One file for each resource.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey, grouped_name};
 
 use super::{ApiError, Call, Handler, Reply, no_such_api};
-use crate::registry::Registry;
+use crate::registry::{Flavour, Registry};
 
 mod beat;
 mod instance;
@@ -31,7 +32,7 @@ impl Api {
         _call: &Call<'_>,
         _service: &ServiceKey,
         _clusters: &str,
-        _flavour: crate::registry::Flavour,
+        _flavour: Flavour,
         _udp_port: i32,
     ) -> u64 {
         self.registry.switches.load().default_cache_ms
@@ -52,22 +53,24 @@ impl Api {
             Route::LegacyList => self.legacy_list(call),
             Route::LegacyBeat => self.legacy_beat(call),
             Route::LegacyNames => self.legacy_names(call),
+            // Under construction: the other resources.
+            _ => Err(ApiError::not_implemented("not there yet")),
         }
     }
 }
 
 impl Call<'_> {
-    /// The service the request is about (spec of 1.4.8: the name must have a group once that of
-    /// `groupName` or the default one has been put before it).
+    /// The service the request is about: `serviceName`, or `dom` if that is blank, with the group
+    /// of `groupName` or the default one put before it unless it has one.
     ///
     /// # Errors
-    /// 400 if `serviceName` is missing or no service name.
+    /// 400 if it is missing or no service name.
     pub(crate) fn service(&self) -> Result<ServiceKey, ApiError> {
-        // A blank name is not "missing", it is one without a service part.
         let name = match self.params.optional("serviceName") {
             Some(name) => name,
             None => match self.params.optional("dom") {
                 Some(name) => name,
+                // A blank name is not "missing", it is one without a service part.
                 None => self.params.required("serviceName")?,
             },
         };
@@ -76,13 +79,13 @@ impl Call<'_> {
     }
 
     /// The namespace the request is about.
-    pub(crate) fn namespace(&self) -> std::borrow::Cow<'_, str> {
+    pub(crate) fn namespace(&self) -> Cow<'_, str> {
         self.params.or("namespaceId", DEFAULT_NAMESPACE)
     }
 
     /// Who calls, for events: address and agent.
     pub(crate) fn actor(&self) -> String {
-        let ip = self.peer.ip().to_canonical();
+        let ip = self.peer.ip();
         if self.agent.text.is_empty() {
             ip.to_string()
         } else {
