@@ -129,7 +129,9 @@ impl Beats {
             instance: Mutex::new(instance.clone()),
             state: Mutex::new(BeatState {
                 interval: wanted_interval(instance),
-                light: false,
+                // The light form first: a full beat for an instance that the server has lost would
+                // bring it back without its `enabled` flag, a light one is answered with 20404.
+                light: true,
                 last_confirmed: Instant::now(),
                 failures: 0,
                 last_error: None,
@@ -261,15 +263,14 @@ async fn beat(core: Arc<Core>, beats: Arc<Beats>, entry: Arc<Entry>, due: Instan
 
 async fn beat_once(core: &Core, entry: &Entry) -> Result<(), Error> {
     let reply = send_beat(core, entry).await?;
-    {
+    if !reply.is_unknown_instance() {
         let mut state = entry.state.lock();
         let interval = Duration::from_millis(reply.client_beat_interval);
         state.interval = interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
         state.light = reply.light_beat_enabled;
-    }
-    if !reply.is_unknown_instance() {
         return Ok(());
     }
+    // What the answer says of intervals is the server's default: it knows nothing of ours.
     tracing::info!(service = %entry.service, instance = %entry.instance.lock().key(),
         "the registry does not know the instance, registering again");
     register(core, entry, false).await
@@ -308,8 +309,8 @@ fn note(entry: &Entry, outcome: &Result<(), Error>) {
         }
         Err(error) => {
             state.failures = state.failures.saturating_add(1);
-            // The next server may know nothing of the instance.
-            state.light = false;
+            // Servers that are too old for light beats refuse them.
+            state.light &= !matches!(error, Error::Refused { .. });
             if state.failures == 1 {
                 tracing::warn!(service = %entry.service, %error, "a beat failed");
             }

@@ -200,18 +200,46 @@ impl Core {
 
     /// Asks `server` whether it is able to serve.
     pub(crate) async fn probe(&self, server: &Server) -> Result<(), Failure> {
-        let call = Call::new(Method::GET, "/v1/ns/operator/metrics", self.params());
-        let sent = self.send(server, &call, call.params.as_str(), None, self.request_timeout).await;
-        let reply = match sort(sent, server, None) {
-            Outcome::Answered(reply) => reply,
-            Outcome::Failed(failure) => return Err(failure),
-            Outcome::Final(error) => return Err(Failure::Malformed(error.to_string())),
-        };
-        match serde_json::from_slice::<Metrics>(&reply.body) {
-            Ok(Metrics { status }) if status == "UP" => Ok(()),
-            Ok(Metrics { status }) => Err(Failure::Malformed(format!("its status is {status:?}"))),
-            Err(error) => Err(Failure::Malformed(format!("not a registry: {error}"))),
+        let reply = self.probe_path(server, "/v1/ns/operator/metrics", &self.params()).await?;
+        match reply.status {
+            200 => match serde_json::from_slice::<Metrics>(&reply.body) {
+                Ok(Metrics { status }) if status == "UP" => Ok(()),
+                Ok(Metrics { status }) => {
+                    Err(Failure::Malformed(format!("its status is {status:?}")))
+                }
+                Err(error) => Err(Failure::Malformed(format!("not a registry: {error}"))),
+            },
+            401 | 403 | 404 | 405 | 501 => self.probe_list(server).await,
+            status => Err(Failure::Status { status, message: reply.message() }),
         }
+    }
+
+    /// For servers whose operator calls are closed, by a proxy for example: reads the list of a
+    /// service that nobody has.
+    async fn probe_list(&self, server: &Server) -> Result<(), Failure> {
+        let params = self.params().with("serviceName", "DEFAULT_GROUP@@naming-client-probe");
+        let reply = self.probe_path(server, "/v1/ns/instance/list", &params).await?;
+        match reply.status {
+            // Who is asked for a log-in has found a registry.
+            401 | 403 => Ok(()),
+            200 => match serde_json::from_slice::<naming_model::InstanceList>(&reply.body) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(Failure::Malformed(format!("not a registry: {error}"))),
+            },
+            status => Err(Failure::Status { status, message: reply.message() }),
+        }
+    }
+
+    async fn probe_path(
+        &self,
+        server: &Server,
+        path: &str,
+        params: &Params,
+    ) -> Result<Reply, Failure> {
+        let query = params.as_str();
+        let message = Message { method: Method::GET, path, query, form: None, token: None };
+        let sent = self.http.send(server.address.base(), &message, self.request_timeout).await;
+        sent.map_err(|error| Failure::Malformed(error.to_string()))?
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod fake;
+pub(crate) mod proxy;
 pub(crate) mod real;
 
 use std::future::Future;
