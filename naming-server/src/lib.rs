@@ -5,19 +5,22 @@
 
 #![warn(missing_docs)]
 
+mod app;
+
 mod config;
 pub use config::{
     Arguments, Config, EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig, LogConfig,
     LogFormat, PushConfig, RegistryConfig, StoreConfig,
 };
 
-mod app;
-
 #[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
 mod http;
 
 mod logging;
 pub use logging::start as start_logging;
+
+#[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
+mod push;
 
 #[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
 mod registry;

@@ -1,11 +1,12 @@
 //! Wiring: settings in, a running server out.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -14,12 +15,15 @@ use crate::http::{self, ConnectionStats};
 
 /// Connections that wait to be accepted; the system may cut it down.
 const BACKLOG: u32 = 4_096;
+/// Bytes asked for of each buffer of the push socket.
+const PUSH_BUFFER: usize = 4 << 20;
 
 /// A server that has its sockets and waits to be run.
 #[derive(Debug)]
 pub struct Server {
     config: Config,
     listener: TcpListener,
+    push_socket: UdpSocket,
     address: SocketAddr,
     stats: Arc<ConnectionStats>,
 }
@@ -34,7 +38,10 @@ impl Server {
         let listener =
             listen(&config).await.with_context(|| format!("cannot listen on {target}"))?;
         let address = listener.local_addr()?;
-        Ok(Self { config, listener, address, stats: Arc::default() })
+        let push_port = config.push.bind_port;
+        let push_socket = push_socket(SocketAddr::new(address.ip(), push_port))
+            .with_context(|| format!("cannot bind UDP port {push_port} of {}", address.ip()))?;
+        Ok(Self { config, listener, push_socket, address, stats: Arc::default() })
     }
 
     /// The address it listens on, with the real port.
@@ -48,7 +55,7 @@ impl Server {
         if address.ip().is_unspecified() {
             address.set_ip(match address {
                 SocketAddr::V4(_) => [127, 0, 0, 1].into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
         format!("http://{address}{}", self.config.http_settings().context_path)
@@ -61,7 +68,7 @@ impl Server {
     /// None while it listens on one socket.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let token = CancellationToken::new();
-        let app = App::new(&self.config, self.address);
+        let app = App::new(&self.config, self.address, self.push_socket);
         let settings = self.config.http_settings();
         let api = Arc::clone(&app.api);
         let serve = http::serve(self.listener, api, settings, self.stats, token.clone());
@@ -100,4 +107,19 @@ fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// The socket that pushes leave from and acks come to. Acks of many subscribers come all at once,
+/// so its buffers are large; the system may cut them down.
+fn push_socket(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_recv_buffer_size(PUSH_BUFFER)?;
+    socket.set_send_buffer_size(PUSH_BUFFER)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::http::HttpSettings;
+use crate::push::PushSettings;
 use crate::registry::{RegistrySettings, UpkeepSettings};
 
 mod arguments;
@@ -104,6 +105,22 @@ impl Config {
             pause_threshold: Duration::from_millis(self.health.pause_threshold_ms),
             expire: self.health.expire_instances,
             ..distro_core::DistroConfig::default()
+        }
+    }
+
+    /// What can be set about pushing.
+    pub(crate) fn push_settings(&self) -> PushSettings {
+        let push = &self.push;
+        PushSettings {
+            debounce: Duration::from_millis(push.debounce_ms),
+            ack_timeout: Duration::from_millis(push.ack_timeout_ms),
+            lifetime_margin: Duration::from_millis(push.lifetime_margin_ms),
+            max_subscribers: push.max_subscribers,
+            max_subscribers_per_service: push.max_subscribers_per_service,
+            max_packet_bytes: push.max_packet_bytes,
+            max_go_packet_bytes: push.max_go_packet_bytes,
+            park_after_misses: push.park_after_misses,
+            ..PushSettings::default()
         }
     }
 

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey, grouped_name};
 
 use super::{ApiError, Call, Handler, Reply, no_such_api};
-use crate::registry::{Flavour, Registry};
+use crate::push::{PushStats, Pusher};
+use crate::registry::Registry;
 
 mod beat;
 mod instance;
+mod push;
 mod route;
 
 use route::{Route, find_route};
@@ -17,6 +19,8 @@ use route::{Route, find_route};
 /// What the handlers work with.
 pub(crate) struct Api {
     pub(crate) registry: Arc<Registry>,
+    pub(crate) pusher: Pusher,
+    pub(crate) push_stats: Arc<PushStats>,
 }
 
 impl Handler for Api {
@@ -27,17 +31,6 @@ impl Handler for Api {
 }
 
 impl Api {
-    fn subscribe(
-        &self,
-        _call: &Call<'_>,
-        _service: &ServiceKey,
-        _clusters: &str,
-        _flavour: Flavour,
-        _udp_port: i32,
-    ) -> u64 {
-        self.registry.switches.load().default_cache_ms
-    }
-
     fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Reply, ApiError> {
         match route {
             Route::InstanceList => self.list_instances(call),
@@ -53,6 +46,8 @@ impl Api {
             Route::LegacyList => self.legacy_list(call),
             Route::LegacyBeat => self.legacy_beat(call),
             Route::LegacyNames => self.legacy_names(call),
+            Route::ServiceSubscribers => self.subscribers(call),
+            Route::PushState => Ok(self.push_state(call)),
             // Under construction: the other resources.
             _ => Err(ApiError::not_implemented("not there yet")),
         }

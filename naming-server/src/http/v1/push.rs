@@ -1,0 +1,99 @@
+//! Subscribing by asking for a list, and who has subscribed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use naming_model::ServiceKey;
+use serde_json::{Value, json};
+
+use super::Api;
+use crate::http::{AgentKind, ApiError, Call, Reply};
+use crate::push::{AgentFamily, Subscriber};
+use crate::registry::Flavour;
+
+/// Most subscribers on one page.
+const MAX_PAGE_SIZE: usize = 10_000;
+
+impl Api {
+    /// Notes the caller as a subscriber if it asks for that, and says when it should ask again,
+    /// in milliseconds: later if it will be told of changes.
+    pub(super) fn subscribe(
+        &self,
+        call: &Call<'_>,
+        service: &ServiceKey,
+        clusters: &str,
+        flavour: Flavour,
+        udp_port: i32,
+    ) -> u64 {
+        let switches = self.registry.switches.load();
+        let wanted = udp_port > 0 && switches.push_enabled;
+        if !wanted || !call.agent.pushable(&switches.push_versions) {
+            return switches.default_cache_ms;
+        }
+        let Ok(port) = u16::try_from(udp_port) else { return switches.default_cache_ms };
+        let subscriber = Subscriber {
+            service: service.clone(),
+            address: SocketAddr::new(target_ip(call), port),
+            clusters: clusters.into(),
+            agent: call.agent.text.into(),
+            flavour,
+            family: match call.agent.kind {
+                AgentKind::Go => AgentFamily::Go,
+                _ => AgentFamily::Other,
+            },
+            app: call.params.or("app", "").into(),
+            tenant: call.params.or("tid", "").into(),
+        };
+        match self.pusher.subscribe(subscriber, Duration::from_millis(switches.push_cache_ms)) {
+            Ok(()) => switches.push_cache_ms,
+            Err(_) => switches.default_cache_ms,
+        }
+    }
+
+    pub(super) fn subscribers(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        let page = call.params.int("pageNo", 1)?.max(1);
+        let size = call.params.int("pageSize", 1_000)?.max(0);
+        let size = usize::try_from(size).unwrap_or(0).min(MAX_PAGE_SIZE);
+        let skipped = usize::try_from(page - 1).unwrap_or(0).saturating_mul(size);
+        let all = self.pusher.subscribers(service.namespace(), service.group(), service.service());
+        let shown: Vec<Value> = all.iter().skip(skipped).take(size).map(subscriber_json).collect();
+        Ok(Reply::json(json!({ "subscribers": shown, "count": all.len() }).to_string()))
+    }
+
+    pub(super) fn push_state(&self, call: &Call<'_>) -> Reply {
+        let (detail, reset) =
+            (call.params.flag_strict("detail", false), call.params.flag_strict("reset", false));
+        let state = self.pusher.state(detail);
+        let ratio = state.ratio();
+        let mut reply = json!({
+            "succeed": state.succeed, "total": state.total, "ratio": ratio, "reset": reset,
+        });
+        if detail {
+            reply["data"] = json!(state.outstanding);
+        }
+        if reset {
+            self.pusher.reset();
+        }
+        Reply::json(reply.to_string())
+    }
+}
+
+/// Where packets for the caller go: the address it names, or the one it calls from. Host names
+/// are not looked up: that would take time, and clients send addresses.
+fn target_ip(call: &Call<'_>) -> IpAddr {
+    let named = call.params.optional("clientIP");
+    let named = named.as_deref().map(|ip| ip.trim_start_matches('[').trim_end_matches(']'));
+    named.and_then(|ip| ip.parse().ok()).unwrap_or(call.peer.ip())
+}
+
+fn subscriber_json(subscriber: &Subscriber) -> Value {
+    json!({
+        "addrStr": subscriber.address.to_string(),
+        "agent": &*subscriber.agent,
+        "app": &*subscriber.app,
+        "ip": subscriber.address.ip().to_canonical().to_string(),
+        "namespaceId": subscriber.service.namespace(),
+        "serviceName": subscriber.service.grouped(),
+    })
+}

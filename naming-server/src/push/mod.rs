@@ -1,0 +1,292 @@
+//! Tells subscribers of changed services, over UDP.
+//!
+//! - Whoever changes a service calls [`Pusher::changed`]: a look into the table, at most a mark
+//!   on the service and a wake-up. The first change is pushed at once; those within the debounce
+//!   window after it are pushed together at its end.
+//! - The mark is taken away before the list is rendered, so a change during a push is never lost.
+//! - The list is read at the moment of sending; the queue holds services, not lists. Every
+//!   subscriber of a kind (clusters, flavour) gets the same bytes, encoded once.
+//! - Subscribing pushes nothing. It is the caller's to render its reply *after* subscribing: then
+//!   every change is in the reply or is pushed.
+//! - Pushing is a courtesy: whoever it does not reach finds the change with the next poll.
+
+mod delivery;
+mod driver;
+mod packet;
+mod stats;
+mod subscriber;
+mod table;
+#[cfg(test)]
+mod tests;
+mod udp;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use naming_model::ServiceKey;
+
+use crate::registry::Flavour;
+
+// The metrics page and the list handler use them all.
+#[allow(unused_imports)]
+pub(crate) use stats::{Counter, DELAY_BOUNDS_MS, DelayHistogram, PushStats};
+#[allow(unused_imports)]
+pub(crate) use subscriber::{AgentFamily, SubscribeRefused, Subscriber};
+
+use delivery::Rules;
+use driver::Driver;
+use packet::{PacketBudget, PacketIds};
+use table::{Table, Topic};
+use udp::Udp;
+
+/// Most packets shown by [`Pusher::state`].
+const MAX_SHOWN_PACKETS: usize = 100;
+/// Most bytes of each of them.
+const MAX_SHOWN_BYTES: usize = 16 << 10;
+
+/// What can be set about pushing.
+#[derive(Debug, Clone)]
+pub(crate) struct PushSettings {
+    /// Least time between two packets about a service to a subscriber. Longer merges more
+    /// changes and delays all but the first. Default 100 ms.
+    pub(crate) debounce: Duration,
+    /// Without ack for this long a packet is sent again, once. Default 10 s, as in Nacos.
+    pub(crate) ack_timeout: Duration,
+    /// How much longer than its polling interval a subscriber is remembered. Too short loses
+    /// those who are a little late, too long sends to those who have gone. Default 20 s.
+    pub(crate) lifetime_margin: Duration,
+    /// Most subscriptions of this node. More are refused and poll. Default 200,000.
+    pub(crate) max_subscribers: usize,
+    /// Most subscriptions of one service. Default 50,000.
+    pub(crate) max_subscribers_per_service: usize,
+    /// Longest packet. Default 65,507 bytes, the most UDP over IPv4 can carry.
+    pub(crate) max_packet_bytes: usize,
+    /// Longest packet to a Go agent, whose buffer cuts off the rest. Default 4,024 bytes.
+    pub(crate) max_go_packet_bytes: usize,
+    /// So many times in a row without ack (each 20 s of silence with the default time-out): the
+    /// subscriber is parked. Default 3.
+    pub(crate) park_after_misses: u32,
+    /// A parked subscriber gets one packet in this time, to find out whether it acks again.
+    /// Default 5 min.
+    pub(crate) probe_interval: Duration,
+    /// Bytes of packets kept for a second send. Packets above are sent once only. Default 64 MiB.
+    pub(crate) max_kept_bytes: usize,
+}
+
+impl Default for PushSettings {
+    fn default() -> Self {
+        Self {
+            debounce: Duration::from_millis(100),
+            ack_timeout: Duration::from_secs(10),
+            lifetime_margin: Duration::from_secs(20),
+            max_subscribers: 200_000,
+            max_subscribers_per_service: 50_000,
+            max_packet_bytes: 65_507,
+            max_go_packet_bytes: 4_024,
+            park_after_misses: 3,
+            probe_interval: Duration::from_secs(300),
+            max_kept_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Where lists come from.
+pub(crate) trait Source: Send + Sync {
+    /// The list of a service as it is now, for subscribers that asked for `clusters`. Called by
+    /// the pushing task, which waits for it: it must neither block nor take long.
+    fn render(&self, service: &ServiceKey, clusters: &str, flavour: Flavour) -> Rendered;
+}
+
+/// A list, ready to be put into a packet.
+#[derive(Debug, Clone)]
+pub(crate) struct Rendered {
+    /// Which state of the service it shows.
+    pub(crate) revision: u64,
+    /// The JSON object, with the polling interval of those who are pushed to.
+    pub(crate) data: Bytes,
+}
+
+/// How pushing went since the last [`Pusher::reset`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PushState {
+    /// Packets acked.
+    pub(crate) succeed: u64,
+    /// Packets sent, without the second sends.
+    pub(crate) total: u64,
+    /// Texts of packets whose ack is waited for: at most 100, each cut at 16 KiB.
+    pub(crate) outstanding: Vec<String>,
+}
+
+impl PushState {
+    /// Share of the packets that were acked; 0 if there were none.
+    pub(crate) fn ratio(&self) -> f64 {
+        if self.total == 0 { 0.0 } else { self.succeed as f64 / self.total as f64 }
+    }
+}
+
+/// Pushes changes of services to their subscribers. A clone is another handle to the same.
+#[derive(Clone)]
+pub(crate) struct Pusher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: PushSettings,
+    rules: Rules,
+    table: Table,
+    udp: Udp,
+    source: Arc<dyn Source>,
+    stats: Arc<PushStats>,
+    ids: PacketIds,
+    budget: Arc<PacketBudget>,
+    enabled: AtomicBool,
+    /// Services that changed while at rest. Each is in it once at most.
+    queue: Mutex<Vec<Arc<Topic>>>,
+    wake: Notify,
+    /// Sent and acked at the last reset.
+    reset_at: Mutex<(u64, u64)>,
+}
+
+impl Shared {
+    fn is_enabled(&self) -> bool {
+        self.enabled.load(Relaxed)
+    }
+}
+
+impl Pusher {
+    /// A pusher that sends from `socket` and gets its acks there. An IPv6 socket has to take
+    /// IPv4 as well (not `IPV6_V6ONLY`) to reach both. Buffers of the socket of 1 MiB and more
+    /// are a good idea: acks of many subscribers come all at once.
+    pub(crate) fn new(
+        settings: PushSettings,
+        socket: UdpSocket,
+        source: Arc<dyn Source>,
+        stats: Arc<PushStats>,
+    ) -> Self {
+        let rules = Rules {
+            ack_timeout: settings.ack_timeout,
+            park_after_misses: settings.park_after_misses,
+            probe_interval: settings.probe_interval,
+        };
+        let table = Table::new(
+            settings.max_subscribers,
+            settings.max_subscribers_per_service,
+            Arc::clone(&stats),
+        );
+        let shared = Shared {
+            rules,
+            table,
+            udp: Udp::new(socket, Arc::clone(&stats)),
+            source,
+            stats,
+            ids: PacketIds::new(),
+            budget: Arc::new(PacketBudget::new(settings.max_kept_bytes)),
+            enabled: AtomicBool::new(true),
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            reset_at: Mutex::default(),
+            settings,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Adds a subscriber, or refreshes it. It is remembered for `cache_time`, its polling
+    /// interval, and a margin after the last refresh or ack. Sends nothing.
+    ///
+    /// # Errors
+    /// Whatever the reason, tell the client the polling interval of those without push.
+    pub(crate) fn subscribe(
+        &self,
+        subscriber: Subscriber,
+        cache_time: Duration,
+    ) -> Result<(), SubscribeRefused> {
+        use SubscribeRefused::{Address, ServiceFull, TableFull, TooLong};
+        let subscribed = self.try_subscribe(subscriber, cache_time);
+        if let Err(ServiceFull | TableFull | Address | TooLong) = subscribed {
+            self.shared.stats.refused.increment();
+        }
+        subscribed
+    }
+
+    fn try_subscribe(
+        &self,
+        mut subscriber: Subscriber,
+        cache_time: Duration,
+    ) -> Result<(), SubscribeRefused> {
+        if !self.shared.is_enabled() {
+            return Err(SubscribeRefused::Disabled);
+        }
+        let target = self.shared.udp.target(subscriber.address);
+        subscriber.address = target.ok_or(SubscribeRefused::Address)?;
+        let lifetime = cache_time.saturating_add(self.shared.settings.lifetime_margin);
+        self.shared.table.subscribe(subscriber, Instant::now(), lifetime)
+    }
+
+    /// Notes that a read of the service with this tag now shows something else. Never waits, and
+    /// costs next to nothing if nobody listens.
+    pub(crate) fn changed(&self, tag: &str) {
+        let Some(topic) = self.shared.table.find(tag) else { return };
+        if topic.mark(Instant::now()) {
+            self.shared.queue.lock().push(topic);
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// The subscribers of the services of `namespace` whose group contains `group` and whose
+    /// name contains `service`, in an order that stays the same from page to page.
+    pub(crate) fn subscribers(
+        &self,
+        namespace: &str,
+        group: &str,
+        service: &str,
+    ) -> Vec<Subscriber> {
+        let found = self.shared.table.matching(namespace, group, service, Instant::now());
+        found.iter().map(|subscription| subscription.subscriber.clone()).collect()
+    }
+
+    /// Switches pushing on or off. Changes made while it is off are not pushed later.
+    pub(crate) fn set_enabled(&self, enabled: bool) {
+        self.shared.enabled.store(enabled, Relaxed);
+    }
+
+    /// How pushing went; with `detail` also what is on its way.
+    pub(crate) fn state(&self, detail: bool) -> PushState {
+        let (sent, acked) = *self.shared.reset_at.lock();
+        let total = self.shared.stats.sent.value().saturating_sub(sent);
+        let succeed = self.shared.stats.acked.value().saturating_sub(acked).min(total);
+        let outstanding = if detail {
+            let packets = self.shared.udp.outstanding(MAX_SHOWN_PACKETS);
+            packets.iter().map(|packet| packet.text(MAX_SHOWN_BYTES)).collect()
+        } else {
+            Vec::new()
+        };
+        PushState { succeed, total, outstanding }
+    }
+
+    /// Makes [`Self::state`] count from here. The counters of the metrics go on.
+    pub(crate) fn reset(&self) {
+        let stats = &self.shared.stats;
+        *self.shared.reset_at.lock() = (stats.sent.value(), stats.acked.value());
+    }
+
+    /// Sends and listens until `shutdown`. To be run once; without it nothing is pushed.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        // A task of its own, so that acks are read while packets are being sent.
+        let mut receiver = JoinSet::new();
+        let shared = Arc::clone(&self.shared);
+        receiver.spawn(async move { shared.udp.receive().await });
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = Driver::new(self.shared).run() => {}
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Who is pushed to.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use naming_model::ServiceKey;
+
+use crate::registry::Flavour;
+
+use super::delivery::Delivery;
+
+/// Longest text in bytes a subscriber may carry (clusters, agent, app, tenant).
+const MAX_TEXT_BYTES: usize = 1_024;
+
+/// As much of the kind of an agent as decides how long a packet it can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AgentFamily {
+    /// Reads 4,024 bytes and cuts off the rest.
+    Go,
+    /// Reads any datagram.
+    Other,
+}
+
+/// Who wants to hear of the changes of a service. It is another one if service, address,
+/// clusters or agent differ; flavour and family follow from the agent. What else changes at a
+/// refresh is not taken over.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscriber {
+    /// The service; it need not exist.
+    pub(crate) service: ServiceKey,
+    /// Where packets go.
+    pub(crate) address: SocketAddr,
+    /// The clusters asked for, as text, trimmed.
+    pub(crate) clusters: Arc<str>,
+    /// The text of the agent.
+    pub(crate) agent: Arc<str>,
+    /// How its lists are written.
+    pub(crate) flavour: Flavour,
+    /// How much it can read.
+    pub(crate) family: AgentFamily,
+    /// What the client calls its application.
+    pub(crate) app: Arc<str>,
+    /// The parameter `tid`.
+    pub(crate) tenant: Arc<str>,
+}
+
+impl Subscriber {
+    /// Whether its texts are short enough to be kept.
+    pub(super) fn is_short(&self) -> bool {
+        let texts = [&self.clusters, &self.agent, &self.app, &self.tenant];
+        texts.iter().all(|text| text.len() <= MAX_TEXT_BYTES)
+    }
+}
+
+/// Why nothing will be pushed to a subscriber: it has to poll at the interval of those without
+/// push. [`Self::Parked`] and [`Self::TooLarge`] keep the subscription alive all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SubscribeRefused {
+    /// Pushing is switched off.
+    #[error("push is switched off")]
+    Disabled,
+    /// The service has as many subscribers as it may have.
+    #[error("the service has too many subscribers")]
+    ServiceFull,
+    /// The node has as many subscribers as it may have.
+    #[error("this node has too many subscribers")]
+    TableFull,
+    /// No packet can be sent there: port 0, multicast, broadcast, an address of another family.
+    #[error("no packet can be sent to the address")]
+    Address,
+    /// One of its texts is longer than 1,024 bytes.
+    #[error("clusters, agent, app or tid is too long")]
+    TooLong,
+    /// It has acked nothing for long.
+    #[error("the subscriber does not ack")]
+    Parked,
+    /// The last list was longer than its agent can read.
+    #[error("the list is too large for a packet")]
+    TooLarge,
+}
+
+/// A subscriber with its lease and what is on its way to it.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) subscriber: Subscriber,
+    pub(super) state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    expires: Instant,
+    lifetime: Duration,
+    /// Out of the table; nothing may be sent any more.
+    pub(super) removed: bool,
+    pub(super) too_large: bool,
+    pub(super) delivery: Delivery,
+    /// When the driver will look at the delivery next.
+    pub(super) ticket_at: Option<Instant>,
+}
+
+impl State {
+    pub(super) fn renew(&mut self, now: Instant) {
+        self.expires = now + self.lifetime;
+    }
+
+    pub(super) fn is_alive(&self, now: Instant) -> bool {
+        !self.removed && now < self.expires
+    }
+
+    /// Whether a packet may be sent now.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        self.is_alive(now) && self.delivery.is_ready(now)
+    }
+}
+
+impl Subscription {
+    pub(super) fn new(subscriber: Subscriber, now: Instant, lifetime: Duration) -> Self {
+        let state = State {
+            expires: now + lifetime,
+            lifetime,
+            removed: false,
+            too_large: false,
+            delivery: Delivery::default(),
+            ticket_at: None,
+        };
+        Self { subscriber, state: Mutex::new(state) }
+    }
+
+    /// What its packets depend on.
+    pub(super) fn kind(&self) -> (&str, Flavour) {
+        (&self.subscriber.clusters, self.subscriber.flavour)
+    }
+
+    pub(super) fn refresh(&self, now: Instant, lifetime: Duration) -> Result<(), SubscribeRefused> {
+        let mut state = self.state.lock();
+        state.lifetime = lifetime;
+        state.renew(now);
+        if state.delivery.is_parked() {
+            return Err(SubscribeRefused::Parked);
+        }
+        if state.too_large { Err(SubscribeRefused::TooLarge) } else { Ok(()) }
+    }
+}

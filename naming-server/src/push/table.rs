@@ -1,0 +1,407 @@
+//! The table of who listens to which service.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use parking_lot::{Mutex, RwLock};
+use tokio::time::Instant;
+
+use naming_model::ServiceKey;
+
+use super::stats::PushStats;
+use super::subscriber::{SubscribeRefused, Subscriber, Subscription};
+
+/// The table has so many shards; a sweep takes some of them at a time.
+const SHARDS: usize = 64;
+
+/// A service that somebody listens to.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) service: ServiceKey,
+    members: Mutex<Members>,
+    schedule: Mutex<Schedule>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    /// Empty and out of the table: whoever still holds it must look again.
+    closed: bool,
+    by_identity: HashMap<Identity, Arc<Subscription>, RandomState>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Identity {
+    address: SocketAddr,
+    clusters: Arc<str>,
+    agent: Arc<str>,
+}
+
+#[derive(Debug, Default)]
+struct Schedule {
+    /// The oldest change nobody was told about.
+    dirty_since: Option<Instant>,
+    /// The driver has it: queued, being sent, or in the window after that.
+    scheduled: bool,
+}
+
+impl Topic {
+    fn new(service: ServiceKey) -> Self {
+        Self { service, members: Mutex::default(), schedule: Mutex::default() }
+    }
+
+    /// Notes a change; whether the driver has to be told.
+    pub(super) fn mark(&self, now: Instant) -> bool {
+        let mut schedule = self.schedule.lock();
+        schedule.dirty_since.get_or_insert(now);
+        !std::mem::replace(&mut schedule.scheduled, true)
+    }
+
+    /// Takes the mark away, before anything is rendered: what changes from here on marks again.
+    /// Without a mark the topic goes back to rest.
+    pub(super) fn take_mark(&self) -> Option<Instant> {
+        let mut schedule = self.schedule.lock();
+        let dirty_since = schedule.dirty_since.take();
+        schedule.scheduled = dirty_since.is_some();
+        dirty_since
+    }
+
+    /// Whether the driver has it.
+    #[cfg(test)]
+    pub(super) fn is_scheduled(&self) -> bool {
+        self.schedule.lock().scheduled
+    }
+
+    /// The subscriptions that may be pushed to now: those who answer, and those who owe an ack.
+    pub(super) fn ready(&self, now: Instant) -> (Vec<Arc<Subscription>>, Vec<Arc<Subscription>>) {
+        let members = self.members.lock();
+        let mut answering = Vec::with_capacity(members.by_identity.len());
+        let mut silent = Vec::new();
+        for subscription in members.by_identity.values() {
+            let state = subscription.state.lock();
+            if !state.is_ready(now) {
+                continue;
+            }
+            let list = if state.delivery.is_silent() { &mut silent } else { &mut answering };
+            list.push(Arc::clone(subscription));
+        }
+        (answering, silent)
+    }
+
+    fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+        self.members.lock().by_identity.values().cloned().collect()
+    }
+
+    /// Removes what has expired; whether the topic is closed.
+    fn sweep(&self, now: Instant, removed: &mut Vec<Arc<Subscription>>) -> bool {
+        let mut members = self.members.lock();
+        let before = removed.len();
+        members.by_identity.retain(|_, subscription| {
+            let mut state = subscription.state.lock();
+            if state.is_alive(now) {
+                return true;
+            }
+            state.removed = true;
+            removed.push(Arc::clone(subscription));
+            false
+        });
+        if removed.len() > before
+            && members.by_identity.capacity() > 4 * members.by_identity.len() + 16
+        {
+            members.by_identity.shrink_to_fit();
+        }
+        members.closed = members.by_identity.is_empty();
+        members.closed
+    }
+}
+
+/// Who listens to what. A service is in the table only while it has subscribers.
+#[derive(Debug)]
+pub(super) struct Table {
+    shards: Vec<Shard>,
+    hasher: RandomState,
+    max_subscribers: u64,
+    max_subscribers_per_service: usize,
+    next_swept: AtomicUsize,
+    stats: Arc<PushStats>,
+}
+
+type Shard = RwLock<HashMap<Box<str>, Arc<Topic>, RandomState>>;
+
+impl Table {
+    pub(super) fn new(
+        max_subscribers: usize,
+        max_subscribers_per_service: usize,
+        stats: Arc<PushStats>,
+    ) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            hasher: RandomState::default(),
+            max_subscribers: u64::try_from(max_subscribers).unwrap_or(u64::MAX),
+            max_subscribers_per_service,
+            next_swept: AtomicUsize::new(0),
+            stats,
+        }
+    }
+
+    /// The topic of a service, if somebody listens. Cheap: it is asked at each change of anything.
+    pub(super) fn find(&self, tag: &str) -> Option<Arc<Topic>> {
+        if self.stats.subscribers.value() == 0 {
+            return None;
+        }
+        self.shard(tag).read().get(tag).cloned()
+    }
+
+    /// Adds a subscription or refreshes it.
+    pub(super) fn subscribe(
+        &self,
+        subscriber: Subscriber,
+        now: Instant,
+        lifetime: Duration,
+    ) -> Result<(), SubscribeRefused> {
+        if !subscriber.is_short() {
+            return Err(SubscribeRefused::TooLong);
+        }
+        let identity = Identity {
+            address: subscriber.address,
+            clusters: Arc::clone(&subscriber.clusters),
+            agent: Arc::clone(&subscriber.agent),
+        };
+        loop {
+            let topic = self.find_or_add(&subscriber.service)?;
+            let mut members = topic.members.lock();
+            if members.closed {
+                continue;
+            }
+            if let Some(known) = members.by_identity.get(&identity) {
+                return known.refresh(now, lifetime);
+            }
+            if members.by_identity.len() >= self.max_subscribers_per_service {
+                return Err(SubscribeRefused::ServiceFull);
+            }
+            if !self.stats.subscribers.increment_below(self.max_subscribers) {
+                return Err(SubscribeRefused::TableFull);
+            }
+            let subscription = Subscription::new(subscriber, now, lifetime);
+            members.by_identity.insert(identity, Arc::new(subscription));
+            return Ok(());
+        }
+    }
+
+    fn find_or_add(&self, service: &ServiceKey) -> Result<Arc<Topic>, SubscribeRefused> {
+        let shard = self.shard(service.as_str());
+        if let Some(topic) = shard.read().get(service.as_str()) {
+            return Ok(Arc::clone(topic));
+        }
+        if self.stats.subscribers.value() >= self.max_subscribers {
+            return Err(SubscribeRefused::TableFull);
+        }
+        let mut topics = shard.write();
+        let topic = topics
+            .entry(service.as_str().into())
+            .or_insert_with(|| Arc::new(Topic::new(service.clone())));
+        Ok(Arc::clone(topic))
+    }
+
+    /// Removes what has expired from the next `shards` shards and gives it back.
+    pub(super) fn sweep(&self, shards: usize, now: Instant) -> Vec<Arc<Subscription>> {
+        let mut removed = Vec::new();
+        for _ in 0..shards {
+            let next = self.next_swept.fetch_add(1, Ordering::Relaxed) % SHARDS;
+            if let Some(shard) = self.shards.get(next) {
+                Self::sweep_shard(shard, now, &mut removed);
+            }
+        }
+        self.stats.subscribers.subtract(u64::try_from(removed.len()).unwrap_or(0));
+        removed
+    }
+
+    fn sweep_shard(shard: &Shard, now: Instant, removed: &mut Vec<Arc<Subscription>>) {
+        let topics: Vec<_> = shard.read().values().cloned().collect();
+        let mut closed = false;
+        for topic in topics {
+            closed |= topic.sweep(now, removed);
+        }
+        if closed {
+            let mut topics = shard.write();
+            topics.retain(|_, topic| !topic.members.lock().closed);
+            if topics.capacity() > 4 * topics.len() + 16 {
+                topics.shrink_to_fit();
+            }
+        }
+    }
+
+    /// The subscriptions of all services of `namespace` whose group contains `group` and whose
+    /// name contains `service`, in a stable order.
+    pub(super) fn matching(
+        &self,
+        namespace: &str,
+        group: &str,
+        service: &str,
+        now: Instant,
+    ) -> Vec<Arc<Subscription>> {
+        let matches = |key: &ServiceKey| {
+            key.namespace() == namespace
+                && key.group().contains(group)
+                && key.service().contains(service)
+        };
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let topics: Vec<_> =
+                shard.read().values().filter(|topic| matches(&topic.service)).cloned().collect();
+            for topic in topics {
+                found.extend(topic.subscriptions());
+            }
+        }
+        found.retain(|subscription| subscription.state.lock().is_alive(now));
+        found.sort_unstable_by(|left, right| order(left).cmp(&order(right)));
+        found
+    }
+
+    fn shard(&self, tag: &str) -> &Shard {
+        // The remainder keeps the index inside; the count of shards is far below any `usize`.
+        &self.shards[(self.hasher.hash_one(tag) % SHARDS as u64) as usize]
+    }
+}
+
+fn order(subscription: &Subscription) -> (&ServiceKey, SocketAddr, &str, &str) {
+    let subscriber = &subscription.subscriber;
+    (&subscriber.service, subscriber.address, &subscriber.agent, &subscriber.clusters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::subscriber::AgentFamily;
+    use super::*;
+    use crate::registry::Flavour;
+
+    fn subscriber(service: &str, port: u16) -> Subscriber {
+        Subscriber {
+            service: ServiceKey::parse("public", service).unwrap(),
+            address: ([127, 0, 0, 1], port).into(),
+            clusters: "".into(),
+            agent: "Nacos-Java-Client:v1.4.8".into(),
+            flavour: Flavour::Grouped,
+            family: AgentFamily::Other,
+            app: "".into(),
+            tenant: "".into(),
+        }
+    }
+
+    fn table(total: usize, per_service: usize) -> Table {
+        Table::new(total, per_service, Arc::default())
+    }
+
+    const LIFETIME: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn another_address_cluster_or_agent_is_another_subscriber() {
+        let (table, now) = (table(100, 100), Instant::now());
+        let first = subscriber("g@@s", 1);
+        let others = [
+            subscriber("g@@s", 2),
+            Subscriber { clusters: "c".into(), ..first.clone() },
+            Subscriber { agent: "Nacos-Go-Client:v1.0.9".into(), ..first.clone() },
+        ];
+        for subscriber in others.into_iter().chain([first.clone(), first]) {
+            assert_eq!(table.subscribe(subscriber, now, LIFETIME), Ok(()));
+        }
+        assert_eq!(table.stats.subscribers.value(), 4);
+        assert_eq!(table.find("public##g@@s").unwrap().subscriptions().len(), 4);
+    }
+
+    #[test]
+    fn limits_refuse_new_subscribers_and_renew_known_ones() {
+        let (table, now) = (table(3, 2), Instant::now());
+        assert_eq!(table.subscribe(subscriber("g@@a", 1), now, LIFETIME), Ok(()));
+        assert_eq!(table.subscribe(subscriber("g@@a", 2), now, LIFETIME), Ok(()));
+        let refused = table.subscribe(subscriber("g@@a", 3), now, LIFETIME);
+        assert_eq!(refused, Err(SubscribeRefused::ServiceFull));
+        assert_eq!(table.subscribe(subscriber("g@@b", 1), now, LIFETIME), Ok(()));
+        for service in ["g@@b", "g@@c"] {
+            let refused = table.subscribe(subscriber(service, 9), now, LIFETIME);
+            assert_eq!(refused, Err(SubscribeRefused::TableFull));
+        }
+        assert_eq!(table.subscribe(subscriber("g@@a", 1), now, LIFETIME), Ok(()));
+        let long = Subscriber { app: "x".repeat(1_025).into(), ..subscriber("g@@a", 1) };
+        assert_eq!(table.subscribe(long, now, LIFETIME), Err(SubscribeRefused::TooLong));
+    }
+
+    #[test]
+    fn the_table_shrinks_when_subscribers_vanish() {
+        let (table, now) = (table(10_000, 10_000), Instant::now());
+        for port in 1..=1_000 {
+            table
+                .subscribe(subscriber(&format!("g@@s{}", port % 50), port), now, LIFETIME)
+                .unwrap();
+        }
+        let later = now + LIFETIME - Duration::from_secs(1);
+        assert!(table.sweep(SHARDS, later).is_empty());
+        table.subscribe(subscriber("g@@s1", 1), later, LIFETIME).unwrap();
+        assert_eq!(table.sweep(SHARDS, now + LIFETIME).len(), 999);
+        assert_eq!(table.stats.subscribers.value(), 1);
+        assert_eq!(table.shards.iter().map(|shard| shard.read().len()).sum::<usize>(), 1);
+        let topic = table.find("public##g@@s1").unwrap();
+        assert!(topic.members.lock().by_identity.capacity() < 20);
+        assert_eq!(table.sweep(SHARDS, later + LIFETIME).len(), 1);
+        assert!(table.find("public##g@@s1").is_none());
+        assert_eq!(table.subscribe(subscriber("g@@s1", 1), later, LIFETIME), Ok(()));
+    }
+
+    #[test]
+    fn each_sweep_takes_its_share_of_the_shards() {
+        let (table, now) = (table(10_000, 10_000), Instant::now());
+        for port in 1..=1_000 {
+            table.subscribe(subscriber(&format!("g@@s{port}"), port), now, LIFETIME).unwrap();
+        }
+        let counts: Vec<_> =
+            (0..SHARDS / 2).map(|_| table.sweep(2, now + LIFETIME).len()).collect();
+        assert_eq!(counts.iter().sum::<usize>(), 1_000);
+        assert!(counts.iter().all(|count| *count < 200), "{counts:?}");
+    }
+
+    #[test]
+    fn a_closed_topic_is_not_joined() {
+        let (table, now) = (table(10, 10), Instant::now());
+        table.subscribe(subscriber("g@@s", 1), now, LIFETIME).unwrap();
+        let old = table.find("public##g@@s").unwrap();
+        table.sweep(SHARDS, now + LIFETIME);
+        assert!(old.members.lock().closed);
+        table.subscribe(subscriber("g@@s", 1), now + LIFETIME, LIFETIME).unwrap();
+        assert!(!Arc::ptr_eq(&old, &table.find("public##g@@s").unwrap()));
+    }
+
+    #[test]
+    fn names_match_in_parts_and_namespaces_as_a_whole() {
+        let (table, now) = (table(10, 10), Instant::now());
+        for (port, service) in [(2, "group@@orders"), (1, "group@@orders"), (3, "other@@orders")] {
+            table.subscribe(subscriber(service, port), now, LIFETIME).unwrap();
+        }
+        let ports = |namespace, group, service, now| -> Vec<u16> {
+            let found = table.matching(namespace, group, service, now);
+            found.iter().map(|found| found.subscriber.address.port()).collect()
+        };
+        assert_eq!(ports("public", "group", "orders", now), [1, 2]);
+        assert_eq!(ports("public", "o", "order", now), [1, 2, 3]);
+        assert_eq!(ports("publi", "group", "orders", now), [0_u16; 0]);
+        assert_eq!(ports("public", "group", "ordersx", now), [0_u16; 0]);
+        assert_eq!(ports("public", "group", "orders", now + LIFETIME), [0_u16; 0]);
+    }
+
+    #[test]
+    fn a_change_after_the_mark_was_taken_marks_again() {
+        let topic = Topic::new(ServiceKey::parse("public", "g@@s").unwrap());
+        let now = Instant::now();
+        assert!(topic.mark(now));
+        assert!(!topic.mark(now + LIFETIME), "already with the driver");
+        assert_eq!(topic.take_mark(), Some(now), "the oldest change counts");
+        assert!(!topic.mark(now), "the driver still has it and will look again");
+        assert_eq!(topic.take_mark(), Some(now));
+        assert_eq!(topic.take_mark(), None);
+        assert!(topic.mark(now), "at rest again");
+    }
+}

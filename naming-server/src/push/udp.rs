@@ -1,0 +1,207 @@
+//! The UDP sink: sends datagrams, and matches the acks that come back.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::delivery::Released;
+use super::packet::{MAX_ACK_BYTES, Packet, parse_ack};
+use super::stats::PushStats;
+use super::subscriber::Subscription;
+
+/// Pause after an error of the socket, so that a lasting one does not keep a core busy.
+const ERROR_PAUSE: Duration = Duration::from_millis(5);
+
+/// What became of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// The system has it. Errors count as lost on the way: what follows is the same.
+    Away,
+    /// The buffer of the socket was full for all the time there was.
+    Blocked,
+}
+
+#[derive(Debug)]
+pub(super) struct Udp {
+    socket: UdpSocket,
+    is_ipv6: bool,
+    /// Acks that may come. At most two for each subscription, see `delivery`.
+    waiting: Mutex<HashMap<(SocketAddr, i64), Arc<Subscription>, RandomState>>,
+    stats: Arc<PushStats>,
+}
+
+impl Udp {
+    pub(super) fn new(socket: UdpSocket, stats: Arc<PushStats>) -> Self {
+        let is_ipv6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
+        Self { socket, is_ipv6, waiting: Mutex::default(), stats }
+    }
+
+    /// The one form of an address, if packets can be sent there. Addresses of many receivers are
+    /// refused: anybody may name them.
+    pub(super) fn target(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let address = canonical(address);
+        let ip = address.ip();
+        let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+        let is_one_host = !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast;
+        let is_our_family = self.is_ipv6 || ip.is_ipv4();
+        (address.port() != 0 && is_one_host && is_our_family).then_some(address)
+    }
+
+    /// Prepares for the ack of packet `id`. `false` if the very same packet is on its way to the
+    /// address already, for a subscription that differs in its agent only.
+    pub(super) fn expect_ack(&self, subscription: &Arc<Subscription>, id: i64) -> bool {
+        use std::collections::hash_map::Entry;
+        let key = (subscription.subscriber.address, id);
+        match self.waiting.lock().entry(key) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                vacant.insert(Arc::clone(subscription));
+                true
+            }
+        }
+    }
+
+    /// Stops waiting for acks.
+    pub(super) fn release(&self, address: SocketAddr, released: Released) {
+        if released == [None, None] {
+            return;
+        }
+        let mut waiting = self.waiting.lock();
+        for id in released.into_iter().flatten() {
+            waiting.remove(&(address, id));
+        }
+        if waiting.capacity() > 4 * waiting.len() + 4_096 {
+            waiting.shrink_to_fit();
+        }
+    }
+
+    /// Sends a datagram. While the buffer of the socket is full it waits, as long as `patience`
+    /// lasts, which it uses up.
+    pub(super) async fn send(
+        &self,
+        address: SocketAddr,
+        datagram: &[u8],
+        patience: &mut Duration,
+    ) -> Sent {
+        let target = self.wire(address);
+        loop {
+            match self.socket.try_send_to(datagram, target) {
+                Ok(_) => return Sent::Away,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let start = Instant::now();
+                    let writable = timeout(*patience, self.socket.writable()).await;
+                    *patience = patience.saturating_sub(start.elapsed());
+                    if writable.is_err() {
+                        self.stats.blocked.increment();
+                        return Sent::Blocked;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%address, %error, "push packet not sent");
+                    self.stats.send_errors.increment();
+                    return Sent::Away;
+                }
+            }
+        }
+    }
+
+    /// Takes acks, for ever. Cancelling it loses at most the datagram being read.
+    pub(super) async fn receive(&self) {
+        // One byte more than allowed shows that a datagram was longer.
+        let mut buffer = [0; MAX_ACK_BYTES + 1];
+        loop {
+            match self.socket.recv_from(&mut buffer).await {
+                Ok((length, source)) => {
+                    let datagram = buffer.get(..length).unwrap_or_default();
+                    self.hear(canonical(source), datagram);
+                }
+                Err(error) => {
+                    // ICMP errors of earlier sends may surface here; they say nothing about
+                    // the socket.
+                    tracing::debug!(%error, "push socket");
+                    sleep(ERROR_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn hear(&self, source: SocketAddr, datagram: &[u8]) {
+        let Some(id) = parse_ack(datagram) else {
+            self.stats.garbage.increment();
+            return;
+        };
+        let subscription = self.waiting.lock().remove(&(source, id));
+        let Some(subscription) = subscription else {
+            self.stats.unknown_acks.increment();
+            return;
+        };
+        let now = Instant::now();
+        let heard = {
+            let mut state = subscription.state.lock();
+            // Go's client puts its next poll off whenever a push arrives.
+            state.renew(now);
+            state.delivery.acked(id, now)
+        };
+        let Some(heard) = heard else {
+            self.stats.unknown_acks.increment();
+            return;
+        };
+        self.stats.acked.increment();
+        if heard.unparked {
+            self.stats.parked.subtract(1);
+        }
+        self.release(source, heard.released);
+    }
+
+    /// Up to `limit` packets whose ack is waited for.
+    pub(super) fn outstanding(&self, limit: usize) -> Vec<Arc<Packet>> {
+        let subscriptions: Vec<_> = self.waiting.lock().values().take(limit).cloned().collect();
+        subscriptions
+            .iter()
+            .filter_map(|subscription| {
+                subscription.state.lock().delivery.outstanding().map(Arc::clone)
+            })
+            .collect()
+    }
+
+    fn wire(&self, address: SocketAddr) -> SocketAddr {
+        match address {
+            SocketAddr::V4(v4) if self.is_ipv6 => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+            address => address,
+        }
+    }
+}
+
+/// IPv4 addresses in IPv6 form become plain ones; what does not belong to an address goes.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match (address.ip().to_canonical(), address) {
+        (IpAddr::V6(ip), SocketAddr::V6(v6)) => {
+            SocketAddrV6::new(ip, v6.port(), 0, v6.scope_id()).into()
+        }
+        (ip, address) => (ip, address.port()).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_have_one_form_and_name_one_host() {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let udp = Udp::new(socket, Arc::default());
+        let target = |text: &str| udp.target(text.parse().unwrap()).map(|found| found.to_string());
+        assert_eq!(target("10.0.0.1:5000").as_deref(), Some("10.0.0.1:5000"));
+        assert_eq!(target("[::ffff:10.0.0.1]:5000").as_deref(), Some("10.0.0.1:5000"));
+        for bad in ["10.0.0.1:0", "0.0.0.0:1", "255.255.255.255:1", "224.0.0.1:1", "[2001::1]:1"] {
+            assert_eq!(target(bad), None, "{bad}");
+        }
+    }
+}
