@@ -87,7 +87,7 @@ impl Instances {
         let (_, total) = *self.wheel.last()?;
         let target = point.clamp(0.0, 1.0) * total;
         let place = self.wheel.partition_point(|(_, sum)| *sum <= target);
-        let (index, _) = self.wheel.get(place).or(self.wheel.last())?;
+        let (index, _) = self.wheel.get(place).or_else(|| self.wheel.last())?;
         self.list.get(*index as usize)
     }
 

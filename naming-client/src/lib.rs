@@ -13,6 +13,15 @@ mod call;
 mod client;
 pub use client::{ClientLoad, NamingClient};
 
+#[cfg(feature = "tower")]
+mod discover;
+
+/// The registry for tower (feature `tower`).
+#[cfg(feature = "tower")]
+pub mod tower {
+    pub use crate::discover::{ResolvedError, ResolvedService, ServiceDiscover, ServiceResolver};
+}
+
 mod error;
 pub use error::{Attempt, Error, Failure};
 

@@ -125,10 +125,11 @@ impl Topic {
             };
         }
         state.failures = 0;
-        if list.is_empty() && !state.current.is_empty() {
-            if let Some(pause) = state.doubt(self.empty_policy) {
-                return Verdict::AskAgain(pause);
-            }
+        if list.is_empty()
+            && !state.current.is_empty()
+            && let Some(pause) = state.doubt(self.empty_policy)
+        {
+            return Verdict::AskAgain(pause);
         }
         state.empty_since = None;
         let changed = state.replace(Instances::new(list));
