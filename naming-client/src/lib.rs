@@ -49,6 +49,6 @@ mod topic;
 pub use topic::EmptyPolicy;
 
 pub use naming_model::{
-    ClusterDetail, Instance, InstanceError, InstanceKey, NameError, Selector, ServiceDetail,
-    ServicePage,
+    ClusterDetail, Instance, InstanceError, InstanceEvent, InstanceKey, NameError, Selector,
+    ServiceDetail, ServicePage,
 };

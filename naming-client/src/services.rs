@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hyper::Method;
-use naming_model::{Selector, ServiceDetail, ServicePage};
+use naming_model::{InstanceEvent, Selector, ServiceDetail, ServicePage};
 
 use crate::call::{Call, read_json, read_ok};
 use crate::client::NamingClient;
@@ -139,6 +139,26 @@ impl<'a> Services<'a> {
             }
         }
         Ok(names)
+    }
+
+    /// What happened to the instances of a service lately, newest first, at most `limit` (1 to
+    /// 1,000) events: why an instance came or went. A server tells only what it saw itself.
+    ///
+    /// # Errors
+    /// [`Error::NoServer`] with status 501 for servers that have no such call, Nacos among them.
+    pub async fn events(
+        &self,
+        service: &ServiceName,
+        limit: u32,
+    ) -> Result<Vec<InstanceEvent>, Error> {
+        #[derive(serde::Deserialize)]
+        struct Events {
+            events: Vec<InstanceEvent>,
+        }
+        let params = self.params(service).with("limit", &limit.to_string());
+        let mut call = Call::new(Method::GET, "/v1/ns/operator/events", params);
+        call.patient = false;
+        self.make(&call, read_json).await.map(|Events { events }| events)
     }
 
     fn params(&self, service: &ServiceName) -> Params {

@@ -21,4 +21,4 @@ mod push;
 pub use push::{PushAck, PushPacket};
 
 mod service;
-pub use service::{ClusterDetail, Selector, ServiceDetail, ServicePage};
+pub use service::{ClusterDetail, InstanceEvent, Selector, ServiceDetail, ServicePage};

@@ -69,6 +69,35 @@ pub struct ServicePage {
     pub count: u64,
 }
 
+/// Something that happened to an instance, as `GET /v1/ns/operator/events` tells it. Nacos has no
+/// such call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceEvent {
+    /// When, in milliseconds since 1970 by the server's clock.
+    pub time: u64,
+    /// Namespace id.
+    #[serde(default)]
+    pub namespace_id: String,
+    /// `group@@service`.
+    pub service: String,
+    /// Address of the instance.
+    pub ip: String,
+    /// Port of the instance.
+    pub port: u16,
+    /// Cluster of the instance.
+    #[serde(default)]
+    pub cluster: String,
+    /// What happened, in one or two words, such as `registered` or `expired`.
+    pub event: String,
+    /// Who did it: address and agent.
+    #[serde(default)]
+    pub by: String,
+    /// Milliseconds since the last beat, where silence was the reason.
+    #[serde(default)]
+    pub silent_millis: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

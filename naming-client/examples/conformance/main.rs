@@ -65,7 +65,8 @@ async fn main() -> ExitCode {
     };
     let mut running = JoinSet::new();
     for (name, check) in checks::ALL {
-        if only.as_deref().is_none_or(|only| only == *name) {
+        let name = name.replace('_', "-");
+        if only.as_deref().is_none_or(|only| only == name) {
             running.spawn(run(name, *check, target.clone()));
         }
     }
@@ -76,7 +77,7 @@ async fn main() -> ExitCode {
     if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn run(name: &'static str, check: Check, target: Target) -> bool {
+async fn run(name: String, check: Check, target: Target) -> bool {
     let start = Instant::now();
     // In a task of its own, so that a panic is one failed check and not the end of all.
     let task = tokio::spawn(tokio::time::timeout(LIMIT, check(target)));
