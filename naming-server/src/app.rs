@@ -87,8 +87,8 @@ struct Lists {
 
 impl Source for Lists {
     fn render(&self, service: &ServiceKey, clusters: &str, flavour: Flavour) -> Rendered {
-        let view =
-            self.registry.view(service, &ViewQuery { flavour, healthy_only: false, clusters });
+        let query = ViewQuery { flavour, healthy_only: false, clusters, null_metadata: false };
+        let view = self.registry.view(service, &query);
         let cache_ms = self.registry.switches.load().push_cache_ms;
         let reply = ListReply { service, flavour, cache_ms, clusters, env: "", wall_ms: wall_ms() };
         let revision = view.as_ref().map_or(0, |view| view.revision);

@@ -7,4 +7,6 @@
 // This is a command line tool: its tables and progress lines are meant for the terminal.
 #![allow(clippy::print_stdout)]
 
+pub mod bench;
 pub mod conformance;
+pub mod tidy;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use distro_core::LeaseTerms;
 use naming_model::{
-    DEFAULT_BEAT_TIMEOUT_MS, DEFAULT_DELETE_TIMEOUT_MS, InstanceKey, MAX_WEIGHT,
-    META_BEAT_INTERVAL, META_BEAT_TIMEOUT, META_DELETE_TIMEOUT, META_ID_GENERATOR,
+    DEFAULT_BEAT_INTERVAL_MS, DEFAULT_BEAT_TIMEOUT_MS, DEFAULT_DELETE_TIMEOUT_MS, InstanceKey,
+    MAX_WEIGHT, META_BEAT_INTERVAL, META_BEAT_TIMEOUT, META_DELETE_TIMEOUT, META_ID_GENERATOR,
     MIN_NONZERO_WEIGHT,
 };
 
@@ -16,6 +16,9 @@ use crate::http::ApiError;
 
 /// Longest address text in bytes; the longest host name has 253.
 const MAX_ADDRESS: usize = 255;
+/// Least silence that makes an instance unhealthy, unless its beats come more often: nobody can
+/// be late before the next beat is due.
+const LEAST_BEAT_TIMEOUT_MS: u32 = 3_500;
 /// Longest application name in bytes.
 const MAX_APP: usize = 256;
 
@@ -119,15 +122,12 @@ impl Times {
             let millis = value.map_or(default, |text| text.parse().unwrap_or(u64::MAX));
             u32::try_from(millis).unwrap_or(u32::MAX)
         };
-        // An interval of 0 would make clients beat without pause.
-        let beat_interval_ms = if map.contains_key(META_BEAT_INTERVAL) {
-            millis(META_BEAT_INTERVAL, naming_model::DEFAULT_BEAT_INTERVAL_MS).max(1)
-        } else {
-            0
-        };
+        let interval_ms = millis(META_BEAT_INTERVAL, DEFAULT_BEAT_INTERVAL_MS).max(1);
+        let least_ms = interval_ms.min(LEAST_BEAT_TIMEOUT_MS);
         Self {
-            beat_interval_ms,
-            unhealthy_after_ms: millis(META_BEAT_TIMEOUT, DEFAULT_BEAT_TIMEOUT_MS),
+            // An interval of 0 would make clients beat without pause.
+            beat_interval_ms: if map.contains_key(META_BEAT_INTERVAL) { interval_ms } else { 0 },
+            unhealthy_after_ms: millis(META_BEAT_TIMEOUT, DEFAULT_BEAT_TIMEOUT_MS).max(least_ms),
             expire_after_ms: millis(META_DELETE_TIMEOUT, DEFAULT_DELETE_TIMEOUT_MS),
         }
     }
@@ -149,6 +149,18 @@ impl Default for Metadata {
 }
 
 impl Metadata {
+    /// No metadata because nobody ever gave any, as opposed to an empty map. Nearly everybody
+    /// is shown the empty map all the same: see
+    /// [`ViewQuery::null_metadata`](super::ViewQuery::null_metadata).
+    pub(crate) fn absent() -> Self {
+        Self("".into())
+    }
+
+    /// Whether it is [`Self::absent`].
+    pub(crate) fn is_absent(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Writes a map down.
     ///
     /// # Errors
@@ -176,17 +188,17 @@ impl Metadata {
 
     /// The JSON object.
     pub(crate) fn as_json(&self) -> &str {
-        &self.0
+        if self.is_absent() { "{}" } else { &self.0 }
     }
 
     /// The pairs.
     pub(crate) fn to_map(&self) -> BTreeMap<String, String> {
-        serde_json::from_str(&self.0).expect("it was written by Metadata::new")
+        serde_json::from_str(self.as_json()).expect("it was written by Metadata::new")
     }
 
     /// The value of one key.
     pub(crate) fn find(&self, key: &str) -> Option<String> {
-        if self.0.len() == 2 { None } else { self.to_map().remove(key) }
+        if self.0.len() <= 2 { None } else { self.to_map().remove(key) }
     }
 }
 
@@ -247,6 +259,17 @@ mod tests {
         ]);
         assert_eq!(own.time_outs_ms(), (3_000, u32::MAX));
         assert_eq!(own.beat_interval_ms(), Some(1_234));
+    }
+
+    #[test]
+    fn nobody_is_late_before_the_next_beat_is_due() {
+        let beat_timeout = |pairs: &[_]| instance(pairs).time_outs_ms().0;
+        assert_eq!(beat_timeout(&[(META_BEAT_TIMEOUT, "1000")]), 3_500);
+        assert_eq!(
+            beat_timeout(&[(META_BEAT_TIMEOUT, "1000"), (META_BEAT_INTERVAL, "500")]),
+            1_000
+        );
+        assert_eq!(beat_timeout(&[(META_BEAT_TIMEOUT, "4000")]), 4_000);
     }
 
     #[test]

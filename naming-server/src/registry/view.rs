@@ -34,6 +34,9 @@ pub(crate) struct ViewQuery<'a> {
     pub(crate) healthy_only: bool,
     /// Clusters asked for, separated by commas; empty for all.
     pub(crate) clusters: &'a str,
+    /// Whether metadata that was never given is shown as `null`, as Nacos does, and not as `{}`.
+    /// For Python clients, which tell the two apart; Java ones fail on the former.
+    pub(crate) null_metadata: bool,
 }
 
 /// One rendered view.
@@ -87,6 +90,7 @@ pub(crate) struct ServiceState {
 struct Kept {
     flavour: Flavour,
     healthy_only: bool,
+    null_metadata: bool,
     clusters: Box<str>,
     view: Arc<View>,
 }
@@ -95,6 +99,7 @@ impl Kept {
     fn is_for(&self, query: &ViewQuery<'_>) -> bool {
         self.flavour == query.flavour
             && self.healthy_only == query.healthy_only
+            && self.null_metadata == query.null_metadata
             && *self.clusters == *query.clusters
     }
 }
@@ -162,6 +167,7 @@ impl Views {
                 views.push(Kept {
                     flavour: query.flavour,
                     healthy_only: query.healthy_only,
+                    null_metadata: query.null_metadata,
                     clusters: query.clusters.into(),
                     view: Arc::clone(view),
                 });
@@ -278,6 +284,7 @@ impl<'a> Hosts<'a> {
             Flavour::Ungrouped => service.service(),
         };
         let mut out = String::with_capacity(2 + self.candidates.len() * 320);
+        let style = Style { name, null_metadata: query.null_metadata, service };
         out.push('[');
         let shown = |as_healthy: bool| {
             let picked = move |host: &&Host<'_>| {
@@ -286,15 +293,23 @@ impl<'a> Hosts<'a> {
             self.candidates.iter().filter(picked)
         };
         if !query.healthy_only {
-            shown(false).for_each(|host| push_host(&mut out, host, false, name, service));
+            shown(false).for_each(|host| push_host(&mut out, host, false, &style));
         }
-        shown(true).for_each(|host| push_host(&mut out, host, true, name, service));
+        shown(true).for_each(|host| push_host(&mut out, host, true, &style));
         out.push(']');
         Bytes::from(out)
     }
 }
 
-fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, name: &str, service: &ServiceKey) {
+/// What is alike for all hosts of a view.
+struct Style<'a> {
+    service: &'a ServiceKey,
+    /// The name of the service as this view shows it.
+    name: &'a str,
+    null_metadata: bool,
+}
+
+fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, style: &Style<'_>) {
     let Host { key, instance, .. } = host;
     out.push_str(if out.len() > 1 { ",{\"ip\":" } else { "{\"ip\":" });
     push_string(out, key.ip);
@@ -307,9 +322,10 @@ fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, name: &str, servi
     };
     out.push_str(flag);
     out.push_str(",\"marked\":false,\"instanceId\":\"");
-    push_id(out, host, service);
+    push_id(out, host, style.service);
     out.push_str("\",\"metadata\":");
-    out.push_str(instance.metadata.as_json());
+    let is_null = style.null_metadata && instance.metadata.is_absent();
+    out.push_str(if is_null { "null" } else { instance.metadata.as_json() });
     out.push_str(",\"enabled\":");
     push_bool(out, instance.enabled);
     out.push_str(",\"weight\":");
@@ -317,7 +333,7 @@ fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, name: &str, servi
     out.push_str(",\"clusterName\":");
     push_string(out, key.cluster);
     out.push_str(",\"serviceName\":");
-    push_string(out, name);
+    push_string(out, style.name);
     out.push_str(",\"ephemeral\":true}");
 }
 

@@ -52,9 +52,9 @@ impl BeatForm<'_> {
         self.cluster.as_deref().map(str::trim).filter(|cluster| !cluster.is_empty())
     }
 
-    /// The metadata as JSON text.
-    pub(super) fn metadata(&self) -> &str {
-        self.metadata.map_or("", RawValue::get)
+    /// The metadata as JSON text, if it has any.
+    pub(super) fn metadata(&self) -> Option<&str> {
+        self.metadata.map(RawValue::get)
     }
 }
 
@@ -160,14 +160,14 @@ mod tests {
         let beat = parse_beat(text).unwrap();
         assert_eq!((beat.ip.as_deref(), beat.port), (Some("10.0.0.1"), 8080));
         assert_eq!((beat.cluster(), beat.weight), (Some("c1"), 2.5));
-        assert_eq!((beat.metadata(), beat.ephemeral), (r#"{"k":"v"}"#, true));
+        assert_eq!((beat.metadata(), beat.ephemeral), (Some(r#"{"k":"v"}"#), true));
     }
 
     #[test]
     fn what_is_missing_has_a_usable_default() {
         let beat = parse_beat(r#"{"ip":"10.0.0.1","port":"81","cluster":" "}"#).unwrap();
         assert_eq!((beat.port, beat.cluster(), beat.weight), (81, None, 1.0));
-        assert_eq!((beat.metadata(), beat.ephemeral), ("", true));
+        assert_eq!((beat.metadata(), beat.ephemeral), (None, true));
     }
 
     #[test]

@@ -124,7 +124,8 @@ impl Api {
         let healthy_only = params.flag_strict("healthyOnly", false);
         let udp_port = params.int("udpPort", 0)?;
         let cache_ms = self.subscribe(call, service, &clusters, flavour, udp_port);
-        let query = ViewQuery { flavour, healthy_only, clusters: &clusters };
+        let null_metadata = call.agent.text.starts_with("Nacos-Python-Client");
+        let query = ViewQuery { flavour, healthy_only, clusters: &clusters, null_metadata };
         let view = self.registry.view(service, &query);
         let has_candidates = view.as_ref().is_some_and(|view| view.has_candidates);
         if has_candidates && params.flag_strict("isCheck", false) {
@@ -162,14 +163,16 @@ impl Api {
             Some(cluster) => Cow::Borrowed(cluster),
             None => params.or("clusterName", DEFAULT_CLUSTER),
         };
-        let cluster = stand_in_for_none(call, cluster);
         let port = check_port(port)?;
         let key = InstanceKey { ip: &ip, port, cluster: &cluster };
         let whole = form.as_ref().map(|form| {
             || {
                 check_address(&ip)?;
                 self.refuse_persistent(form.ephemeral)?;
-                Instance::new(form.weight, self.metadata(form.metadata())?)
+                let metadata = form
+                    .metadata()
+                    .map_or_else(|| Ok(Metadata::absent()), |text| self.metadata(text));
+                Instance::new(form.weight, metadata?)
             }
         });
         let answer = self.registry.beat(service, &key, whole, &|| call.actor())?;
@@ -290,9 +293,15 @@ impl Api {
         let params = call.params;
         let service = call.service()?;
         let mut address = address(params)?;
-        address.cluster = stand_in_for_none(call, address.cluster);
+        let names_none = is_python_none(call, &address.cluster);
+        if names_none {
+            address.cluster = Cow::Borrowed(DEFAULT_CLUSTER);
+        }
         let weight = params.double("weight", 1.0)?;
-        let metadata = self.metadata(&params.or("metadata", ""))?;
+        let metadata = match params.optional("metadata") {
+            None if names_none => Metadata::absent(),
+            text => self.metadata(&text.unwrap_or_default())?,
+        };
         let mut instance =
             Instance::new(weight, metadata)?.with_app(&params.or("app", "DEFAULT"))?;
         instance.enabled = params.flag_lenient("enabled", params.flag_lenient("enable", true));
@@ -337,14 +346,11 @@ fn address<'a>(params: &Params<'a>) -> Result<Address<'a>, ApiError> {
     Ok(Address { ip, port, cluster })
 }
 
-/// The old Python SDK sends the text `None` for a cluster that was not given, but no cluster at
-/// all with its beats. With Nacos that makes two instances, one of which expires.
-fn stand_in_for_none<'a>(call: &Call<'_>, cluster: Cow<'a, str>) -> Cow<'a, str> {
-    if call.agent.kind == AgentKind::Unknown && cluster == "None" {
-        Cow::Borrowed(DEFAULT_CLUSTER)
-    } else {
-        cluster
-    }
+/// Whether the cluster is the text `None` of the old Python SDK, which sends it for a cluster that
+/// was not given, but names no cluster at all in its beats. With Nacos that makes two instances,
+/// one of which expires.
+fn is_python_none(call: &Call<'_>, cluster: &str) -> bool {
+    call.agent.kind == AgentKind::Unknown && cluster == "None"
 }
 
 /// The instances of the `instances` parameter that are ephemeral; `None` if it is no list.
