@@ -50,7 +50,7 @@ impl App {
             registry.switches.update(|values| values.push_enabled = false);
             pusher.set_enabled(false);
         }
-        let api = Api { registry, pusher, push_stats };
+        let api = Api { registry, pusher, push_stats, address };
         Self { api: Arc::new(api), driver, upkeep: config.upkeep_settings() }
     }
 

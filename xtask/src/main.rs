@@ -22,18 +22,18 @@ enum Command {
     Tidy,
     /// Measures the server against a static hyper server in the same run.
     Bench(bench::Arguments),
-    /// Runs published SDKs against the server.
-    Conformance(conformance::Arguments),
     /// Serves the fixed replies read from standard input: the yardstick of `bench`.
     #[command(hide = true)]
     StaticServer,
+    /// Runs published SDKs against the server.
+    Conformance(conformance::Arguments),
 }
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Tidy => run_tidy(),
-        Command::Bench(arguments) => bench::run(&arguments, &repository()?),
         Command::Conformance(arguments) => conformance::run(&arguments, &repository()?),
+        Command::Bench(arguments) => bench::run(&arguments, &repository()?),
         Command::StaticServer => bench::static_server::run().map(|()| ExitCode::SUCCESS),
     }
 }

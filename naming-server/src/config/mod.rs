@@ -271,8 +271,8 @@ pub struct PushConfig {
     pub enabled: bool,
     /// UDP port the notices come from and the acks go to; 0 takes any free one. Default 0.
     pub bind_port: u16,
-    /// Milliseconds from a change to its notice, in which further changes of the service join it.
-    /// Default 100. Too small sends more packets, too large tells subscribers late.
+    /// Least milliseconds between two notices about a service to a subscriber: the first change
+    /// goes at once, those that follow within this time go together at its end. Default 100. Too small sends more packets, too large tells subscribers late.
     pub debounce_ms: u64,
     /// Milliseconds to wait for an ack before the notice is sent once more. Default 10,000.
     pub ack_timeout_ms: u64,
@@ -288,8 +288,9 @@ pub struct PushConfig {
     pub max_packet_bytes: usize,
     /// The same for Go clients. Default 4,024: their buffer is fixed and cuts off the rest.
     pub max_go_packet_bytes: usize,
-    /// Notices without ack in a row after which a subscriber gets no more until it polls.
-    /// Default 3; 0 never gives up.
+    /// Notices without ack in a row after which a subscriber is parked: it is told to poll like
+    /// those without push and gets one notice in 5 minutes, until it acks one. Default 3; 0 never
+    /// parks.
     pub park_after_misses: u32,
 }
 

@@ -26,7 +26,7 @@ const RETRY_BLOCKED: Duration = Duration::from_millis(500);
 pub(super) struct Rules {
     /// Without ack for this long a packet is sent again, once.
     pub(super) ack_timeout: Duration,
-    /// So many times in a row unheard: parked.
+    /// So many times in a row unheard: parked. 0: never.
     pub(super) park_after_misses: u32,
     /// A parked subscriber is tried again with one packet so long after the last one.
     pub(super) probe_interval: Duration,
@@ -171,7 +171,7 @@ impl Delivery {
         if self.silence_ends(rules).is_some_and(|end| end <= now) {
             self.misses = self.misses.saturating_add(1);
             self.silent_since = Some(now);
-            if self.misses >= rules.park_after_misses {
+            if rules.park_after_misses != 0 && self.misses >= rules.park_after_misses {
                 self.probe_at = Some(now + rules.probe_interval);
                 return Verdict::GaveUp { released: self.give_up(), parked: true };
             }
@@ -292,6 +292,20 @@ mod tests {
         delivery.begin(&packet(5), second, &RULES);
         assert!(delivery.acked(5, second).is_some_and(|heard| heard.unparked));
         assert!(delivery.is_ready(second));
+    }
+
+    #[test]
+    fn zero_misses_never_park() {
+        let rules = Rules { park_after_misses: 0, ..RULES };
+        let (mut delivery, mut now) = (Delivery::default(), Instant::now());
+        for id in 1..=10 {
+            delivery.begin(&packet(id), now, &rules);
+            while let Some(due) = delivery.due(&rules) {
+                delivery.check(due, &rules);
+                now = due;
+            }
+        }
+        assert_eq!((delivery.misses, delivery.is_parked()), (10, false));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The 1.x API: parse, call the registry, format. One file for each resource.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey, grouped_name};
@@ -10,9 +11,13 @@ use crate::push::{PushStats, Pusher};
 use crate::registry::Registry;
 
 mod beat;
+mod catalog;
+mod cluster;
+mod health;
 mod instance;
 mod push;
 mod route;
+mod service;
 
 use route::{Route, find_route};
 
@@ -21,6 +26,8 @@ pub(crate) struct Api {
     pub(crate) registry: Arc<Registry>,
     pub(crate) pusher: Pusher,
     pub(crate) push_stats: Arc<PushStats>,
+    /// Where this node listens.
+    pub(crate) address: SocketAddr,
 }
 
 impl Handler for Api {
@@ -48,6 +55,21 @@ impl Api {
             Route::LegacyNames => self.legacy_names(call),
             Route::ServiceSubscribers => self.subscribers(call),
             Route::PushState => Ok(self.push_state(call)),
+            Route::ServiceCreate => self.create_service(call),
+            Route::ServiceUpdate => self.update_service(call),
+            Route::ServiceDelete => self.delete_service(call),
+            Route::ServiceDetail => self.service_detail(call),
+            Route::ServiceList => self.list_services(call),
+            Route::ServiceNames => self.service_names(call),
+            Route::ServiceChecksum => self.service_checksum(call),
+            Route::SelectorTypes => Ok(self.selector_types()),
+            Route::CatalogServices => self.catalog_services(call),
+            Route::CatalogService => self.catalog_service(call),
+            Route::CatalogInstances => self.catalog_instances(call),
+            Route::CatalogResponseTimes => self.catalog_response_times(call),
+            Route::ClusterUpdate => self.update_cluster(call),
+            Route::HealthUpdate => self.update_health(call),
+            Route::HealthServer => Ok(self.health_server()),
             // Under construction: the other resources.
             _ => Err(ApiError::not_implemented("not there yet")),
         }
