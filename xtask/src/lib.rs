@@ -8,4 +8,5 @@
 #![allow(clippy::print_stdout)]
 
 pub mod bench;
+pub mod conformance;
 pub mod tidy;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use xtask::{bench, tidy};
+use xtask::{bench, conformance, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Automation of this repository")]
@@ -25,11 +25,14 @@ enum Command {
     /// Serves the fixed replies read from standard input: the yardstick of `bench`.
     #[command(hide = true)]
     StaticServer,
+    /// Runs published SDKs against the server.
+    Conformance(conformance::Arguments),
 }
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Tidy => run_tidy(),
+        Command::Conformance(arguments) => conformance::run(&arguments, &repository()?),
         Command::Bench(arguments) => bench::run(&arguments, &repository()?),
         Command::StaticServer => bench::static_server::run().map(|()| ExitCode::SUCCESS),
     }

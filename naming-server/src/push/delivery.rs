@@ -26,7 +26,7 @@ const RETRY_BLOCKED: Duration = Duration::from_millis(500);
 pub(super) struct Rules {
     /// Without ack for this long a packet is sent again, once.
     pub(super) ack_timeout: Duration,
-    /// So many times in a row unheard: parked.
+    /// So many times in a row unheard: parked. 0: never.
     pub(super) park_after_misses: u32,
     /// A parked subscriber is tried again with one packet so long after the last one.
     pub(super) probe_interval: Duration,
@@ -40,8 +40,8 @@ pub(super) type Released = [Option<i64>; 2];
 pub(super) enum Verdict {
     /// Nothing is outstanding.
     Idle,
-    /// Nothing to do before this moment.
-    Wait(Instant),
+    /// Nothing to do before [`Delivery::due`].
+    Wait,
     /// Send this: a second time if `again`.
     Send { packet: Arc<Packet>, again: bool },
     /// The outstanding packet was given up; `parked` if that was once too often.
@@ -171,7 +171,7 @@ impl Delivery {
         if self.silence_ends(rules).is_some_and(|end| end <= now) {
             self.misses = self.misses.saturating_add(1);
             self.silent_since = Some(now);
-            if self.misses >= rules.park_after_misses {
+            if rules.park_after_misses != 0 && self.misses >= rules.park_after_misses {
                 self.probe_at = Some(now + rules.probe_interval);
                 return Verdict::GaveUp { released: self.give_up(), parked: true };
             }
@@ -191,7 +191,7 @@ impl Delivery {
                 return Verdict::Send { packet: Arc::clone(packet), again };
             }
         }
-        self.due(rules).map_or(Verdict::Idle, Verdict::Wait)
+        self.due(rules).map_or(Verdict::Idle, |_| Verdict::Wait)
     }
 
     /// Forgets what is outstanding, without judging.
@@ -242,10 +242,8 @@ mod tests {
     fn a_packet_without_ack_is_sent_twice_and_no_more() {
         let (mut delivery, start) = (Delivery::default(), Instant::now());
         delivery.begin(&packet(1), start, &RULES);
-        assert!(matches!(
-            delivery.check(start + seconds(9), &RULES),
-            Verdict::Wait(at) if at == start + seconds(10)
-        ));
+        assert!(matches!(delivery.check(start + seconds(9), &RULES), Verdict::Wait));
+        assert_eq!(delivery.due(&RULES), Some(start + seconds(10)));
         assert!(matches!(
             delivery.check(start + seconds(10), &RULES),
             Verdict::Send { packet, again: true } if packet.id == 1
@@ -292,6 +290,20 @@ mod tests {
         delivery.begin(&packet(5), second, &RULES);
         assert!(delivery.acked(5, second).is_some_and(|heard| heard.unparked));
         assert!(delivery.is_ready(second));
+    }
+
+    #[test]
+    fn zero_misses_never_park() {
+        let rules = Rules { park_after_misses: 0, ..RULES };
+        let (mut delivery, mut now) = (Delivery::default(), Instant::now());
+        for id in 1..=10 {
+            delivery.begin(&packet(id), now, &rules);
+            while let Some(due) = delivery.due(&rules) {
+                delivery.check(due, &rules);
+                now = due;
+            }
+        }
+        assert_eq!((delivery.misses, delivery.is_parked()), (10, false));
     }
 
     #[test]

@@ -9,22 +9,32 @@ use distro_core::{
 use distro_net::Clock;
 use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
 
+mod beats;
+mod catalog;
 mod checksum;
 mod events;
+mod filter;
+mod index;
 mod instance;
 mod json;
 mod listing;
+mod page;
 mod service;
 mod switches;
 mod upkeep;
 mod view;
 mod watch;
 
+pub(crate) use beats::{BeatCounts, BeatOutcome};
+pub(crate) use catalog::{CatalogQuery, NamePattern};
 pub(crate) use events::{Event, EventKind, Events};
+pub(crate) use filter::MetadataFilter;
+pub(crate) use index::{GroupFilter, ListedService, ServiceIndex, names_json};
 pub(crate) use instance::{Instance, Metadata, check_address, check_port, text_form};
 pub(crate) use listing::{ListReply, list_reply};
+pub(crate) use page::Page;
 pub(crate) use service::{ClusterSettings, HealthChecker, Selector, ServiceSettings};
-pub(crate) use switches::{SwitchValues, Switches};
+pub(crate) use switches::{CheckPace, ServerStatus, SwitchValues, Switches};
 pub(crate) use upkeep::{UpkeepSettings, run as run_upkeep};
 pub(crate) use view::{
     Flavour, Host, ServiceState, View, ViewQuery, Views, checksum, clusters, hosts, push_id,
@@ -101,6 +111,8 @@ pub(crate) struct Registry {
     pub(crate) switches: Switches,
     pub(crate) events: Arc<Events>,
     pub(crate) views: Views,
+    pub(crate) index: Arc<ServiceIndex>,
+    pub(crate) beats: BeatCounts,
     pub(crate) settings: RegistrySettings,
 }
 
@@ -116,15 +128,6 @@ pub(crate) enum BeatAnswer {
     Unknown,
 }
 
-/// What to do if an instance that is to be updated is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IfAbsent {
-    /// Create it, and its service.
-    Create,
-    /// Refuse.
-    Refuse,
-}
-
 impl Registry {
     /// An empty registry. `watch` hears of what its store does.
     pub(crate) fn new(
@@ -134,12 +137,15 @@ impl Registry {
         stamps: StampClock,
         clock: Clock,
     ) -> Self {
+        let index = Arc::clone(watch.index());
         Self {
             store: Arc::new(Store::new(settings.store.clone(), stamps, vec![watch])),
             clock,
             switches: Switches::default(),
             events,
             views: Views::new(settings.rendered_bytes, settings.protect_at_zero),
+            index,
+            beats: BeatCounts::default(),
             settings,
         }
     }
@@ -170,6 +176,9 @@ impl Registry {
                     ((*known != instance).then_some(EventKind::Replaced), health)
                 }
                 None if self.is_full() => return Err(self.full()),
+                None if !writer.is_open() && self.has_all_services() => {
+                    return Err(self.too_many_services());
+                }
                 None => {
                     if instance.wants_snowflake_id() {
                         instance.id = Some(free_number(writer).to_string().into());
@@ -275,19 +284,25 @@ impl Registry {
         match self.store.hear(service.as_str(), &key.to_string(), now) {
             Heard::Known { value, .. } => {
                 let Content::Instance(instance) = &*value else { return Ok(BeatAnswer::Unknown) };
+                self.beats.count(BeatOutcome::Known);
                 return Ok(BeatAnswer::Known { interval_ms: instance.beat_interval_ms() });
             }
             Heard::Deregistered { learned }
                 if now.since(learned) < self.settings.store.compensation_window =>
             {
+                self.beats.count(BeatOutcome::Late);
                 return Ok(BeatAnswer::Known { interval_ms: None });
             }
             Heard::Deregistered { .. } | Heard::Unknown => {}
         }
-        let Some(whole) = whole else { return Ok(BeatAnswer::Unknown) };
+        let Some(whole) = whole else {
+            self.beats.count(BeatOutcome::Unknown);
+            return Ok(BeatAnswer::Unknown);
+        };
         let instance = whole()?;
         let interval_ms = instance.beat_interval_ms();
         self.register(service, key, instance, true, actor)?;
+        self.beats.count(BeatOutcome::Registered);
         Ok(BeatAnswer::Known { interval_ms })
     }
 
@@ -319,12 +334,14 @@ impl Registry {
     /// such service, and gives the new ones.
     ///
     /// # Errors
-    /// Whatever `change` refuses; nothing is written then.
+    /// 400 for a name against the rules, 503 if there are too many services, and whatever `change`
+    /// refuses; nothing is written then.
     pub(crate) fn change_settings(
         &self,
         service: &ServiceKey,
         change: impl FnOnce(Option<&ServiceSettings>) -> Result<ServiceSettings, ApiError>,
     ) -> Result<(), ApiError> {
+        service.check_characters()?;
         let now = self.clock.tick();
         let stamp = self.store.clock().issue(now);
         self.store.update(service.as_str(), now, |writer| {
@@ -336,6 +353,9 @@ impl Registry {
                 None => writer.is_open().then(Arc::default),
             };
             let settings = Arc::new(change(known.as_deref())?);
+            if known.is_none() && self.has_all_services() {
+                return Err(self.too_many_services());
+            }
             let content = Arc::new(Content::Service(settings));
             writer.register(DATUM_KEY, stamp, content, Health::Healthy);
             Ok(())
@@ -377,14 +397,14 @@ impl Registry {
         Some(self.views.view(&datum, query)).filter(|view| view.is_known)
     }
 
-    /// All services that exist, in the order of their keys.
-    pub(crate) fn services(&self) -> Vec<(ServiceKey, Arc<NamingDatum>)> {
-        let known = |datum: Arc<NamingDatum>| {
-            let is_open = datum.read(|reader| reader.is_open());
-            let key = ServiceKey::from_tag(datum.tag()).filter(|_| is_open)?;
-            Some((key, datum))
-        };
-        self.store.all().into_iter().filter_map(known).collect()
+    /// All services that exist, in the order of namespace and name. Reads no datum.
+    pub(crate) fn services(&self) -> Vec<ListedService> {
+        self.index.all()
+    }
+
+    /// How many services exist.
+    pub(crate) fn service_count(&self) -> usize {
+        self.index.len()
     }
 
     /// Milliseconds since the epoch at which something happened that `tick` dates.
@@ -401,6 +421,19 @@ impl Registry {
         let limit = self.settings.max_instances;
         ApiError::unavailable(format!(
             "the limit of {limit} instances (registry.max_instances) is reached"
+        ))
+    }
+
+    /// Services without instances cost memory too. An instance makes one service at most, so the
+    /// limit of instances does for both.
+    fn has_all_services(&self) -> bool {
+        self.index.len() as u64 >= self.settings.max_instances
+    }
+
+    fn too_many_services(&self) -> ApiError {
+        let limit = self.settings.max_instances;
+        ApiError::unavailable(format!(
+            "the limit of {limit} services (registry.max_instances) is reached"
         ))
     }
 

@@ -77,7 +77,8 @@ impl Drop for Charge {
     }
 }
 
-/// What is kept beside a datum: its rendered views and the state of the empty-service clean-up.
+/// What is kept beside a datum: its rendered views, the state of the empty-service clean-up and
+/// whether the service is in the index.
 #[derive(Default)]
 pub(crate) struct ServiceState {
     views: RwLock<Vec<Kept>>,
@@ -85,6 +86,8 @@ pub(crate) struct ServiceState {
     used: AtomicBool,
     /// How often in a row the service was found empty.
     pub(crate) empty_seen: AtomicU8,
+    /// Whether the index of services has it.
+    pub(super) listed: AtomicBool,
 }
 
 struct Kept {
@@ -260,6 +263,21 @@ pub(crate) fn hosts<'a>(reader: &Reader<'a, Content>) -> impl Iterator<Item = Ho
     })
 }
 
+/// Whether so few are healthy that all are reported healthy: at or below the threshold, the
+/// disabled ones counted too. At threshold 0 this spares a service whose last healthy instance is
+/// gone from showing nothing usable.
+pub(super) fn are_protected(
+    healthy: usize,
+    total: usize,
+    threshold: f32,
+    protect_at_zero: bool,
+) -> bool {
+    if total == 0 || threshold <= 0.0 && !protect_at_zero {
+        return false;
+    }
+    healthy as f32 / total as f32 <= threshold
+}
+
 impl<'a> Hosts<'a> {
     fn collect(reader: &Reader<'a, Content>, clusters: &str) -> Self {
         let wanted: Vec<&str> = clusters.split(',').filter(|name| !name.is_empty()).collect();
@@ -267,15 +285,9 @@ impl<'a> Hosts<'a> {
         Self { candidates: hosts(reader).filter(is_wanted).collect() }
     }
 
-    /// Whether so few are healthy that all are reported healthy: at or below the threshold, the
-    /// disabled ones counted too. At threshold 0 this spares a service whose last healthy
-    /// instance is gone from showing nothing usable.
     fn are_protected(&self, threshold: f32, protect_at_zero: bool) -> bool {
-        if self.candidates.is_empty() || threshold <= 0.0 && !protect_at_zero {
-            return false;
-        }
         let healthy = self.candidates.iter().filter(|host| host.healthy).count();
-        healthy as f32 / self.candidates.len() as f32 <= threshold
+        are_protected(healthy, self.candidates.len(), threshold, protect_at_zero)
     }
 
     fn render(&self, service: &ServiceKey, query: &ViewQuery<'_>, protected: bool) -> Bytes {
