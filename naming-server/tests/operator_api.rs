@@ -157,7 +157,7 @@ fn no_switch_locks_the_door_behind_itself() {
 }
 
 /// An instance that expires a second after its last beat.
-const SHORT_LIVED: &str = "&metadata=%7B%22preserved.heart.beat.timeout%22%3A%22300%22%2C\
+const SHORT_LIVED: &str = "&metadata=%7B%22preserved.heart.beat.interval%22%3A%22100%22%2C%22preserved.heart.beat.timeout%22%3A%22300%22%2C\
                            %22preserved.ip.delete.timeout%22%3A%221000%22%7D";
 
 fn hosts(server: &TestServer, service: &str) -> Vec<Value> {
