@@ -38,3 +38,21 @@ fn an_instance_that_is_switched_off_is_not_listed_and_comes_back() {
         assert_eq!(is_listed(), enabled);
     }
 }
+
+#[test]
+fn the_service_list_is_filtered_by_what_java_clients_call_labels() {
+    let server = TestServer::start();
+    for (service, source) in [("a", "dubbo"), ("b", "spring")] {
+        let target = format!("{INSTANCE}{service}&metadata=registerSource={source}");
+        assert_eq!(server.call("POST", &target).expect(200), "ok");
+    }
+    let list = |expression: &str| {
+        let selector = format!("%7B%22type%22:%22label%22,%22expression%22:%22{expression}%22%7D");
+        server.get(&format!("service/list?pageNo=1&pageSize=10&selector={selector}")).json()
+    };
+    let dubbo = list("INSTANCE.label.registerSource%20=%20'dubbo'");
+    assert_eq!(dubbo, json!({"doms": ["a"], "count": 1}));
+    let spring = list("INSTANCE.metadata.registerSource='spring'");
+    assert_eq!(spring, json!({"doms": ["b"], "count": 1}));
+    assert_eq!(list("INSTANCE.label.registerSource='none'"), json!({"doms": [], "count": 0}));
+}
