@@ -8,6 +8,8 @@ use crate::http::HttpSettings;
 use crate::push::PushSettings;
 use crate::registry::{RegistrySettings, UpkeepSettings};
 
+mod advertise;
+
 mod arguments;
 pub use arguments::Arguments;
 
@@ -27,6 +29,10 @@ pub struct Config {
     pub bind: String,
     /// TCP port; 0 takes any free one. Default 8848, which clients assume.
     pub port: u16,
+    /// Address under which clients reach this server, `ip` or `ip:port`: shown as that of this
+    /// member, never listened on. Default empty: the bound address, or if that is all interfaces,
+    /// the one from which this machine would reach others. Set it behind address translation.
+    pub advertise: String,
     /// Prefix of the API's paths. Default `/nacos`, which clients assume; `/` or empty for none.
     pub context_path: String,
     /// Connections and requests.
@@ -52,6 +58,7 @@ impl Default for Config {
         Self {
             bind: "0.0.0.0".to_owned(),
             port: 8848,
+            advertise: String::new(),
             context_path: "/nacos".to_owned(),
             http: HttpConfig::default(),
             registry: RegistryConfig::default(),

@@ -1,11 +1,19 @@
 //! Who is calling, by its `User-Agent`.
 
+use std::fmt;
+
 use hyper::HeaderMap;
 use hyper::header::USER_AGENT;
 
 /// First three parts of a client's version; 0.0.0 if it has none that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
 
 /// Families of clients, told apart by the case-sensitive beginning of the agent text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -231,7 +231,7 @@ impl Driver {
         };
         let stats = &self.shared.stats;
         match verdict {
-            Verdict::Idle | Verdict::Wait(_) => {}
+            Verdict::Idle | Verdict::Wait => {}
             Verdict::Send { packet, again } if self.shared.is_enabled() => {
                 if self.send(&subscription, &packet, patience).await == Sent::Away {
                     if again { stats.resent.increment() } else { stats.sent.increment() }

@@ -9,6 +9,7 @@ use distro_core::{
 use distro_net::Clock;
 use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
 
+mod beats;
 mod catalog;
 mod checksum;
 mod events;
@@ -24,7 +25,8 @@ mod upkeep;
 mod view;
 mod watch;
 
-pub(crate) use catalog::{CatalogQuery, NamePattern, Summary};
+pub(crate) use beats::{BeatCounts, BeatOutcome};
+pub(crate) use catalog::{CatalogQuery, NamePattern};
 pub(crate) use events::{Event, EventKind, Events};
 pub(crate) use filter::MetadataFilter;
 pub(crate) use index::{GroupFilter, ListedService, ServiceIndex, names_json};
@@ -32,7 +34,7 @@ pub(crate) use instance::{Instance, Metadata, check_address, check_port, text_fo
 pub(crate) use listing::{ListReply, list_reply};
 pub(crate) use page::Page;
 pub(crate) use service::{ClusterSettings, HealthChecker, Selector, ServiceSettings};
-pub(crate) use switches::{SwitchValues, Switches};
+pub(crate) use switches::{CheckPace, ServerStatus, SwitchValues, Switches};
 pub(crate) use upkeep::{UpkeepSettings, run as run_upkeep};
 pub(crate) use view::{
     Flavour, Host, ServiceState, View, ViewQuery, Views, checksum, clusters, hosts, push_id,
@@ -110,6 +112,7 @@ pub(crate) struct Registry {
     pub(crate) events: Arc<Events>,
     pub(crate) views: Views,
     pub(crate) index: Arc<ServiceIndex>,
+    pub(crate) beats: BeatCounts,
     pub(crate) settings: RegistrySettings,
 }
 
@@ -123,15 +126,6 @@ pub(crate) enum BeatAnswer {
     },
     /// There is no such instance: register it.
     Unknown,
-}
-
-/// What to do if an instance that is to be updated is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IfAbsent {
-    /// Create it, and its service.
-    Create,
-    /// Refuse.
-    Refuse,
 }
 
 impl Registry {
@@ -151,6 +145,7 @@ impl Registry {
             events,
             views: Views::new(settings.rendered_bytes, settings.protect_at_zero),
             index,
+            beats: BeatCounts::default(),
             settings,
         }
     }
@@ -289,19 +284,25 @@ impl Registry {
         match self.store.hear(service.as_str(), &key.to_string(), now) {
             Heard::Known { value, .. } => {
                 let Content::Instance(instance) = &*value else { return Ok(BeatAnswer::Unknown) };
+                self.beats.count(BeatOutcome::Known);
                 return Ok(BeatAnswer::Known { interval_ms: instance.beat_interval_ms() });
             }
             Heard::Deregistered { learned }
                 if now.since(learned) < self.settings.store.compensation_window =>
             {
+                self.beats.count(BeatOutcome::Late);
                 return Ok(BeatAnswer::Known { interval_ms: None });
             }
             Heard::Deregistered { .. } | Heard::Unknown => {}
         }
-        let Some(whole) = whole else { return Ok(BeatAnswer::Unknown) };
+        let Some(whole) = whole else {
+            self.beats.count(BeatOutcome::Unknown);
+            return Ok(BeatAnswer::Unknown);
+        };
         let instance = whole()?;
         let interval_ms = instance.beat_interval_ms();
         self.register(service, key, instance, true, actor)?;
+        self.beats.count(BeatOutcome::Registered);
         Ok(BeatAnswer::Known { interval_ms })
     }
 
@@ -399,6 +400,11 @@ impl Registry {
     /// All services that exist, in the order of namespace and name. Reads no datum.
     pub(crate) fn services(&self) -> Vec<ListedService> {
         self.index.all()
+    }
+
+    /// How many services exist.
+    pub(crate) fn service_count(&self) -> usize {
+        self.index.len()
     }
 
     /// Milliseconds since the epoch at which something happened that `tick` dates.

@@ -1,0 +1,188 @@
+//! Counts of requests, and metrics as OpenMetrics text.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+/// Statuses with a column of their own; others count together.
+const STATUSES: [u16; 11] = [200, 400, 403, 404, 408, 409, 413, 415, 500, 501, 503];
+const COLUMNS: usize = STATUSES.len() + 1;
+
+/// Requests since the start, by row (a route) and status. Counting one is a single addition.
+#[derive(Debug)]
+pub(crate) struct RequestCounts {
+    cells: Box<[AtomicU64]>,
+}
+
+impl RequestCounts {
+    /// Counts for this many rows.
+    pub(crate) fn new(rows: usize) -> Self {
+        Self { cells: (0..rows * COLUMNS).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// Counts a request. A row that does not exist counts nowhere.
+    pub(crate) fn count(&self, row: usize, status: u16) {
+        let column = STATUSES.iter().position(|known| *known == status);
+        let index = row * COLUMNS + column.unwrap_or(STATUSES.len());
+        if let Some(cell) = self.cells.get(index) {
+            cell.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// All counts above 0 with their row and status; 0 is any other status.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (usize, u16, u64)> {
+        self.cells.iter().enumerate().filter_map(|(index, cell)| {
+            let count = cell.load(Relaxed);
+            let status = STATUSES.get(index % COLUMNS).copied().unwrap_or(0);
+            (count > 0).then_some((index / COLUMNS, status, count))
+        })
+    }
+}
+
+/// One metric with all its samples, to be written down.
+#[derive(Debug)]
+pub(crate) struct Metric {
+    name: &'static str,
+    help: &'static str,
+    samples: Samples,
+}
+
+type Labels = Vec<(&'static str, Cow<'static, str>)>;
+
+#[derive(Debug)]
+enum Samples {
+    Counters(Vec<(Labels, u64)>),
+    Gauges(Vec<(Labels, f64)>),
+    Histogram(Histogram),
+}
+
+/// What a histogram has counted.
+#[derive(Debug)]
+pub(crate) struct Histogram {
+    /// Sum of everything observed.
+    pub(crate) sum: f64,
+    /// Upper bound and count (not cumulative) of each bucket; the last bound is infinite.
+    pub(crate) buckets: Vec<(f64, u64)>,
+}
+
+impl Metric {
+    /// A counter without labels. `name` is without the `_total` at its end.
+    pub(crate) fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
+        Self { name, help, samples: Samples::Counters(vec![(Labels::new(), value)]) }
+    }
+
+    /// A counter for each value of labels.
+    pub(crate) fn counters(
+        name: &'static str,
+        help: &'static str,
+        samples: impl IntoIterator<Item = (Labels, u64)>,
+    ) -> Self {
+        Self { name, help, samples: Samples::Counters(samples.into_iter().collect()) }
+    }
+
+    /// A gauge.
+    pub(crate) fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {
+        Self::labelled_gauge(name, help, Labels::new(), value)
+    }
+
+    /// A gauge with labels.
+    pub(crate) fn labelled_gauge(
+        name: &'static str,
+        help: &'static str,
+        labels: Labels,
+        value: f64,
+    ) -> Self {
+        Self { name, help, samples: Samples::Gauges(vec![(labels, value)]) }
+    }
+
+    /// A histogram without labels.
+    pub(crate) fn histogram(name: &'static str, help: &'static str, histogram: Histogram) -> Self {
+        Self { name, help, samples: Samples::Histogram(histogram) }
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = match self.samples {
+            Samples::Counters(_) => MetricType::Counter,
+            Samples::Gauges(_) => MetricType::Gauge,
+            Samples::Histogram(_) => MetricType::Histogram,
+        };
+        let mut metric = encoder.encode_descriptor(self.name, self.help, None, kind)?;
+        match &self.samples {
+            Samples::Counters(samples) => samples.iter().try_for_each(|(labels, value)| {
+                with_labels(&mut metric, labels, |metric| {
+                    metric.encode_counter::<NoLabelSet, _, u64>(value, None)
+                })
+            }),
+            Samples::Gauges(samples) => samples.iter().try_for_each(|(labels, value)| {
+                with_labels(&mut metric, labels, |metric| metric.encode_gauge(value))
+            }),
+            Samples::Histogram(Histogram { sum, buckets }) => {
+                let count = buckets.iter().map(|(_, count)| count).sum();
+                metric.encode_histogram::<NoLabelSet>(*sum, count, buckets, None)
+            }
+        }
+    }
+}
+
+fn with_labels(
+    metric: &mut MetricEncoder<'_>,
+    labels: &Labels,
+    encode: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    if labels.is_empty() { encode(metric) } else { encode(&mut metric.encode_family(labels)?) }
+}
+
+/// Metrics on their way into a page.
+#[derive(Debug)]
+struct Page(Vec<Metric>);
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|metric| metric.encode(&mut encoder))
+    }
+}
+
+/// The OpenMetrics text of these metrics.
+///
+/// # Errors
+/// None that is known: writing to a string does not fail.
+pub(crate) fn render(metrics: Vec<Metric>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Page(metrics)));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_count_by_row_and_status() {
+        let counts = RequestCounts::new(2);
+        for (row, status) in [(0, 200), (1, 503), (1, 503), (1, 418), (2, 200), (99, 200)] {
+            counts.count(row, status);
+        }
+        let all: Vec<_> = counts.all().collect();
+        assert_eq!(all, [(0, 200, 1), (1, 503, 2), (1, 0, 1)]);
+    }
+
+    #[test]
+    fn metrics_are_written_as_text() {
+        let text = render(vec![
+            Metric::counters("beats", "Beats.", [(vec![("result", "known".into())], 3)]),
+            Metric::counter("pushes", "Pushes.", 0),
+            Metric::gauge("instances", "Instances.", 2.0),
+        ]);
+        let lines = "# HELP beats Beats.\n# TYPE beats counter\nbeats_total{result=\"known\"} 3\n\
+                     # HELP pushes Pushes.\n# TYPE pushes counter\npushes_total 0\n\
+                     # HELP instances Instances.\n# TYPE instances gauge\ninstances 2.0\n# EOF\n";
+        assert_eq!(text.unwrap(), lines);
+    }
+}
