@@ -1,6 +1,7 @@
 //! What can go wrong, and whether the registry may have changed all the same.
 
 use std::fmt;
+use std::time::Duration;
 
 use naming_model::{InstanceError, NameError};
 
@@ -151,8 +152,8 @@ pub enum Failure {
     #[error("no connection ({0})")]
     Unreachable(String),
     /// No answer in time.
-    #[error("no answer within {0} ms")]
-    TimedOut(u128),
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
     /// The connection broke before the answer was complete.
     #[error("the connection was cut ({0})")]
     Cut(String),
@@ -208,10 +209,10 @@ mod tests {
     #[test]
     fn a_refused_connection_had_no_effect_and_a_lost_answer_may_have_had() {
         assert!(!failed([Failure::ConnectionRefused]).may_have_had_effect());
-        let both = failed([Failure::ConnectionRefused, Failure::TimedOut(3000)]);
+        let both = failed([Failure::ConnectionRefused, Failure::TimedOut(Duration::from_secs(3))]);
         assert!(both.may_have_had_effect());
         let text = both.to_string();
-        assert!(text.contains("a:8848: connection refused; a:8848: no answer within 3000 ms"));
+        assert!(text.contains("a:8848: connection refused; a:8848: no answer within 3s"));
         let gate = Failure::Status { status: 503, message: "starting".to_owned() };
         assert!(!failed([gate]).may_have_had_effect());
     }

@@ -82,7 +82,7 @@ impl Http {
     ) -> Result<Result<Reply, Failure>, Error> {
         let request = build(base, message)?;
         let answer = tokio::time::timeout(timeout, self.exchange(request)).await;
-        Ok(answer.unwrap_or_else(|_| Err(Failure::TimedOut(timeout.as_millis()))))
+        Ok(answer.unwrap_or_else(|_| Err(Failure::TimedOut(timeout))))
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, Failure> {

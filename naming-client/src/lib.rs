@@ -87,8 +87,8 @@
 //!
 //! # Servers
 //!
-//! Reads stay with one server, at first a random one, and move when it fails; beats go to all
-//! servers in turn. Each server that fails is asked last for a while that grows with each
+//! Reads stay with one server, at first a random one, and move when it fails; beats are
+//! spread over all servers. Each server that fails is asked last for a while that grows with each
 //! failure, but none is ever left out: a call fails only when every server has failed, within
 //! [`ClientBuilder::call_timeout`]. The death of one server costs no beat.
 //!

@@ -202,6 +202,21 @@ async fn a_token_that_ran_out_is_renewed_once() {
 }
 
 #[tokio::test]
+async fn a_token_is_renewed_before_it_runs_out() {
+    let server = FakeServer::ready(|seen| {
+        seen.is("POST", "/auth/login")
+            .then(|| Action::ok(r#"{"accessToken":"t","tokenTtl":1,"globalAdmin":true}"#))
+    })
+    .await;
+    let client = client([server.address()]).credentials("u", "p").build().await.unwrap();
+    client.instances("s").await.unwrap();
+    assert_eq!(server.count("POST", "/auth/login"), 1);
+    tokio::time::sleep(Duration::from_millis(950)).await;
+    client.instances("s").await.unwrap();
+    assert_eq!(server.count("POST", "/auth/login"), 2, "nine tenths of its second are over");
+}
+
+#[tokio::test]
 async fn a_user_without_the_right_gets_no_endless_log_ins() {
     let server = FakeServer::ready(|seen| match seen.path.as_str() {
         "/nacos/v1/auth/login" => {
