@@ -3,6 +3,9 @@
 //!
 //! `cargo test -p naming-client --test cost -- --ignored --nocapture --test-threads 1`
 
+// What it measures is meant to be read.
+#![allow(clippy::print_stdout)]
+
 mod support;
 
 use std::time::{Duration, Instant};
