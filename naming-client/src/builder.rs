@@ -1,5 +1,6 @@
 //! How a client is described and started.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub struct ClientBuilder {
     servers: Vec<String>,
     endpoint: Option<String>,
     namespace: String,
-    credentials: Option<(String, String)>,
+    credentials: Option<(String, Password)>,
     application: String,
     connect_timeout: Duration,
     request_timeout: Duration,
@@ -51,6 +52,16 @@ pub struct ClientBuilder {
     push_bind: Option<IpAddr>,
     push_address: Option<IpAddr>,
     lazy: bool,
+}
+
+/// Keeps the password out of what is printed of a builder.
+#[derive(Clone)]
+struct Password(String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 impl Default for ClientBuilder {
@@ -105,7 +116,7 @@ impl ClientBuilder {
 
     /// User and password for servers that want a log-in.
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
-        self.credentials = Some((user.into(), password.into()));
+        self.credentials = Some((user.into(), Password(password.into())));
         self
     }
 
@@ -247,7 +258,7 @@ impl ClientBuilder {
         Ok(Core {
             http: Http::new(self.connect_timeout),
             servers: Servers::new(addresses),
-            auth: self.credentials.clone().map(|(user, password)| Auth::new(user, password)),
+            auth: self.credentials.clone().map(|(user, word)| Auth::new(user, word.0)),
             namespace: Namespace::new(&self.namespace)?,
             application: self.application.clone(),
             request_timeout: self.request_timeout,

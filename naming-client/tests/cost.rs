@@ -3,6 +3,8 @@
 //!
 //! `cargo test -p naming-client --test cost -- --ignored --nocapture --test-threads 1`
 
+#![allow(clippy::print_stdout, reason = "the numbers are the result")]
+
 mod support;
 
 use std::time::{Duration, Instant};
