@@ -4,7 +4,8 @@ use super::service::{expression_failed, is_about_labels, label_expression};
 use super::{Metadata, NamingDatum, hosts, settings};
 use crate::http::ApiError;
 
-/// `INSTANCE.metadata.k = 'v'` or `SERVICE.metadata.k = 'v'`.
+/// `INSTANCE.metadata.k = 'v'` or `SERVICE.metadata.k = 'v'`. Java clients also write `label`
+/// instead of `metadata`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MetadataFilter {
     subject: Subject,
@@ -24,8 +25,8 @@ impl MetadataFilter {
     /// of a service. `None` if it filters nothing: one of type `none`, one without expression, and
     /// one about labels, which nobody has.
     ///
-    /// Like in Nacos blanks do not count, not even between quotes, and the key is what stands
-    /// behind the last dot.
+    /// Like in Nacos blanks do not count, not even between quotes, the key is what stands behind
+    /// the last dot, and what stands between the first and the last one means nothing.
     ///
     /// # Errors
     /// 400 that names the parameter for everything else.
@@ -46,7 +47,7 @@ impl MetadataFilter {
             "SERVICE" => Subject::Service,
             _ => return None,
         };
-        let key = path.strip_prefix("metadata.")?.rsplit('.').next()?;
+        let key = path.rsplit('.').next()?;
         if key.is_empty() {
             return None;
         }
@@ -83,6 +84,8 @@ mod tests {
         assert_eq!(parse("INSTANCE.metadata.k = 'v'"), filter(Subject::Instance, "k", "v"));
         assert_eq!(parse(" SERVICE . metadata.k='a=b'"), filter(Subject::Service, "k", "a=b"));
         assert_eq!(parse("SERVICE.metadata.a.k=v"), filter(Subject::Service, "k", "v"));
+        assert_eq!(parse("INSTANCE.label.k = 'v'"), filter(Subject::Instance, "k", "v"));
+        assert_eq!(parse("INSTANCE.k=v"), filter(Subject::Instance, "k", "v"));
         assert_eq!(parse("SERVICE.metadata.k="), filter(Subject::Service, "k", ""));
     }
 
@@ -99,7 +102,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused_by_name() {
         for expression in
-            ["k=v", "INSTANCE.k=v", "INSTANCE.metadata.=v", "INSTANCE.metadata.k", "="]
+            ["k=v", "INSTANCE=v", "HOST.metadata.k=v", "INSTANCE.metadata.=v", "INSTANCE.k", "="]
         {
             assert!(parse(expression).unwrap_err().message.contains("'selector'"), "{expression}");
         }

@@ -16,9 +16,12 @@ use crate::http::ApiError;
 
 /// Longest address text in bytes; the longest host name has 253.
 const MAX_ADDRESS: usize = 255;
-/// Least silence that makes an instance unhealthy, unless its beats come more often: nobody can
-/// be late before the next beat is due.
-const LEAST_BEAT_TIMEOUT_MS: u32 = 3_500;
+/// Least silence that makes an instance unhealthy, unless its beats come more often: nobody can be
+/// late before the next beat is due.
+const LEAST_SILENCE_MS: u32 = 3_500;
+/// Least silence that has consequences however often beats come: the pause of a busy machine is no
+/// silence. Nacos, which looks every 5 s, hardly ever sees one.
+const PAUSE_MS: u32 = 1_000;
 /// Longest application name in bytes.
 const MAX_APP: usize = 256;
 
@@ -123,12 +126,12 @@ impl Times {
             u32::try_from(millis).unwrap_or(u32::MAX)
         };
         let interval_ms = millis(META_BEAT_INTERVAL, DEFAULT_BEAT_INTERVAL_MS).max(1);
-        let least_ms = interval_ms.min(LEAST_BEAT_TIMEOUT_MS);
+        let least_ms = interval_ms.clamp(PAUSE_MS, LEAST_SILENCE_MS);
         Self {
             // An interval of 0 would make clients beat without pause.
             beat_interval_ms: if map.contains_key(META_BEAT_INTERVAL) { interval_ms } else { 0 },
             unhealthy_after_ms: millis(META_BEAT_TIMEOUT, DEFAULT_BEAT_TIMEOUT_MS).max(least_ms),
-            expire_after_ms: millis(META_DELETE_TIMEOUT, DEFAULT_DELETE_TIMEOUT_MS),
+            expire_after_ms: millis(META_DELETE_TIMEOUT, DEFAULT_DELETE_TIMEOUT_MS).max(PAUSE_MS),
         }
     }
 }
@@ -263,13 +266,27 @@ mod tests {
 
     #[test]
     fn nobody_is_late_before_the_next_beat_is_due() {
-        let beat_timeout = |pairs: &[_]| instance(pairs).time_outs_ms().0;
-        assert_eq!(beat_timeout(&[(META_BEAT_TIMEOUT, "1000")]), 3_500);
-        assert_eq!(
-            beat_timeout(&[(META_BEAT_TIMEOUT, "1000"), (META_BEAT_INTERVAL, "500")]),
-            1_000
-        );
-        assert_eq!(beat_timeout(&[(META_BEAT_TIMEOUT, "4000")]), 4_000);
+        let time_outs = |beat, delete| {
+            let pairs = [(META_BEAT_TIMEOUT, beat), (META_DELETE_TIMEOUT, delete)];
+            instance(&pairs).time_outs_ms()
+        };
+        assert_eq!(time_outs("1000", "2000"), (3_500, 2_000));
+        assert_eq!(time_outs("4000", "3600"), (4_000, 3_600));
+    }
+
+    #[test]
+    fn a_short_pause_is_no_silence_however_often_beats_come() {
+        let time_outs = |interval, beat, delete| {
+            let pairs = [
+                (META_BEAT_INTERVAL, interval),
+                (META_BEAT_TIMEOUT, beat),
+                (META_DELETE_TIMEOUT, delete),
+            ];
+            instance(&pairs).time_outs_ms()
+        };
+        assert_eq!(time_outs("500", "1000", "1500"), (1_000, 1_500));
+        assert_eq!(time_outs("3", "6", "9"), (1_000, 1_000));
+        assert_eq!(time_outs("0", "0", "0"), (1_000, 1_000));
     }
 
     #[test]

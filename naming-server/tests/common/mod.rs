@@ -1,23 +1,24 @@
-//! A server in this process and a small client, for tests of the API.
+//! The naming API of a server in this process, for tests that give parameters by name.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+// Each test program uses its part of this.
+#![allow(dead_code)]
+
 use std::time::{Duration, Instant};
 
-use naming_server::{Config, Server};
+use naming_server::Config;
 use serde_json::Value;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+
+#[path = "../server_support/mod.rs"]
+mod server_support;
+
+use server_support::TestServer;
 
 /// No step takes nearly as long; it is there so that a failure is no hang.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running server on a free loopback port; stops when dropped.
+/// A running server and its naming API.
 pub(crate) struct Site {
-    address: SocketAddr,
-    shutdown: Option<oneshot::Sender<()>>,
-    // Dropped last: it waits for nothing, the tasks end with it.
-    _runtime: Runtime,
+    server: TestServer,
 }
 
 /// Status and body of an answer.
@@ -42,18 +43,9 @@ impl Site {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config =
-            Config { bind: Ipv4Addr::LOCALHOST.to_string(), port: 0, ..Config::default() };
+        let mut config = Config::default();
         change(&mut config);
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let server = runtime.block_on(Server::bind(config)).unwrap();
-        let address = server.local_addr();
-        let (shutdown, stopped) = oneshot::channel();
-        runtime.spawn(server.run(async {
-            // A sender that is gone asks for the same.
-            let _ = stopped.await;
-        }));
-        Self { address, shutdown: Some(shutdown), _runtime: runtime }
+        Self { server: TestServer::start_with(config) }
     }
 
     /// Sends `METHOD path` below `/nacos/v1/ns/` with these parameters in the query.
@@ -65,8 +57,8 @@ impl Site {
             .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
             .collect();
         let query = query.join("&");
-        let target = format!("/nacos/v1/ns/{path}?{query}");
-        self.send(&format!("{method} {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))
+        let answer = self.server.call(method, &format!("{path}?{query}"));
+        Answer { status: answer.status, text: answer.body }
     }
 
     /// Like [`Self::call`], for what must succeed with `ok`.
@@ -109,25 +101,6 @@ impl Site {
             assert!(Instant::now() < deadline, "{request} {parameters:?} stays {answer:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
-    }
-
-    #[track_caller]
-    fn send(&self, request: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).unwrap();
-        let (head, body) = reply.split_once("\r\n\r\n").expect("a whole head");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Answer { status: status.expect("a status"), text: body.to_owned() }
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        // Fails only if the server has ended already.
-        let _ = self.shutdown.take().map(|shutdown| shutdown.send(()));
     }
 }
 

@@ -113,20 +113,23 @@ impl Api {
             let mut after = before.clone();
             (entry.set)(&mut after, value.trim())?;
             check(&after)?;
-            self.pass_on_judging(before, &after)?;
+            self.pass_on(before, &after)?;
             Ok(after)
         })?;
-        self.pusher.set_enabled(after.push_enabled);
         log_change(entry, &before, &after, debug, &call.actor());
         Ok(Reply::ok())
     }
 
-    fn pass_on_judging(&self, before: &SwitchValues, after: &SwitchValues) -> Result<(), ApiError> {
+    /// Tells those who do not look at the switches themselves. Runs while no other change does,
+    /// so that they end with what the last change said.
+    fn pass_on(&self, before: &SwitchValues, after: &SwitchValues) -> Result<(), ApiError> {
         let judging = after.health_check_enabled;
-        if judging == before.health_check_enabled || self.control.input(Input::Judging(judging)) {
-            return Ok(());
+        if judging != before.health_check_enabled && !self.control.input(Input::Judging(judging)) {
+            let text = "the health checks do not answer; nothing was changed";
+            return Err(ApiError::unavailable(text));
         }
-        Err(ApiError::unavailable("the health checks do not answer; nothing was changed"))
+        self.pusher.set_enabled(after.push_enabled);
+        Ok(())
     }
 }
 
