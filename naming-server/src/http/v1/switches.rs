@@ -73,6 +73,7 @@ const ENTRIES: &[Entry] = &[
     entry("enableStandalone", NEVER, |_, text| set_flag(&mut false, text)),
     entry("overriddenServerStatus", "", |values, text| {
         values.overridden_status = parse_status(text)?;
+        values.status_taken_back = values.overridden_status.is_none();
         Ok(())
     }),
     entry("defaultInstanceEphemeral", "", |values, text| {
