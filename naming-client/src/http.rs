@@ -23,7 +23,9 @@ const AGENT: &str = concat!("Nacos-Java-Client:v1.4.8-naming-client/", env!("CAR
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 /// Longest excerpt of a server's error text kept, in characters.
 const MAX_MESSAGE: usize = 300;
-const POOL_IDLE: Duration = Duration::from_secs(25);
+/// How long an idle connection is kept; shorter than servers keep it, so that a request does not
+/// meet a connection that is just being closed.
+const POOL_IDLE: Duration = Duration::from_secs(15);
 
 /// What to send, apart from where.
 #[derive(Debug)]

@@ -75,6 +75,8 @@ impl Registration {
     /// Changes weight, metadata or `enabled` in place; other clients see one change and never a
     /// gap. If the call fails, beats and later registrations go on with the old values.
     ///
+    /// Cancelling leaves open whether the registry shows the old or the new values.
+    ///
     /// # Errors
     /// [`Error::Instance`] or [`Error::Identity`] if the result is no instance or another one,
     /// and the errors of any call. If one of them may have had an effect, the registry shows

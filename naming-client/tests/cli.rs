@@ -50,6 +50,9 @@ async fn an_instance_is_registered_listed_and_gone_after_ctrl_c() {
     let ended = tokio::task::spawn_blocking(move || registering.wait().unwrap()).await.unwrap();
     assert!(ended.success());
     assert_eq!(json(naming(&server, "instances shop@@orders")).await, serde_json::json!([]));
+    let events = json(naming(&server, "why shop@@orders")).await;
+    let words: Vec<_> = events.as_array().unwrap().iter().map(|event| &event["event"]).collect();
+    assert_eq!(words, ["deregistered", "registered"], "newest first: {events}");
 }
 
 #[tokio::test]
