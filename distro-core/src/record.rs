@@ -11,7 +11,7 @@ use crate::stamp::Stamp;
 pub type Key = Arc<str>;
 
 /// The key of the record that speaks for the datum as a whole (its settings). Deregistering it
-/// closes the datum: see [`Datum::is_open`](crate::Datum::is_open).
+/// closes the datum: see [`Reader::is_open`](crate::Reader::is_open).
 pub const DATUM_KEY: &str = "";
 
 /// What a record carries.

@@ -60,7 +60,7 @@ impl<'a, V: Value> Writer<'a, V> {
         self.shelf.visible()
     }
 
-    /// Whether the datum is open: see [`Reader::is_open`].
+    /// Whether the datum is open: see [`Reader::is_open`](crate::Reader::is_open).
     pub fn is_open(&self) -> bool {
         self.shelf.is_open()
     }
