@@ -53,7 +53,10 @@ mod lease;
 pub use lease::JudgeTerms;
 
 mod datum;
-pub use datum::{Datum, Heard, Reader, Writer};
+pub use datum::{Datum, Heard, Reader};
+
+mod writer;
+pub use writer::Writer;
 
 mod store;
 pub use store::{Store, Verdict, Watcher};

@@ -11,12 +11,13 @@ use dashmap::DashMap;
 use foldhash::fast::FixedState;
 
 use crate::config::StoreConfig;
-use crate::datum::{Datum, Heard, Writer};
+use crate::datum::{Datum, Heard};
 use crate::lease::{JudgeTerms, Ring};
 use crate::record::{CLASSES, Health, Key, Value};
 use crate::slot::{SLOT_COUNT, Slot};
 use crate::stamp::StampClock;
 use crate::time::Tick;
+use crate::writer::Writer;
 
 /// Who wants to know what happens in a store. Called on the thread that caused it, after the
 /// datum's lock is released; must be quick and must not block.

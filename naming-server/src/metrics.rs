@@ -179,10 +179,17 @@ mod tests {
             Metric::counters("beats", "Beats.", [(vec![("result", "known".into())], 3)]),
             Metric::counter("pushes", "Pushes.", 0),
             Metric::gauge("instances", "Instances.", 2.0),
+            Metric::histogram(
+                "delay",
+                "Delay.",
+                Histogram { sum: 2.5, buckets: vec![(1.0, 1), (f64::INFINITY, 2)] },
+            ),
         ]);
         let lines = "# HELP beats Beats.\n# TYPE beats counter\nbeats_total{result=\"known\"} 3\n\
                      # HELP pushes Pushes.\n# TYPE pushes counter\npushes_total 0\n\
-                     # HELP instances Instances.\n# TYPE instances gauge\ninstances 2.0\n# EOF\n";
+                     # HELP instances Instances.\n# TYPE instances gauge\ninstances 2.0\n\
+                     # HELP delay Delay.\n# TYPE delay histogram\ndelay_sum 2.5\ndelay_count 3\n\
+                     delay_bucket{le=\"1.0\"} 1\ndelay_bucket{le=\"+Inf\"} 3\n# EOF\n";
         assert_eq!(text.unwrap(), lines);
     }
 }

@@ -157,7 +157,7 @@ fn no_switch_locks_the_door_behind_itself() {
 }
 
 /// An instance that expires a second after its last beat.
-const SHORT_LIVED: &str = "&metadata=%7B%22preserved.heart.beat.timeout%22%3A%22300%22%2C\
+const SHORT_LIVED: &str = "&metadata=%7B%22preserved.heart.beat.interval%22%3A%22100%22%2C%22preserved.heart.beat.timeout%22%3A%22300%22%2C\
                            %22preserved.ip.delete.timeout%22%3A%221000%22%7D";
 
 fn hosts(server: &TestServer, service: &str) -> Vec<Value> {
@@ -195,11 +195,14 @@ fn events_tell_why_an_instance_went() {
     let of_service = events("serviceName=s&groupName=DEFAULT_GROUP");
     let kinds: Vec<_> = of_service["events"].as_array().unwrap().iter().collect();
     let names: Vec<_> = kinds.iter().map(|event| event["event"].as_str().unwrap()).collect();
-    assert_eq!(names, ["expired", "unhealthy", "registered"]);
-    assert_eq!(of_service["count"], 3);
+    // On a busy machine it is expired before anybody found it unhealthy.
+    let count = names.len();
+    let names: Vec<_> = names.into_iter().filter(|name| *name != "unhealthy").collect();
+    assert_eq!(names, ["expired", "registered"]);
+    assert_eq!(of_service["count"], count);
     assert!(kinds[0]["silentMillis"].as_u64().unwrap() >= 1_000);
     assert_eq!(kinds[0]["service"], "DEFAULT_GROUP@@s");
-    assert_eq!(kinds[2]["by"], "127.0.0.1 Nacos-Java-Client:v1.4.8");
+    assert_eq!(kinds[count - 1]["by"], "127.0.0.1 Nacos-Java-Client:v1.4.8");
 
     let names = |query: &str| {
         let events = events(query);
@@ -208,8 +211,8 @@ fn events_tell_why_an_instance_went() {
     };
     assert_eq!(names("namespaceId=dev"), ["deregistered", "registered"]);
     assert_eq!(names("ip=10.0.0.2&limit=1"), ["deregistered"]);
-    assert_eq!(names("port=1").len(), 3);
-    assert_eq!(names("").len(), 5);
+    assert_eq!(names("port=1").len(), count);
+    assert_eq!(names("").len(), count + 2);
     assert!(names("serviceName=other").is_empty(), "it is in another namespace");
     for bad in ["limit=0", "limit=1001", "limit=x", "port=x", "serviceName=@@"] {
         server.get(&format!("operator/events?{bad}")).expect(400);
@@ -244,6 +247,9 @@ fn metrics_count_what_happened() {
         ("naming_instances", 1.0),
         ("naming_services", 1.0),
         ("naming_connections_refused_total", 0.0),
+        ("naming_subscribers", 0.0),
+        ("naming_pushes_sent_total", 0.0),
+        ("naming_push_delay_seconds_bucket{le=\"+Inf\"}", 0.0),
     ] {
         assert_eq!(metric(&server, series), Some(value), "{series}");
     }

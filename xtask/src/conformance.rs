@@ -1,6 +1,7 @@
 //! `cargo xtask conformance`: published SDKs, installed by their ordinary package managers, run
 //! against a real server. What is checked and how to read the table: `docs/conformance.md`.
 
+mod interrupt;
 mod process;
 mod report;
 mod sdk;
@@ -42,11 +43,13 @@ pub struct Arguments {
 ///
 /// # Errors
 ///
-/// If an SDK of that name is not known, or if the server cannot be built, started or reached.
+/// If an SDK of that name is not known, or if the server cannot be built, started or reached, or on
+/// SIGINT and SIGTERM. Every process started is stopped in each case.
 pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     let sdks = sdk::select(&arguments.sdks)?;
     let places = Places::new(root);
     fs::create_dir_all(&places.work).context("create the directory of the builds")?;
+    interrupt::listen()?;
     // Everything is built before anything is run: some checks measure time.
     let server = match &arguments.server {
         Some(url) => Server::running(url)?,
@@ -59,6 +62,7 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         Ok(()) => (sdk, run_checks(sdk, &places, server.address(), &run_id)),
         Err(outcome) => (sdk, outcome),
     });
+    interrupt::check()?;
     let skip_is_failure = std::env::var("CI").is_ok_and(|value| value == "true");
     let report = Report { columns, skip_is_failure };
     print!("{report}");
@@ -115,7 +119,7 @@ fn install_changed(sdk: &Sdk, places: &Places) -> Result<()> {
     fs::create_dir_all(&directory)?;
     let log = directory.join("install.log");
     for mut command in sdk.install_commands(places) {
-        process::run_to_end(&mut command, &log, &log, INSTALL_LIMIT)?;
+        process::run_logged(&mut command, &log, &log, INSTALL_LIMIT)?;
     }
     fs::write(&stamp, wanted)?;
     Ok(())
@@ -133,7 +137,7 @@ fn run_checks(sdk: &'static Sdk, places: &Places, address: &str, run_id: &str) -
     // A name of its own for each SDK and run, so that no run meets the instances of another.
     let prefix = format!("{}-{run_id}", sdk.name);
     let mut command = sdk.run_command(places, address, &prefix);
-    let ended = process::run_to_end(&mut command, &checks, &log, RUN_LIMIT);
+    let ended = process::run_logged(&mut command, &checks, &log, RUN_LIMIT);
     let lines = fs::read_to_string(&checks).unwrap_or_default();
     let lines: Vec<CheckLine> = lines.lines().filter_map(CheckLine::parse).collect();
     let reason = match ended {

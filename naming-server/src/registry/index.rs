@@ -329,4 +329,38 @@ mod tests {
         assert_eq!(registry.index.len(), usize::from(exists));
         assert_eq!(registry.services().len(), usize::from(exists));
     }
+
+    /// Run with `--release -- --ignored --nocapture` for the figures.
+    #[test]
+    #[ignore = "a measurement"]
+    fn a_poll_of_many_names_is_quick() {
+        const SERVICES: usize = 100_000;
+        let registry = registry(&[]);
+        for number in 0..SERVICES {
+            let key = key(&format!("DEFAULT_GROUP@@com.example.orders.service-{number}"));
+            registry.change_settings(&key, |_| Ok(ServiceSettings::default())).unwrap();
+        }
+        let filter =
+            MetadataFilter::parse(r#"{"type":"label","expression":"INSTANCE.metadata.zone='a'"}"#);
+        let filter = filter.unwrap().unwrap();
+        let group = GroupFilter::One("DEFAULT_GROUP");
+        let measure = |what: &str, work: &dyn Fn() -> usize| {
+            let start = std::time::Instant::now();
+            let sizes: usize = (0..20).map(|_| work()).sum();
+            let each = start.elapsed() / 20;
+            eprintln!("{what}: {each:?}, {} bytes or items", sizes / 20);
+            each
+        };
+        let list = |page, filter| names_json(&registry.index, "n", group, page, filter).len();
+        measure("first 20 names", &|| list(Page::new(1, 20), None));
+        measure("last 20 names", &|| list(Page::new(5_000, 20), None));
+        let whole = measure("all names", &|| list(Page::new(1, i64::MAX), None));
+        measure("filtered by metadata", &|| list(Page::new(1, i64::MAX), Some(&filter)));
+        measure("all services", &|| registry.services().len());
+        measure("all services by reading each", &|| {
+            let all = registry.store.all();
+            all.iter().filter(|datum| datum.read(|reader| reader.is_open())).count()
+        });
+        assert!(whole < std::time::Duration::from_secs(1), "{whole:?}");
+    }
 }

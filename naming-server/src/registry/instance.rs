@@ -16,8 +16,8 @@ use crate::http::ApiError;
 
 /// Longest address text in bytes; the longest host name has 253.
 const MAX_ADDRESS: usize = 255;
-/// Least silence that has consequences, unless beats come more often: nobody can be late before the
-/// next beat is due.
+/// Least silence that makes an instance unhealthy, unless its beats come more often: nobody can be
+/// late before the next beat is due.
 const LEAST_SILENCE_MS: u32 = 3_500;
 /// Least silence that has consequences however often beats come: the pause of a busy machine is no
 /// silence. Nacos, which looks every 5 s, hardly ever sees one.
@@ -131,7 +131,7 @@ impl Times {
             // An interval of 0 would make clients beat without pause.
             beat_interval_ms: if map.contains_key(META_BEAT_INTERVAL) { interval_ms } else { 0 },
             unhealthy_after_ms: millis(META_BEAT_TIMEOUT, DEFAULT_BEAT_TIMEOUT_MS).max(least_ms),
-            expire_after_ms: millis(META_DELETE_TIMEOUT, DEFAULT_DELETE_TIMEOUT_MS).max(least_ms),
+            expire_after_ms: millis(META_DELETE_TIMEOUT, DEFAULT_DELETE_TIMEOUT_MS).max(PAUSE_MS),
         }
     }
 }
@@ -270,7 +270,7 @@ mod tests {
             let pairs = [(META_BEAT_TIMEOUT, beat), (META_DELETE_TIMEOUT, delete)];
             instance(&pairs).time_outs_ms()
         };
-        assert_eq!(time_outs("1000", "2000"), (3_500, 3_500));
+        assert_eq!(time_outs("1000", "2000"), (3_500, 2_000));
         assert_eq!(time_outs("4000", "3600"), (4_000, 3_600));
     }
 

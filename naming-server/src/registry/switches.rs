@@ -91,6 +91,9 @@ pub(crate) struct SwitchValues {
     pub(crate) enable_authentication: bool,
     /// The status that stands in for the real one.
     pub(crate) overridden_status: Option<ServerStatus>,
+    /// Whether somebody took the status back: it is shown as the empty text then and not as
+    /// `null`, like in Nacos.
+    pub(crate) status_taken_back: bool,
     pub(crate) default_instance_ephemeral: bool,
     pub(crate) health_check_white_list: Vec<String>,
 }
@@ -124,6 +127,7 @@ impl Default for SwitchValues {
             push_versions: PushVersions::default(),
             enable_authentication: false,
             overridden_status: None,
+            status_taken_back: false,
             default_instance_ephemeral: true,
             health_check_white_list: Vec::new(),
         }

@@ -1,5 +1,8 @@
 //! A server of a test's own in this process, and a client that is as plain as can be.
 
+// Each test program uses its part of this.
+#![allow(dead_code)]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::{self, JoinHandle};

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,6 +23,8 @@ pub(super) struct Closed {
     /// Requests under way at once on each connection; above 1 only to fill a server quickly.
     pub(super) pipeline: u64,
     pub(super) load: Load,
+    /// Whether a thread sleeps when all its connections wait for replies.
+    pub(super) may_sleep: bool,
     /// How many requests in all; without it until stopped.
     pub(super) count: Option<u64>,
 }
@@ -48,15 +50,22 @@ impl Closed {
     fn drive(self, connections: usize, tally: &Arc<Tally>) -> Result<Latencies> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let found = Rc::new(RefCell::new(latencies()));
+        let working = Rc::new(());
         let local = LocalSet::new();
         for _ in 0..connections {
             let (tally, found) = (Arc::clone(tally), Rc::clone(&found));
+            let working = Rc::clone(&working);
             local.spawn_local(async move {
+                let _working = working;
                 if let Err(error) = self.ask(&tally, &found).await {
                     tally.complain(format!("{error:#}"));
                 }
             });
         }
+        if !self.may_sleep {
+            local.spawn_local(stay_awake(Rc::downgrade(&working)));
+        }
+        drop(working);
         runtime.block_on(local);
         Ok(found.replace(latencies()))
     }
@@ -89,6 +98,18 @@ impl Closed {
             }
         }
         Ok(())
+    }
+}
+
+/// Keeps the thread from sleeping while its connections work.
+///
+/// Whoever sends to a sleeping thread pays for waking it up. The replies of a slower server find
+/// the generator asleep more often, so the slower server would be charged for that as well, a
+/// tenth of a request; over a real network it is the other machine that pays.
+async fn stay_awake(working: Weak<()>) {
+    while working.strong_count() > 0 {
+        std::thread::yield_now();
+        tokio::task::yield_now().await;
     }
 }
 

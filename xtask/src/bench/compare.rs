@@ -140,6 +140,7 @@ fn closed_loop(server: &Server, load: Load, count: Option<u64>, arguments: &Argu
         threads: arguments.client_threads,
         pipeline: 1,
         load,
+        may_sleep: arguments.sleeping_generator,
         count,
     }
 }

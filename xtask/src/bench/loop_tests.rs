@@ -41,8 +41,16 @@ async fn closed_loop(body: &str, count: u64, pipeline: u64) -> Result<Sample> {
     let tally = Arc::new(Tally::default());
     tally.record(true);
     let start = Snapshot::take(&server, &tally)?;
-    let plan =
-        Closed { address, connections: 5, threads: 2, pipeline, load: BEATS, count: Some(count) };
+    let may_sleep = pipeline > 1;
+    let plan = Closed {
+        address,
+        connections: 5,
+        threads: 2,
+        pipeline,
+        load: BEATS,
+        may_sleep,
+        count: Some(count),
+    };
     plan.start(&tally).measure_count(&mut server, count, start, |_| {}).await
 }
 
@@ -67,8 +75,15 @@ async fn a_server_that_is_gone_ends_the_run() {
     serving.abort();
     let _ = serving.await;
     let tally = Arc::new(Tally::default());
-    let plan =
-        Closed { address, connections: 1, threads: 1, pipeline: 1, load: BEATS, count: None };
+    let plan = Closed {
+        address,
+        connections: 1,
+        threads: 1,
+        pipeline: 1,
+        load: BEATS,
+        may_sleep: true,
+        count: None,
+    };
     let window = Duration::from_secs(60);
     let mut server = handle(address);
     let running = plan.start(&tally);

@@ -55,6 +55,9 @@ pub struct Arguments {
     /// Threads of the load generator in a closed loop.
     #[arg(long, default_value_t = 2, value_parser = positive())]
     client_threads: usize,
+    /// Let the threads of a closed loop sleep; the servers are then charged for waking them.
+    #[arg(long)]
+    sleeping_generator: bool,
     /// Instances that `register-new` and `deregister` add and remove in each round.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     churn: u64,

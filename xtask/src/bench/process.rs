@@ -11,6 +11,13 @@ use anyhow::{Context, Result, bail};
 /// How long a server may take until it says where it listens.
 const START: Duration = Duration::from_secs(20);
 
+/// Processor time, exact in all and in hundredths of a second for the part outside of the kernel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CpuTime {
+    pub(super) total: Duration,
+    pub(super) user: Duration,
+}
+
 /// A child process that ends with this handle.
 pub(super) struct Server {
     child: Child,
@@ -54,16 +61,19 @@ impl Server {
         }
     }
 
-    /// Processor time used so far by all threads, user and system.
-    pub(super) fn cpu_time(&self) -> Result<Duration> {
+    /// Processor time used so far by all threads.
+    pub(super) fn cpu_time(&self) -> Result<CpuTime> {
+        let folder = format!("/proc/{}", self.child.id());
         let mut total = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+        for task in fs::read_dir(format!("{folder}/task"))? {
             // A thread may end between the listing and the reading.
             if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
                 total += nanoseconds_on_cpu(&text).context("schedstat starts with nanoseconds")?;
             }
         }
-        Ok(Duration::from_nanos(total))
+        let user = user_time_in(&fs::read_to_string(format!("{folder}/stat"))?);
+        let user = user.context("the stat of a process states its user time")?;
+        Ok(CpuTime { total: Duration::from_nanos(total), user })
     }
 
     /// Memory that is resident now, in bytes.
@@ -85,6 +95,13 @@ fn nanoseconds_on_cpu(schedstat: &str) -> Option<u64> {
     schedstat.split_whitespace().next()?.parse().ok()
 }
 
+/// The name of a process may hold anything, so the fields are counted from its closing bracket.
+fn user_time_in(stat: &str) -> Option<Duration> {
+    const TICK_MS: u64 = 10;
+    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(11)?.parse().ok()?;
+    Some(Duration::from_millis(ticks * TICK_MS))
+}
+
 fn resident_bytes_in(status: &str) -> Option<u64> {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -99,6 +116,8 @@ mod tests {
     fn the_kernel_texts_are_understood() {
         assert_eq!(nanoseconds_on_cpu("123456 789 10\n"), Some(123_456));
         assert_eq!(nanoseconds_on_cpu(""), None);
+        let stat = "1 (a) b) S 2 3 4 5 6 7 8 9 10 11 123 14 15";
+        assert_eq!(user_time_in(stat), Some(Duration::from_millis(1_230)));
         assert_eq!(resident_bytes_in("Name:\tx\nVmRSS:\t     20 kB\n"), Some(20_480));
         assert_eq!(resident_bytes_in("Name:\tx\n"), None);
     }

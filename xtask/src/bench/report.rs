@@ -38,6 +38,7 @@ pub(super) struct Side {
     pub(super) p50_us: f64,
     pub(super) p99_us: f64,
     pub(super) cpu_us_per_request: f64,
+    pub(super) user_us_per_request: f64,
     pub(super) resident_mib: f64,
     pub(super) unanswered: u64,
 }
@@ -99,6 +100,7 @@ fn side(samples: &[Sample]) -> Side {
         p50_us: of(|sample| sample.latencies.value_at_quantile(0.5) as f64 / 1e3),
         p99_us: of(|sample| sample.latencies.value_at_quantile(0.99) as f64 / 1e3),
         cpu_us_per_request: of(Sample::cpu_per_request_us),
+        user_us_per_request: of(Sample::user_per_request_us),
         resident_mib: of(|sample| sample.resident_bytes as f64 / f64::from(1 << 20)),
         unanswered: samples.iter().map(|sample| sample.unanswered).max().unwrap_or(0),
     }
@@ -139,13 +141,14 @@ impl Report {
         }
         writeln!(
             table,
-            "{:<13} {:<7} {:>9} {:>9} {:>9} {:>10} {:>8} {:>6} {:>13} {:>5}",
+            "{:<13} {:<7} {:>9} {:>9} {:>9} {:>10} {:>7} {:>8} {:>6} {:>13} {:>5}",
             "scenario",
             "side",
             "req/s",
             "p50 us",
             "p99 us",
             "cpu us/req",
+            "in user",
             "rss MiB",
             "ratio",
             "[low..high]",
@@ -175,11 +178,12 @@ impl Report {
 fn write_side(table: &mut String, scenario: &str, name: &str, side: &Side) -> std::fmt::Result {
     write!(
         table,
-        "{scenario:<13} {name:<7} {:>9.0} {:>9.0} {:>9.0} {:>10.2} {:>8.1}",
+        "{scenario:<13} {name:<7} {:>9.0} {:>9.0} {:>9.0} {:>10.2} {:>7.2} {:>8.1}",
         side.requests_per_second,
         side.p50_us,
         side.p99_us,
         side.cpu_us_per_request,
+        side.user_us_per_request,
         side.resident_mib
     )?;
     if side.unanswered > 0 {
@@ -200,6 +204,7 @@ mod tests {
             requests: 1,
             elapsed: Duration::from_secs(1),
             cpu: Duration::from_micros(cpu_us),
+            cpu_in_user: Duration::ZERO,
             latencies: latencies(),
             resident_bytes: 1 << 20,
             unanswered: 0,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 
-use super::process::Server;
+use super::process::{CpuTime, Server};
 use super::tally::Tally;
 
 /// Latencies in nanoseconds.
@@ -28,6 +28,8 @@ pub(super) struct Sample {
     pub(super) requests: u64,
     pub(super) elapsed: Duration,
     pub(super) cpu: Duration,
+    /// The part of it outside of the kernel.
+    pub(super) cpu_in_user: Duration,
     pub(super) latencies: Latencies,
     pub(super) resident_bytes: u64,
     /// Requests of an open loop without a reply at its end.
@@ -40,7 +42,15 @@ impl Sample {
     }
 
     pub(super) fn cpu_per_request_us(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / self.requests.max(1) as f64
+        self.per_request_us(self.cpu)
+    }
+
+    pub(super) fn user_per_request_us(&self) -> f64 {
+        self.per_request_us(self.cpu_in_user)
+    }
+
+    fn per_request_us(&self, time: Duration) -> f64 {
+        time.as_secs_f64() * 1e6 / self.requests.max(1) as f64
     }
 }
 
@@ -110,7 +120,8 @@ impl Running {
         Ok(Sample {
             requests: end.requests - start.requests,
             elapsed: end.at - start.at,
-            cpu: end.cpu.saturating_sub(start.cpu),
+            cpu: end.cpu.total.saturating_sub(start.cpu.total),
+            cpu_in_user: end.cpu.user.saturating_sub(start.cpu.user),
             latencies,
             resident_bytes: server.resident_bytes()?,
             unanswered: self.tally.unanswered(),
@@ -146,7 +157,7 @@ const STEP: Duration = Duration::from_millis(200);
 /// Counters at one moment.
 pub(super) struct Snapshot {
     at: Instant,
-    cpu: Duration,
+    cpu: CpuTime,
     requests: u64,
 }
 

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::Places;
 use super::process::Running;
+use super::{Places, interrupt};
 
+/// The release profile optimises across crates, on a slow machine for minutes.
+const BUILD_LIMIT: Duration = Duration::from_secs(1200);
 const READY_LIMIT: Duration = Duration::from_secs(30);
 const PROBE_INTERVAL: Duration = Duration::from_millis(50);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,12 +41,10 @@ impl Server {
     pub(super) fn build_and_start(places: &Places) -> Result<Self> {
         println!("building the server");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--release", "--package", "naming-server"])
-            .current_dir(&places.root)
-            .status()
-            .context("start cargo")?;
-        ensure!(built.success(), "the server does not build");
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--release", "--package", "naming-server"]);
+        build.current_dir(&places.root);
+        Running::start(&mut build)?.succeed(BUILD_LIMIT).context("build the server")?;
         Self::start(places)
     }
 
@@ -58,9 +58,10 @@ impl Server {
             .args(["--bind", &socket.ip().to_string()])
             .args(["--port", &socket.port().to_string()])
             .current_dir(&places.work);
-        let mut process = Running::start(&mut command, &log, &log)?;
+        let mut process = Running::start_logged(&mut command, &log, &log)?;
         let deadline = Instant::now() + READY_LIMIT;
         while !is_ready(socket) {
+            interrupt::check()?;
             if let Some(status) = process.ended()? {
                 bail!("the server ended with {status}, see {}", log.display());
             }
@@ -90,10 +91,9 @@ fn is_ready(socket: SocketAddr) -> bool {
 fn readiness_status_line(socket: SocketAddr) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&socket, PROBE_TIMEOUT)?;
     stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
-    write!(
-        stream,
-        "GET /nacos/v1/console/health/readiness HTTP/1.1\r\nHost: {socket}\r\nConnection: close\r\n\r\n"
-    )?;
+    let path = "/nacos/v1/console/health/readiness";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {socket}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut line = vec![0; "HTTP/1.1 200".len()];
     stream.read_exact(&mut line)?;
     Ok(line)
@@ -109,9 +109,14 @@ mod tests {
         let socket = listener.local_addr().unwrap();
         thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 4096];
-            let length = stream.read(&mut request).unwrap();
-            assert!(request[..length].starts_with(b"GET /nacos/v1/console/health/readiness "));
+            // To its end: a connection closed with unread bytes is reset, and the reply lost.
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
+            assert!(request.starts_with(b"GET /nacos/v1/console/health/readiness "));
             stream.write_all(reply.as_bytes()).unwrap();
         });
         socket

@@ -14,7 +14,7 @@ pub(super) fn check(files: &[TrackedFile]) -> Vec<Violation> {
 }
 
 fn check_with(files: &[TrackedFile], may_be_longer: &[(&str, &str)]) -> Vec<Violation> {
-    let sources = files.iter().filter(|file| file.path.ends_with(".rs"));
+    let sources = files.iter().filter(|file| file.path.ends_with(".rs") && !is_test(&file.path));
     let judged = sources.filter(|file| !may_be_longer.iter().any(|(path, _)| *path == file.path));
     judged
         .filter_map(|file| {
@@ -25,7 +25,11 @@ fn check_with(files: &[TrackedFile], may_be_longer: &[(&str, &str)]) -> Vec<Viol
         .collect()
 }
 
-/// A file of `tests/` has no such mark: all of it counts.
+/// Whether all of the file is tests: those read well in one long row.
+fn is_test(path: &str) -> bool {
+    path.contains("/tests/") || path.ends_with("/tests.rs")
+}
+
 fn lines_before_tests(text: &str) -> usize {
     text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count()
 }
@@ -47,6 +51,13 @@ mod tests {
     fn tests_at_the_foot_do_not_count() {
         let tests = "// line\n".repeat(MOST_LINES);
         assert!(check(&[file("a.rs", &format!("fn f() {{}}\n#[cfg(test)]\n{tests}"))]).is_empty());
+    }
+
+    #[test]
+    fn files_of_tests_do_not_count() {
+        let text = "// line\n".repeat(MOST_LINES + 1);
+        assert!(check(&[file("a/tests/b.rs", &text), file("a/src/b/tests.rs", &text)]).is_empty());
+        assert_eq!(check(&[file("a/src/contests.rs", &text)]).len(), 1);
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Api {
         let bounds = DELAY_BOUNDS_MS.iter().map(|bound_ms| *bound_ms as f64 / 1_000.0);
         let delays = Histogram {
             sum: stats.delay.sum().as_secs_f64(),
-            buckets: bounds.chain([f64::MAX]).zip(stats.delay.buckets()).collect(),
+            buckets: bounds.chain([f64::INFINITY]).zip(stats.delay.buckets()).collect(),
         };
         let help = "Seconds from a change to its first push packet.";
         metrics.push(Metric::histogram("naming_push_delay_seconds", help, delays));

@@ -31,7 +31,7 @@ impl Api {
              <li><a href=\"{context}/v1/ns/operator/events\">Why instances came and went</a></li>\n\
              <li><a href=\"{context}/v1/ns/operator/switches\">Switches</a></li>\n\
              <li><a href=\"{context}/v1/core/cluster/nodes\">Members</a></li>\n</ul>\n\
-             <p>Documentation: README.md, docs/http-api.md and docs/operations.md of the \
+             <p>Documentation: README.md, docs/http-api.md and docs/configuration.md of the \
              source.</p>\n</body></html>\n"
         )))
     }

@@ -101,9 +101,10 @@ impl SwitchObject {
             push_c_version: versions.c.to_string(),
             push_c_sharp_version: versions.csharp.to_string(),
             enable_authentication: values.enable_authentication,
-            overridden_server_status: values
-                .overridden_status
-                .map(|status| status.name().to_owned()),
+            overridden_server_status: match values.overridden_status {
+                Some(status) => Some(status.name().to_owned()),
+                None => values.status_taken_back.then(String::new),
+            },
             default_instance_ephemeral: values.default_instance_ephemeral,
             health_check_white_list: values.health_check_white_list.clone(),
             checksum: None,
@@ -149,6 +150,7 @@ impl SwitchObject {
                 csharp: parse_version(&self.push_c_sharp_version)?,
             },
             enable_authentication: self.enable_authentication,
+            status_taken_back: status.is_some_and(str::is_empty),
             overridden_status: status.map_or(Ok(None), parse_status)?,
             default_instance_ephemeral: self.default_instance_ephemeral,
             health_check_white_list: self.health_check_white_list,

@@ -73,6 +73,7 @@ const ENTRIES: &[Entry] = &[
     entry("enableStandalone", NEVER, |_, text| set_flag(&mut false, text)),
     entry("overriddenServerStatus", "", |values, text| {
         values.overridden_status = parse_status(text)?;
+        values.status_taken_back = values.overridden_status.is_none();
         Ok(())
     }),
     entry("defaultInstanceEphemeral", "", |values, text| {
@@ -113,20 +114,23 @@ impl Api {
             let mut after = before.clone();
             (entry.set)(&mut after, value.trim())?;
             check(&after)?;
-            self.pass_on_judging(before, &after)?;
+            self.pass_on(before, &after)?;
             Ok(after)
         })?;
-        self.pusher.set_enabled(after.push_enabled);
         log_change(entry, &before, &after, debug, &call.actor());
         Ok(Reply::ok())
     }
 
-    fn pass_on_judging(&self, before: &SwitchValues, after: &SwitchValues) -> Result<(), ApiError> {
+    /// Tells those who do not look at the switches themselves. Runs while no other change does,
+    /// so that they end with what the last change said.
+    fn pass_on(&self, before: &SwitchValues, after: &SwitchValues) -> Result<(), ApiError> {
         let judging = after.health_check_enabled;
-        if judging == before.health_check_enabled || self.control.input(Input::Judging(judging)) {
-            return Ok(());
+        if judging != before.health_check_enabled && !self.control.input(Input::Judging(judging)) {
+            let text = "the health checks do not answer; nothing was changed";
+            return Err(ApiError::unavailable(text));
         }
-        Err(ApiError::unavailable("the health checks do not answer; nothing was changed"))
+        self.pusher.set_enabled(after.push_enabled);
+        Ok(())
     }
 }
 
