@@ -12,12 +12,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::call::{Answer, Call, Core, read_json, read_ok};
+use crate::call::{Answer, Call, Core, read_json};
 use crate::error::Error;
 use crate::http::Params;
 use crate::names::ServiceName;
 use crate::schedule::{Schedule, sleep_until};
 use crate::servers::{Preference, backoff};
+use crate::write;
 
 /// Beats in flight at once, over all registrations of a client.
 const MAX_BEATS_IN_FLIGHT: usize = 64;
@@ -273,7 +274,7 @@ async fn beat_once(core: &Core, entry: &Entry) -> Result<(), Error> {
     // What the answer says of intervals is the server's default: it knows nothing of ours.
     tracing::info!(service = %entry.service, instance = %entry.instance.lock().key(),
         "the registry does not know the instance, registering again");
-    register(core, entry, false).await
+    write::register(core, entry, false).await
 }
 
 async fn send_beat(core: &Core, entry: &Entry) -> Result<BeatReply, Error> {
@@ -282,7 +283,7 @@ async fn send_beat(core: &Core, entry: &Entry) -> Result<BeatReply, Error> {
         let mut call = Call::new(
             Method::PUT,
             "/v1/ns/instance/beat",
-            place_params(core, &entry.service, &instance),
+            write::place_params(core, &entry.service, &instance),
         );
         if !state.light {
             let period_ms = u64::try_from(state.interval.as_millis()).unwrap_or(u64::MAX);
@@ -317,62 +318,6 @@ fn note(entry: &Entry, outcome: &Result<(), Error>) {
             state.last_error = Some(error.clone());
         }
     }
-}
-
-/// Writes the entry's instance to the registry, whatever is there. The caller holds the turn.
-pub(crate) async fn register(core: &Core, entry: &Entry, patient: bool) -> Result<(), Error> {
-    let instance = entry.instance.lock().clone();
-    write(core, entry, &instance, patient).await
-}
-
-/// The same with another value of the instance. POST and not PUT: PUT is refused for instances
-/// that a server does not know (yet), POST means "from now on it is like this" everywhere.
-pub(crate) async fn write(
-    core: &Core,
-    entry: &Entry,
-    instance: &Instance,
-    patient: bool,
-) -> Result<(), Error> {
-    let metadata =
-        serde_json::to_string(&instance.metadata).map_err(|e| Error::Request(e.to_string()))?;
-    let params = place_params(core, &entry.service, instance)
-        .with("weight", &instance.weight.to_string())
-        .with("enabled", bool_text(instance.enabled))
-        .with("enable", bool_text(instance.enabled))
-        .with("healthy", bool_text(instance.healthy))
-        .with("ephemeral", bool_text(instance.ephemeral))
-        .with("metadata", &metadata);
-    let mut call = Call::new(Method::POST, "/v1/ns/instance", params);
-    call.patient = patient;
-    core.call(&call, read_ok).await?;
-    let mut state = entry.state.lock();
-    state.registrations += 1;
-    state.last_confirmed = Instant::now();
-    Ok(())
-}
-
-/// Takes the entry's instance out of the registry. The caller holds the turn.
-pub(crate) async fn deregister(core: &Core, entry: &Entry) -> Result<(), Error> {
-    let params = {
-        let instance = entry.instance.lock();
-        place_params(core, &entry.service, &instance)
-            .with("ephemeral", bool_text(instance.ephemeral))
-    };
-    let call = Call::new(Method::DELETE, "/v1/ns/instance", params);
-    core.call(&call, read_ok).await.map(|_| ())
-}
-
-fn place_params(core: &Core, service: &ServiceName, instance: &Instance) -> Params {
-    core.params()
-        .with("serviceName", service.grouped())
-        .with("groupName", service.group())
-        .with("clusterName", &instance.cluster)
-        .with("ip", &instance.ip)
-        .with("port", &instance.port.to_string())
-}
-
-fn bool_text(value: bool) -> &'static str {
-    if value { "true" } else { "false" }
 }
 
 /// The interval until the first answer names one.

@@ -1,36 +1,35 @@
 //! How a client is described and started.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use hyper::Method;
 use parking_lot::Mutex;
 use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::address::Address;
 use crate::auth::{Auth, NoToken};
 use crate::beat::{self, Beats};
 use crate::cache::{self, Cache};
 use crate::call::{Core, PushTarget};
 use crate::client::{Inner, NamingClient};
-use crate::error::{Attempt, Error, Failure};
-use crate::http::{Http, Message};
+use crate::endpoint;
+use crate::error::{Attempt, Error};
+use crate::http::Http;
 use crate::names::Namespace;
 use crate::poll::{self, Topics};
 use crate::push;
-use crate::servers::{Address, Server, Servers};
+use crate::servers::{Server, Servers};
 use crate::topic::EmptyPolicy;
 
-/// How often the address endpoint is asked for the list of servers.
-const ENDPOINT_PERIOD: Duration = Duration::from_secs(30);
-const DEFAULT_ENDPOINT_PATH: &str = "/nacos/serverlist";
 /// More servers than any cluster has; a list that is longer is a mistake.
-const MAX_SERVERS: usize = 256;
+pub(crate) const MAX_SERVERS: usize = 256;
 
 /// Describes a [`NamingClient`].
 #[derive(Debug, Clone)]
@@ -39,7 +38,7 @@ pub struct ClientBuilder {
     servers: Vec<String>,
     endpoint: Option<String>,
     namespace: String,
-    credentials: Option<(String, String)>,
+    credentials: Option<(String, Password)>,
     application: String,
     connect_timeout: Duration,
     request_timeout: Duration,
@@ -51,6 +50,16 @@ pub struct ClientBuilder {
     push_bind: Option<IpAddr>,
     push_address: Option<IpAddr>,
     lazy: bool,
+}
+
+/// Keeps the password out of what is printed of a builder.
+#[derive(Clone)]
+struct Password(String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 impl Default for ClientBuilder {
@@ -105,7 +114,7 @@ impl ClientBuilder {
 
     /// User and password for servers that want a log-in.
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
-        self.credentials = Some((user.into(), password.into()));
+        self.credentials = Some((user.into(), Password(password.into())));
         self
     }
 
@@ -191,7 +200,7 @@ impl ClientBuilder {
     pub async fn build(self) -> Result<NamingClient, Error> {
         let runtime = Handle::try_current().map_err(|e| setting("runtime", e))?;
         let addresses = self.parse_servers()?;
-        let endpoint = self.endpoint.as_deref().map(parse_endpoint).transpose()?;
+        let endpoint = self.endpoint.as_deref().map(endpoint::parse).transpose()?;
         if addresses.is_empty() && endpoint.is_none() {
             return Err(setting("servers", "neither a server nor an address endpoint is given"));
         }
@@ -215,7 +224,7 @@ impl ClientBuilder {
             tasks.push(runtime.spawn(cache::run(cache, stopped.clone())));
         }
         if let Some(endpoint) = endpoint {
-            tasks.push(runtime.spawn(follow_endpoint(core.clone(), endpoint, stopped)));
+            tasks.push(runtime.spawn(endpoint::follow(core.clone(), endpoint, stopped)));
         }
         let (tasks, closed) = (Mutex::new(tasks), AtomicBool::new(false));
         let inner = Inner { core, beats, topics, runtime, stop, tasks, closed };
@@ -247,7 +256,7 @@ impl ClientBuilder {
         Ok(Core {
             http: Http::new(self.connect_timeout),
             servers: Servers::new(addresses),
-            auth: self.credentials.clone().map(|(user, password)| Auth::new(user, password)),
+            auth: self.credentials.clone().map(|(user, word)| Auth::new(user, word.0)),
             namespace: Namespace::new(&self.namespace)?,
             application: self.application.clone(),
             request_timeout: self.request_timeout,
@@ -262,7 +271,7 @@ impl ClientBuilder {
     ) -> Result<(), Error> {
         let outcome = async {
             if let Some(endpoint) = endpoint {
-                let read = read_endpoint(core, endpoint).await;
+                let read = endpoint::read(core, endpoint).await;
                 core.servers.replace(read.map_err(|failure| {
                     let server = format!("address endpoint {}", endpoint.authority());
                     Error::NoServer { attempts: vec![Attempt { server, failure }] }
@@ -338,46 +347,6 @@ async fn log_in(core: &Core, server: &Server) -> Result<(), Error> {
         Err(NoToken::Failed(failure)) => {
             let attempt = Attempt { server: server.address.authority(), failure };
             Err(Error::NoServer { attempts: vec![attempt] })
-        }
-    }
-}
-
-fn parse_endpoint(text: &str) -> Result<Address, Error> {
-    let rest = text.trim().trim_start_matches("http://");
-    let has_path = rest.find('/').is_some_and(|at| at + 1 < rest.len());
-    let place = rest.trim_end_matches('/');
-    let text = if has_path { text.to_owned() } else { format!("{place}{DEFAULT_ENDPOINT_PATH}") };
-    text.parse()
-}
-
-async fn read_endpoint(core: &Core, endpoint: &Address) -> Result<Vec<Address>, Failure> {
-    let message = Message { method: Method::GET, path: "", query: "", form: None, token: None };
-    let sent = core.http.send(endpoint.base(), &message, core.request_timeout).await;
-    let reply = sent.map_err(|error| Failure::Malformed(error.to_string()))??;
-    if reply.status != 200 {
-        return Err(Failure::Status { status: reply.status, message: reply.message() });
-    }
-    let text = String::from_utf8_lossy(&reply.body);
-    let lines = text.split(['\r', '\n']).map(str::trim).filter(|line| !line.is_empty());
-    let addresses: Result<Vec<Address>, Error> = lines.take(MAX_SERVERS).map(str::parse).collect();
-    match addresses {
-        Ok(addresses) if !addresses.is_empty() => Ok(addresses),
-        Ok(_) => Err(Failure::Malformed("the list of servers is empty".to_owned())),
-        Err(error) => Err(Failure::Malformed(error.to_string())),
-    }
-}
-
-async fn follow_endpoint(core: Arc<Core>, endpoint: Address, mut stop: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            // The sender is dropped with the client's last handle.
-            _ = stop.changed() => return,
-            () = tokio::time::sleep(ENDPOINT_PERIOD) => {}
-        }
-        match read_endpoint(&core, &endpoint).await {
-            Ok(addresses) => core.servers.replace(addresses),
-            Err(failure) => tracing::warn!(endpoint = %endpoint.authority(), %failure,
-                "the address endpoint does not answer, keeping the servers known"),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::beat::{self, Beats, Entry};
+use crate::beat::{Beats, Entry};
 use crate::builder::ClientBuilder;
 use crate::call::Core;
 use crate::error::Error;
@@ -21,6 +21,7 @@ use crate::registration::Registration;
 use crate::servers::Preference;
 use crate::services::Services;
 use crate::subscribe::Subscription;
+use crate::write;
 
 /// Registrations or deregistrations in flight at once when many are made together.
 const MAX_TOGETHER: usize = 32;
@@ -84,7 +85,7 @@ impl NamingClient {
         let registration = Registration::new(self.inner.clone(), entry.clone());
         let outcome = {
             let _turn = entry.turn.lock().await;
-            beat::register(&self.inner.core, &entry, true).await
+            write::register(&self.inner.core, &entry, true).await
         };
         match outcome {
             Ok(()) => {
@@ -266,7 +267,7 @@ async fn end(core: Arc<Core>, beats: Arc<Beats>, entry: Arc<Entry>) {
     let ephemeral = entry.instance.lock().ephemeral;
     if ephemeral {
         let _turn = entry.turn.lock().await;
-        if let Err(error) = beat::deregister(&core, &entry).await {
+        if let Err(error) = write::deregister(&core, &entry).await {
             tracing::warn!(service = %entry.service, %error, "deregistering failed");
         }
     }

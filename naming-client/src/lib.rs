@@ -116,6 +116,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod address;
 mod auth;
 mod beat;
 mod builder;
@@ -135,6 +136,7 @@ pub mod tower {
     pub use crate::discover::{ResolvedError, ResolvedService, ServiceDiscover, ServiceResolver};
 }
 
+mod endpoint;
 mod error;
 pub use error::{Attempt, Error, Failure};
 
@@ -160,6 +162,8 @@ pub use subscribe::Subscription;
 
 mod topic;
 pub use topic::EmptyPolicy;
+
+mod write;
 
 pub use naming_model::{
     ClusterDetail, Instance, InstanceError, InstanceEvent, InstanceKey, NameError, Selector,

@@ -143,6 +143,17 @@ mod tests {
         assert!(unpack(&[0x1f, 0x8b, 1, 2, 3]).is_none());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_datagram_panics(bytes: Vec<u8>, name in "[a-z@,]{0,20}", clusters in "[a-z,]{0,20}") {
+            let packed = [&GZIP_MAGIC[..], &bytes].concat();
+            let _ = (unpack(&bytes), unpack(&packed));
+            let _ = read_query(&String::from_utf8_lossy(&bytes));
+            let list = serde_json::json!({"name": name, "clusters": clusters}).to_string();
+            let _ = read_query(&list);
+        }
+    }
+
     #[test]
     fn a_bomb_is_unpacked_to_a_limit_only() {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());

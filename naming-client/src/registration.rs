@@ -7,10 +7,11 @@ use std::time::Duration;
 use naming_model::Instance;
 use tokio::time::Instant;
 
-use crate::beat::{self, Entry};
+use crate::beat::Entry;
 use crate::client::Inner;
 use crate::error::Error;
 use crate::names::ServiceName;
+use crate::write;
 
 /// An instance that is registered for as long as this guard lives.
 ///
@@ -88,7 +89,7 @@ impl Registration {
         if new.key() != old.key() || new.ephemeral != old.ephemeral {
             return Err(Error::Identity { instance: old.key().to_string() });
         }
-        beat::write(&self.inner.core, &self.entry, &new, true).await?;
+        write::write(&self.inner.core, &self.entry, &new, true).await?;
         *self.entry.instance.lock() = new;
         Ok(())
     }
@@ -116,7 +117,7 @@ impl Registration {
 
 async fn end(inner: &Inner, entry: &Entry) -> Result<(), Error> {
     let _turn = entry.turn.lock().await;
-    beat::deregister(&inner.core, entry).await
+    write::deregister(&inner.core, entry).await
 }
 
 impl Drop for Registration {
@@ -133,7 +134,7 @@ impl Drop for Registration {
         // The task holds what a call needs and nothing that keeps the client running.
         self.inner.runtime.spawn(async move {
             let turn = entry.turn.lock().await;
-            if let Err(error) = beat::deregister(&core, &entry).await {
+            if let Err(error) = write::deregister(&core, &entry).await {
                 tracing::warn!(service = %entry.service, %error,
                     "a dropped registration stays until the registry misses its beats");
             }

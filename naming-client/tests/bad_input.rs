@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use naming_client::{Error, Failure, Instance, NamingClient, ServiceName, ServiceSettings};
-use support::fake::{Action, FakeServer, list};
+use support::fake::{Action, FakeServer, Seen, list};
 use support::{client, eventually};
 use tokio::time::Instant;
 
@@ -96,40 +96,50 @@ async fn metadata_beyond_a_request_line_is_an_error() {
     assert_eq!(client.load().registrations, 0);
 }
 
+type Make = fn() -> Action;
+
 /// Each misbehaviour of a server, and whether a write may have had an effect after it.
+const MISBEHAVIOURS: [(&str, Make, bool); 9] = [
+    ("500", || Action::status(500, "caused: boom;"), true),
+    ("503", || Action::status(503, "server is STARTING now"), false),
+    ("no JSON", || Action::ok("<html>"), true),
+    ("other JSON", || Action::ok("[1,2]"), true),
+    ("another's list", || Action::ok(list("other", &[1])), true),
+    ("cut", || Action::Cut, true),
+    ("cut halfway", || Action::CutHalfway, true),
+    ("silence", || Action::Hang, true),
+    ("garbage", || Action::Garbage, true),
+];
+
 #[tokio::test]
 async fn a_misbehaving_server_gives_typed_errors_in_bounded_time() {
-    type Make = fn() -> Action;
-    let cases: [(&str, Make, bool); 8] = [
-        ("500", || Action::status(500, "caused: boom;"), true),
-        ("503", || Action::status(503, "server is STARTING now"), false),
-        ("no JSON", || Action::ok("<html>"), true),
-        ("other JSON", || Action::ok("[1,2]"), true),
-        ("cut", || Action::Cut, true),
-        ("cut halfway", || Action::CutHalfway, true),
-        ("silence", || Action::Hang, true),
-        ("garbage", || Action::Garbage, true),
-    ];
-    for (name, make, effect) in cases {
-        let server =
-            FakeServer::ready(move |seen| (!seen.path.ends_with("/operator/metrics")).then(make))
-                .await;
-        let client = client([server.address()])
-            .request_timeout(Duration::from_millis(200))
-            .build()
-            .await
-            .unwrap();
-        let start = Instant::now();
-        let error = client.register("s", Instance::new("10.0.0.1", 80)).await.unwrap_err();
-        assert_eq!(error.may_have_had_effect(), effect, "{name}: {error}");
-        assert_eq!(attempts(&error).len(), 3, "{name}: one server is asked three times");
-        let error = client.instances("s").await.unwrap_err();
-        assert!(matches!(error, Error::NoServer { .. }), "{name}: {error}");
-        assert!(client.subscribe("s").await.is_err(), "{name}");
-        assert!(start.elapsed() < Duration::from_secs(8), "{name} took {:?}", start.elapsed());
-        let gone = || async { client.load().registrations + client.load().queries == 0 };
-        eventually("nothing is left behind", Duration::from_secs(5), gone).await;
+    let mut cases = tokio::task::JoinSet::new();
+    for (name, make, effect) in MISBEHAVIOURS {
+        cases.spawn(misbehave(name, make, effect));
     }
+    while let Some(case) = cases.join_next().await {
+        case.unwrap();
+    }
+}
+
+async fn misbehave(name: &str, make: Make, effect: bool) {
+    let script = move |seen: &Seen| (!seen.path.ends_with("/operator/metrics")).then(make);
+    let server = FakeServer::ready(script).await;
+    let client = client([server.address()])
+        .request_timeout(Duration::from_millis(200))
+        .build()
+        .await
+        .unwrap();
+    let start = Instant::now();
+    let error = client.register("s", Instance::new("10.0.0.1", 80)).await.unwrap_err();
+    assert_eq!(error.may_have_had_effect(), effect, "{name}: {error}");
+    assert_eq!(attempts(&error).len(), 3, "{name}: one server is asked three times");
+    let error = client.instances("s").await.unwrap_err();
+    assert!(matches!(error, Error::NoServer { .. }), "{name}: {error}");
+    assert!(client.subscribe("s").await.is_err(), "{name}");
+    assert!(start.elapsed() < Duration::from_secs(8), "{name} took {:?}", start.elapsed());
+    let gone = || async { client.load().registrations + client.load().queries == 0 };
+    eventually("nothing is left behind", Duration::from_secs(5), gone).await;
 }
 
 #[tokio::test]
@@ -176,6 +186,8 @@ async fn a_wrong_password_is_told_at_the_start() {
     let Error::Credentials { user, message, .. } = &error else { panic!("{error}") };
     assert_eq!((user.as_str(), message.as_str()), ("u", "unknown user!"));
     assert!(!error.to_string().contains("wrong"), "the password is in no error");
+    let builder = client([server.address()]).credentials("u", "wrong");
+    assert!(!format!("{builder:?}").contains("wrong"), "nor in anything printed");
     assert!(server.seen().iter().all(|seen| !seen.query.contains("wrong")));
 }
 

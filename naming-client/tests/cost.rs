@@ -3,8 +3,7 @@
 //!
 //! `cargo test -p naming-client --test cost -- --ignored --nocapture --test-threads 1`
 
-// What it measures is meant to be read.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "the numbers are the result")]
 
 mod support;
 

@@ -98,3 +98,17 @@ async fn a_real_push_comes_long_before_the_next_poll() {
     let limit = Duration::from_secs(4);
     tokio::time::timeout(limit, complete).await.expect("pushes, since polls come each 9 s");
 }
+
+#[tokio::test]
+async fn with_pushes_lost_on_the_way_polling_converges_within_cache_millis() {
+    let server = RealServer::start();
+    // The pushes go where nobody listens.
+    let consumer = client([server.address()]).push_address([127, 0, 0, 3].into());
+    let consumer = consumer.build().await.unwrap();
+    let provider = client([server.address()]).build().await.unwrap();
+    let mut subscription = consumer.subscribe("s").await.unwrap();
+    let _guard = provider.register("s", Instance::new("10.0.0.1", 1)).await.unwrap();
+    // Servers that believe in their pushes say 10 s.
+    let change = next(&mut subscription, Duration::from_secs(10)).await;
+    assert_eq!(ports(&change.added), [1]);
+}

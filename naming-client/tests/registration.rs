@@ -97,7 +97,8 @@ async fn beats_keep_an_instance_past_its_time_outs() {
 
 #[tokio::test]
 async fn a_server_that_forgot_the_instance_gets_it_again() {
-    let server = RealServer::start();
+    // A server may hold beats back for a while after an explicit deregistration.
+    let server = RealServer::start_with(|config| config.health.compensation_window_ms = 500);
     let client = client([server.address()]).build().await.unwrap();
     let registration = client.register("s", quick(80)).await.unwrap();
     // Somebody else takes it out behind the client's back.
@@ -105,7 +106,6 @@ async fn a_server_that_forgot_the_instance_gets_it_again() {
     other.register("s", quick(80)).await.unwrap().close().await.unwrap();
     let back = || async { listed(&other, "s").await == 1 };
     let beaten = || async { registration.status().registrations >= 2 };
-    // A server may hold beats back for a while after an explicit deregistration; a 20404 does not.
     eventually("it is registered again", Duration::from_secs(15), beaten).await;
     eventually("it is listed again", SOON, back).await;
 }
@@ -129,7 +129,12 @@ async fn an_unknown_instance_is_registered_again_at_once_with_its_newest_values(
 
 #[tokio::test]
 async fn beats_are_light_when_the_server_says_so_and_full_otherwise() {
-    let light = FakeServer::ready(|_| None).await;
+    let light = FakeServer::ready(|seen| {
+        seen.is("PUT", "/instance/beat").then(|| {
+            Action::ok(r#"{"clientBeatInterval":100,"code":10200,"lightBeatEnabled":true}"#)
+        })
+    })
+    .await;
     let full = FakeServer::ready(|seen| {
         seen.is("PUT", "/instance/beat")
             .then(|| Action::ok(r#"{"clientBeatInterval":100,"code":10200}"#))
@@ -138,9 +143,8 @@ async fn beats_are_light_when_the_server_says_so_and_full_otherwise() {
     for (server, is_light) in [(&light, true), (&full, false)] {
         let client = client([server.address()]).build().await.unwrap();
         let _registration = client.register("s", quick(80)).await.unwrap();
-        let limit = Duration::from_secs(12);
         let twice = || async { server.count("PUT", "/instance/beat") >= 2 };
-        eventually("two beats", limit, twice).await;
+        eventually("two beats", SOON, twice).await;
         let beats: Vec<_> =
             server.seen().into_iter().filter(|seen| seen.is("PUT", "/instance/beat")).collect();
         assert!(beats[0].body.is_empty(), "the first is light: {:?}", beats[0]);
@@ -185,7 +189,8 @@ async fn all_instances_are_back_after_a_restart_without_the_application_doing_an
 async fn the_death_of_one_server_of_three_costs_no_beat_interval() {
     let servers = [RealServer::start(), RealServer::start(), RealServer::start()];
     let client = client(servers.iter().map(RealServer::address)).build().await.unwrap();
-    let instances = (1..=30).map(|port| ("s".parse().unwrap(), quick(port)));
+    let beating = |port| quick(port).metadata("preserved.heart.beat.interval", "500");
+    let instances = (1..=30).map(|port| ("s".parse().unwrap(), beating(port)));
     let registrations: Vec<_> =
         client.register_all(instances).await.into_iter().map(Result::unwrap).collect();
     let unconfirmed = || registrations.iter().map(|r| r.status().unconfirmed_for).max().unwrap();
@@ -199,8 +204,8 @@ async fn the_death_of_one_server_of_three_costs_no_beat_interval() {
         worst = worst.max(unconfirmed());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Beats come every 100 ms; a missed one would show as 200 ms. The rest is for a busy machine.
-    assert!(worst < Duration::from_millis(400), "an instance went unconfirmed for {worst:?}");
+    // Beats come every 500 ms; a missed one would show as a second.
+    assert!(worst < Duration::from_millis(950), "an instance went unconfirmed for {worst:?}");
     // And the calls of the application go on.
     client.register("t", quick(99)).await.unwrap();
 }

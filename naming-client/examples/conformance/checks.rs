@@ -351,7 +351,13 @@ async fn service_administration(target: Target) -> Outcome {
     let metadata = BTreeMap::from([("owner".to_owned(), "me".to_owned())]);
     let settings = ServiceSettings { protect_threshold: 0.25, metadata, selector: Selector::None };
     services.create(&name, &settings).await?;
-    let detail = services.detail(&name).await?;
+    let start = Instant::now();
+    let detail = loop {
+        match services.detail(&name).await {
+            Err(error) if error.is_not_found() && start.elapsed() < VISIBLE => {}
+            found => break found?,
+        }
+    };
     let same = detail.protect_threshold == 0.25 && detail.metadata == settings.metadata;
     ensure(same, format!("created as {detail:?}"))?;
     services.set_protect_threshold(&name, 0.5).await?;
