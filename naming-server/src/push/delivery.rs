@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  begin ──► Sent ──ack time-out──► Resent ──ack time-out──► given up
-//!              │ blocked: Unsent ──RETRY_BLOCKED──► Sent         │
+//!              │ blocked, held: Unsent ──due──► Sent             │
 //!              └──────────────── ack ──► healthy ◄── ack ──┐     ▼
 //!                                                  probe ◄─┴── parked (after several misses)
 //! ```
@@ -109,7 +109,8 @@ impl Delivery {
     pub(super) fn begin(&mut self, packet: &Arc<Packet>, now: Instant, rules: &Rules) -> Released {
         let mut released = None;
         if let Some(previous) = self.outstanding.take() {
-            if self.earlier.is_none() {
+            // Nobody can ack what was never sent.
+            if self.earlier.is_none() && previous.stage != Stage::Unsent {
                 self.earlier = Some(previous.id);
             } else {
                 released = Some(previous.id);
@@ -128,6 +129,21 @@ impl Delivery {
             due: now + rules.ack_timeout,
         });
         [released, None]
+    }
+
+    /// Keeps the packet that was begun `now` back until `due`; whether that was possible. A probe
+    /// and a packet that is not kept have to be sent at once.
+    pub(super) fn hold(&mut self, now: Instant, due: Instant) -> bool {
+        let Some(outstanding) = &mut self.outstanding else { return false };
+        if outstanding.stage != Stage::Sent || outstanding.packet.is_none() {
+            return false;
+        }
+        outstanding.stage = Stage::Unsent;
+        outstanding.due = due;
+        if self.silent_since == Some(now) {
+            self.silent_since = Some(due);
+        }
+        true
     }
 
     /// Notes that the packet could not be sent since the socket was full.
@@ -253,6 +269,25 @@ mod tests {
             Verdict::GaveUp { released: [Some(1), None], parked: false }
         ));
         assert!(matches!(delivery.check(start + seconds(40), &RULES), Verdict::Idle));
+        assert_eq!(delivery.misses, 1);
+    }
+
+    #[test]
+    fn a_packet_kept_back_is_sent_when_due_and_no_silence_before() {
+        let (mut delivery, start) = (Delivery::default(), Instant::now());
+        delivery.begin(&packet(1), start, &RULES);
+        assert!(delivery.hold(start, start + seconds(5)));
+        assert!(matches!(delivery.check(start + seconds(4), &RULES), Verdict::Wait));
+        assert_eq!(delivery.due(&RULES), Some(start + seconds(5)));
+        // A newer one takes its place, and nobody waits for an ack of the old one.
+        let released = delivery.begin(&packet(2), start + seconds(4), &RULES);
+        assert_eq!(released, [Some(1), None]);
+        assert!(delivery.hold(start + seconds(4), start + seconds(5)));
+        let sent = delivery.check(start + seconds(5), &RULES);
+        assert!(matches!(sent, Verdict::Send { packet, again: false } if packet.id == 2));
+        assert_eq!(run(&mut delivery, start + seconds(24)), 1, "again after 10 s");
+        assert_eq!(delivery.misses, 0);
+        assert_eq!(run(&mut delivery, start + seconds(25)), 0);
         assert_eq!(delivery.misses, 1);
     }
 

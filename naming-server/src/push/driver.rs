@@ -154,13 +154,15 @@ impl Driver {
         if !self.shared.udp.expect_ack(subscription, packet.id) {
             return cost;
         }
-        let released = {
+        let (released, held) = {
             let mut state = subscription.state.lock();
             state.too_large = false;
-            state.delivery.begin(&packet, now, &self.shared.rules)
+            let released = state.delivery.begin(&packet, now, &self.shared.rules);
+            let hold_until = state.hold_until(now);
+            (released, hold_until.is_some_and(|until| state.delivery.hold(now, until)))
         };
         self.shared.udp.release(subscription.subscriber.address, released);
-        if self.send(subscription, &packet, patience).await == Sent::Away {
+        if !held && self.send(subscription, &packet, patience).await == Sent::Away {
             self.shared.stats.sent.increment();
             if let Some(changed_at) = round.changed_at.take() {
                 self.shared.stats.observe_delay(changed_at.elapsed());

@@ -15,6 +15,8 @@ use super::delivery::Delivery;
 
 /// Longest text in bytes a subscriber may carry (clusters, agent, app, tenant).
 const MAX_TEXT_BYTES: usize = 1_024;
+/// How long the answer to a poll may be on its way.
+const ANSWER_TIME: Duration = Duration::from_millis(200);
 
 /// As much of the kind of an agent as decides how long a packet it can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +96,8 @@ pub(super) struct Subscription {
 pub(super) struct State {
     expires: Instant,
     lifetime: Duration,
+    /// When it asked for the list again. The first time does not count: it comes only once.
+    polled_at: Option<Instant>,
     /// Out of the table; nothing may be sent any more.
     pub(super) removed: bool,
     pub(super) too_large: bool,
@@ -111,6 +115,13 @@ impl State {
         !self.removed && now < self.expires
     }
 
+    /// Until when a packet has to wait for an answer to a poll, which shows the list as it was. Java
+    /// clients take whatever comes last, so the answer must not come after the packet: the client
+    /// would show the old list until its next poll.
+    pub(super) fn hold_until(&self, now: Instant) -> Option<Instant> {
+        self.polled_at.map(|polled_at| polled_at + ANSWER_TIME).filter(|until| now < *until)
+    }
+
     /// Whether a packet may be sent now.
     pub(super) fn is_ready(&self, now: Instant) -> bool {
         self.is_alive(now) && self.delivery.is_ready(now)
@@ -122,6 +133,7 @@ impl Subscription {
         let state = State {
             expires: now + lifetime,
             lifetime,
+            polled_at: None,
             removed: false,
             too_large: false,
             delivery: Delivery::default(),
@@ -138,6 +150,7 @@ impl Subscription {
     pub(super) fn refresh(&self, now: Instant, lifetime: Duration) -> Result<(), SubscribeRefused> {
         let mut state = self.state.lock();
         state.lifetime = lifetime;
+        state.polled_at = Some(now);
         state.renew(now);
         if state.delivery.is_parked() {
             return Err(SubscribeRefused::Parked);

@@ -47,6 +47,23 @@ async fn changes_within_the_window_are_merged_at_its_end() {
 }
 
 #[tokio::test]
+async fn a_push_waits_for_the_answer_to_a_poll_and_shows_the_latest() {
+    let world = world(PushSettings::default()).await;
+    let (polling, other) = (Client::new().await, Client::new().await);
+    for client in [&polling, &other, &polling] {
+        world.pusher.subscribe(client.subscriber("g@@s"), CACHE_TIME).unwrap();
+    }
+    let polled = Instant::now();
+    world.change("g@@s");
+    assert_eq!(other.push().await.list["revision"], 1);
+    assert!(!polling.has_push(), "its answer may still be under way");
+    // The later packet takes the place of the one that is kept back.
+    world.change("g@@s");
+    assert_eq!(polling.push().await.list["revision"], 2);
+    assert!(polled.elapsed() >= Duration::from_millis(190), "{:?}", polled.elapsed());
+}
+
+#[tokio::test]
 async fn a_change_while_a_push_is_running_is_pushed_too() {
     let world = world(PushSettings::default()).await;
     let client = Client::new().await;
