@@ -68,7 +68,7 @@ fn every_entry_is_taken_and_shown() {
         ("limitedUrlMap", "", "limitedUrlMap", json!({})),
         ("enableStandalone", "false", "enableStandalone", json!(true)),
         ("overriddenServerStatus", "READ_ONLY", "overriddenServerStatus", json!("READ_ONLY")),
-        ("overriddenServerStatus", "null", "overriddenServerStatus", json!(null)),
+        ("overriddenServerStatus", "null", "overriddenServerStatus", json!("")),
         ("defaultInstanceEphemeral", "false", "defaultInstanceEphemeral", json!(false)),
         ("distroServerExpiredMillis", "9000", "distroServerExpiredMillis", json!(9000)),
         ("lightBeatEnabled", "false", "lightBeatEnabled", json!(false)),

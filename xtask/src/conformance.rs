@@ -2,6 +2,7 @@
 //! against a real server. What is checked and how to read the table: `docs/conformance.md`.
 
 mod interrupt;
+mod own;
 mod process;
 mod report;
 mod sdk;
@@ -28,7 +29,7 @@ const RUN_LIMIT: Duration = Duration::from_secs(150);
 /// What `cargo xtask conformance` takes.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Run only this SDK, or all of this language; may be given several times.
+    /// Run only this SDK, or all of this language, or `naming-client`; may be given several times.
     #[arg(long = "sdk", value_name = "NAME")]
     sdks: Vec<String>,
 
@@ -46,7 +47,10 @@ pub struct Arguments {
 /// If an SDK of that name is not known, or if the server cannot be built, started or reached, or on
 /// SIGINT and SIGTERM. Every process started is stopped in each case.
 pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
-    let sdks = sdk::select(&arguments.sdks)?;
+    let (own, foreign): (Vec<_>, Vec<_>) =
+        arguments.sdks.iter().cloned().partition(|name| name == own::NAME);
+    let with_own = !own.is_empty() || foreign.is_empty();
+    let sdks = if foreign.is_empty() && !own.is_empty() { vec![] } else { sdk::select(&foreign)? };
     let places = Places::new(root);
     fs::create_dir_all(&places.work).context("create the directory of the builds")?;
     interrupt::listen()?;
@@ -58,13 +62,17 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     let installed = side_by_side(sdks, |sdk| (sdk, install(sdk, &places)));
     println!("running the checks against {}, about 50 s", server.address());
     let run_id = format!("{:x}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
-    let columns = side_by_side(installed, |(sdk, ready)| match ready {
-        Ok(()) => (sdk, run_checks(sdk, &places, server.address(), &run_id)),
-        Err(outcome) => (sdk, outcome),
+    let (own, columns) = thread::scope(|scope| {
+        let own = with_own.then(|| scope.spawn(|| own::run(&places, server.address())));
+        let columns = side_by_side(installed, |(sdk, ready)| match ready {
+            Ok(()) => (sdk, run_checks(sdk, &places, server.address(), &run_id)),
+            Err(outcome) => (sdk, outcome),
+        });
+        (own.map(joined), columns)
     });
     interrupt::check()?;
     let skip_is_failure = std::env::var("CI").is_ok_and(|value| value == "true");
-    let report = Report { columns, skip_is_failure };
+    let report = Report { columns, own, skip_is_failure };
     print!("{report}");
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -153,9 +161,10 @@ fn side_by_side<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -
         let work = &work;
         let threads: Vec<_> =
             items.into_iter().map(|item| scope.spawn(move || work(item))).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
+        threads.into_iter().map(joined).collect()
     })
+}
+
+fn joined<R>(thread: thread::ScopedJoinHandle<'_, R>) -> R {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

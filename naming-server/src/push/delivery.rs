@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  begin ──► Sent ──ack time-out──► Resent ──ack time-out──► given up
-//!              │ blocked, held: Unsent ──due──► Sent             │
+//!              │ blocked: Unsent ──RETRY_BLOCKED──► Sent         │
 //!              └──────────────── ack ──► healthy ◄── ack ──┐     ▼
 //!                                                  probe ◄─┴── parked (after several misses)
 //! ```
@@ -66,6 +66,8 @@ pub(super) struct Delivery {
     /// Since when nothing was heard although something was sent.
     silent_since: Option<Instant>,
     misses: u32,
+    /// Sent once more then, whatever is acked.
+    repeated: Option<(Instant, Arc<Packet>)>,
     /// Parked; the next packet may go at this moment.
     probe_at: Option<Instant>,
 }
@@ -108,9 +110,9 @@ impl Delivery {
     /// Notes that `packet` is about to be sent; gives back the id no ack is expected for any more.
     pub(super) fn begin(&mut self, packet: &Arc<Packet>, now: Instant, rules: &Rules) -> Released {
         let mut released = None;
+        self.repeated = None;
         if let Some(previous) = self.outstanding.take() {
-            // Nobody can ack what was never sent.
-            if self.earlier.is_none() && previous.stage != Stage::Unsent {
+            if self.earlier.is_none() {
                 self.earlier = Some(previous.id);
             } else {
                 released = Some(previous.id);
@@ -131,19 +133,10 @@ impl Delivery {
         [released, None]
     }
 
-    /// Keeps the packet that was begun `now` back until `due`; whether that was possible. A probe
-    /// and a packet that is not kept have to be sent at once.
-    pub(super) fn hold(&mut self, now: Instant, due: Instant) -> bool {
-        let Some(outstanding) = &mut self.outstanding else { return false };
-        if outstanding.stage != Stage::Sent || outstanding.packet.is_none() {
-            return false;
-        }
-        outstanding.stage = Stage::Unsent;
-        outstanding.due = due;
-        if self.silent_since == Some(now) {
-            self.silent_since = Some(due);
-        }
-        true
+    /// Plans to send `packet` once more at `due`, whether it is acked or not. A newer packet takes
+    /// its place.
+    pub(super) fn repeat(&mut self, packet: &Arc<Packet>, due: Instant) {
+        self.repeated = packet.keep.then(|| (due, Arc::clone(packet)));
     }
 
     /// Notes that the packet could not be sent since the socket was full.
@@ -175,15 +168,17 @@ impl Delivery {
 
     /// When [`Self::check`] is to be called next.
     pub(super) fn due(&self, rules: &Rules) -> Option<Instant> {
-        let outstanding = self.outstanding.as_ref()?;
-        Some(match self.silence_ends(rules) {
-            Some(silence_ends) => outstanding.due.min(silence_ends),
-            None => outstanding.due,
-        })
+        let repeated = self.repeated.as_ref().map(|(due, _)| *due);
+        let outstanding = self.outstanding.as_ref().map(|outstanding| outstanding.due);
+        let silence_ends = outstanding.and_then(|_| self.silence_ends(rules));
+        [repeated, outstanding, silence_ends].into_iter().flatten().min()
     }
 
     /// Does what time demands.
     pub(super) fn check(&mut self, now: Instant, rules: &Rules) -> Verdict {
+        if let Some((_, packet)) = self.repeated.take_if(|(due, _)| *due <= now) {
+            return Verdict::Send { packet, again: true };
+        }
         if self.silence_ends(rules).is_some_and(|end| end <= now) {
             self.misses = self.misses.saturating_add(1);
             self.silent_since = Some(now);
@@ -212,6 +207,7 @@ impl Delivery {
 
     /// Forgets what is outstanding, without judging.
     pub(super) fn give_up(&mut self) -> Released {
+        self.repeated = None;
         self.silent_since = None;
         [self.outstanding.take().map(|outstanding| outstanding.id), self.earlier.take()]
     }
@@ -273,22 +269,23 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_kept_back_is_sent_when_due_and_no_silence_before() {
+    fn a_packet_is_repeated_once_though_acked_unless_a_newer_one_is_sent() {
         let (mut delivery, start) = (Delivery::default(), Instant::now());
-        delivery.begin(&packet(1), start, &RULES);
-        assert!(delivery.hold(start, start + seconds(5)));
-        assert!(matches!(delivery.check(start + seconds(4), &RULES), Verdict::Wait));
-        assert_eq!(delivery.due(&RULES), Some(start + seconds(5)));
-        // A newer one takes its place, and nobody waits for an ack of the old one.
-        let released = delivery.begin(&packet(2), start + seconds(4), &RULES);
-        assert_eq!(released, [Some(1), None]);
-        assert!(delivery.hold(start + seconds(4), start + seconds(5)));
-        let sent = delivery.check(start + seconds(5), &RULES);
-        assert!(matches!(sent, Verdict::Send { packet, again: false } if packet.id == 2));
-        assert_eq!(run(&mut delivery, start + seconds(24)), 1, "again after 10 s");
-        assert_eq!(delivery.misses, 0);
-        assert_eq!(run(&mut delivery, start + seconds(25)), 0);
-        assert_eq!(delivery.misses, 1);
+        let first = packet(1);
+        delivery.begin(&first, start, &RULES);
+        delivery.repeat(&first, start + seconds(1));
+        assert!(delivery.acked(1, start).is_some());
+        assert_eq!(delivery.due(&RULES), Some(start + seconds(1)));
+        assert!(matches!(
+            delivery.check(start + seconds(1), &RULES),
+            Verdict::Send { packet, again: true } if packet.id == 1
+        ));
+        assert_eq!(delivery.due(&RULES), None);
+
+        delivery.begin(&first, start, &RULES);
+        delivery.repeat(&first, start + seconds(1));
+        delivery.begin(&packet(2), start, &RULES);
+        assert!(matches!(delivery.check(start + seconds(1), &RULES), Verdict::Wait));
     }
 
     #[test]

@@ -154,15 +154,17 @@ impl Driver {
         if !self.shared.udp.expect_ack(subscription, packet.id) {
             return cost;
         }
-        let (released, held) = {
+        let released = {
             let mut state = subscription.state.lock();
             state.too_large = false;
             let released = state.delivery.begin(&packet, now, &self.shared.rules);
-            let hold_until = state.hold_until(now);
-            (released, hold_until.is_some_and(|until| state.delivery.hold(now, until)))
+            if let Some(due) = state.repeat_at(now) {
+                state.delivery.repeat(&packet, due);
+            }
+            released
         };
         self.shared.udp.release(subscription.subscriber.address, released);
-        if !held && self.send(subscription, &packet, patience).await == Sent::Away {
+        if self.send(subscription, &packet, patience).await == Sent::Away {
             self.shared.stats.sent.increment();
             if let Some(changed_at) = round.changed_at.take() {
                 self.shared.stats.observe_delay(changed_at.elapsed());

@@ -3,7 +3,8 @@
 //! - Whoever changes a service calls [`Pusher::changed`]: a look into the table, at most a mark
 //!   on the service and a wake-up. The first change is pushed at once; those within the debounce
 //!   window after it are pushed together at its end.
-//! - A subscriber that has just polled waits a moment, so that the packet comes after the answer.
+//! - Who has just polled gets the packet a second time a moment later: the first one may have
+//!   overtaken the answer to the poll.
 //! - The mark is taken away before the list is rendered, so a change during a push is never lost.
 //! - The list is read at the moment of sending; the queue holds services, not lists. Every
 //!   subscriber of a kind (clusters, flavour) gets the same bytes, encoded once.

@@ -15,8 +15,10 @@ use super::delivery::Delivery;
 
 /// Longest text in bytes a subscriber may carry (clusters, agent, app, tenant).
 const MAX_TEXT_BYTES: usize = 1_024;
-/// How long the answer to a poll may be on its way.
-const ANSWER_TIME: Duration = Duration::from_millis(200);
+/// A change so shortly after a poll may overtake the answer to it.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
+/// So long after a poll its answer has been read.
+const REPEAT_AFTER: Duration = Duration::from_millis(300);
 
 /// As much of the kind of an agent as decides how long a packet it can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,11 +117,12 @@ impl State {
         !self.removed && now < self.expires
     }
 
-    /// Until when a packet has to wait for an answer to a poll, which shows the list as it was. Java
-    /// clients take whatever comes last, so the answer must not come after the packet: the client
-    /// would show the old list until its next poll.
-    pub(super) fn hold_until(&self, now: Instant) -> Option<Instant> {
-        self.polled_at.map(|polled_at| polled_at + ANSWER_TIME).filter(|until| now < *until)
+    /// When a packet that is sent now has to be sent once more because the answer to a poll, which
+    /// shows the list as it was, may still be under way. Java clients take whatever comes last: the
+    /// old list would then stay until their next poll.
+    pub(super) fn repeat_at(&self, now: Instant) -> Option<Instant> {
+        let polled_at = self.polled_at?;
+        (now < polled_at + ANSWER_TIME).then_some(polled_at + REPEAT_AFTER)
     }
 
     /// Whether a packet may be sent now.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::own::OwnReport;
 use super::sdk::{CHECKS, Sdk};
 
 /// How many characters of a reason are shown; `checks.jsonl` has it all.
@@ -12,10 +13,10 @@ const REASON_LIMIT: usize = 400;
 /// One line of a program's output.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct CheckLine {
-    check: String,
-    ok: bool,
-    millis: u64,
-    detail: String,
+    pub(super) check: String,
+    pub(super) ok: bool,
+    pub(super) millis: u64,
+    pub(super) detail: String,
 }
 
 impl CheckLine {
@@ -39,6 +40,8 @@ pub(super) enum Outcome {
 /// The outcome of every SDK, in the order of the columns.
 pub(super) struct Report {
     pub(super) columns: Vec<(&'static Sdk, Outcome)>,
+    /// The client of this repository, if it was run.
+    pub(super) own: Option<OwnReport>,
     /// Whether a missing tool is a failure.
     pub(super) skip_is_failure: bool,
 }
@@ -59,7 +62,16 @@ enum Cell {
 impl Report {
     /// Whether nothing failed.
     pub(super) fn passed(&self) -> bool {
-        self.count(|cell| matches!(cell, Cell::Failed(_))) == 0
+        self.sums().1 == 0
+    }
+
+    /// Numbers of checks that passed and failed.
+    fn sums(&self) -> (usize, usize) {
+        let (passed, failed) = self.own.as_ref().map_or((0, 0), OwnReport::sums);
+        (
+            passed + self.count(|cell| matches!(cell, Cell::Passed { .. })),
+            failed + self.count(|cell| matches!(cell, Cell::Failed(_))),
+        )
     }
 
     fn count(&self, wanted: impl Fn(&Cell) -> bool) -> usize {
@@ -138,10 +150,14 @@ impl fmt::Display for Report {
         for (sdk, _) in &self.columns {
             writeln!(f, "{:<12}{} {}", sdk.name, sdk.package, sdk.version)?;
         }
-        self.write_table(f)?;
+        if !self.columns.is_empty() {
+            self.write_table(f)?;
+        }
         self.write_details(f)?;
-        let passed = self.count(|cell| matches!(cell, Cell::Passed { .. }));
-        let failed = self.count(|cell| matches!(cell, Cell::Failed(_)));
+        if let Some(own) = &self.own {
+            write!(f, "{own}")?;
+        }
+        let (passed, failed) = self.sums();
         write!(f, "\n{passed} passed, {failed} failed")?;
         match self.count(|cell| *cell == Cell::Skipped) {
             0 => writeln!(f),
@@ -157,7 +173,7 @@ mod tests {
 
     fn report(sdk: &str, outcome: Outcome, skip_is_failure: bool) -> Report {
         let sdk = select(&[sdk.to_owned()]).unwrap()[0];
-        Report { columns: vec![(sdk, outcome)], skip_is_failure }
+        Report { columns: vec![(sdk, outcome)], own: None, skip_is_failure }
     }
 
     fn ran(output: &str) -> Outcome {
