@@ -2,37 +2,8 @@
 
 mod common;
 
-use common::Site;
+use common::{Site, TCP, cluster, names, register};
 use serde_json::json;
-
-const TCP: &str = r#"{"type":"TCP"}"#;
-
-fn register(site: &Site, service: &str, ip: &str, more: &[(&str, &str)]) {
-    let parameters = [&[("serviceName", service), ("ip", ip), ("port", "80")], more].concat();
-    site.ok("POST instance", &parameters);
-}
-
-fn cluster<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let mut parameters = vec![
-        ("serviceName", "s"),
-        ("clusterName", "c1"),
-        ("checkPort", "80"),
-        ("useInstancePort4Check", "true"),
-        ("healthChecker", TCP),
-    ];
-    for (name, value) in changes {
-        parameters.retain(|(known, _)| known != name);
-        parameters.push((name, value));
-    }
-    parameters
-}
-
-fn names(site: &Site, parameters: &[(&str, &str)]) -> (Vec<String>, u64) {
-    let reply = site.call("GET service/list", parameters).json();
-    let names = reply["doms"].as_array().unwrap().iter();
-    let names = names.map(|name| name.as_str().unwrap().to_owned()).collect();
-    (names, reply["count"].as_u64().unwrap())
-}
 
 #[test]
 fn thresholds_that_are_no_share_are_refused() {

@@ -13,6 +13,8 @@ mod server_support;
 
 use server_support::TestServer;
 
+/// The health checker of a cluster that nobody configured.
+pub(crate) const TCP: &str = r#"{"type":"TCP"}"#;
 /// No step takes nearly as long; it is there so that a failure is no hang.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -109,4 +111,34 @@ fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
+}
+
+/// Registers an instance on port 80 with more parameters.
+pub(crate) fn register(site: &Site, service: &str, ip: &str, more: &[(&str, &str)]) {
+    let parameters = [&[("serviceName", service), ("ip", ip), ("port", "80")], more].concat();
+    site.ok("POST instance", &parameters);
+}
+
+/// The parameters of good cluster settings with some changed or added.
+pub(crate) fn cluster<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut parameters = vec![
+        ("serviceName", "s"),
+        ("clusterName", "c1"),
+        ("checkPort", "80"),
+        ("useInstancePort4Check", "true"),
+        ("healthChecker", TCP),
+    ];
+    for (name, value) in changes {
+        parameters.retain(|(known, _)| known != name);
+        parameters.push((name, value));
+    }
+    parameters
+}
+
+/// The names and the count of a service list.
+pub(crate) fn names(site: &Site, parameters: &[(&str, &str)]) -> (Vec<String>, u64) {
+    let reply = site.call("GET service/list", parameters).json();
+    let names = reply["doms"].as_array().unwrap().iter();
+    let names = names.map(|name| name.as_str().unwrap().to_owned()).collect();
+    (names, reply["count"].as_u64().unwrap())
 }
