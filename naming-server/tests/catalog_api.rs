@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Site, TCP, cluster, names, register};
+use common::{Site, cluster, names, register};
 use serde_json::{Value, json};
 
 const NONE: &str = r#"{"type":"NONE"}"#;
