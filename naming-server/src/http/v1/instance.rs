@@ -281,8 +281,7 @@ impl Api {
 
     fn legacy_service(&self, call: &Call<'_>) -> Result<ServiceKey, ApiError> {
         let name = call.params.required("dom")?;
-        let grouped = naming_model::grouped_name(&name, DEFAULT_GROUP);
-        Ok(ServiceKey::parse(&call.namespace(), &grouped)?)
+        Ok(ServiceKey::grouping(&call.namespace(), &name, DEFAULT_GROUP)?)
     }
 
     /// The parameters of a registration, in the order in which Nacos complains about them.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use distro_net::Control;
-use naming_model::{DEFAULT_NAMESPACE, ServiceKey, grouped_name};
+use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
 use super::{ApiError, Call, ConnectionStats, Handler, Reply, no_such_api};
 use crate::metrics::RequestCounts;
@@ -185,7 +185,7 @@ impl Call<'_> {
             },
         };
         let group = self.params.or("groupName", "");
-        Ok(ServiceKey::parse(&self.namespace(), &grouped_name(&name, &group))?)
+        Ok(ServiceKey::grouping(&self.namespace(), &name, &group)?)
     }
 
     /// Whether the request is to the naming API.
