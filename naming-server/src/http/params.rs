@@ -174,29 +174,22 @@ pub(crate) fn decode(text: &[u8]) -> Cow<'_, str> {
     }
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
-    loop {
-        rest = match rest {
-            [] => break,
-            [b'%', high, low, after @ ..] => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    decoded.push(high << 4 | low);
-                    after
-                }
-                _ => {
-                    decoded.push(b'%');
-                    rest.get(1..).unwrap_or_default()
-                }
+    // Between the escapes of names and JSON lie words, which are copied whole.
+    while let Some(plain) = rest.iter().position(|byte| matches!(byte, b'%' | b'+')) {
+        let (word, escape) = rest.split_at(plain);
+        decoded.extend_from_slice(word);
+        let (byte, length) = match escape {
+            [b'+', ..] => (b' ', 1),
+            [b'%', high, low, ..] => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, 3),
+                _ => (b'%', 1),
             },
-            [b'+', after @ ..] => {
-                decoded.push(b' ');
-                after
-            }
-            [byte, after @ ..] => {
-                decoded.push(*byte);
-                after
-            }
+            _ => (b'%', 1),
         };
+        decoded.push(byte);
+        rest = escape.get(length..).unwrap_or_default();
     }
+    decoded.extend_from_slice(rest);
     let lossy =
         |error: std::string::FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
     Cow::Owned(String::from_utf8(decoded).unwrap_or_else(lossy))
