@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -16,6 +14,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::body::BodyBudget;
+use super::reply::ReplyBody;
 use super::socket::Progress;
 use super::{Agent, ApiError, Call, Handler, HttpSettings, Params, Reply};
 
@@ -41,7 +40,7 @@ impl<H: Handler> Exchange<H> {
         peer: SocketAddr,
         progress: &Progress,
         request: Request<Incoming>,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<ReplyBody> {
         progress.begin_request();
         let (parts, body) = request.into_parts();
         let response = if body.is_end_stream() {
@@ -61,7 +60,7 @@ impl<H: Handler> Exchange<H> {
         response
     }
 
-    fn answer(&self, parts: &Parts, body: &[u8], peer: SocketAddr) -> Response<Full<Bytes>> {
+    fn answer(&self, parts: &Parts, body: &[u8], peer: SocketAddr) -> Response<ReplyBody> {
         let headers = &parts.headers;
         let (path, under_context) = locate(&self.settings.context_path, parts.uri.path());
         let origin = headers.get(ORIGIN);
@@ -137,7 +136,7 @@ fn is_form(parts: &Parts) -> bool {
 
 /// Browsers ask before they send a write to another origin. Like Nacos: yes to everything, except
 /// for the naming API.
-fn preflight(origin: &HeaderValue, asked: &HeaderMap, naming_api: bool) -> Response<Full<Bytes>> {
+fn preflight(origin: &HeaderValue, asked: &HeaderMap, naming_api: bool) -> Response<ReplyBody> {
     if naming_api {
         return Reply::text("Invalid CORS request")
             .with_status(StatusCode::FORBIDDEN)
@@ -159,7 +158,7 @@ fn preflight(origin: &HeaderValue, asked: &HeaderMap, naming_api: bool) -> Respo
     response
 }
 
-fn allow_origin(response: &mut Response<Full<Bytes>>, origin: &HeaderValue) {
+fn allow_origin(response: &mut Response<ReplyBody>, origin: &HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));

@@ -126,15 +126,17 @@ impl Api {
         let cache_ms = self.subscribe(call, service, &clusters, flavour, udp_port);
         let null_metadata = call.agent.text.starts_with("Nacos-Python-Client");
         let query = ViewQuery { flavour, healthy_only, clusters: &clusters, null_metadata };
-        let view = self.registry.view(service, &query);
-        let has_candidates = view.as_ref().is_some_and(|view| view.has_candidates);
-        if has_candidates && params.flag_strict("isCheck", false) {
-            return Ok(Reply::json("{}"));
-        }
+        let is_check = params.flag_strict("isCheck", false);
         let wall_ms = wall_ms();
         let reply =
             ListReply { service, flavour, cache_ms, clusters: &clusters, env: &env, wall_ms };
-        Ok(Reply::json(list_reply(view.as_deref(), &reply)))
+        Ok(self.registry.read_view(service, &query, |view| {
+            if is_check && view.is_some_and(|view| view.has_candidates) {
+                return Reply::json("{}");
+            }
+            let [body, tail] = list_reply(view, &reply);
+            Reply::json_in_parts(body, tail)
+        }))
     }
 
     pub(super) fn beat(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
