@@ -1,6 +1,7 @@
 //! What the store tells the registry: judgements become events, visible changes wake the pusher,
 //! services that come and go enter and leave the index.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use distro_core::{Health, Key, Verdict, Watcher};
@@ -43,7 +44,10 @@ impl Watch {
 
 impl Watcher<Content, ServiceState> for Watch {
     fn changed(&self, datum: &Arc<NamingDatum>, _: &[Key], visible: bool) {
-        self.index.follow(datum);
+        // A change that nobody sees can open a service, but never close it.
+        if visible || !datum.attached().listed.load(Ordering::Acquire) {
+            self.index.follow(datum);
+        }
         if visible && let Some(sink) = self.sink.get() {
             sink.changed(datum.tag());
         }
