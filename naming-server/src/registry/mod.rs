@@ -18,6 +18,7 @@ mod instance;
 mod json;
 mod listing;
 mod page;
+mod plain;
 mod service;
 mod switches;
 mod upkeep;

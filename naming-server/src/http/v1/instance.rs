@@ -329,7 +329,8 @@ impl Api {
         if text.is_empty() || text == "{}" {
             return Ok(Metadata::default());
         }
-        self.written_metadata(&metadata_text(text)?)
+        Metadata::of_plain(text, self.registry.settings.max_metadata_bytes)
+            .unwrap_or_else(|| self.written_metadata(&metadata_text(text)?))
     }
 
     fn written_metadata(&self, map: &BTreeMap<String, String>) -> Result<Metadata, ApiError> {
