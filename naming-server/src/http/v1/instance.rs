@@ -178,21 +178,29 @@ impl Api {
             }
         });
         let answer = self.registry.beat(service, &key, whole, &|| call.actor())?;
-        Ok(Reply::json(self.beat_reply(answer)))
+        Ok(self.beat_reply(answer))
     }
 
-    fn beat_reply(&self, answer: BeatAnswer) -> String {
+    fn beat_reply(&self, answer: BeatAnswer) -> Reply {
+        /// What nearly every beat is answered with.
+        const USUAL: &str =
+            "{\"clientBeatInterval\":5000,\"code\":10200,\"lightBeatEnabled\":true}";
         let switches = self.registry.switches.load();
         let default = switches.client_beat_interval_ms;
         match answer {
-            BeatAnswer::Known { interval_ms } => format!(
-                "{{\"clientBeatInterval\":{},\"code\":{CODE_OK},\"lightBeatEnabled\":{}}}",
-                interval_ms.unwrap_or(default),
-                switches.light_beat_enabled,
-            ),
-            BeatAnswer::Unknown => {
-                format!("{{\"clientBeatInterval\":{default},\"code\":{CODE_UNKNOWN_INSTANCE}}}")
+            BeatAnswer::Known { interval_ms } => {
+                let interval_ms = interval_ms.unwrap_or(default);
+                match (interval_ms, switches.light_beat_enabled) {
+                    (5_000, true) => Reply::json(USUAL),
+                    (_, light) => Reply::json(format!(
+                        "{{\"clientBeatInterval\":{interval_ms},\"code\":{CODE_OK},\
+                         \"lightBeatEnabled\":{light}}}"
+                    )),
+                }
             }
+            BeatAnswer::Unknown => Reply::json(format!(
+                "{{\"clientBeatInterval\":{default},\"code\":{CODE_UNKNOWN_INSTANCE}}}"
+            )),
         }
     }
 
