@@ -203,7 +203,7 @@ impl Registry {
             service: service.as_str().into(),
             instance: id.into(),
             kind,
-            by: actor().into(),
+            by: actor(),
             silent_ms: 0,
         };
         self.events.note(self.clock.tick(), event);

@@ -64,7 +64,7 @@ impl Watcher<Content, ServiceState> for Watch {
             service: Arc::clone(datum.tag()),
             instance: Arc::clone(&verdict.key),
             kind,
-            by: if kind == EventKind::Healthy { "a beat".into() } else { "".into() },
+            by: if kind == EventKind::Healthy { "a beat".to_owned() } else { String::new() },
             silent_ms: u64::try_from(verdict.silent_for.as_millis()).unwrap_or(u64::MAX),
         };
         self.events.note(self.clock.tick(), event);
