@@ -50,17 +50,17 @@ fn empty(view: &View, reply: &ListReply<'_>) -> Bytes {
     push_names(&mut out, reply.service, reply.flavour);
     push_middle(&mut out, view, reply);
     out.push_str(",\"hosts\":[],\"metadata\":");
-    out.push_str(&view.metadata);
+    out.push_str(view.metadata());
     out.push('}');
     out.into()
 }
 
 /// What follows the opening of the view.
 fn ending(view: &View, reply: &ListReply<'_>) -> Bytes {
-    let mut out = String::with_capacity(192 + view.metadata.len() + reply.clusters.len());
+    let mut out = String::with_capacity(192 + view.metadata().len() + reply.clusters.len());
     push_middle(&mut out, view, reply);
     out.push_str(",\"metadata\":");
-    out.push_str(&view.metadata);
+    out.push_str(view.metadata());
     out.push('}');
     out.into()
 }
@@ -71,7 +71,7 @@ fn push_middle(out: &mut String, view: &View, reply: &ListReply<'_>) {
     out.push_str(",\"lastRefTime\":");
     push_number(out, reply.wall_ms);
     out.push_str(",\"checksum\":\"");
-    out.push_str(&view.checksum);
+    out.push_str(view.checksum());
     out.push_str("\",\"useSpecifiedURL\":false,\"clusters\":");
     push_string(out, reply.clusters);
     out.push_str(",\"env\":");

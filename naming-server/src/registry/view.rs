@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use distro_core::{DATUM_KEY, Health, Reader};
 use naming_model::{InstanceKey, ServiceKey};
@@ -61,10 +61,10 @@ pub(crate) struct View {
     /// The answer up to where answers differ: `{"hosts":[...],"dom":"...","name":"...",
     /// "cacheMillis":`. Shared by all answers, which are continued behind it.
     pub(crate) opening: Bytes,
-    /// Checksum of the service, 32 hex digits.
-    pub(crate) checksum: Box<str>,
-    /// Metadata of the service as JSON.
-    pub(crate) metadata: Box<str>,
+    /// Checksum of the service, 32 hex digits. In place, as every answer reads it.
+    checksum: [u8; 32],
+    /// Metadata of the service as JSON; `None` for the empty object.
+    metadata: Option<Box<str>>,
     _charge: Charge,
 }
 
@@ -93,7 +93,7 @@ impl Drop for Charge {
 #[derive(Default)]
 pub(crate) struct ServiceState {
     /// Read without a lock: lists are asked for on all threads. `None` if there are none.
-    views: ArcSwapOption<Vec<Kept>>,
+    views: ArcSwapOption<KeptViews>,
     /// Whether a view was used since the last sweep.
     used: AtomicBool,
     /// How often in a row the service was found empty.
@@ -102,10 +102,28 @@ pub(crate) struct ServiceState {
     pub(super) listed: AtomicBool,
 }
 
-type KeptViews = Option<Arc<Vec<Kept>>>;
+/// The views of a service. Mostly there is one, which is found without another step.
+struct KeptViews {
+    first: Kept,
+    others: Vec<Kept>,
+}
 
-fn find_kept<'a>(views: &'a Guard<KeptViews>, query: &ViewQuery<'_>) -> Option<&'a Kept> {
-    views.as_ref()?.iter().find(|kept| kept.is_for(query))
+impl KeptViews {
+    fn find(&self, query: &ViewQuery<'_>) -> Option<&Kept> {
+        if self.first.is_for(query) {
+            return Some(&self.first);
+        }
+        self.others.iter().find(|kept| kept.is_for(query))
+    }
+
+    fn to_vec(&self) -> Vec<Kept> {
+        std::iter::once(&self.first).chain(&self.others).cloned().collect()
+    }
+
+    fn from_vec(mut views: Vec<Kept>) -> Option<Arc<Self>> {
+        let others = if views.len() > 1 { views.split_off(1) } else { Vec::new() };
+        Some(Arc::new(Self { first: views.pop()?, others }))
+    }
 }
 
 #[derive(Clone)]
@@ -159,7 +177,7 @@ impl Views {
             state.used.store(true, Ordering::Relaxed);
         }
         let views = state.views.load();
-        match find_kept(&views, query) {
+        match views.as_ref().and_then(|views| views.find(query)) {
             Some(kept) if kept.view.revision >= revision => read(&kept.view),
             _ => {
                 drop(views);
@@ -180,7 +198,7 @@ impl Views {
 
     fn keep(&self, state: &ServiceState, query: &ViewQuery<'_>, view: &Arc<View>) {
         state.views.rcu(|known| {
-            let mut views = known.as_deref().cloned().unwrap_or_default();
+            let mut views = known.as_ref().map_or_else(Vec::new, |known| known.to_vec());
             match views.iter_mut().find(|kept| kept.is_for(query)) {
                 // Another thread was faster with something newer.
                 Some(kept) if kept.view.revision > view.revision => return known.clone(),
@@ -199,7 +217,7 @@ impl Views {
                     });
                 }
             }
-            Some(Arc::new(views))
+            KeptViews::from_vec(views)
         });
     }
 
@@ -218,11 +236,17 @@ impl Views {
                 has_candidates: !hosts.candidates.is_empty(),
                 _charge: Charge::new(&self.bytes, rendered.len()),
                 opening: rendered,
-                checksum: checksum(&reader, &service, &settings).into(),
-                metadata: settings.metadata.as_json().into(),
+                checksum: hex_digits(&checksum(&reader, &service, &settings)),
+                metadata: Some(settings.metadata.as_json())
+                    .filter(|json| *json != "{}")
+                    .map(Box::from),
             }
         })
     }
+}
+
+fn hex_digits(text: &str) -> [u8; 32] {
+    text.as_bytes().try_into().expect("a checksum is 16 bytes, written as two digits each")
 }
 
 /// The settings of a service, or the defaults if nobody has written any.
@@ -343,6 +367,18 @@ pub(super) fn push_names(out: &mut String, service: &ServiceKey, flavour: Flavou
     out.push_str(",\"name\":");
     push_string(out, service.grouped());
     out.push_str(",\"cacheMillis\":");
+}
+
+impl View {
+    /// Checksum of the service, 32 hex digits.
+    pub(crate) fn checksum(&self) -> &str {
+        std::str::from_utf8(&self.checksum).expect("hex digits are text")
+    }
+
+    /// Metadata of the service as JSON.
+    pub(crate) fn metadata(&self) -> &str {
+        self.metadata.as_deref().unwrap_or("{}")
+    }
 }
 
 /// What is alike for all hosts of a view.
