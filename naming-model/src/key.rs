@@ -169,7 +169,7 @@ impl fmt::Debug for ServiceKey {
 fn check_form(grouped: &str) -> Result<(), NameError> {
     let at = find_separator(grouped).ok_or(NameError::NotGrouped)?;
     let rest = &grouped[at + GROUP_SEPARATOR.len()..];
-    let only_separators = rest.len() % 2 == 0 && rest.bytes().all(|byte| byte == b'@');
+    let only_separators = rest.len().is_multiple_of(2) && rest.bytes().all(|byte| byte == b'@');
     if only_separators {
         return Err(NameError::NotGrouped);
     }

@@ -244,7 +244,11 @@ impl Metadata {
             return None;
         }
         let mut found = None;
-        match visit_plain(&self.0, |name, value| found = found.or((name == key).then_some(value))) {
+        match visit_plain(&self.0, |name, value| {
+            if name == key {
+                found = Some(value);
+            }
+        }) {
             Some(()) => found.map(str::to_owned),
             None => self.to_map().remove(key),
         }
