@@ -1,8 +1,11 @@
 //! One request and its answer.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use hyper::body::{Body, Incoming};
 use hyper::header::{
@@ -34,19 +37,23 @@ impl<H: Handler> Exchange<H> {
         &self.settings
     }
 
-    /// Reads what is left of a request, has it answered and adds what every answer gets.
-    pub(super) async fn respond(
-        &self,
+    /// Reads what is left of a request, has it answered and adds what every answer gets. Requests
+    /// without a body, nearly all, are answered at once: there is nothing to wait for.
+    pub(super) fn respond<'a>(
+        &'a self,
         peer: SocketAddr,
-        progress: &Progress,
+        progress: &'a Progress,
         request: Request<Incoming>,
-    ) -> Response<ReplyBody> {
+    ) -> Answering<impl Future<Output = Response<ReplyBody>> + 'a> {
         progress.begin_request();
         let (parts, body) = request.into_parts();
-        let response = if body.is_end_stream() {
-            self.answer(&parts, &[], peer)
-        } else {
-            match self.bodies.read(body, &self.settings).await {
+        if body.is_end_stream() {
+            let response = self.answer(&parts, &[], peer);
+            progress.end_request();
+            return Answering::Done(Some(response));
+        }
+        Answering::Reading(Box::pin(async move {
+            let response = match self.bodies.read(body, &self.settings).await {
                 Ok(body) => self.answer(&parts, &body, peer),
                 Err(error) => {
                     progress.refuse();
@@ -54,10 +61,10 @@ impl<H: Handler> Exchange<H> {
                         .with_header(CONNECTION, HeaderValue::from_static("close"))
                         .into_response()
                 }
-            }
-        };
-        progress.end_request();
-        response
+            };
+            progress.end_request();
+            response
+        }))
     }
 
     fn answer(&self, parts: &Parts, body: &[u8], peer: SocketAddr) -> Response<ReplyBody> {
@@ -102,6 +109,25 @@ impl<H: Handler> Exchange<H> {
             tracing::error!(method = %call.method, path = call.uri, "a request handler panicked");
             ApiError::internal("internal error").into()
         })
+    }
+}
+
+/// An answer that is there or will be.
+pub(super) enum Answering<F> {
+    Done(Option<Response<ReplyBody>>),
+    Reading(Pin<Box<F>>),
+}
+
+impl<F: Future<Output = Response<ReplyBody>>> Future for Answering<F> {
+    type Output = Result<Response<ReplyBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Done(response) => {
+                Poll::Ready(Ok(response.take().expect("nobody polls a future that is done")))
+            }
+            Self::Reading(reading) => reading.as_mut().poll(context).map(Ok),
+        }
     }
 }
 

@@ -181,9 +181,7 @@ impl Drop for OpenConnection {
 async fn converse<H: Handler>(front: &Front<H>, stream: TcpStream, peer: SocketAddr) {
     let progress = Arc::new(Progress::new());
     let socket = TokioIo::new(WatchedSocket::new(stream, Arc::clone(&progress)));
-    let service = service_fn(async |request| {
-        Ok::<_, std::convert::Infallible>(front.exchange.respond(peer, &progress, request).await)
-    });
+    let service = service_fn(|request| front.exchange.respond(peer, &progress, request));
     let mut connection = pin!(front.http.serve_connection(socket, service));
 
     let HttpSettings { header_timeout, idle_timeout, drain_timeout, .. } =
