@@ -97,11 +97,12 @@ struct Lists {
 impl Source for Lists {
     fn render(&self, service: &ServiceKey, clusters: &str, flavour: Flavour) -> Rendered {
         let query = ViewQuery { flavour, healthy_only: false, clusters, null_metadata: false };
-        let view = self.registry.view(service, &query);
         let cache_ms = self.registry.switches.load().push_cache_ms;
         let reply = ListReply { service, flavour, cache_ms, clusters, env: "", wall_ms: wall_ms() };
-        let revision = view.as_ref().map_or(0, |view| view.revision);
-        Rendered { revision, data: list_reply(view.as_deref(), &reply) }
+        self.registry.read_view(service, &query, |view| Rendered {
+            revision: view.map_or(0, |view| view.revision),
+            data: list_reply(view, &reply).concat().into(),
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -13,31 +13,83 @@ use prometheus_client::registry::Registry;
 const STATUSES: [u16; 11] = [200, 400, 403, 404, 408, 409, 413, 415, 500, 501, 503];
 const COLUMNS: usize = STATUSES.len() + 1;
 
+/// Copies of each counter: more threads than this share them.
+const COPIES: usize = 8;
+/// Counters on one line of memory. Processors fetch lines in pairs, hence two of 64 bytes.
+const LINE: usize = 16;
+
+/// Counters that all threads add to at each request. Memory that two processors write to in turns
+/// travels between them every time, so threads add to copies of their own.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    lines: Box<[Line]>,
+    lines_per_copy: usize,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Line([AtomicU64; LINE]);
+
+thread_local! {
+    static COPY: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Relaxed) % COPIES
+    };
+}
+
+impl Counters {
+    /// This many counters, all 0.
+    pub(crate) fn new(count: usize) -> Self {
+        let lines_per_copy = count.div_ceil(LINE);
+        let lines = (0..lines_per_copy * COPIES).map(|_| Line::default()).collect();
+        Self { lines, lines_per_copy }
+    }
+
+    /// Adds 1 to a counter. One that does not exist counts nowhere.
+    pub(crate) fn add(&self, index: usize) {
+        if let Some(cell) = COPY.with(|copy| self.cell(*copy, index)) {
+            cell.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The value of a counter; 0 if it does not exist.
+    pub(crate) fn value(&self, index: usize) -> u64 {
+        let cells = (0..COPIES).filter_map(|copy| self.cell(copy, index));
+        cells.map(|cell| cell.load(Relaxed)).sum()
+    }
+
+    fn cell(&self, copy: usize, index: usize) -> Option<&AtomicU64> {
+        let line = index / LINE;
+        let lines = self.lines.get(copy * self.lines_per_copy..)?.get(..self.lines_per_copy)?;
+        lines.get(line)?.0.get(index % LINE)
+    }
+}
+
 /// Requests since the start, by row (a route) and status. Counting one is a single addition.
 #[derive(Debug)]
 pub(crate) struct RequestCounts {
-    cells: Box<[AtomicU64]>,
+    rows: usize,
+    counters: Counters,
 }
 
 impl RequestCounts {
     /// Counts for this many rows.
     pub(crate) fn new(rows: usize) -> Self {
-        Self { cells: (0..rows * COLUMNS).map(|_| AtomicU64::new(0)).collect() }
+        Self { rows, counters: Counters::new(rows * COLUMNS) }
     }
 
     /// Counts a request. A row that does not exist counts nowhere.
     pub(crate) fn count(&self, row: usize, status: u16) {
-        let column = STATUSES.iter().position(|known| *known == status);
-        let index = row * COLUMNS + column.unwrap_or(STATUSES.len());
-        if let Some(cell) = self.cells.get(index) {
-            cell.fetch_add(1, Relaxed);
+        if row < self.rows {
+            let column = STATUSES.iter().position(|known| *known == status);
+            self.counters.add(row * COLUMNS + column.unwrap_or(STATUSES.len()));
         }
     }
 
     /// All counts above 0 with their row and status; 0 is any other status.
     pub(crate) fn all(&self) -> impl Iterator<Item = (usize, u16, u64)> {
-        self.cells.iter().enumerate().filter_map(|(index, cell)| {
-            let count = cell.load(Relaxed);
+        (0..self.rows * COLUMNS).filter_map(|index| {
+            let count = self.counters.value(index);
             let status = STATUSES.get(index % COLUMNS).copied().unwrap_or(0);
             (count > 0).then_some((index / COLUMNS, status, count))
         })
@@ -171,6 +223,21 @@ mod tests {
         }
         let all: Vec<_> = counts.all().collect();
         assert_eq!(all, [(0, 200, 1), (1, 503, 2), (1, 0, 1)]);
+    }
+
+    #[test]
+    fn what_many_threads_count_adds_up() {
+        let counters = Counters::new(LINE + 1);
+        std::thread::scope(|scope| {
+            for _ in 0..2 * COPIES {
+                scope.spawn(|| (0..100).for_each(|n| counters.add(n % 2 * LINE)));
+            }
+        });
+        let values: Vec<u64> = (0..LINE + 2).map(|index| counters.value(index)).collect();
+        assert_eq!((values[0], values[LINE]), (800, 800));
+        assert_eq!(values.iter().sum::<u64>(), 1_600);
+        counters.add(1_000);
+        assert_eq!(counters.value(1_000), 0);
     }
 
     #[test]

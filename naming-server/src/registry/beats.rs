@@ -1,15 +1,10 @@
 //! Counts of beats, for metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::metrics::Counters;
 
 /// Beats since the start, by what became of them.
-#[derive(Debug, Default)]
-pub(crate) struct BeatCounts {
-    known: AtomicU64,
-    late: AtomicU64,
-    registered: AtomicU64,
-    unknown: AtomicU64,
-}
+#[derive(Debug)]
+pub(crate) struct BeatCounts(Counters);
 
 /// What became of a beat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,28 +19,22 @@ pub(crate) enum BeatOutcome {
     Unknown,
 }
 
+impl Default for BeatCounts {
+    fn default() -> Self {
+        Self(Counters::new(4))
+    }
+}
+
 impl BeatCounts {
     /// Counts one.
     pub(crate) fn count(&self, outcome: BeatOutcome) {
-        self.counter(outcome).fetch_add(1, Relaxed);
+        self.0.add(outcome as usize);
     }
 
     /// All counts with the words for them.
     pub(crate) fn all(&self) -> [(&'static str, u64); 4] {
-        [
-            ("known", self.known.load(Relaxed)),
-            ("late", self.late.load(Relaxed)),
-            ("registered", self.registered.load(Relaxed)),
-            ("unknown", self.unknown.load(Relaxed)),
-        ]
-    }
-
-    fn counter(&self, outcome: BeatOutcome) -> &AtomicU64 {
-        match outcome {
-            BeatOutcome::Known => &self.known,
-            BeatOutcome::Late => &self.late,
-            BeatOutcome::Registered => &self.registered,
-            BeatOutcome::Unknown => &self.unknown,
-        }
+        use BeatOutcome::{Known, Late, Registered, Unknown};
+        [(Known, "known"), (Late, "late"), (Registered, "registered"), (Unknown, "unknown")]
+            .map(|(outcome, word)| (word, self.0.value(outcome as usize)))
     }
 }

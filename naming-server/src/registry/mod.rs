@@ -18,6 +18,7 @@ mod instance;
 mod json;
 mod listing;
 mod page;
+mod plain;
 mod service;
 mod switches;
 mod upkeep;
@@ -156,10 +157,15 @@ impl Registry {
         datum.read(|reader| reader.is_open()).then_some(datum)
     }
 
-    /// The view of a service, if it exists.
-    pub(crate) fn view(&self, service: &ServiceKey, query: &ViewQuery<'_>) -> Option<Arc<View>> {
-        let datum = self.store.find(service.as_str())?;
-        Some(self.views.view(&datum, query)).filter(|view| view.is_known)
+    /// Gives the view of a service, if it exists, to `read`, which must be quick.
+    pub(crate) fn read_view<R>(
+        &self,
+        service: &ServiceKey,
+        query: &ViewQuery<'_>,
+        read: impl FnOnce(Option<&View>) -> R,
+    ) -> R {
+        let Some(datum) = self.store.find(service.as_str()) else { return read(None) };
+        self.views.read(&datum, query, |view| read(Some(view).filter(|view| view.is_known)))
     }
 
     /// All services that exist, in the order of namespace and name. Reads no datum.
@@ -197,7 +203,7 @@ impl Registry {
             service: service.as_str().into(),
             instance: id.into(),
             kind,
-            by: actor().into(),
+            by: actor(),
             silent_ms: 0,
         };
         self.events.note(self.clock.tick(), event);

@@ -1,6 +1,7 @@
 //! What the store tells the registry: judgements become events, visible changes wake the pusher,
 //! services that come and go enter and leave the index.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use distro_core::{Health, Key, Verdict, Watcher};
@@ -43,7 +44,10 @@ impl Watch {
 
 impl Watcher<Content, ServiceState> for Watch {
     fn changed(&self, datum: &Arc<NamingDatum>, _: &[Key], visible: bool) {
-        self.index.follow(datum);
+        // A change that nobody sees can open a service, but never close it.
+        if visible || !datum.attached().listed.load(Ordering::Acquire) {
+            self.index.follow(datum);
+        }
         if visible && let Some(sink) = self.sink.get() {
             sink.changed(datum.tag());
         }
@@ -60,7 +64,7 @@ impl Watcher<Content, ServiceState> for Watch {
             service: Arc::clone(datum.tag()),
             instance: Arc::clone(&verdict.key),
             kind,
-            by: if kind == EventKind::Healthy { "a beat".into() } else { "".into() },
+            by: if kind == EventKind::Healthy { "a beat".to_owned() } else { String::new() },
             silent_ms: u64::try_from(verdict.silent_for.as_millis()).unwrap_or(u64::MAX),
         };
         self.events.note(self.clock.tick(), event);

@@ -30,7 +30,7 @@ impl Registry {
         check_cluster_name(key.cluster)?;
         let now = self.clock.tick();
         let stamp = self.store.clock().issue(now);
-        let id = key.to_string();
+        let id = key.text();
         let kind = self.store.update(service.as_str(), now, |writer| {
             let (kind, health) = match find_instance(writer, &id) {
                 Some((known, health)) => {
@@ -98,7 +98,7 @@ impl Registry {
     ) -> Result<(), ApiError> {
         let now = self.clock.tick();
         let stamp = self.store.clock().issue(now);
-        let id = key.to_string();
+        let id = key.text();
         let not_found = || ApiError::bad_request("instance not found");
         let patched = self.store.update_existing(service.as_str(), now, |writer| {
             let (known, health) = find_instance(writer, &id).ok_or_else(not_found)?;
@@ -121,7 +121,7 @@ impl Registry {
     ) {
         let now = self.clock.tick();
         let stamp = self.store.clock().issue(now);
-        let id = key.to_string();
+        let id = key.text();
         let removed = self
             .store
             .update_existing(service.as_str(), now, |writer| writer.deregister(&id, stamp));
@@ -143,7 +143,7 @@ impl Registry {
         actor: &dyn Fn() -> String,
     ) -> Result<BeatAnswer, ApiError> {
         let now = self.clock.tick();
-        match self.store.hear(service.as_str(), &key.to_string(), now) {
+        match self.store.hear(service.as_str(), &key.text(), now) {
             Heard::Known { value, .. } => {
                 let Content::Instance(instance) = &*value else { return Ok(BeatAnswer::Unknown) };
                 self.beats.count(BeatOutcome::Known);
@@ -178,7 +178,7 @@ impl Registry {
     ) {
         let now = self.clock.tick();
         let stamp = self.store.clock().issue(now);
-        let (id, health) = (key.to_string(), initial_health(healthy));
+        let (id, health) = (key.text(), initial_health(healthy));
         let changed = self.store.update_existing(service.as_str(), now, |writer| {
             let differs = find_instance(writer, &id).is_some_and(|(_, known)| known != health);
             if differs {

@@ -1,12 +1,12 @@
 //! The 1.x API: parse, call the registry, format. One file for each resource.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use distro_net::Control;
-use naming_model::{DEFAULT_NAMESPACE, ServiceKey, grouped_name};
+use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
 use super::{ApiError, Call, ConnectionStats, Handler, Reply, no_such_api};
 use crate::metrics::RequestCounts;
@@ -185,7 +185,7 @@ impl Call<'_> {
             },
         };
         let group = self.params.or("groupName", "");
-        Ok(ServiceKey::parse(&self.namespace(), &grouped_name(&name, &group))?)
+        Ok(ServiceKey::grouping(&self.namespace(), &name, &group)?)
     }
 
     /// Whether the request is to the naming API.
@@ -201,11 +201,43 @@ impl Call<'_> {
 
     /// Who calls, for events: address and agent.
     pub(crate) fn actor(&self) -> String {
-        let ip = self.peer.ip();
-        if self.agent.text.is_empty() {
-            ip.to_string()
-        } else {
-            format!("{ip} {}", self.agent.text)
+        /// An IPv4 address and a blank; an IPv6 address makes the text grow once.
+        const SHORT_ADDRESS: usize = 16;
+        let mut actor = String::with_capacity(SHORT_ADDRESS + self.agent.text.len());
+        push_ip(&mut actor, self.peer.ip());
+        if !self.agent.text.is_empty() {
+            actor.push(' ');
+            actor.push_str(self.agent.text);
+        }
+        actor
+    }
+}
+
+/// Every new registration says who made it, so the usual form is written without formatting.
+fn push_ip(out: &mut String, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (n, octet) in ip.octets().into_iter().enumerate() {
+                if n > 0 {
+                    out.push('.');
+                }
+                out.push_str(itoa::Buffer::new().format(octet));
+            }
+        }
+        IpAddr::V6(ip) => out.push_str(&ip.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_they_are_displayed() {
+        for text in ["0.0.0.0", "127.0.0.1", "10.20.255.9", "::1", "fe80::1"] {
+            let mut out = String::new();
+            push_ip(&mut out, text.parse().unwrap());
+            assert_eq!(out, text);
         }
     }
 }
