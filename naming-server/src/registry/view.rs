@@ -11,6 +11,7 @@ use naming_model::{InstanceKey, ServiceKey};
 use super::checksum::{Summand, service_checksum};
 use super::instance::Instance;
 use super::json::{push_bool, push_double, push_escaped, push_number, push_string};
+use super::kept::{Kept, KeptViews};
 use super::service::{ClusterSettings, ServiceSettings};
 use super::{Content, NamingDatum};
 
@@ -102,48 +103,6 @@ pub(crate) struct ServiceState {
     pub(super) listed: AtomicBool,
 }
 
-/// The views of a service. Mostly there is one, which is found without another step.
-struct KeptViews {
-    first: Kept,
-    others: Vec<Kept>,
-}
-
-impl KeptViews {
-    fn find(&self, query: &ViewQuery<'_>) -> Option<&Kept> {
-        if self.first.is_for(query) {
-            return Some(&self.first);
-        }
-        self.others.iter().find(|kept| kept.is_for(query))
-    }
-
-    fn to_vec(&self) -> Vec<Kept> {
-        std::iter::once(&self.first).chain(&self.others).cloned().collect()
-    }
-
-    fn from_vec(mut views: Vec<Kept>) -> Option<Arc<Self>> {
-        let others = if views.len() > 1 { views.split_off(1) } else { Vec::new() };
-        Some(Arc::new(Self { first: views.pop()?, others }))
-    }
-}
-
-#[derive(Clone)]
-struct Kept {
-    flavour: Flavour,
-    healthy_only: bool,
-    null_metadata: bool,
-    clusters: Box<str>,
-    view: Arc<View>,
-}
-
-impl Kept {
-    fn is_for(&self, query: &ViewQuery<'_>) -> bool {
-        self.flavour == query.flavour
-            && self.healthy_only == query.healthy_only
-            && self.null_metadata == query.null_metadata
-            && *self.clusters == *query.clusters
-    }
-}
-
 /// Renders views and keeps them within a number of bytes.
 pub(crate) struct Views {
     bytes: Arc<AtomicUsize>,
@@ -208,13 +167,7 @@ impl Views {
                     if views.len() >= VIEWS_PER_SERVICE {
                         views.remove(0);
                     }
-                    views.push(Kept {
-                        flavour: query.flavour,
-                        healthy_only: query.healthy_only,
-                        null_metadata: query.null_metadata,
-                        clusters: query.clusters.into(),
-                        view: Arc::clone(view),
-                    });
+                    views.push(Kept::new(query, view));
                 }
             }
             KeptViews::from_vec(views)
