@@ -10,6 +10,7 @@
 //! The loop that drives them, which production, simulation and this example share:
 //!
 //! ```
+//! # use std::sync::Arc;
 //! use distro_core::{Distro, DistroConfig, Input, MemberId, Now, Output, StampClock, Store, StoreConfig, Tick};
 //! # use distro_core::{LeaseTerms, Value};
 //! # struct Text;
@@ -21,7 +22,8 @@
 //! let start = Now { tick: Tick::ZERO, wall_ms: 1_700_000_000_000 };
 //! let clock = StampClock::new(MemberId(1), 1, start);
 //! let store: Store<Text, ()> = Store::new(StoreConfig::default(), clock, vec![]);
-//! let mut distro = Distro::new(DistroConfig::default(), start.tick);
+//! let store = Arc::new(store);
+//! let mut distro = Distro::new(DistroConfig::default(), store.clone(), &[], 1, start.tick);
 //!
 //! for _ in 0..10 {
 //!     let now = distro.poll_timeout(); // a driver sleeps until then
@@ -29,7 +31,8 @@
 //!     while let Some(output) = distro.poll_output() {
 //!         match output {
 //!             Output::Judge(terms) => while store.judge(&terms, now) {},
-//!             Output::Paused(_) => {}
+//!             Output::Send { .. } => unreachable!("there is nobody to send to"),
+//!             _ => {} // worth a line in the log
 //!         }
 //!     }
 //! }
@@ -47,19 +50,52 @@ mod slot;
 pub use slot::{SLOT_COUNT, Slot};
 
 mod record;
-pub use record::{CLASSES, DATUM_KEY, Health, Key, LeaseTerms, Record, Value};
+pub use record::{CLASSES, DATUM_KEY, Health, Key, LeaseTerms, Record, Stamps, Value};
 
 mod lease;
 pub use lease::JudgeTerms;
 
 mod datum;
-pub use datum::{Datum, Heard, Reader, Writer};
+pub use datum::{Datum, Heard, Reader};
+
+mod writer;
+pub use writer::Writer;
+
+mod journal;
+pub use journal::Place;
 
 mod store;
 pub use store::{Store, Verdict, Watcher};
 
+mod member;
+pub use member::{Contact, MemberState, Phase};
+
+mod ring;
+pub use ring::Ring;
+
+mod message;
+pub use message::{Beat, Entry, Operation, Reply, Request, Sender, Sheet};
+
+mod board;
+pub use board::Board;
+
+mod answer;
+pub use answer::Answer;
+
+mod forward;
+pub use forward::{Forwarding, Step};
+
+mod load;
+mod peer;
+mod random;
+mod renew;
+mod replicate;
+mod verify;
+
 mod distro;
-pub use distro::{Distro, Input, Output};
+pub use distro::{CallId, Distro, Input, MemberView, Output};
 
 mod config;
+#[doc(hidden)]
+pub use config::Rules;
 pub use config::{DistroConfig, StoreConfig};

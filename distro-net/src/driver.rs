@@ -13,21 +13,27 @@ const INPUT_QUEUE: usize = 64;
 
 /// Drives one member: feeds its [`Distro`] with time and inputs and carries out the outputs.
 pub struct Driver<V: Value, A> {
-    distro: Distro,
+    distro: Distro<V, A>,
     store: Arc<Store<V, A>>,
     clock: Clock,
-    inputs: mpsc::Receiver<Input>,
+    inputs: mpsc::Receiver<Input<V>>,
 }
 
 /// Speaks to a running [`Driver`]. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Control {
-    inputs: mpsc::Sender<Input>,
+#[derive(Debug)]
+pub struct Control<V> {
+    inputs: mpsc::Sender<Input<V>>,
 }
 
-impl Control {
+impl<V> Clone for Control<V> {
+    fn clone(&self) -> Self {
+        Self { inputs: self.inputs.clone() }
+    }
+}
+
+impl<V> Control<V> {
     /// Hands over an input. Returns false if the driver has stopped or is hopelessly behind.
-    pub fn input(&self, input: Input) -> bool {
+    pub fn input(&self, input: Input<V>) -> bool {
         self.inputs.try_send(input).is_ok()
     }
 }
@@ -35,9 +41,10 @@ impl Control {
 impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
     /// A driver for this store, and the handle to speak to it. Nothing happens until
     /// [`run`](Self::run).
-    pub fn new(config: DistroConfig, store: Arc<Store<V, A>>, clock: Clock) -> (Self, Control) {
+    pub fn new(config: DistroConfig, store: Arc<Store<V, A>>, clock: Clock) -> (Self, Control<V>) {
         let (sender, inputs) = mpsc::channel(INPUT_QUEUE);
-        let distro = Distro::new(config, clock.tick());
+        // A member alone has nothing to spread by chance.
+        let distro = Distro::new(config, Arc::clone(&store), &[], 0, clock.tick());
         (Self { distro, store, clock, inputs }, Control { inputs: sender })
     }
 
@@ -58,13 +65,19 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
         }
     }
 
-    async fn perform(&self, output: Output) {
+    async fn perform(&self, output: Output<V>) {
         match output {
             Output::Judge(terms) => self.judge(&terms).await,
             Output::Paused(late) => tracing::warn!(
                 late_ms = late.as_millis(),
                 "this process was stopped or starved; every instance gets a full time-out again"
             ),
+            // A member alone has nobody to send to or to tell of.
+            Output::Send { .. }
+            | Output::Member(..)
+            | Output::Moved(_)
+            | Output::Phase(_)
+            | Output::Left => {}
         }
     }
 
