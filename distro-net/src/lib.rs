@@ -6,6 +6,9 @@
 
 #![warn(missing_docs)]
 
+mod auth;
+pub use auth::{Identity, Refusal, Secret, WeakSecret};
+
 mod clock;
 pub use clock::Clock;
 
