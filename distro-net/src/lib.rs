@@ -6,8 +6,14 @@
 
 #![warn(missing_docs)]
 
+mod address;
+pub use address::{Address, BadAddress, DEFAULT_PORT};
+
 mod auth;
 pub use auth::{Identity, Refusal, Secret, WeakSecret};
+
+mod client;
+pub use client::{Outcome, Peers, PeersConfig};
 
 mod clock;
 pub use clock::Clock;
@@ -15,5 +21,26 @@ pub use clock::Clock;
 mod codec;
 pub use codec::{BadValue, Codec, CodecError, Limits, MAJOR, MINOR, ValueCodec};
 
+mod connect;
+pub use connect::{Connecting, Connector, Io, TcpConnector};
+
+mod control;
+pub use control::Control;
+
 mod driver;
-pub use driver::{Control, Driver};
+pub use driver::Driver;
+
+mod forward;
+pub use forward::Forwarder;
+
+mod nudge;
+pub use nudge::Nudge;
+
+mod service;
+pub use service::{PATH_PREFIX, Response, Service};
+
+mod stats;
+pub use stats::{CallCounts, PeerStats};
+
+mod status;
+pub use status::{MemberStatus, Status};
