@@ -19,6 +19,7 @@ pub struct Board {
     pause_threshold: Duration,
     phase: AtomicU8,
     is_ready: AtomicBool,
+    is_resting: AtomicBool,
     /// When the control plane last ran.
     last_run_ms: AtomicU64,
     table: RwLock<Arc<Table>>,
@@ -53,6 +54,7 @@ impl Board {
             pause_threshold,
             phase: AtomicU8::new(0),
             is_ready: AtomicBool::new(false),
+            is_resting: AtomicBool::new(false),
             last_run_ms: AtomicU64::new(now.as_ms()),
             table: RwLock::default(),
             notes: Mutex::default(),
@@ -84,6 +86,13 @@ impl Board {
     /// the client should be told to try another member (503).
     pub fn may_read(&self, now: Tick) -> bool {
         self.is_ready.load(Ordering::Relaxed) && self.is_awake(now)
+    }
+
+    /// Whether calls of clients may be taken: this process was not stopped since it last compared
+    /// its data. A write that waited in a socket while it was stopped would get a stamp of now,
+    /// and undo what its sender has done since by another member.
+    pub fn may_write(&self, now: Tick) -> bool {
+        !self.is_resting.load(Ordering::Relaxed) && self.is_awake(now)
     }
 
     /// Whether the control plane ran a moment ago. If not, this process was stopped or starved,
@@ -149,6 +158,10 @@ impl Board {
 
     pub(crate) fn set_ready(&self, is_ready: bool) {
         self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_resting(&self, is_resting: bool) {
+        self.is_resting.store(is_resting, Ordering::Relaxed);
     }
 
     pub(crate) fn ran(&self, now: Tick) {

@@ -164,12 +164,10 @@ pub struct Rules {
     pub relay: bool,
     /// Members tell each other whom they have heard.
     pub hearsay: bool,
-    /// Both sides of a verification give.
-    pub verify_both_ways: bool,
+    /// Members compare what they hold.
+    pub verify: bool,
     /// Beats are renewed with the owner.
     pub renew: bool,
-    /// A removal is remembered and told.
-    pub tombstones: bool,
     /// A new member waits until it has loaded.
     pub load: bool,
     /// Who was away for longer than removals are remembered drops what it has not heard.
@@ -187,9 +185,8 @@ impl Default for Rules {
             pause: true,
             relay: true,
             hearsay: true,
-            verify_both_ways: true,
+            verify: true,
             renew: true,
-            tombstones: true,
             load: true,
             forget_after_absence: true,
         }

@@ -408,7 +408,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let config = &self.config;
         let prospect = |peer: &Peer| {
             let is_reachable = peer.member.is_reachable(config, now);
-            Prospect::of(is_reachable, peer.member.is_surely_gone(), peer.member.phase)
+            Prospect::of(is_reachable, peer.member.is_surely_gone(), peer.member.told_phase())
         };
         let sources: Vec<&Peer> =
             self.peers.values().filter(|peer| prospect(peer) == Prospect::Source).collect();
@@ -480,6 +480,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             reachable: reachable.map(|peer| peer.member.id).collect(),
         });
         self.board.set_phase(self.phase);
+        self.board.set_resting(self.resting_since.is_some());
         self.board.set_ready(self.why_not_ready(now).is_none());
     }
 

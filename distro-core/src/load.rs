@@ -26,10 +26,12 @@ pub(crate) enum Prospect {
 }
 
 impl Prospect {
-    pub(crate) fn of(is_reachable: bool, is_surely_gone: bool, phase: Phase) -> Self {
+    /// `phase` is what it said of itself, if it has.
+    pub(crate) fn of(is_reachable: bool, is_surely_gone: bool, phase: Option<Phase>) -> Self {
+        let Some(phase) = phase.filter(|_| is_reachable && !is_surely_gone) else {
+            return if is_surely_gone { Self::NoSource } else { Self::Silent };
+        };
         match phase {
-            _ if is_surely_gone => Self::NoSource,
-            _ if !is_reachable => Self::Silent,
             Phase::Up => Self::Source,
             Phase::Loading => Self::Loading,
             Phase::Joining | Phase::Leaving => Self::NoSource,

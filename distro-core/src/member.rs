@@ -95,6 +95,11 @@ impl Member {
         self.phase = phase;
     }
 
+    /// What it said of itself, if it ever did: an answer to another call says nothing of that.
+    pub(crate) fn told_phase(&self) -> Option<Phase> {
+        (self.incarnation > 0).then_some(self.phase)
+    }
+
     /// Its machine refused the connection: the process is not there.
     pub(crate) fn refused(&mut self, now: Tick) {
         self.refused = self.refused.saturating_add(1);

@@ -124,7 +124,7 @@ impl<V> Clone for Operation<V> {
 }
 
 /// What a member asks of another.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Request<V> {
     /// Are you there, and whom have you heard?
     Probe {
@@ -160,7 +160,7 @@ pub enum Request<V> {
 }
 
 /// The answer to a [`Request`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Reply<V> {
     /// To [`Request::Probe`].
     Probed {

@@ -23,8 +23,11 @@ pub(crate) struct Verifier {
     next: Tick,
     /// Slots that differed when last looked at.
     seen: BTreeSet<Slot>,
-    /// The next look is acted on at once: there is more to heal than what is on its way.
+    /// The next round acts on what it sees at once: there is more to heal than what is on its
+    /// way.
     is_eager: bool,
+    /// This round does.
+    acts_at_once: bool,
     slots: VecDeque<Slot>,
     stretches: VecDeque<Stretch>,
     asked: Option<Asked>,
@@ -49,6 +52,7 @@ impl Verifier {
             next: first,
             seen: BTreeSet::new(),
             is_eager: false,
+            acts_at_once: false,
             slots: VecDeque::new(),
             stretches: VecDeque::new(),
             asked: None,
@@ -74,7 +78,7 @@ impl Verifier {
         config: &DistroConfig,
         now: Tick,
     ) -> Option<Request<V>> {
-        if self.asked.is_some() {
+        if self.asked.is_some() || !config.rules.verify {
             return None;
         }
         if !self.stretches.is_empty() {
@@ -91,6 +95,7 @@ impl Verifier {
             return None;
         }
         self.round_began = now;
+        self.acts_at_once = std::mem::take(&mut self.is_eager);
         self.asked = Some(Asked::Root);
         Some(Request::Verify(store.root()))
     }
@@ -117,9 +122,7 @@ impl Verifier {
             }
             (Some(Asked::Compare(sheets)), Reply::Compared { given, wanted, stopped }) => {
                 merge(store, &given, now);
-                if config.rules.verify_both_ways {
-                    lacking = wanted;
-                }
+                lacking = wanted;
                 self.go_on(sheets, stopped, &given);
             }
             _ => {
@@ -136,6 +139,7 @@ impl Verifier {
     pub(crate) fn fail(&mut self, config: &DistroConfig, random: &mut Random, now: Tick) {
         self.asked = None;
         self.abandon();
+        self.is_eager |= self.acts_at_once;
         self.failed = Some(now);
         self.next = now.after(random.vary(config.verify_period));
     }
@@ -160,11 +164,10 @@ impl Verifier {
     ) {
         let differs = |slot: &Slot| sums.get(slot.index()) != Some(&store.checksum(*slot));
         let differing: BTreeSet<Slot> = Slot::all().filter(differs).collect();
-        let is_sure = |slot: &Slot| self.is_eager || self.seen.contains(slot);
+        let is_sure = |slot: &Slot| self.acts_at_once || self.seen.contains(slot);
         self.slots = differing.iter().copied().filter(is_sure).collect();
         self.differences += self.slots.len() as u64;
         self.seen = differing.into_iter().filter(|slot| !self.slots.contains(slot)).collect();
-        self.is_eager = false;
     }
 
     fn find_stretches<V: Value, A: Default + Send + Sync + 'static>(
