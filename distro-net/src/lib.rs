@@ -33,6 +33,9 @@ pub use driver::Driver;
 mod forward;
 pub use forward::Forwarder;
 
+mod members;
+pub use members::{BadLine, MemberSource, MemberWatch, parse_members};
+
 mod nudge;
 pub use nudge::Nudge;
 
