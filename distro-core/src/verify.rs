@@ -32,7 +32,7 @@ pub(crate) struct Verifier {
     stretches: VecDeque<Stretch>,
     asked: Option<Asked>,
     round_began: Tick,
-    /// When the last round began that came to its end, and when the last call failed.
+    /// When the last round began that came to its end, and when the last one that failed.
     pub(crate) completed: Option<Tick>,
     pub(crate) failed: Option<Tick>,
     /// Slots that were found to differ and acted on, for metrics.
@@ -140,7 +140,8 @@ impl Verifier {
         self.asked = None;
         self.abandon();
         self.is_eager |= self.acts_at_once;
-        self.failed = Some(now);
+        // Not now: a call from before this member was stopped says nothing of after.
+        self.failed = Some(self.round_began);
         self.next = now.after(random.vary(config.verify_period));
     }
 

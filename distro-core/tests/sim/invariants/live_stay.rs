@@ -37,17 +37,19 @@ impl LiveStay {
                 let is_well = |view: &(u32, Health)| view.1 == Health::Healthy;
                 let view = world.view(n, c).filter(is_well);
                 let was_well = match view {
-                    Some((version, _)) => self.well.insert((n, c), version).is_some(),
-                    None => self.well.remove(&(n, c)).is_some(),
+                    Some((version, _)) => self.well.insert((n, c), version),
+                    None => self.well.remove(&(n, c)),
                 };
+                // Who has not heard of the last registration may hear first of what came before.
+                let was_well = was_well == Some(client.acked);
                 let is_steady = client.life == Life::Alive
                     && client.steady_since.is_some_and(|at| world.now > at + BEATS_MS);
                 if view.is_some() || !was_well || !is_steady || !world.is_ready(n) {
                     continue;
                 }
                 if self.ought_to_know(world, n, c) {
-                    let view = world.view(n, c);
-                    return Err(format!("node {n}: client {c} lives and turned {view:?}"));
+                    let record = world.record(n, c);
+                    return Err(format!("node {n}: client {c} lives and turned {record:?}"));
                 }
             }
         }
