@@ -78,6 +78,46 @@ fn another_major_version_is_refused_and_additions_of_a_newer_minor_are_not() {
     assert_eq!(refused.map(|_| ()).unwrap_err(), Refusal::OtherVersion);
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Part of the protocol: members of different releases must come to the same codes.
+#[test]
+fn the_codes_of_version_1_0_never_change() {
+    let from = identity(1);
+    let hello = Hello::new(&from, MemberId(2), [7; 32], 5);
+    // Written out, because the minor version of later releases differs.
+    let body = Hello { major: 1, minor: 0, ..hello }.encode_to_vec();
+    assert_eq!(hex(&Hello::seal(&from.secret, &body)), HELLO);
+    let welcome = Welcome {
+        major: 1,
+        minor: 0,
+        session: 0x0102_0304_0506_0708,
+        nonce: Bytes::from_static(&[9; 32]),
+        incarnation: 20,
+        wall_ms: 6,
+    };
+    let welcome = Bytes::from(Welcome::seal(&from.secret, &body, &welcome.encode_to_vec()));
+    assert_eq!(hex(&welcome), WELCOME);
+    let mut caller = CallerSession::begin(&from.secret, &body, &welcome).unwrap();
+    assert_eq!(hex(&caller.seal(b"request")), REQUEST);
+    assert_eq!(hex(&seal_reply(&caller.key, 1, b"reply")), REPLY);
+}
+
+const HELLO: &str = "\
+    be36f7187f989b241395afc31135157f65aae932c3fc59f4493be08e37f75eed08011a036f6e652501000000\
+    2d02000000350a0000003a200707070707070707070707070707070707070707070707070707070707070707\
+    4005";
+const WELCOME: &str = "\
+    6a5161a9f6aaa124db7489aee7de340c875830a3c24f9c1568a6a5ce39a12ba0080119080706050403020122\
+    2009090909090909090909090909090909090909090909090909090909090909092d140000003006";
+const REQUEST: &str = "\
+    08070605040302010100000000000000dcf1bc44cceeaed56e501bf14664f889c2129814f396e0ae08ceea0a\
+    c6baa18972657175657374";
+const REPLY: &str = "\
+    9bb10a8a63c7b09f76a750b940549445c937b6b87cb61c1e5cbb354fbde4c9167265706c79";
+
 #[test]
 fn a_welcome_of_somebody_else_or_for_another_hello_is_refused() {
     let sessions = Sessions::default();

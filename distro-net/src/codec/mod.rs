@@ -49,8 +49,10 @@ pub struct BadValue(pub String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a message. Well above [`batch_bytes`](distro_core::DistroConfig::batch_bytes) and
-    /// the largest single value, because a batch ends only after the record that fills it.
-    /// Default 8 MiB.
+    /// the largest single value, because a batch ends only after the record that fills it; and
+    /// enough for a full batch of beats with long names. A request is buffered up to this before
+    /// its sender has proved anything.
+    /// Default 16 MiB.
     pub message_bytes: usize,
     /// Records, keys or beats in a message. Above the batch limits of
     /// [`DistroConfig`](distro_core::DistroConfig), and above the number of tags that may fall
@@ -64,7 +66,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes: 8 << 20, items: 100_000, name_bytes: 8 << 10, value_bytes: 4 << 20 }
+        Self { message_bytes: 16 << 20, items: 100_000, name_bytes: 8 << 10, value_bytes: 4 << 20 }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A whole member over real sockets, with a toy value.
 
-use std::convert::Infallible;
+use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,8 +13,8 @@ use distro_core::{
     Value,
 };
 use distro_net::{
-    Address, BadValue, Clock, Codec, Control, Driver, Forwarder, Identity, Limits, Nudge, Peers,
-    PeersConfig, Refusal, Secret, Service, TcpConnector, ValueCodec,
+    Address, BadValue, Clock, Codec, Connector, Control, Driver, Forwarder, Identity, Io, Limits,
+    Nudge, Peers, PeersConfig, Refusal, Response, Secret, Service, TcpConnector, ValueCodec,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::service::service_fn;
@@ -71,8 +72,16 @@ pub(crate) fn identity(member: MemberId, secret: &[u8]) -> Identity {
 }
 
 pub(crate) fn peers(identity: Identity, clock: Clock) -> Peers<Text> {
+    peers_over(identity, clock, Arc::new(TcpConnector))
+}
+
+pub(crate) fn peers_over(
+    identity: Identity,
+    clock: Clock,
+    connector: Arc<dyn Connector>,
+) -> Peers<Text> {
     let codec = Codec::new(Arc::new(Texts), Limits::default());
-    Peers::new(identity, codec, Arc::new(TcpConnector), clock, PeersConfig::default())
+    Peers::new(identity, codec, connector, clock, PeersConfig::default())
 }
 
 pub(crate) struct Member {
@@ -182,25 +191,39 @@ async fn serve(
             accepted = listener.accept() => accepted.unwrap().0,
         };
         let service = service.clone();
-        let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        connections.spawn(answer_on(stream, move |path: String, body: Bytes| {
             let service = service.clone();
             async move {
-                let path = request.uri().path().to_owned();
-                let body = Limited::new(request.into_body(), service.most_body_bytes());
-                let response = match body.collect().await {
-                    Ok(body) => service.answer(&path, body.to_bytes()),
-                    Err(_) => service.refuse(Refusal::TooLarge),
-                };
-                let body = Full::<Bytes>::from(response.body);
-                let builder = hyper::Response::builder().status(response.status);
-                Ok::<_, Infallible>(builder.body(body).unwrap())
+                match body.len() > service.most_body_bytes() {
+                    true => service.refuse(Refusal::TooLarge),
+                    false => service.answer(&path, body),
+                }
             }
-        });
-        connections.spawn(async move {
-            let http = hyper::server::conn::http1::Builder::new();
-            let _ = http.serve_connection(TokioIo::new(stream), answer).await;
-        });
+        }));
     }
+}
+
+/// Serves one connection.
+pub(crate) async fn answer_on<F: Future<Output = Response>>(
+    stream: impl Io + 'static,
+    answer: impl Fn(String, Bytes) -> F,
+) {
+    let respond = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+        let path = request.uri().path().to_owned();
+        let answer = &answer;
+        async move {
+            // A little more than any message, so that what is too long is seen as such.
+            let most_bytes = Limits::default().message_bytes + 1_000;
+            let body = Limited::new(request.into_body(), most_bytes);
+            let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+            let response = answer(path, body).await;
+            let builder = hyper::Response::builder().status(response.status);
+            Ok::<_, io::Error>(builder.body(Full::<Bytes>::from(response.body)).unwrap())
+        }
+    });
+    let http = hyper::server::conn::http1::Builder::new();
+    // How it ends is up to the other side.
+    let _ = http.serve_connection(TokioIo::new(stream), respond).await;
 }
 
 /// Waits until a condition holds, and fails after a time in which it always should.
