@@ -87,10 +87,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
 
     fn renew(&self, beats: Vec<Beat>, now: Tick) -> Reply<V> {
         let (mut removed, mut unknown) = (Vec::new(), Vec::new());
-        for Beat { tag, key, age_ms, hops } in beats {
+        for Beat { tag, key, age_ms, hops, written } in beats {
             let age = Duration::from_millis(age_ms);
             let tick = Tick::ZERO.after(now.since(Tick::ZERO).saturating_sub(age));
-            match self.store.hear_of(&tag, &key, HeardAt { tick, hops }, now) {
+            match self.store.hear_of(&tag, &key, HeardAt { tick, hops, written }, now) {
+                HeardOf::Known { is_behind: true, .. } => unknown.push((tag, key)),
                 HeardOf::Known { .. } => {}
                 HeardOf::Removed(record) => removed.push(Entry { tag, key, record }),
                 HeardOf::Unknown => unknown.push((tag, key)),

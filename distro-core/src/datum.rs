@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::journal::HeardAt;
 use crate::lease::JudgeTerms;
 use crate::record::{Health, Key, Record, Value};
 use crate::slot::Slot;
@@ -99,8 +100,8 @@ pub(crate) enum HeardOf<V> {
     Unknown,
     /// It was deregistered.
     Removed(Record<V>),
-    /// It is there, perhaps judged wrongly.
-    Known { is_news: bool, is_healthy: bool },
+    /// It is there, perhaps judged wrongly, perhaps as it was written before.
+    Known { is_news: bool, is_healthy: bool, is_behind: bool },
 }
 
 impl<V: Value, A: Default> Datum<V, A> {
@@ -165,18 +166,34 @@ impl<V: Value, A> Datum<V, A> {
         }
     }
 
-    /// A beat that another member heard at `at`.
-    pub(crate) fn hear_of(&self, key: &str, at: Tick) -> HeardOf<V> {
+    /// A beat that another member heard at `at`, of what was written at `written`.
+    pub(crate) fn hear_of(&self, key: &str, at: Tick, written: u64) -> HeardOf<V> {
         let shelf = self.shelf.read();
         let Some(entry) = shelf.entries.get(key) else { return HeardOf::Unknown };
-        if entry.record.deregistered >= entry.record.registration {
-            return HeardOf::Removed(entry.record.clone());
+        let record = &entry.record;
+        let is_behind = record.registration.time() < written;
+        if record.deregistered >= record.registration {
+            // A registration that is not known here may have come after the removal.
+            return if is_behind && record.deregistered.time() < written {
+                HeardOf::Unknown
+            } else {
+                HeardOf::Removed(record.clone())
+            };
         }
-        let is_news = entry.hear(at);
-        if entry.record.value.is_none() {
+        if record.value.is_none() || is_behind && !record.is_visible() {
             return HeardOf::Unknown;
         }
-        HeardOf::Known { is_news, is_healthy: entry.record.health() == Health::Healthy }
+        let is_news = entry.hear(at);
+        HeardOf::Known { is_news, is_healthy: record.health() == Health::Healthy, is_behind }
+    }
+
+    fn written(&self, key: &str) -> u64 {
+        self.shelf.read().find(key).map_or(0, |record| record.registration.time())
+    }
+
+    /// A beat that was heard at `tick`, as it is passed on.
+    pub(crate) fn heard_at(&self, key: &str, tick: Tick) -> HeardAt {
+        HeardAt { tick, hops: 0, written: self.written(key) }
     }
 
     /// `None` if the datum has been dropped from the store; `write` is left in place then.

@@ -511,7 +511,14 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
 
     /// Gives each beat to the owner of its slot.
     fn spread_beats(&mut self) {
-        for (place, heard) in self.store.journal().take_heard() {
+        let mut beats = self.store.journal().take_heard();
+        for peer in self.peers.values_mut().filter(|peer| !peer.was_reachable) {
+            // By the time that it is back they would be old.
+            for (place, heard) in peer.renewer.give_up() {
+                beats.entry(place).or_insert(heard);
+            }
+        }
+        for (place, heard) in beats {
             let owner = self.store.owner(Slot::of(&place.0));
             let Some(peer) = owner.and_then(|owner| self.peers.get_mut(&owner)) else { continue };
             if !self.config.rules.renew {
@@ -671,12 +678,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
     }
 
-    /// A beat was not acknowledged: it goes round by others, and once more the straight way.
+    /// A beat was not acknowledged: it goes round by others, and once more the same way.
     fn renew_again(&mut self, to: MemberId, place: Place, heard: HeardAt, now: Tick) {
-        if self.store.owner(Slot::of(&place.0)) != Some(to) {
-            return;
+        if self.store.owner(Slot::of(&place.0)) == Some(to) {
+            self.relay(to, &place, heard);
         }
-        self.relay(to, &place, heard);
         let is_fresh = now.since(heard.tick) < self.config.call_deadline * 3;
         if let Some(peer) = self.peers.get_mut(&to).filter(|_| is_fresh) {
             peer.renewer.add(place, heard, &self.config);
@@ -699,7 +705,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                     reader.heard().map(|(key, tick)| (key.clone(), tick)).collect::<Vec<_>>()
                 });
                 for (key, tick) in heard {
-                    self.store.journal().note_heard((tag.clone(), key), HeardAt { tick, hops: 0 });
+                    let heard = datum.heard_at(&key, tick);
+                    self.store.journal().note_heard((tag.clone(), key), heard);
                 }
             }
         }

@@ -53,8 +53,13 @@ impl<V: Value> Forwarding<V> {
     ) -> (Self, Step<V>) {
         let owner = store.owner(Slot::of(operation.tag()));
         let to = owner.filter(|owner| *owner != board.member() && board.is_reachable(*owner));
-        let forwarding =
-            Self { operation, to: to.unwrap_or(board.member()), sent: now, deadline, tries: 1 };
+        let forwarding = Self {
+            operation,
+            to: to.unwrap_or_else(|| board.member()),
+            sent: now,
+            deadline,
+            tries: 1,
+        };
         let step = match to {
             Some(_) => forwarding.send(),
             None => Step::Done(apply(store, &forwarding.operation, now)),

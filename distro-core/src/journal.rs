@@ -21,6 +21,8 @@ pub(crate) struct HeardAt {
     pub(crate) tick: Tick,
     /// How many members have passed it on after the first.
     pub(crate) hops: u8,
+    /// The time of the registration that was heard.
+    pub(crate) written: u64,
 }
 
 /// Local changes since the last look.
@@ -111,7 +113,7 @@ mod tests {
         journal.keep(true);
         for n in 0..5 {
             journal.note_changes(&"tag".into(), vec![place(n).1]);
-            journal.note_heard(place(n), HeardAt { tick: Tick::from_ms(n), hops: 0 });
+            journal.note_heard(place(n), HeardAt { tick: Tick::from_ms(n), hops: 0, written: 1 });
         }
         let changes = journal.take_changes();
         assert_eq!((changes.places.len(), changes.overflown), (3, true));
@@ -123,7 +125,7 @@ mod tests {
     fn of_several_beats_the_latest_stays() {
         let journal = Journal::new(3);
         for ms in [5, 9, 7] {
-            journal.note_heard(place(1), HeardAt { tick: Tick::from_ms(ms), hops: 0 });
+            journal.note_heard(place(1), HeardAt { tick: Tick::from_ms(ms), hops: 0, written: 1 });
         }
         assert_eq!(journal.take_heard()[&place(1)].tick, Tick::from_ms(9));
     }

@@ -38,6 +38,22 @@
 //! }
 //! ```
 
+//!
+//! In a cluster the driver has these duties besides:
+//!
+//! * Every [`Output::Send`] ends in exactly one of [`Input::Answered`], [`Input::NoAnswer`] (the
+//!   deadline passed, or the connection broke) and [`Input::Refused`] (nobody listens there). A
+//!   connection that missed a deadline is not used again. Calls to one member may overtake each
+//!   other.
+//! * A request of another member is answered by [`Answer::answer`], on any thread, once the
+//!   transport knows who sent it. Its size must have been bounded: as many entries, beats and
+//!   sheets as [`DistroConfig`] allows, and slots as there are.
+//! * A [`Watcher`] of the store wakes the driver, which then gives [`Input::Changed`].
+//! * A client's call is taken if [`Board::may_write`] says so, a read and the registration of an
+//!   unknown instance by its beat if [`Board::may_read`] does; otherwise it is answered 503.
+//! * A client's write is a [`Forwarding`]: perform its [`Step`]s until it is done. A beat is
+//!   [`Store::hear`]; one for an unknown record is forwarded as [`Operation::Hear`].
+
 #![warn(missing_docs)]
 
 mod time;

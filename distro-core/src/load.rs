@@ -133,3 +133,65 @@ impl Loader {
         self.todo.len() + self.under_way.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Tick {
+        Tick::from_ms(ms)
+    }
+
+    #[test]
+    fn alone_is_who_is_told_so_by_everybody_or_hears_nothing_for_long() {
+        let loader = Loader::new(at(0));
+        let is_alone = |others: &[Prospect], ms| {
+            loader.is_alone(others.iter().copied(), Duration::from_secs(5), at(ms))
+        };
+        assert!(is_alone(&[Prospect::NoSource, Prospect::NoSource], 100));
+        assert!(!is_alone(&[Prospect::NoSource, Prospect::Silent], 4_999));
+        assert!(is_alone(&[Prospect::NoSource, Prospect::Silent], 5_000));
+        assert!(!is_alone(&[Prospect::Loading, Prospect::Silent], 60_000));
+        assert!(!is_alone(&[Prospect::Source], 60_000));
+    }
+
+    #[test]
+    fn who_answers_but_has_not_said_what_it_is_counts_as_silent() {
+        assert_eq!(Prospect::of(true, false, None), Prospect::Silent);
+        assert_eq!(Prospect::of(true, false, Some(Phase::Joining)), Prospect::NoSource);
+        assert_eq!(Prospect::of(true, false, Some(Phase::Up)), Prospect::Source);
+        assert_eq!(Prospect::of(false, true, Some(Phase::Up)), Prospect::NoSource);
+    }
+
+    #[test]
+    fn parts_are_shared_out_and_what_one_source_fails_another_gives() {
+        let mut loader = Loader::new(at(0));
+        let (a, b) = (MemberId(1), MemberId(2));
+        assert!(loader.poll::<()>(a).is_some() && loader.poll::<()>(b).is_some());
+        assert!(loader.poll::<()>(a).is_none(), "one call to each at a time");
+        loader.failed(a);
+        loader.answered(b, None, false, at(1));
+        let mut asked = 0;
+        while let Some(Request::Load { .. }) = loader.poll::<()>(b) {
+            assert_eq!(loader.pulled(), None);
+            asked += 1;
+            loader.answered(b, None, false, at(2));
+        }
+        assert_eq!((asked, loader.pulled(), loader.parts_left()), (31, Some(at(2)), 0));
+    }
+
+    #[test]
+    fn a_page_that_stops_goes_on_from_its_last_place() {
+        let mut loader = Loader::new(at(0));
+        let _ = loader.poll::<()>(MemberId(1));
+        // A tag of the range that was asked for.
+        let mut tags = (0..).map(|n| format!("t{n}"));
+        let tag = tags.find(|tag| Slot::of(tag).index() < PART).expect("there are tags for all");
+        let last: Place = (tag.as_str().into(), "key".into());
+        loader.answered(MemberId(1), Some(last.clone()), true, at(1));
+        let Some(Request::Load { first, after, .. }) = loader.poll::<()>(MemberId(1)) else {
+            panic!("the rest of the part");
+        };
+        assert_eq!((first, after), (Slot::of(&tag), Some(last)));
+    }
+}

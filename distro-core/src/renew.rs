@@ -45,6 +45,7 @@ impl Renewer {
             key: key.clone(),
             age_ms: u64::try_from(now.since(heard.tick).as_millis()).unwrap_or(u64::MAX),
             hops: heard.hops + 1,
+            written: heard.written,
         };
         let beats = batch.iter().map(beat).collect();
         self.in_flight = Some(batch);
@@ -53,6 +54,11 @@ impl Renewer {
 
     pub(crate) fn succeeded(&mut self) {
         self.in_flight = None;
+    }
+
+    /// The peer cannot be reached: what waits for it is handed back.
+    pub(crate) fn give_up(&mut self) -> BTreeMap<Place, HeardAt> {
+        mem::take(&mut self.waiting)
     }
 
     /// The batch was not acknowledged: it is handed back, together with what waits behind it.

@@ -117,3 +117,111 @@ impl Replicator {
         Some(place)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::StoreConfig;
+    use crate::record::{Health, LeaseTerms};
+    use crate::stamp::{MemberId, StampClock};
+    use crate::time::Now;
+
+    struct Text;
+
+    impl Value for Text {
+        fn lease(&self) -> Option<LeaseTerms> {
+            None
+        }
+        fn shows_like(&self, _: &Self) -> bool {
+            true
+        }
+        fn class(&self) -> usize {
+            0
+        }
+    }
+
+    fn at(ms: u64) -> Tick {
+        Tick::from_ms(ms)
+    }
+
+    fn place(n: usize) -> Place {
+        ("tag".into(), format!("k{n}").into())
+    }
+
+    fn store(keys: usize) -> Store<Text, ()> {
+        let now = Now { tick: at(0), wall_ms: 1_000 };
+        let clock = StampClock::new(MemberId(1), 1, now);
+        let store = Store::new(StoreConfig::default(), clock, vec![]);
+        for n in 0..keys {
+            let stamp = store.clock().issue(at(0));
+            store.update("tag", at(0), |writer| {
+                writer.register(&place(n).1, stamp, Arc::new(Text), Health::Healthy);
+            });
+        }
+        store
+    }
+
+    fn keys(request: Option<Request<Text>>) -> Vec<String> {
+        let Some(Request::Replicate(entries)) = request else { return Vec::new() };
+        entries.into_iter().map(|entry| entry.key.to_string()).collect()
+    }
+
+    #[test]
+    fn one_batch_is_under_way_and_what_changes_meanwhile_goes_with_the_next() {
+        let (config, store) = (DistroConfig::default(), store(3));
+        let mut replicator = Replicator::default();
+        replicator.mark(place(0), &config, at(1));
+        assert_eq!(keys(replicator.poll(&store, &config, at(1))), ["k0"]);
+        (0..3).for_each(|n| replicator.mark(place(n), &config, at(1)));
+        assert!(replicator.poll(&store, &config, at(1)).is_none());
+        replicator.succeeded();
+        assert_eq!(keys(replicator.poll(&store, &config, at(1))), ["k0", "k1", "k2"]);
+    }
+
+    #[test]
+    fn a_failure_forgets_nothing_and_waits_longer_each_time() {
+        let (config, store) = (DistroConfig::default(), store(1));
+        let (mut replicator, mut random) = (Replicator::default(), Random::new(1));
+        replicator.mark(place(0), &config, at(0));
+        let mut now = at(0);
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let since = now;
+            while replicator.poll(&store, &config, now).is_none() {
+                now = now.after(Duration::from_millis(1));
+            }
+            waits.push(now.since(since));
+            replicator.failed(&config, &mut random, now);
+            assert_eq!(replicator.len(), 1);
+        }
+        assert!(waits[1] < waits[3] && waits[3] < waits[6]);
+        assert!(waits[11] <= config.longest_backoff * 5 / 4);
+        replicator.hurry();
+        assert!(replicator.poll(&store, &config, now).is_some());
+    }
+
+    #[test]
+    fn too_many_keys_are_forgotten_and_it_says_so() {
+        let config = DistroConfig { queue_keys: 2, ..DistroConfig::default() };
+        let mut replicator = Replicator::default();
+        (0..3).for_each(|n| replicator.mark(place(n), &config, at(0)));
+        assert!(replicator.take_overflown() && !replicator.take_overflown());
+        assert_eq!(replicator.len(), 0);
+    }
+
+    #[test]
+    fn busy_keys_do_not_starve_those_after_them() {
+        let config = DistroConfig { batch_keys: 1, ..DistroConfig::default() };
+        let (store, mut replicator) = (store(3), Replicator::default());
+        (0..3).for_each(|n| replicator.mark(place(n), &config, at(0)));
+        let mut sent = Vec::new();
+        for _ in 0..4 {
+            sent.extend(keys(replicator.poll(&store, &config, at(0))));
+            replicator.succeeded();
+            replicator.mark(place(0), &config, at(0));
+        }
+        assert_eq!(sent, ["k0", "k1", "k2", "k0"]);
+    }
+}

@@ -248,7 +248,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         if let Heard::Known { value, health } = &heard
             && value.lease().is_some()
         {
-            self.pass_on(&datum, key, HeardAt { tick: now, hops: 0 });
+            self.pass_on(&datum, key, || datum.heard_at(key, now));
             if *health == Health::Unhealthy {
                 self.revive(&datum, key, value, now);
             }
@@ -259,12 +259,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// A beat that another member heard at `heard.tick` and `heard.hops` others passed on.
     pub(crate) fn hear_of(&self, tag: &str, key: &str, heard: HeardAt, now: Tick) -> HeardOf<V> {
         let Some(datum) = self.find(tag) else { return HeardOf::Unknown };
-        let found = datum.hear_of(key, heard.tick);
-        if let HeardOf::Known { is_news, is_healthy } = found {
+        let found = datum.hear_of(key, heard.tick, heard.written);
+        if let HeardOf::Known { is_news, is_healthy, is_behind } = found {
             if is_news {
-                self.pass_on(&datum, key, heard);
+                self.pass_on(&datum, key, || heard);
             }
-            if !is_healthy && self.shared.config.rules.refute {
+            if !is_healthy && !is_behind && self.shared.config.rules.refute {
                 self.update_existing(tag, now, |writer| writer.refute(key));
             }
         }
@@ -272,16 +272,16 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     }
 
     /// Leaves a beat for the owner of the slot.
-    fn pass_on(&self, datum: &Datum<V, A>, key: &str, heard: HeardAt) {
+    fn pass_on(&self, datum: &Datum<V, A>, key: &str, heard: impl FnOnce() -> HeardAt) {
         if self.shared.journal.is_kept() && !self.owns(datum.slot()) {
-            self.shared.journal.note_heard((Arc::clone(datum.tag()), key.into()), heard);
+            self.shared.journal.note_heard((Arc::clone(datum.tag()), key.into()), heard());
         }
     }
 
     /// Tells the owner of a record that was just registered here that it was heard.
     pub(crate) fn note_registered(&self, tag: &str, key: &str, now: Tick) {
         if let Some(datum) = self.find(tag) {
-            self.pass_on(&datum, key, HeardAt { tick: now, hops: 0 });
+            self.pass_on(&datum, key, || datum.heard_at(key, now));
         }
     }
 

@@ -169,13 +169,7 @@ impl Process {
         self.follow(task, (&place.0, &place.1), step, now)
     }
 
-    fn follow(
-        &mut self,
-        task: Task,
-        place: (&str, &str),
-        step: Step<Text>,
-        now: Tick,
-    ) -> Progress {
+    fn follow(&mut self, task: Task, place: (&str, &str), step: Step<Text>, now: Tick) -> Progress {
         let Task { client, attempt, ask, .. } = task;
         match step {
             Step::Send { to, request, deadline } => {
@@ -237,7 +231,12 @@ impl Process {
         Some(self.follow(task, place, step, now))
     }
 
-    pub(crate) fn handler_failed(&mut self, task: u64, place: (&str, &str), now: Tick) -> Option<Progress> {
+    pub(crate) fn handler_failed(
+        &mut self,
+        task: u64,
+        place: (&str, &str),
+        now: Tick,
+    ) -> Option<Progress> {
         let mut task = self.tasks.remove(&task)?;
         let board = Arc::clone(self.distro.board());
         let step = task.forwarding.failed(&self.store, &board, now);

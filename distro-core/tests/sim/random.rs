@@ -38,7 +38,10 @@ fn random_runs_keep_every_promise() {
                 let mine = (first..first + count).filter(|seed| seed % threads == thread);
                 for seed in mine.take_while(|_| !is_over.load(Ordering::Relaxed)) {
                     // Stays set if the run panics, so that the others stop, too.
-                    is_over.fetch_or(std::panic::catch_unwind(|| run(seed)).is_err(), Ordering::Relaxed);
+                    is_over.fetch_or(
+                        std::panic::catch_unwind(|| run(seed)).is_err(),
+                        Ordering::Relaxed,
+                    );
                 }
             });
         }
@@ -71,6 +74,11 @@ fn run(seed: u64) -> World {
         let tag = format!("tag-{}", n % 5);
         let mut client = Client::new(&tag, &format!("key-{n}"));
         client.full_beats = world.chance.permille(400);
+        if world.chance.permille(150) {
+            // One that speaks to a member or two only.
+            let some = world.chance.shuffled(count);
+            client.reach = some.into_iter().take(1 + (n % 2) as usize).collect();
+        }
         world.add_client(client);
     }
     world.run_for(20_000);
@@ -96,8 +104,11 @@ fn run(seed: u64) -> World {
 /// One more thing goes wrong.
 fn disturb(world: &mut World) {
     let count = world.nodes.len();
-    let (a, b) = (world.chance.range(0, count as u64) as usize, world.chance.range(0, count as u64) as usize);
-    match world.chance.range(0, 10) {
+    let (a, b) = (
+        world.chance.range(0, count as u64) as usize,
+        world.chance.range(0, count as u64) as usize,
+    );
+    match world.chance.range(0, 11) {
         0 | 1 if a != b => world.cut(a, b),
         2 if a != b => world.cut_one_way(a, b),
         3 => (0..count).filter(|other| *other != a).for_each(|other| world.cut(a, other)),
@@ -109,7 +120,8 @@ fn disturb(world: &mut World) {
         }
         5 | 6 if world.nodes[a].process.is_some() => world.kill(a),
         7 if world.nodes[a].process.is_some() => world.pause(a),
-        8 => {
+        8 if world.nodes[a].process.is_some() && !world.nodes[a].is_paused => world.leave(a),
+        9 => {
             world.net.loss = world.chance.range(0, 50);
             world.net.duplicates = world.chance.range(0, 100);
             world.net.stragglers = world.chance.range(0, 20);
@@ -129,6 +141,9 @@ fn mend(world: &mut World) {
     for node in 0..world.nodes.len() {
         if world.nodes[node].is_paused {
             world.resume(node);
+        }
+        if world.is_leaving(node) {
+            world.kill(node);
         }
         if world.nodes[node].process.is_none() {
             world.start(node);

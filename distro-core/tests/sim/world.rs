@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use distro_core::{
-    DistroConfig, Health, Input, MemberId, Output, Record, Reply, Request, Rules, Sender, Slot, StoreConfig,
+    DistroConfig, Health, Input, MemberId, Output, Phase, Record, Reply, Request, Rules, Sender,
+    Slot, StoreConfig,
 };
 
 use crate::client::{Attempt, Client, Life};
@@ -255,7 +256,13 @@ impl World {
     }
 
     /// A message of which a copy arrives after all.
-    pub(crate) fn deliver(&mut self, from: usize, to: usize, request: Request<Text>, after_ms: u64) {
+    pub(crate) fn deliver(
+        &mut self,
+        from: usize,
+        to: usize,
+        request: Request<Text>,
+        after_ms: u64,
+    ) {
         let call = Call::Handler(u64::MAX);
         let incarnation = self.nodes[from].incarnation;
         self.push(after_ms, Event::Request { from, incarnation, to, call, request });
@@ -316,6 +323,11 @@ impl World {
 
     pub(crate) fn is_running(&self, node: usize) -> bool {
         self.nodes[node].process.is_some() && !self.nodes[node].is_paused
+    }
+
+    pub(crate) fn is_leaving(&self, node: usize) -> bool {
+        let process = self.nodes[node].process.as_ref();
+        process.is_some_and(|process| process.distro.phase() == Phase::Leaving)
     }
 
     pub(crate) fn is_ready(&self, node: usize) -> bool {
@@ -443,7 +455,9 @@ impl World {
         while let Some(output) = process.distro.poll_output() {
             match output {
                 Output::Judge(terms) => while process.store.judge(&terms, tick) {},
-                Output::Send { call, to, request, deadline } => sends.push((call, to, request, deadline)),
+                Output::Send { call, to, request, deadline } => {
+                    sends.push((call, to, request, deadline))
+                }
                 Output::Left => {
                     self.nodes[node].left = true;
                     news.push("has left".to_owned());
@@ -520,8 +534,7 @@ impl World {
             return;
         };
         let tick = process.tick(now);
-        let progress =
-            process.handle(client, attempt, (&place.0, &place.1), ask, tick, &rules);
+        let progress = process.handle(client, attempt, (&place.0, &place.1), ask, tick, &rules);
         self.follow(node, progress);
     }
 
