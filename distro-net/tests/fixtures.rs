@@ -90,7 +90,13 @@ fn places() -> Vec<(Arc<str>, Arc<str>)> {
 fn requests() -> Vec<(&'static str, Request<String>)> {
     let (tag, key): (Arc<str>, Arc<str>) = ("t".into(), "k".into());
     let slot = |index| Slot::at(index).unwrap();
-    let beat = |key: &str, age_ms, hops| Beat { tag: "t".into(), key: key.into(), age_ms, hops };
+    let beat = |key: &str, age_ms, hops| Beat {
+        tag: "t".into(),
+        key: key.into(),
+        age_ms,
+        hops,
+        written: stamp(9).time(),
+    };
     let stamps = Stamps {
         registration: stamp(1),
         liveness: stamp(2),

@@ -160,7 +160,7 @@ impl<V> Codec<V> {
     }
 
     fn seal(&self, kind: u32, body: Vec<u8>) -> Result<Vec<u8>, CodecError> {
-        let body = Bytes::from(body);
+        let body = Some(Bytes::from(body));
         let envelope = wire::Envelope { major: MAJOR, minor: MINOR, kind, body };
         self.check_size(envelope.encoded_len())?;
         Ok(envelope.encode_to_vec())
@@ -172,7 +172,7 @@ impl<V> Codec<V> {
         if envelope.major != MAJOR {
             return Err(CodecError::Version { major: envelope.major });
         }
-        Ok((envelope.kind, envelope.body))
+        Ok((envelope.kind, envelope.body.ok_or(CodecError::Missing("the body"))?))
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), CodecError> {

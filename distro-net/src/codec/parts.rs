@@ -69,9 +69,14 @@ pub(super) fn places(places: &[Place]) -> Vec<Bytes> {
 pub(super) fn beats(beats: &[Beat]) -> Vec<Bytes> {
     let mut last = None;
     let mut items = Vec::with_capacity(beats.len());
-    for Beat { tag, key, age_ms, hops } in beats {
+    for Beat { tag, key, age_ms, hops, written } in beats {
         let place = Some(next_place(&mut last, tag, key));
-        items.push(bytes(&wire::Beat { place, age_ms: *age_ms, hops: u32::from(*hops) }));
+        items.push(bytes(&wire::Beat {
+            place,
+            age_ms: *age_ms,
+            hops: u32::from(*hops),
+            written: *written,
+        }));
     }
     items
 }
@@ -181,7 +186,7 @@ impl<'a, V> Decoder<'a, V> {
         let beat = wire::Beat::decode(source)?;
         let (tag, key) = self.place(beat.place)?;
         let hops = u8::try_from(beat.hops).map_err(|_| unknown("hop count", beat.hops))?;
-        Ok(Beat { tag, key, age_ms: beat.age_ms, hops })
+        Ok(Beat { tag, key, age_ms: beat.age_ms, hops, written: beat.written })
     }
 
     pub(super) fn place(&mut self, place: Option<wire::Place>) -> Result<Place> {

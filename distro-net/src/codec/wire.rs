@@ -17,8 +17,9 @@ pub(crate) struct Envelope {
     /// Which message the body is, see [`kind`].
     #[prost(uint32, tag = "3")]
     pub(crate) kind: u32,
-    #[prost(bytes = "bytes", tag = "4")]
-    pub(crate) body: Bytes,
+    /// Always there and last, so that no message that was cut short looks like a whole one.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub(crate) body: Option<Bytes>,
 }
 
 /// Numbers of the messages. Requests are below 64, replies from there on.
@@ -96,6 +97,9 @@ pub(crate) struct Beat {
     pub(crate) age_ms: u64,
     #[prost(uint32, tag = "3")]
     pub(crate) hops: u32,
+    /// The time of the stamp of the registration that was heard.
+    #[prost(fixed64, tag = "4")]
+    pub(crate) written: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
