@@ -3,6 +3,25 @@
 //!
 //! Knows no naming word and decides nothing: what to do and when comes from
 //! [`Distro`](distro_core::Distro).
+//!
+//! How the parts of a member are put together:
+//!
+//! ```text
+//! MemberSource ──start──► addresses, MemberWatch ──follow──► Control ──inputs──► Driver ──► Distro
+//! Secret, cluster name, MemberId ──► Identity ──► Peers ◄──calls── Driver, Forwarder
+//! Nudge ──a watcher of──► Store;  Nudge ──wakes──► Driver
+//! HTTP server ──POST /distro/v1/…──► Service ──► Answer, the core's answering side
+//! ```
+//!
+//! 1. Make a [`Clock`], a [`Nudge`], and the store with the nudge among its watchers.
+//! 2. Make [`Peers`] of an [`Identity`], a [`Codec`] (with a [`ValueCodec`] for what the records
+//!    carry) and a [`Connector`]; ask [`Peers::is_taken`] before listening.
+//! 3. [`Driver::with_peers`] gives the driver and its [`Control`]; mount a [`Service`] under
+//!    [`PATH_PREFIX`], give handlers a [`Forwarder`] and the driver's [`board`](Driver::board).
+//! 4. Listen, and run the driver and [`MemberWatch::follow`]. To stop, await [`Control::leave`]
+//!    while still serving, then cancel the driver.
+//!
+//! A member alone needs [`Driver::new`] only.
 
 #![warn(missing_docs)]
 

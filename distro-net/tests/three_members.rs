@@ -6,6 +6,7 @@ mod calls;
 mod member;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use distro_core::{
@@ -118,6 +119,32 @@ async fn a_member_that_is_killed_and_starts_again_loads() {
     let members = [one, two, three];
     eventually("slots are shared again", || {
         members.iter().map(share).sum::<usize>() == SLOT_COUNT && share(&members[2]) > 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_for_a_member_that_does_not_answer_are_taken_by_the_one_asked() {
+    let members = three().await;
+    let [one, _, mute] = &members;
+    mute.is_mute.store(true, Ordering::Relaxed);
+    let mut slowest = Duration::ZERO;
+    for n in 0..60 {
+        let (tag, start) = (format!("service-{n}"), Instant::now());
+        one.register(&tag, "k", "text").await;
+        assert_eq!(one.read(&tag, "k").as_deref(), Some("text"));
+        slowest = slowest.max(start.elapsed());
+    }
+    // The first write that it should have taken waited for it, the others did not.
+    assert!(slowest >= config().forward_deadline, "{slowest:?}");
+    let calls = one.peers.stats().calls();
+    assert!(calls.unanswered > 0 && calls.refused == 0, "{calls:?}");
+    mute.is_mute.store(false, Ordering::Relaxed);
+    for n in 0..60 {
+        everywhere(&members, &format!("service-{n}"), "k", Some("text")).await;
+    }
+    eventually("checksums agree", || {
+        members.iter().all(|member| member.store.root() == members[0].store.root())
     })
     .await;
 }
@@ -273,6 +300,20 @@ async fn calls_tell_silence_from_refusal_and_find_a_restarted_member() {
     assert!(matches!(caller.call(alive, 5 * second).await, Outcome::Answered(_)));
     let counts = caller.peers.stats().calls();
     assert_eq!((counts.answered, counts.refused, counts.unanswered), (2, 2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_with_one_address_is_noticed_before_it_starts() {
+    let listener = listeners(1).await.pop().unwrap();
+    let address: Address = listener.local_addr().unwrap().into();
+    let second = peers(identity(address.member(), SECRET), Clock::start());
+    let other = peers(identity(address.member(), b"a secret of somebody else"), Clock::start());
+    let member = Member::start(listener, &[], SECRET);
+    let deadline = Duration::from_secs(5);
+    assert!(second.is_taken(&address, deadline).await);
+    assert!(!other.is_taken(&address, deadline).await);
+    member.kill().await;
+    assert!(!second.is_taken(&address, deadline).await);
 }
 
 /// Calls without a driver beside it.

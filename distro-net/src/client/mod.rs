@@ -10,10 +10,10 @@ use std::time::Duration;
 use distro_core::{MemberId, Reply, Request};
 use parking_lot::RwLock;
 
-use self::connection::CallError;
+use self::connection::{CallError, Connection, Link};
 use self::peer::Peer;
 use crate::address::Address;
-use crate::auth::Identity;
+use crate::auth::{Identity, Refusal};
 use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::connect::Connector;
@@ -138,6 +138,20 @@ impl<V> Peers<V> {
         }
         *book = next;
         book.keys().copied().collect()
+    }
+
+    /// Whether another process answers as the member that this one wants to be: two must not be
+    /// started with one address. To be asked before this one listens; takes no longer than the
+    /// deadline. Somebody who cannot be reached, or does not know the secret, does not count.
+    pub async fn is_taken(&self, own: &Address, deadline: Duration) -> bool {
+        let Shared { identity, codec, connector, clock, .. } = &*self.shared;
+        let limit = codec.limits().message_bytes;
+        let link = Link { identity, target: own.member(), address: own.as_str(), limit };
+        let opened = Connection::open(&**connector, link, clock.now().wall_ms);
+        match tokio::time::timeout(deadline, opened).await {
+            Ok(Err(CallError::Rejected(reason))) => reason.ends_with(Refusal::SameMember.name()),
+            _ => false,
+        }
     }
 
     /// Asks a member. Takes no longer than the deadline. When the future is dropped the request

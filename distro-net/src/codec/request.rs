@@ -1,7 +1,7 @@
 //! Requests.
 
 use bytes::Bytes;
-use distro_core::{Operation, Request};
+use distro_core::{Operation, Request, SLOT_COUNT};
 use prost::Message;
 
 use super::CodecError;
@@ -78,6 +78,9 @@ impl<V> Decoder<'_, V> {
             kind::VERIFY => Request::Verify(wire::Verify::decode(body)?.root),
             kind::TAGS => {
                 let list: wire::Slots = self.parse(body)?;
+                if list.slots.len() > SLOT_COUNT {
+                    return Err(CodecError::TooLarge { what: "the list", limit: SLOT_COUNT });
+                }
                 Request::Tags(list.slots.into_iter().map(read_slot).collect::<Result<_, _>>()?)
             }
             kind::COMPARE => {

@@ -304,6 +304,8 @@ fn what_is_too_large_is_refused_before_it_takes_memory() {
         stamps: vec![("k".into(), Stamps::default()); 5],
     };
     assert_eq!(refused(&Request::Compare(vec![sheet; 2])), "the list");
+    let slots = vec![Slot::at(7).unwrap(); SLOT_COUNT + 1];
+    assert_eq!(refused(&Request::Tags(slots)), "the list");
     let long = Request::Replicate(vec![entry("t", &"v".repeat(4_000))]);
     assert!(matches!(codec.encode_request(&long), Err(CodecError::TooLarge { .. })));
     let long = Bytes::from(vec![0; 4_001]);

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -91,6 +91,8 @@ pub(crate) struct Member {
     pub(crate) board: Arc<Board>,
     pub(crate) control: Control<Text>,
     pub(crate) peers: Peers<Text>,
+    /// While set, requests of others wait for ever.
+    pub(crate) is_mute: Arc<AtomicBool>,
     forwarder: Forwarder<Text, ()>,
     shutdown: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -134,11 +136,12 @@ impl Member {
         let service = Arc::new(Service::new(driver.answer(), peers.clone()));
         let forwarder = Forwarder::new(store.clone(), board.clone(), peers.clone(), deadline);
         let shutdown = CancellationToken::new();
+        let is_mute = Arc::new(AtomicBool::new(false));
         let tasks = vec![
             tokio::spawn(driver.run(shutdown.clone())),
-            tokio::spawn(serve(listener, service, shutdown.clone())),
+            tokio::spawn(serve(listener, service, is_mute.clone(), shutdown.clone())),
         ];
-        Self { address, store, clock, board, control, peers, forwarder, shutdown, tasks }
+        Self { address, store, clock, board, control, peers, is_mute, forwarder, shutdown, tasks }
     }
 
     /// Ends without a word to the others, with all connections.
@@ -182,6 +185,7 @@ impl Member {
 async fn serve(
     listener: TcpListener,
     service: Arc<Service<Text, ()>>,
+    is_mute: Arc<AtomicBool>,
     shutdown: CancellationToken,
 ) {
     let mut connections = tokio::task::JoinSet::new();
@@ -190,10 +194,13 @@ async fn serve(
             () = shutdown.cancelled() => return,
             accepted = listener.accept() => accepted.unwrap().0,
         };
-        let service = service.clone();
+        let (service, is_mute) = (service.clone(), is_mute.clone());
         connections.spawn(answer_on(stream, move |path: String, body: Bytes| {
-            let service = service.clone();
+            let (service, is_mute) = (service.clone(), is_mute.clone());
             async move {
+                if is_mute.load(Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
                 match body.len() > service.most_body_bytes() {
                     true => service.refuse(Refusal::TooLarge),
                     false => service.answer(&path, body),
