@@ -460,11 +460,16 @@ impl World {
                 }
                 Output::Left => {
                     self.nodes[node].left = true;
-                    news.push("has left".to_owned());
                     break;
                 }
                 other => news.push(format!("{other:?}")),
             }
+        }
+        if self.nodes[node].left {
+            // The process ends.
+            self.tell(format!("node {node} has left"));
+            self.kill(node);
+            return;
         }
         for text in news {
             if text.starts_with("Moved") {
