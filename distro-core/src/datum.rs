@@ -1,4 +1,4 @@
-//! A datum: the records of one tag under one lock, and what follows from changing them.
+//! A datum: the records of one tag under one lock.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -1,118 +1,29 @@
 //! The control plane: one state machine that says what to do and when.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::answer::{Answer, merge};
-use crate::board::{Board, Table};
+use crate::answer::Answer;
+use crate::board::Board;
 use crate::config::DistroConfig;
-use crate::journal::{HeardAt, Place};
 use crate::lease::{JudgeTerms, patience};
-use crate::load::{Loader, Prospect};
+use crate::load::Loader;
 use crate::member::{MemberState, Phase};
-use crate::message::{Reply, Request};
 use crate::peer::Peer;
 use crate::random::Random;
 use crate::record::Value;
 use crate::ring::Ring;
-use crate::slot::Slot;
 use crate::stamp::MemberId;
 use crate::store::Store;
 use crate::time::Tick;
 
-/// Names a call to another member, so that its outcome can be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub u64);
+mod beats;
+mod calls;
+mod contact;
 
-/// What happens to a member.
-#[derive(Debug)]
-pub enum Input<V> {
-    /// Time has passed.
-    Tick,
-    /// Records were written here: there may be something to send. Only a hint; what is not told
-    /// is found with the next tick.
-    Changed,
-    /// A call was answered.
-    Answered(CallId, Reply<V>),
-    /// A call was not answered by its deadline, or its connection broke.
-    NoAnswer(CallId),
-    /// The connection for a call was refused: nobody listens there.
-    Refused(CallId),
-    /// The other members are these from now on.
-    Members(Vec<MemberId>),
-    /// This process is asked to stop: hand everything over.
-    Leave,
-    /// An operator switched the judging of silence on or off.
-    Judging(bool),
-}
-
-/// What the driver is asked to do.
-#[derive(Debug)]
-pub enum Output<V> {
-    /// Judge the leases that are due, on these terms
-    /// ([`Store::judge`](crate::Store::judge) until it has none left).
-    Judge(JudgeTerms),
-    /// Send a request to a member and tell what comes of it.
-    Send {
-        /// Names the call in the input that tells.
-        call: CallId,
-        /// Whom to ask.
-        to: MemberId,
-        /// What to ask.
-        request: Request<V>,
-        /// After so long without an answer it counts as not answered. A connection that missed a
-        /// deadline must not be used again.
-        deadline: Duration,
-    },
-    /// This process was stopped or starved for so long. Worth a line in the log.
-    Paused(Duration),
-    /// A member is seen in another state. Worth a line in the log.
-    Member(MemberId, MemberState),
-    /// So many slots have another owner than before.
-    Moved(usize),
-    /// This member has reached a phase.
-    Phase(Phase),
-    /// All is handed over, or the time for it is up: the process may end.
-    Left,
-}
-
-/// What is known of another member, for operators.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemberView {
-    /// Who.
-    pub member: MemberId,
-    /// In this member's eyes.
-    pub state: MemberState,
-    /// What it said of itself.
-    pub phase: Phase,
-    /// Which start of it.
-    pub incarnation: u32,
-    /// Keys that it has not been told of.
-    pub queued_keys: usize,
-    /// Beats that wait for it.
-    pub queued_beats: usize,
-    /// Slots in which it was found to differ, since this member started.
-    pub differences: u64,
-}
-
-#[derive(Debug)]
-struct Call {
-    to: MemberId,
-    sent: Tick,
-    deadline: Tick,
-    purpose: Purpose,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    Probe,
-    Replicate,
-    Renew,
-    Verify,
-    Load,
-    Leave,
-}
+mod io;
+use calls::Call;
+pub use io::{CallId, Input, MemberView, Output};
 
 /// The protocol state of one member. Does no IO: time comes in with every call, work goes out as
 /// [`Output`].
@@ -146,7 +57,6 @@ pub struct Distro<V: Value, A> {
     next_renewal: Tick,
     leave_by: Option<Tick>,
 }
-
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// A member that starts to listen now, with an empty store of its own. `seed` spreads timers
     /// and decides nothing else.
@@ -351,390 +261,16 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             patience,
         }
     }
-
-    fn set_members(&mut self, others: &[MemberId], now: Tick) {
-        let me = self.store.clock().member();
-        let others: BTreeSet<MemberId> = others.iter().copied().filter(|id| *id != me).collect();
-        self.peers.retain(|id, _| others.contains(id));
-        self.calls.retain(|_, call| others.contains(&call.to));
-        for id in others {
-            self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
-        }
-        self.states.retain(|id, _| self.peers.contains_key(id));
-        self.store.journal().keep(!self.peers.is_empty());
-        self.look_around(now);
-    }
-
-    /// Notices who can be heard again.
-    fn notice_contact(&mut self, now: Tick) {
-        let mut is_regained = false;
-        for peer in self.peers.values_mut() {
-            let is_reachable = peer.member.is_reachable(&self.config, now);
-            if is_reachable && !peer.was_reachable {
-                peer.replicator.hurry();
-                peer.verifier.demand(now);
-            }
-            peer.was_reachable = is_reachable;
-            let is_unheard = peer.member.is_unheard(&self.config, now);
-            match peer.unheard {
-                Some(incarnation) if !is_unheard => {
-                    // What it heard meanwhile is not known here; of one that started again there
-                    // is nothing to know.
-                    let is_same = incarnation == peer.member.incarnation || incarnation == 0;
-                    is_regained |= is_same && !peer.member.is_surely_gone();
-                    peer.unheard = None;
-                }
-                None if is_unheard => peer.unheard = Some(peer.member.incarnation),
-                _ => {}
-            }
-        }
-        if is_regained && self.config.rules.regain_grace {
-            self.listening_since = now;
-        }
-        let is_alone = !self.peers.is_empty() && self.peers.values().all(|p| !p.was_reachable);
-        if is_alone {
-            self.alone_since.get_or_insert(now);
-        } else if let Some(since) = self.alone_since.take()
-            && now.since(since) >= self.config.absent_after
-            && self.config.rules.forget_after_absence
-        {
-            self.store.forget_unheard(now);
-        }
-    }
-
-    /// From joining to up.
-    fn advance_phase(&mut self, now: Tick) {
-        let Some(loader) = &self.loader else { return };
-        let config = &self.config;
-        let prospect = |peer: &Peer| {
-            let is_reachable = peer.member.is_reachable(config, now);
-            Prospect::of(is_reachable, peer.member.is_surely_gone(), peer.member.told_phase())
-        };
-        let sources: Vec<&Peer> =
-            self.peers.values().filter(|peer| prospect(peer) == Prospect::Source).collect();
-        let phase = if sources.is_empty() {
-            let is_alone =
-                loader.is_alone(self.peers.values().map(prospect), config.alone_after, now);
-            if is_alone { Phase::Up } else { Phase::Joining }
-        } else {
-            // Everything is pulled from one member and then compared with each.
-            let pulled = loader.pulled();
-            let is_compared = |peer: &&Peer| pulled.is_some() && peer.verifier.completed >= pulled;
-            if sources.iter().all(is_compared) { Phase::Up } else { Phase::Loading }
-        };
-        if phase == Phase::Up {
-            if sources.is_empty() {
-                self.quiet_until = now.after(config.empty_start);
-            }
-            self.loader = None;
-        }
-        self.set_phase(phase);
-    }
-
-    fn set_phase(&mut self, phase: Phase) {
-        if phase != self.phase {
-            self.phase = phase;
-            self.outputs.push_back(Output::Phase(phase));
-        }
-    }
-
-    /// Ends the rest after a pause: one comparison is done, or nobody is there to compare with.
-    fn rest(&mut self, now: Tick) {
-        let Some(since) = self.resting_since else { return };
-        let since_then = |at: Option<Tick>| at.is_some_and(|at| at >= since);
-        let is_compared = self.peers.values().any(|peer| since_then(peer.verifier.completed));
-        let is_alone = self.peers.values().all(|peer| since_then(peer.verifier.failed));
-        if is_compared || is_alone || now < since {
-            self.resting_since = None;
-        }
-    }
-
-    /// Works out who may own slots, and publishes it.
-    fn look_around(&mut self, now: Tick) {
-        let config = Arc::clone(&self.config);
-        let eligible = self.peers.values().filter(|peer| peer.member.is_eligible(&config, now));
-        let mut eligible: Vec<MemberId> = eligible.map(|peer| peer.member.id).collect();
-        if self.phase == Phase::Up {
-            eligible.push(self.store.clock().member());
-        }
-        eligible.sort_unstable();
-        if eligible != self.eligible {
-            let ring = Ring::new(&eligible);
-            let moved: Vec<Slot> = self.ring.moved(&ring).collect();
-            for slot in &moved {
-                self.store.set_owner(*slot, ring.owner(*slot), now);
-            }
-            self.outputs.push_back(Output::Moved(moved.len()));
-            (self.ring, self.eligible) = (ring, eligible);
-        }
-        for peer in self.peers.values() {
-            let state = peer.member.state(&config, now);
-            if self.states.insert(peer.member.id, state).is_some_and(|before| before != state) {
-                self.outputs.push_back(Output::Member(peer.member.id, state));
-            }
-        }
-        let reachable = self.peers.values().filter(|p| p.member.is_reachable(&config, now));
-        self.board.publish(Table {
-            taken: now,
-            contacts: self.peers.values().filter_map(|peer| peer.member.contact(now)).collect(),
-            reachable: reachable.map(|peer| peer.member.id).collect(),
-        });
-        self.board.set_phase(self.phase);
-        self.board.set_resting(self.resting_since.is_some());
-        self.board.set_ready(self.why_not_ready(now).is_none());
-    }
-
-    fn probe(&mut self, now: Tick) {
-        let due = |peer: &&mut Peer| !peer.is_probing && now >= peer.next_probe;
-        let mut to = Vec::new();
-        for peer in self.peers.values_mut().filter(due) {
-            peer.is_probing = true;
-            peer.next_probe = now.after(self.config.probe_period);
-            to.push(peer.member.id);
-        }
-        for member in to {
-            self.send(member, Purpose::Probe, Request::Probe { phase: self.phase }, now);
-        }
-    }
-
-    fn spread_changes(&mut self, now: Tick) {
-        let changes = self.store.journal().take_changes();
-        for peer in self.peers.values_mut() {
-            if changes.overflown {
-                peer.replicator.overflow();
-            }
-            for place in &changes.places {
-                peer.replicator.mark(place.clone(), &self.config, now);
-            }
-        }
-    }
-
-    /// Gives each beat to the owner of its slot.
-    fn spread_beats(&mut self) {
-        let mut beats = self.store.journal().take_heard();
-        for peer in self.peers.values_mut().filter(|peer| !peer.was_reachable) {
-            // By the time that it is back they would be old.
-            for (place, heard) in peer.renewer.give_up() {
-                beats.entry(place).or_insert(heard);
-            }
-        }
-        for (place, heard) in beats {
-            let owner = self.store.owner(Slot::of(&place.0));
-            let Some(peer) = owner.and_then(|owner| self.peers.get_mut(&owner)) else { continue };
-            if !self.config.rules.renew {
-                continue;
-            }
-            if peer.was_reachable {
-                peer.renewer.add(place, heard, &self.config);
-            } else {
-                let owner = peer.member.id;
-                self.relay(owner, &place, heard);
-            }
-        }
-    }
-
-    /// Gives a beat that cannot be given to the owner to everybody else: one of them may reach it.
-    fn relay(&mut self, owner: MemberId, place: &Place, heard: HeardAt) {
-        const MOST_HOPS_TO_RELAY: u8 = 1;
-        if !self.config.rules.relay || heard.hops > MOST_HOPS_TO_RELAY {
-            return;
-        }
-        let others = self.peers.values_mut().filter(|p| p.was_reachable && p.member.id != owner);
-        for peer in others {
-            peer.renewer.add(place.clone(), heard, &self.config);
-        }
-    }
-
-    fn send_what_is_due(&mut self, now: Tick) {
-        let (config, store) = (Arc::clone(&self.config), Arc::clone(&self.store));
-        let members: Vec<MemberId> = self.peers.keys().copied().collect();
-        for id in members {
-            let Some(peer) = self.peers.get_mut(&id) else { continue };
-            let mut due = Vec::new();
-            if peer.replicator.take_overflown() {
-                peer.verifier.demand(now);
-            }
-            if peer.member.is_reachable(&config, now) {
-                let request = peer.replicator.poll(&store, &config, now);
-                due.extend(request.map(|request| (Purpose::Replicate, request)));
-                let request = peer.renewer.poll(&config, now);
-                due.extend(request.map(|request| (Purpose::Renew, request)));
-                if let Some(loader) =
-                    self.loader.as_mut().filter(|_| peer.member.phase == Phase::Up)
-                {
-                    due.extend(loader.poll(id).map(|request| (Purpose::Load, request)));
-                }
-                if self.phase == Phase::Leaving && !peer.knows_of_leave {
-                    peer.knows_of_leave = true;
-                    let incarnation = store.clock().incarnation();
-                    due.push((Purpose::Leave, Request::Leave { incarnation }));
-                }
-            }
-            // Whatever the state of the member: an answer is contact.
-            let request = peer.verifier.poll(&store, &config, now);
-            due.extend(request.map(|request| (Purpose::Verify, request)));
-            for (purpose, request) in due {
-                self.send(id, purpose, request, now);
-            }
-        }
-    }
-
-    fn send(&mut self, to: MemberId, purpose: Purpose, request: Request<V>, now: Tick) {
-        /// What the driver gets on top of a deadline to tell of it.
-        const SLACK: Duration = Duration::from_secs(1);
-        let deadline = self.config.call_deadline;
-        self.last_call += 1;
-        let call = CallId(self.last_call);
-        let given_up = now.after(deadline + SLACK);
-        self.calls.insert(call, Call { to, sent: now, deadline: given_up, purpose });
-        self.outputs.push_back(Output::Send { call, to, request, deadline });
-    }
-
-    fn answered(&mut self, id: CallId, reply: Reply<V>, now: Tick) {
-        let Some(call) = self.calls.remove(&id) else { return };
-        self.board.clear_silent(call.to, call.sent);
-        let Some(peer) = self.peers.get_mut(&call.to) else { return };
-        peer.member.answered(call.sent);
-        match (call.purpose, reply) {
-            (Purpose::Probe, Reply::Probed { incarnation, phase, contacts }) => {
-                peer.is_probing = false;
-                let before = peer.member.incarnation;
-                peer.member.introduced(incarnation, phase);
-                if before != 0 && before != incarnation {
-                    peer.verifier.demand(now);
-                }
-                self.take_hearsay(&contacts, call.sent);
-            }
-            (Purpose::Replicate, Reply::Done) => peer.replicator.succeeded(),
-            (Purpose::Renew, Reply::Renewed { removed, unknown }) => {
-                peer.renewer.succeeded();
-                merge(&self.store, &removed, now);
-                let removed = removed.into_iter().map(|entry| (entry.tag, entry.key));
-                for place in unknown.into_iter().chain(removed) {
-                    // Not if the removal is the newest that is known here, too.
-                    if is_visible(&self.store, &place) {
-                        peer.replicator.mark(place, &self.config, now);
-                    }
-                }
-            }
-            (Purpose::Verify, reply) => {
-                let (config, random) = (&self.config, &mut self.random);
-                let lacking = peer.verifier.answered(&self.store, reply, config, random, now);
-                for place in lacking {
-                    peer.replicator.mark(place, config, now);
-                }
-            }
-            (Purpose::Load, Reply::Page { entries, more }) => {
-                merge(&self.store, &entries, now);
-                let last = entries.into_iter().last().map(|entry| (entry.tag, entry.key));
-                if let Some(loader) = &mut self.loader {
-                    loader.answered(call.to, last, more, now);
-                    if loader.pulled().is_some() {
-                        self.peers.values_mut().for_each(|peer| peer.verifier.demand(now));
-                    }
-                }
-            }
-            (Purpose::Leave, _) => {}
-            (purpose, _) => self.call_failed(call.to, purpose, now),
-        }
-    }
-
-    fn take_hearsay(&mut self, contacts: &[crate::Contact], sent: Tick) {
-        if !self.config.rules.hearsay {
-            return;
-        }
-        for contact in contacts {
-            let Some(peer) = self.peers.get_mut(&contact.member) else { continue };
-            let age = Duration::from_millis(contact.age_ms);
-            if let Some(at) = sent.since(Tick::ZERO).checked_sub(age) {
-                peer.member.rumoured(contact, Tick::ZERO.after(at));
-            }
-        }
-    }
-
-    fn unanswered(&mut self, id: CallId, now: Tick) {
-        if let Some(call) = self.calls.remove(&id) {
-            self.call_failed(call.to, call.purpose, now);
-        }
-    }
-
-    fn call_failed(&mut self, to: MemberId, purpose: Purpose, now: Tick) {
-        let Some(peer) = self.peers.get_mut(&to) else { return };
-        match purpose {
-            Purpose::Probe => peer.is_probing = false,
-            Purpose::Replicate => peer.replicator.failed(&self.config, &mut self.random, now),
-            Purpose::Renew => {
-                for (place, heard) in peer.renewer.failed() {
-                    self.renew_again(to, place, heard, now);
-                }
-            }
-            Purpose::Verify => peer.verifier.fail(&self.config, &mut self.random, now),
-            Purpose::Load => {
-                if let Some(loader) = &mut self.loader {
-                    loader.failed(to);
-                }
-            }
-            Purpose::Leave => peer.knows_of_leave = false,
-        }
-    }
-
-    /// A beat was not acknowledged: it goes round by others, and once more the same way.
-    fn renew_again(&mut self, to: MemberId, place: Place, heard: HeardAt, now: Tick) {
-        if self.store.owner(Slot::of(&place.0)) == Some(to) {
-            self.relay(to, &place, heard);
-        }
-        let is_fresh = now.since(heard.tick) < self.config.call_deadline * 3;
-        if let Some(peer) = self.peers.get_mut(&to).filter(|_| is_fresh) {
-            peer.renewer.add(place, heard, &self.config);
-        }
-    }
-
-    fn leave(&mut self, now: Tick) {
-        if self.phase == Phase::Leaving {
-            return;
-        }
-        let owned: Vec<Slot> = Slot::all().filter(|slot| self.store.owns(*slot)).collect();
-        self.loader = None;
-        self.set_phase(Phase::Leaving);
-        self.look_around(now);
-        self.leave_by = Some(now.after(self.config.leave_within));
-        for slot in owned {
-            for tag in self.store.tags(slot, None) {
-                let Some(datum) = self.store.find(&tag) else { continue };
-                let heard = datum.read(|reader| {
-                    reader.heard().map(|(key, tick)| (key.clone(), tick)).collect::<Vec<_>>()
-                });
-                for (key, tick) in heard {
-                    let heard = datum.heard_at(&key, tick);
-                    self.store.journal().note_heard((tag.clone(), key), heard);
-                }
-            }
-        }
-        self.spread_beats();
-    }
-
-    fn is_handed_over(&self, now: Tick) -> bool {
-        let mut reachable =
-            self.peers.values().filter(|peer| peer.member.is_reachable(&self.config, now));
-        reachable.all(Peer::is_drained) && self.calls.is_empty()
-    }
-}
-
-fn is_visible<V: Value, A: Default + Send + Sync + 'static>(
-    store: &Store<V, A>,
-    place: &Place,
-) -> bool {
-    let datum = store.find(&place.0);
-    datum.is_some_and(|datum| {
-        datum.read(|reader| reader.find(&place.1).is_some_and(|record| record.is_visible()))
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::config::StoreConfig;
     use crate::record::LeaseTerms;
+    use crate::slot::Slot;
     use crate::stamp::StampClock;
     use crate::time::Now;
 

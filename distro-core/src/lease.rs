@@ -117,11 +117,18 @@ impl<T> DueRing<T> {
         self.buckets.lock().entry(moment.as_ms() / BUCKET_MS).or_default().push(item);
     }
 
-    /// Takes the earliest bucket that is due.
-    pub(crate) fn take_due(&self, now: Tick) -> Option<Vec<Weak<T>>> {
+    /// Takes the earliest bucket that is due, or `most` items of it if it holds more.
+    pub(crate) fn take_due(&self, now: Tick, most: usize) -> Option<Vec<Weak<T>>> {
         let mut buckets = self.buckets.lock();
-        let first = buckets.first_entry()?;
-        (first.key() * BUCKET_MS <= now.as_ms()).then(|| first.remove())
+        let mut first = buckets.first_entry()?;
+        if first.key() * BUCKET_MS > now.as_ms() {
+            return None;
+        }
+        let bucket = first.get_mut();
+        match bucket.len().checked_sub(most) {
+            None | Some(0) => Some(first.remove()),
+            Some(left) => Some(bucket.split_off(left)),
+        }
     }
 }
 
@@ -201,9 +208,23 @@ mod tests {
         let moment = bucket_moment(at(10), Tick::from_ms(12_345));
         assert_eq!(moment, Tick::from_ms(12_400));
         ring.schedule(moment, Arc::downgrade(&item));
-        assert!(ring.take_due(Tick::from_ms(12_399)).is_none());
-        assert_eq!(ring.take_due(Tick::from_ms(12_400)).unwrap().len(), 1);
-        assert!(ring.take_due(at(100)).is_none());
+        assert!(ring.take_due(Tick::from_ms(12_399), 9).is_none());
+        assert_eq!(ring.take_due(Tick::from_ms(12_400), 9).unwrap().len(), 1);
+        assert!(ring.take_due(at(100), 9).is_none());
+    }
+
+    #[test]
+    fn a_full_bucket_is_given_out_in_slices() {
+        let ring = DueRing::new();
+        let items: Vec<_> = (0..5).map(Arc::new).collect();
+        items.iter().for_each(|item| ring.schedule(at(1), Arc::downgrade(item)));
+        let mut taken = Vec::new();
+        while let Some(slice) = ring.take_due(at(1), 2) {
+            assert!((1..=2).contains(&slice.len()));
+            taken.extend(slice.iter().filter_map(Weak::upgrade).map(|item| *item));
+        }
+        taken.sort_unstable();
+        assert_eq!(taken, [0, 1, 2, 3, 4]);
     }
 
     #[test]
@@ -213,7 +234,7 @@ mod tests {
         let ring = DueRing::new();
         let item = Arc::new(1);
         ring.schedule(moment, Arc::downgrade(&item));
-        assert!(ring.take_due(Tick::from_ms(moment.as_ms() - 1)).is_none());
-        assert!(ring.take_due(moment).is_some());
+        assert!(ring.take_due(Tick::from_ms(moment.as_ms() - 1), 9).is_none());
+        assert!(ring.take_due(moment, 9).is_some());
     }
 }

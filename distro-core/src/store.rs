@@ -325,10 +325,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         }
     }
 
-    /// Judges one bucket of due datums and says whether more may be due. Callers that share a
+    /// Judges some of the datums that are due and says whether more may be. Callers that share a
     /// thread with others should yield between calls.
     pub fn judge(&self, terms: &JudgeTerms, now: Tick) -> bool {
-        let Some(due) = self.ring.take_due(now) else { return false };
+        /// Well below a millisecond, unless a datum has very many records.
+        const SLICE: usize = 256;
+        let Some(due) = self.ring.take_due(now, SLICE) else { return false };
         for datum in due.iter().filter_map(std::sync::Weak::upgrade) {
             let (verdicts, effect) = datum.judge(&self.shared, terms, now);
             for verdict in &verdicts {

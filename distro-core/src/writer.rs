@@ -224,15 +224,20 @@ impl<'a, V: Value> Writer<'a, V> {
         let change = after.fingerprint.wrapping_sub(before.fingerprint);
         self.shelf.checksum = self.shelf.checksum.wrapping_add(change);
         slot.checksum.fetch_add(change, Ordering::Relaxed);
-        if let Some((value, _)) = &before.shown {
-            self.shared.visible[value.class()].fetch_sub(1, Ordering::Relaxed);
-        } else if !is_new {
-            slot.tombstones.fetch_sub(1, Ordering::Relaxed);
+        let class = |aspect: &Aspect<V>| aspect.shown.as_ref().map(|(value, _)| value.class());
+        let (was, is) = (class(before), class(after));
+        if was == is && !is_new {
+            // All threads write to these counts: what stays the same leaves them alone.
+            return;
         }
-        if let Some((value, _)) = &after.shown {
-            self.shared.visible[value.class()].fetch_add(1, Ordering::Relaxed);
-        } else {
-            slot.tombstones.fetch_add(1, Ordering::Relaxed);
+        match was {
+            Some(class) => _ = self.shared.visible[class].fetch_sub(1, Ordering::Relaxed),
+            None if is_new => {}
+            None => _ = slot.tombstones.fetch_sub(1, Ordering::Relaxed),
+        }
+        match is {
+            Some(class) => _ = self.shared.visible[class].fetch_add(1, Ordering::Relaxed),
+            None => _ = slot.tombstones.fetch_add(1, Ordering::Relaxed),
         }
     }
 

@@ -158,7 +158,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
         });
     }
 
-    /// A bucket at a time, so that an expiry of a million does not hold up a worker thread.
+    /// A slice at a time, so that an expiry of a million does not hold up a worker thread.
     async fn judge(&self, terms: &JudgeTerms) {
         while self.store.judge(terms, self.clock.tick()) {
             tokio::task::yield_now().await;

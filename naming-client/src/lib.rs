@@ -1,1 +1,171 @@
-//! Under construction.
+//! A client of Nacos-compatible service registries: applications register themselves and find
+//! each other, through servers that may come and go.
+//!
+//! It speaks the Nacos 1.x naming protocol (HTTP, with UDP pushes) to servers of this project
+//! and to Nacos 1.x. It needs a tokio runtime with IO and time. Minimum Rust version: 1.95.
+//!
+//! # Connecting
+//!
+//! ```no_run
+//! use naming_client::NamingClient;
+//!
+//! # async fn example() -> Result<(), naming_client::Error> {
+//! let client = NamingClient::builder()
+//!     .servers(["10.0.0.1:8848", "10.0.0.2:8848", "10.0.0.3:8848"])
+//!     .namespace("shop")
+//!     .application("checkout")
+//!     .build()
+//!     .await?; // names each address tried and why it failed, if all did
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`NamingClient`] is cheap to clone and holds no global state. Everything it runs in the
+//! background (one task for all beats, one for all polls, one for pushes) ends when the last
+//! handle goes: the clones, the registrations and the subscriptions. [`NamingClient::shutdown`]
+//! ends it in order, with everything deregistered.
+//!
+//! # Registering
+//!
+//! ```no_run
+//! # async fn example(client: naming_client::NamingClient) -> Result<(), naming_client::Error> {
+//! use naming_client::Instance;
+//!
+//! let instance = Instance::new("10.0.1.7", 8080).metadata("version", "1.4.0");
+//! let registration = client.register("order-service", instance).await?;
+//!
+//! registration.update(|instance| instance.weight = 0.5).await?; // in place, no gap
+//! registration.close().await?; // or drop it: deregisters in the background
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Registration`] is a guard. While it lives, the instance is kept alive by beats at the
+//! interval the registry asks for, and registered again whenever the registry has forgotten it.
+//! [`NamingClient::register_all`] registers many at once.
+//!
+//! # Finding
+//!
+//! ```no_run
+//! # async fn example(client: naming_client::NamingClient) -> Result<(), naming_client::Error> {
+//! let mut orders = client.subscribe("order-service").await?;
+//!
+//! // On the path of a request: no wait, no server asked.
+//! if let Some(instance) = orders.choose() {
+//!     println!("calling http://{}/", instance.authority());
+//! }
+//!
+//! // To follow what happens; a Subscription is a Stream, too.
+//! while let Some(change) = orders.changed().await {
+//!     println!("{} came, {} went", change.added.len(), change.removed.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Subscription::choose`] and [`NamingClient::select`] choose by weight among the instances
+//! that are healthy and enabled. [`NamingClient::instances`] asks once. Names are parsed once,
+//! into [`ServiceName`] (`group@@service`, or a bare service in `DEFAULT_GROUP`) and
+//! [`ServiceQuery`] (with a choice of clusters); calls take these types or texts.
+//!
+//! How fresh a list is:
+//!
+//! - Servers push changes by UDP, usually within a second, this project's server within
+//!   milliseconds. Where packets do not get through, polling finds changes after 10 s at the
+//!   latest, or 3 s with [`ClientBuilder::push`] off.
+//! - A push is taken at its word only from the address of a known server; one from elsewhere
+//!   makes the client ask. Pushes that arrive out of order are sorted out for each server by
+//!   itself, so that no server with a slow clock is ignored.
+//! - An empty list after one with instances is believed only when it is confirmed
+//!   ([`EmptyPolicy`]): a registry that was just restarted must not stop every caller.
+//! - While no server answers, the list known last is kept, and with
+//!   [`ClientBuilder::cache_directory`] survives a restart of the application; it is then
+//!   [marked as stale](Instances::is_stale).
+//!
+//! A dead instance stays in the list until its beats have been missed for long enough (15 s to
+//! be unhealthy, unless its metadata says otherwise), so callers must be ready to try another.
+//!
+//! # Servers
+//!
+//! Reads stay with one server, at first a random one, and move when it fails; beats are
+//! spread over all servers. Each server that fails is asked last for a while that grows with each
+//! failure, but none is ever left out: a call fails only when every server has failed, within
+//! [`ClientBuilder::call_timeout`]. The death of one server costs no beat.
+//!
+//! # Errors
+//!
+//! Calls fail with [`Error`], which tells names and values that can never work from servers that
+//! cannot be reached, lists each attempt of the latter, and says by
+//! [`Error::may_have_had_effect`] whether the registry may have changed all the same.
+//!
+//! # How servers see it
+//!
+//! Nacos gives pushes and grouped host names only to agents it knows by prefix. The client calls
+//! itself `Nacos-Java-Client:v1.4.8-naming-client/VERSION`: servers read the prefix and the first
+//! three parts of the version, people and logs read the rest.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `tower`: `tower::ServiceDiscover` makes a balancer or a gRPC
+//!   channel follow the registry, `tower::ServiceResolver` turns `http://order-service/path` into
+//!   a chosen instance around any HTTP client that is a tower service.
+//! - `cli`: the program `naming`, to look into a registry and register things by hand.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod address;
+mod auth;
+mod beat;
+mod builder;
+pub use builder::ClientBuilder;
+
+mod cache;
+mod call;
+mod client;
+pub use client::{ClientLoad, NamingClient};
+
+#[cfg(feature = "tower")]
+mod discover;
+
+/// The registry for tower (feature `tower`).
+#[cfg(feature = "tower")]
+pub mod tower {
+    pub use crate::discover::{ResolvedError, ResolvedService, ServiceDiscover, ServiceResolver};
+}
+
+mod endpoint;
+mod error;
+pub use error::{Attempt, Error, Failure};
+
+mod http;
+mod instances;
+pub use instances::{Change, Instances};
+
+mod names;
+pub use names::{Namespace, ServiceName, ServiceQuery};
+
+mod poll;
+mod push;
+mod registration;
+pub use registration::{Registration, RegistrationStatus};
+
+mod schedule;
+mod servers;
+mod services;
+pub use services::{ServiceSettings, Services};
+
+mod subscribe;
+pub use subscribe::Subscription;
+
+mod topic;
+pub use topic::EmptyPolicy;
+
+mod write;
+
+pub use naming_model::{
+    ClusterDetail, Instance, InstanceError, InstanceEvent, InstanceKey, NameError, Selector,
+    ServiceDetail, ServicePage,
+};

@@ -40,12 +40,23 @@ pub enum NameError {
 /// Puts `group` before `service` unless `service` already carries one. Blank groups count as
 /// [`DEFAULT_GROUP`].
 pub fn grouped_name(service: &str, group: &str) -> String {
+    grouped_parts(service, group).concat()
+}
+
+/// The parts of the grouped name, so that a key can be made of them without a text in between.
+fn grouped_parts<'a>(service: &'a str, group: &'a str) -> [&'a str; 3] {
     let service = service.trim();
-    if service.contains(GROUP_SEPARATOR) {
-        return service.to_owned();
+    if find_separator(service).is_some() {
+        return ["", "", service];
     }
     let group = if group.trim().is_empty() { DEFAULT_GROUP } else { group.trim() };
-    format!("{group}{GROUP_SEPARATOR}{service}")
+    [group, GROUP_SEPARATOR, service]
+}
+
+/// Where the first [`GROUP_SEPARATOR`] begins. Names are short: looking at each byte is faster
+/// than setting up a search.
+fn find_separator(text: &str) -> Option<usize> {
+    text.as_bytes().windows(GROUP_SEPARATOR.len()).position(|two| two == GROUP_SEPARATOR.as_bytes())
 }
 
 /// Checks a cluster name that is about to be stored: letters, digits and `-`, at least one.
@@ -71,26 +82,32 @@ impl ServiceKey {
     /// # Errors
     /// [`NameError::NotGrouped`], [`NameError::EmptyGroup`], [`NameError::TooLong`].
     pub fn parse(namespace: &str, grouped: &str) -> Result<Self, NameError> {
+        Self::of_parts(namespace, [grouped])
+    }
+
+    /// What [`Self::parse`] makes of the [`grouped_name`] of `service` and `group`.
+    ///
+    /// # Errors
+    /// Those of [`Self::parse`].
+    pub fn grouping(namespace: &str, service: &str, group: &str) -> Result<Self, NameError> {
+        Self::of_parts(namespace, grouped_parts(service, group))
+    }
+
+    fn of_parts<const N: usize>(namespace: &str, grouped: [&str; N]) -> Result<Self, NameError> {
+        let grouped_len = grouped.iter().map(|part| part.len()).sum::<usize>();
         if namespace.len() > MAX_NAMESPACE {
             return Err(NameError::TooLong { parameter: "namespaceId", limit: MAX_NAMESPACE });
         }
-        if grouped.len() > MAX_SERVICE_NAME {
+        if grouped_len > MAX_SERVICE_NAME {
             return Err(NameError::TooLong { parameter: "serviceName", limit: MAX_SERVICE_NAME });
         }
-        // Java's split drops trailing empty parts, so `g@@` has one part and `@@` none.
-        let (group, rest) = grouped.split_once(GROUP_SEPARATOR).ok_or(NameError::NotGrouped)?;
-        if rest.split(GROUP_SEPARATOR).all(str::is_empty) {
-            return Err(NameError::NotGrouped);
-        }
-        if group.is_empty() {
-            return Err(NameError::EmptyGroup);
-        }
-        let mut text =
-            String::with_capacity(namespace.len() + NAMESPACE_SEPARATOR.len() + grouped.len());
+        let grouped_at = namespace.len() + NAMESPACE_SEPARATOR.len();
+        let mut text = String::with_capacity(grouped_at + grouped_len);
         text.push_str(namespace);
         text.push_str(NAMESPACE_SEPARATOR);
-        let grouped_at = u32::try_from(text.len()).expect("the limits above are far below u32");
-        text.push_str(grouped);
+        grouped.iter().for_each(|part| text.push_str(part));
+        check_form(&text[grouped_at..])?;
+        let grouped_at = u32::try_from(grouped_at).expect("the limits above are far below u32");
         Ok(Self { text: text.into(), grouped_at })
     }
 
@@ -148,6 +165,17 @@ impl fmt::Debug for ServiceKey {
     }
 }
 
+/// Java's split drops trailing empty parts, so `g@@` has one part and `@@` none.
+fn check_form(grouped: &str) -> Result<(), NameError> {
+    let at = find_separator(grouped).ok_or(NameError::NotGrouped)?;
+    let rest = &grouped[at + GROUP_SEPARATOR.len()..];
+    let only_separators = rest.len().is_multiple_of(2) && rest.bytes().all(|byte| byte == b'@');
+    if only_separators {
+        return Err(NameError::NotGrouped);
+    }
+    if at == 0 { Err(NameError::EmptyGroup) } else { Ok(()) }
+}
+
 /// What tells one instance of a service from another: address, port and cluster, written
 /// `<ip>#<port>#<cluster>`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -168,6 +196,18 @@ impl<'a> InstanceKey<'a> {
         Some(Self { ip, port: port.parse().ok()?, cluster })
     }
 
+    /// The text form, as [`Display`](fmt::Display) writes it but faster.
+    pub fn text(&self) -> String {
+        const LONGEST_PORT: usize = 5;
+        let mut text = String::with_capacity(self.ip.len() + self.cluster.len() + 2 + LONGEST_PORT);
+        text.push_str(self.ip);
+        text.push('#');
+        push_port(&mut text, self.port);
+        text.push('#');
+        text.push_str(self.cluster);
+        text
+    }
+
     /// Nacos's "datum key" of an instance, which shows in error texts and orders checksums:
     /// `<ip>:<port>:unknown:<cluster>`, without the port if it is 0.
     pub fn datum_key(&self) -> String {
@@ -175,6 +215,20 @@ impl<'a> InstanceKey<'a> {
             0 => format!("{}:unknown:{}", self.ip, self.cluster),
             port => format!("{}:{port}:unknown:{}", self.ip, self.cluster),
         }
+    }
+}
+
+fn push_port(text: &mut String, port: u16) {
+    let mut rest = port;
+    let mut divisor = 10_000;
+    while divisor > 1 && rest < divisor {
+        divisor /= 10;
+    }
+    while divisor > 0 {
+        // A single digit by then; the conversion cannot cut anything.
+        text.push(char::from(b'0' + (rest / divisor) as u8));
+        rest %= divisor;
+        divisor /= 10;
     }
 }
 
@@ -199,6 +253,8 @@ mod tests {
         assert_eq!(key("@@"), Err(NameError::NotGrouped));
         assert_eq!(key("@@@@"), Err(NameError::NotGrouped));
         assert_eq!(key("@@s"), Err(NameError::EmptyGroup));
+        assert_eq!(key("g@@@").unwrap().service(), "@");
+        assert_eq!(key("@@@"), Err(NameError::EmptyGroup));
         assert_eq!(key(""), Err(NameError::NotGrouped));
     }
 
@@ -215,6 +271,27 @@ mod tests {
         assert_eq!(grouped_name("g1@@svc", "g2"), "g1@@svc");
         assert_eq!(grouped_name(" svc ", ""), "DEFAULT_GROUP@@svc");
         assert_eq!(grouped_name("svc", "g"), "g@@svc");
+    }
+
+    #[test]
+    fn grouping_is_parsing_the_grouped_name() {
+        let long = "x".repeat(MAX_SERVICE_NAME);
+        let texts = ["", " ", "svc", " s ", "g@@s", "@@s", "g@@", "@", "@@@@", "a@@b@@c", &long];
+        for service in texts {
+            for group in texts {
+                let grouped = ServiceKey::parse("public", &grouped_name(service, group));
+                assert_eq!(ServiceKey::grouping("public", service, group), grouped);
+            }
+        }
+        assert!(ServiceKey::grouping(&"n".repeat(MAX_NAMESPACE + 1), "s", "g").is_err());
+    }
+
+    #[test]
+    fn the_text_of_an_instance_key_is_what_it_displays() {
+        for port in [0, 1, 9, 10, 99, 100, 999, 1_000, 8_080, 9_999, 10_000, 65_535] {
+            let key = InstanceKey { ip: "10.0.0.1", port, cluster: "c" };
+            assert_eq!(key.text(), format!("{key}"));
+        }
     }
 
     #[test]

@@ -8,8 +8,17 @@
 mod code;
 pub use code::*;
 
+mod instance;
+pub use instance::{Beat, BeatReply, Instance, InstanceError, InstanceList};
+
 mod key;
 pub use key::{
     InstanceKey, MAX_CLUSTER_NAME, MAX_NAMESPACE, MAX_SERVICE_NAME, NameError, ServiceKey,
     check_cluster_name, grouped_name,
 };
+
+mod push;
+pub use push::{PushAck, PushPacket};
+
+mod service;
+pub use service::{ClusterDetail, InstanceEvent, Selector, ServiceDetail, ServicePage};

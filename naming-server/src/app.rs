@@ -11,7 +11,8 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::http::v1::Api;
+use crate::http::ConnectionStats;
+use crate::http::v1::{Api, ApiParts};
 use crate::push::{PushStats, Pusher, Rendered, Source};
 use crate::registry::{
     self, ChangeSink, Content, Events, Flavour, ListReply, Registry, ServiceState, UpkeepSettings,
@@ -27,8 +28,14 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Builds a node that is reached at `address`. Nothing runs before [`Self::run`].
-    pub(crate) fn new(config: &Config, address: SocketAddr, push_socket: UdpSocket) -> Self {
+    /// Builds a node that listens on `bound`. Nothing runs before [`Self::run`].
+    pub(crate) fn new(
+        config: &Config,
+        bound: SocketAddr,
+        push_socket: UdpSocket,
+        connections: Arc<ConnectionStats>,
+    ) -> Self {
+        let address = config.advertised(bound);
         let clock = Clock::start();
         let now = clock.now();
         let settings = config.registry_settings(random_seed());
@@ -39,7 +46,7 @@ impl App {
         let stamps = StampClock::new(MemberId::of(&address.to_string()), incarnation, now);
         let registry = Arc::new(Registry::new(settings, events, Arc::clone(&watch), stamps, clock));
         let store = Arc::clone(&registry.store);
-        let (driver, _control) = Driver::new(config.distro_config(), store, clock);
+        let (driver, control) = Driver::new(config.distro_config(), store, clock);
 
         let push_stats = Arc::new(PushStats::default());
         let lists = Arc::new(Lists { registry: Arc::clone(&registry) });
@@ -47,11 +54,13 @@ impl App {
             Pusher::new(config.push_settings(), push_socket, lists, Arc::clone(&push_stats));
         watch.connect(Arc::new(PushSink(pusher.clone())));
         if !config.push.enabled {
-            registry.switches.update(|values| values.push_enabled = false);
+            registry.switches.disable_push();
             pusher.set_enabled(false);
         }
-        let api = Api { registry, pusher, push_stats };
-        Self { api: Arc::new(api), driver, upkeep: config.upkeep_settings() }
+        let context_path = config.http_settings().context_path;
+        let parts =
+            ApiParts { registry, pusher, push_stats, control, address, context_path, connections };
+        Self { api: Arc::new(Api::new(parts)), driver, upkeep: config.upkeep_settings() }
     }
 
     /// Runs what runs beside the requests, until `shutdown`.
@@ -88,11 +97,12 @@ struct Lists {
 impl Source for Lists {
     fn render(&self, service: &ServiceKey, clusters: &str, flavour: Flavour) -> Rendered {
         let query = ViewQuery { flavour, healthy_only: false, clusters, null_metadata: false };
-        let view = self.registry.view(service, &query);
         let cache_ms = self.registry.switches.load().push_cache_ms;
         let reply = ListReply { service, flavour, cache_ms, clusters, env: "", wall_ms: wall_ms() };
-        let revision = view.as_ref().map_or(0, |view| view.revision);
-        Rendered { revision, data: list_reply(view.as_deref(), &reply) }
+        self.registry.read_view(service, &query, |view| Rendered {
+            revision: view.map_or(0, |view| view.revision),
+            data: list_reply(view, &reply).concat().into(),
+        })
     }
 }
 

@@ -13,16 +13,15 @@ pub use config::{
     LogFormat, PushConfig, RegistryConfig, StoreConfig,
 };
 
-#[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
 mod http;
 
 mod logging;
 pub use logging::start as start_logging;
 
-#[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
+mod metrics;
+
 mod push;
 
-#[allow(dead_code, unused_imports, reason = "the handlers that use the rest are not there yet")]
 mod registry;
 
 mod server;

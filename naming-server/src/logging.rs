@@ -1,11 +1,28 @@
 //! Log lines on standard error.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
+use std::sync::OnceLock;
 
 use anyhow::Result;
+use parking_lot::Mutex;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload::Handle;
 
 use crate::config::{LogConfig, LogFormat};
+
+/// Targets with a level of their own; more are refused.
+const MAX_CHANGES: usize = 64;
+
+/// The logging of this process, if it is ours.
+static LOGGING: OnceLock<Logging> = OnceLock::new();
+
+struct Logging {
+    configured: String,
+    changes: Mutex<BTreeMap<String, LevelFilter>>,
+    reload: Box<dyn Fn(EnvFilter) -> bool + Send + Sync>,
+}
 
 /// Starts logging for the whole process; a second call changes nothing.
 ///
@@ -14,10 +31,139 @@ use crate::config::{LogConfig, LogFormat};
 pub fn start(config: &LogConfig) -> Result<()> {
     let filter = EnvFilter::try_new(&config.level)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    // Failing means that somebody else has set up logging, which is then the better one.
-    let _ = match config.format {
-        LogFormat::Text => lines.with_ansi(stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    let (is_ours, reload) = match config.format {
+        LogFormat::Text => {
+            let lines = lines.with_ansi(stderr().is_terminal()).with_filter_reloading();
+            let reload = reload_with(lines.reload_handle());
+            (lines.try_init().is_ok(), reload)
+        }
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            let reload = reload_with(lines.reload_handle());
+            (lines.try_init().is_ok(), reload)
+        }
     };
+    // Otherwise somebody else has set up logging, which is then the better one.
+    if is_ours {
+        LOGGING.get_or_init(|| Logging {
+            configured: config.level.clone(),
+            changes: Mutex::default(),
+            reload,
+        });
+    }
     Ok(())
+}
+
+fn reload_with<S: 'static>(
+    handle: Handle<EnvFilter, S>,
+) -> Box<dyn Fn(EnvFilter) -> bool + Send + Sync>
+where
+    Handle<EnvFilter, S>: Send + Sync,
+{
+    Box::new(move |filter| handle.reload(filter).is_ok())
+}
+
+/// Why a log level was not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LevelError {
+    /// No such level.
+    #[error("logLevel must be OFF, ERROR, WARN, INFO, DEBUG or TRACE")]
+    NoLevel,
+    /// Nothing here logs under that name.
+    #[error(
+        "unknown logName; there are root, naming-main, naming-push, naming-event, naming-check, \
+         naming-distro, and the modules of naming_server, distro_net and distro_core"
+    )]
+    NoName,
+    /// Too many names have levels of their own.
+    #[error("more than {MAX_CHANGES} log names were given levels")]
+    TooMany,
+    /// Logging was set up by somebody else.
+    #[error("logging was not set up by this server, so its levels cannot be changed here")]
+    NotOurs,
+}
+
+/// Changes the level of what is logged under a name, until the process ends.
+///
+/// # Errors
+/// See [`LevelError`]; nothing is changed then.
+pub(crate) fn set_level(name: &str, level: &str) -> Result<(), LevelError> {
+    let is_word = !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let level = level.parse::<LevelFilter>().ok().filter(|_| is_word).ok_or(LevelError::NoLevel)?;
+    let target = target(name).ok_or(LevelError::NoName)?;
+    let logging = LOGGING.get().ok_or(LevelError::NotOurs)?;
+    let mut changes = logging.changes.lock();
+    let mut changed = changes.clone();
+    changed.insert(target.to_owned(), level);
+    if changed.len() > MAX_CHANGES {
+        return Err(LevelError::TooMany);
+    }
+    let filter = filter(&logging.configured, &changed).ok_or(LevelError::NoName)?;
+    if !(logging.reload)(filter) {
+        return Err(LevelError::NotOurs);
+    }
+    *changes = changed;
+    Ok(())
+}
+
+/// The later of two directives for a target wins.
+fn filter(configured: &str, changes: &BTreeMap<String, LevelFilter>) -> Option<EnvFilter> {
+    let mut text = configured.to_owned();
+    for (target, level) in changes {
+        let directive =
+            if target.is_empty() { level.to_string() } else { format!("{target}={level}") };
+        text = format!("{text},{directive}");
+    }
+    EnvFilter::try_new(text).ok()
+}
+
+/// The module behind a log name, as Nacos or we call it; empty for all.
+fn target(name: &str) -> Option<&str> {
+    let path =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_:".contains(&byte);
+    let root = name.split(':').next()?;
+    Some(match name {
+        "root" => "",
+        "naming-main" => "naming_server",
+        "naming-push" => "naming_server::push",
+        "naming-event" => "naming_server::registry",
+        "naming-check" => "distro_core",
+        "naming-distro" => "distro_net",
+        _ if ["naming_server", "distro_net", "distro_core"].contains(&root)
+            && name.len() <= 128
+            && name.bytes().all(path) =>
+        {
+            name
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_levels_are_checked_before_anything_else() {
+        for (name, level) in
+            [("root", ""), ("root", "3"), ("root", "loud"), ("root", "info,x=debug")]
+        {
+            assert!(matches!(set_level(name, level), Err(LevelError::NoLevel)), "{level}");
+        }
+        for name in ["", "naming-raft", "naming_serverx", "naming_server=info,x", "NAMING_SERVER"] {
+            assert!(matches!(set_level(name, "info"), Err(LevelError::NoName)), "{name}");
+        }
+    }
+
+    #[test]
+    fn changes_are_added_to_what_was_configured() {
+        let mut changes = BTreeMap::new();
+        changes.insert(String::new(), LevelFilter::WARN);
+        changes.insert("naming_server::push".to_owned(), LevelFilter::DEBUG);
+        let text = filter("info,hyper=error", &changes).unwrap().to_string();
+        for part in ["warn", "hyper=error", "naming_server::push=debug"] {
+            assert!(text.split(',').any(|found| found == part), "{text}");
+        }
+        assert!(!text.split(',').any(|found| found == "info"), "{text}");
+    }
 }

@@ -68,7 +68,7 @@ impl Server {
     /// None while it listens on one socket.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let token = CancellationToken::new();
-        let app = App::new(&self.config, self.address, self.push_socket);
+        let app = App::new(&self.config, self.address, self.push_socket, Arc::clone(&self.stats));
         let settings = self.config.http_settings();
         let api = Arc::clone(&app.api);
         let serve = http::serve(self.listener, api, settings, self.stats, token.clone());

@@ -224,3 +224,38 @@ fn ten_thousand_idle_connections_are_held_while_others_are_answered() {
         assert!(is_alive(stream), "an idle connection can still be used");
     }
 }
+
+#[test]
+fn a_server_that_was_stopped_gives_everybody_a_full_time_out() {
+    let server = Server::start(&["--set", "health.pause_threshold_ms=1000"]);
+    let ask = |request: &str| {
+        let mut stream = server.connect();
+        let head = "HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        write!(stream, "{request} {head}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let service = "/nacos/v1/ns/instance";
+    let metadata = "preserved.heart.beat.interval=1000,preserved.heart.beat.timeout=1500,\
+                    preserved.ip.delete.timeout=2000";
+    let instance = "serviceName=s&ip=10.0.0.1&port=1";
+    let registered = ask(&format!("POST {service}?{instance}&metadata={metadata}"));
+    assert!(registered.ends_with("ok"), "{registered}");
+
+    server.signal("-STOP");
+    thread::sleep(Duration::from_secs(4));
+    let resumed = Instant::now();
+    server.signal("-CONT");
+    let mut gone_after = None;
+    while gone_after.is_none() {
+        let list = ask(&format!("GET {service}/list?serviceName=s"));
+        let elapsed = resumed.elapsed();
+        gone_after = list.contains("\"hosts\":[]").then_some(elapsed);
+        assert!(elapsed < PATIENCE, "the instance stays: {list}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    // Twice its removal time-out has passed before; it counts anew from the end of the pause.
+    let gone_after = gone_after.unwrap();
+    assert!(gone_after >= Duration::from_millis(1_900), "gone after {gone_after:?}");
+}

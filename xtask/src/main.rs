@@ -1,1 +1,54 @@
-fn main() {}
+//! `cargo xtask <command>`: everything this repository automates.
+#![allow(clippy::print_stdout)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use xtask::{bench, conformance, tidy};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Automation of this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks the rules of the repository that the compiler does not know.
+    Tidy,
+    /// Measures the server against a static hyper server in the same run.
+    Bench(bench::Arguments),
+    /// Serves the fixed replies read from standard input: the yardstick of `bench`.
+    #[command(hide = true)]
+    StaticServer,
+    /// Runs published SDKs against the server.
+    Conformance(conformance::Arguments),
+}
+
+fn main() -> Result<ExitCode> {
+    match Arguments::parse().command {
+        Command::Tidy => run_tidy(),
+        Command::Conformance(arguments) => conformance::run(&arguments, &repository()?),
+        Command::Bench(arguments) => bench::run(&arguments, &repository()?),
+        Command::StaticServer => bench::static_server::run().map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn run_tidy() -> Result<ExitCode> {
+    let violations = tidy::check(&repository()?)?;
+    for violation in &violations {
+        println!("{violation}");
+    }
+    println!("tidy: {} found", violations.len());
+    Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The root of the repository, wherever cargo was called from.
+fn repository() -> Result<PathBuf> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(manifest.parent().context("xtask lies in the root of the repository")?.to_path_buf())
+}

@@ -133,6 +133,11 @@ fn disturb(world: &mut World) {
 }
 
 fn mend(world: &mut World) {
+    for node in 0..world.nodes.len() {
+        if world.is_leaving(node) {
+            world.kill(node);
+        }
+    }
     world.net.loss = 0;
     world.net.stragglers = 0;
     world.net.duplicates = 0;
@@ -141,9 +146,6 @@ fn mend(world: &mut World) {
     for node in 0..world.nodes.len() {
         if world.nodes[node].is_paused {
             world.resume(node);
-        }
-        if world.is_leaving(node) {
-            world.kill(node);
         }
         if world.nodes[node].process.is_none() {
             world.start(node);

@@ -421,7 +421,6 @@ fn a_member_that_leaves_hands_over_and_nobody_notices() {
     world.run_for(20_000);
     world.leave(0);
     assert!(world.run_until(5_100, |world| world.nodes[0].left));
-    world.kill(0);
     for _ in 0..600 {
         world.run_for(100);
         let is_well = |client: &usize| {
@@ -449,8 +448,6 @@ fn members_come_and_go_under_load() {
     world.leave(0);
     world.leave(1);
     world.run_for(5_200);
-    world.kill(0);
-    world.kill(1);
     world.set_members(&[2, 3, 4]);
     // The invariants watch over all of it.
     world.run_for(60_000);

@@ -21,6 +21,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
 
+    /// Address clients are told to reach this server at: IP or IP:PORT [default: found out]
+    #[arg(long, value_name = "ADDR")]
+    pub advertise: Option<String>,
+
     /// TOML file with settings
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

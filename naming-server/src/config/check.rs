@@ -22,6 +22,7 @@ impl Config {
 
     fn check_front(&self) -> Result<()> {
         ensure!(!self.bind.trim().is_empty(), "bind must not be empty");
+        self.check_advertise()?;
         let path = self.context_path.as_str();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
         ensure!(

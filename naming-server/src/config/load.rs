@@ -79,6 +79,9 @@ fn flags(arguments: &Arguments) -> Vec<(&'static str, String)> {
     if let Some(port) = arguments.port {
         flags.push(("port", port.to_string()));
     }
+    if let Some(address) = &arguments.advertise {
+        flags.push(("advertise", address.clone()));
+    }
     if let Some(format) = arguments.log_format {
         flags.push(("log.format", format!("{format:?}").to_lowercase()));
     }

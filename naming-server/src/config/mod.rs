@@ -8,6 +8,8 @@ use crate::http::HttpSettings;
 use crate::push::PushSettings;
 use crate::registry::{RegistrySettings, UpkeepSettings};
 
+mod advertise;
+
 mod arguments;
 pub use arguments::Arguments;
 
@@ -27,6 +29,10 @@ pub struct Config {
     pub bind: String,
     /// TCP port; 0 takes any free one. Default 8848, which clients assume.
     pub port: u16,
+    /// Address under which clients reach this server, `ip` or `ip:port`: shown as that of this
+    /// member, never listened on. Default empty: the bound address, or if that is all interfaces,
+    /// the one from which this machine would reach others. Set it behind address translation.
+    pub advertise: String,
     /// Prefix of the API's paths. Default `/nacos`, which clients assume; `/` or empty for none.
     pub context_path: String,
     /// Connections and requests.
@@ -52,6 +58,7 @@ impl Default for Config {
         Self {
             bind: "0.0.0.0".to_owned(),
             port: 8848,
+            advertise: String::new(),
             context_path: "/nacos".to_owned(),
             http: HttpConfig::default(),
             registry: RegistryConfig::default(),
@@ -271,8 +278,8 @@ pub struct PushConfig {
     pub enabled: bool,
     /// UDP port the notices come from and the acks go to; 0 takes any free one. Default 0.
     pub bind_port: u16,
-    /// Milliseconds from a change to its notice, in which further changes of the service join it.
-    /// Default 100. Too small sends more packets, too large tells subscribers late.
+    /// Least milliseconds between two notices about a service to a subscriber: the first change
+    /// goes at once, those that follow within this time go together at its end. Default 100. Too small sends more packets, too large tells subscribers late.
     pub debounce_ms: u64,
     /// Milliseconds to wait for an ack before the notice is sent once more. Default 10,000.
     pub ack_timeout_ms: u64,
@@ -288,8 +295,9 @@ pub struct PushConfig {
     pub max_packet_bytes: usize,
     /// The same for Go clients. Default 4,024: their buffer is fixed and cuts off the rest.
     pub max_go_packet_bytes: usize,
-    /// Notices without ack in a row after which a subscriber gets no more until it polls.
-    /// Default 3; 0 never gives up.
+    /// Notices without ack in a row after which a subscriber is parked: it is told to poll like
+    /// those without push and gets one notice in 5 minutes, until it acks one. Default 3; 0 never
+    /// parks.
     pub park_after_misses: u32,
 }
 

@@ -1,11 +1,19 @@
 //! Who is calling, by its `User-Agent`.
 
+use std::fmt;
+
 use hyper::HeaderMap;
-use hyper::header::USER_AGENT;
+use hyper::header::{HeaderValue, USER_AGENT};
 
 /// First three parts of a client's version; 0.0.0 if it has none that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
 
 /// Families of clients, told apart by the case-sensitive beginning of the agent text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +91,12 @@ pub(crate) struct Agent<'a> {
 impl<'a> Agent<'a> {
     /// Reads `User-Agent`, or `Client-Version` if that is missing or empty.
     pub(crate) fn from_headers(headers: &'a HeaderMap) -> Self {
-        let text = |name: &str| {
-            let value = headers.get(name)?;
+        let readable = |value: &'a HeaderValue| {
             std::str::from_utf8(value.as_bytes()).ok().filter(|text| !text.is_empty())
         };
-        Self::parse(text(USER_AGENT.as_str()).or_else(|| text("client-version")).unwrap_or(""))
+        let text = headers.get(USER_AGENT).and_then(readable);
+        let text = text.or_else(|| headers.get("client-version").and_then(readable));
+        Self::parse(text.unwrap_or(""))
     }
 
     /// Classifies an agent text.
@@ -130,9 +139,11 @@ impl<'a> Agent<'a> {
 /// The version stands after the first `:v`; its parts are divided by any of `-_./;:` and count
 /// with their leading digits. A single part is no version.
 fn parse_version(agent: &str) -> Version {
-    let Some((_, text)) = agent.split_once(":v") else {
+    // Agents are short: looking at each byte is faster than setting up a search.
+    let Some(at) = agent.as_bytes().windows(2).position(|two| two == b":v") else {
         return Version::default();
     };
+    let text = &agent[at + 2..];
     let separator = |c: char| matches!(c, '-' | '_' | '.' | '/' | ';' | ':');
     // The parser behind the original drops separators at the end before it counts the parts.
     let mut parts = text.trim().trim_end_matches(separator).split(separator);

@@ -32,6 +32,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
+    /// 400: the value of a parameter cannot be used; `reason` begins with "it".
+    pub(crate) fn illegal(parameter: &str, reason: impl std::fmt::Display) -> Self {
+        Self::bad_request(format!("Param '{parameter}' is illegal, {reason}"))
+    }
+
     /// 403: not allowed.
     pub(crate) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, message)

@@ -1,11 +1,12 @@
 //! One request and its answer.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -16,6 +17,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::body::BodyBudget;
+use super::reply::ReplyBody;
 use super::socket::Progress;
 use super::{Agent, ApiError, Call, Handler, HttpSettings, Params, Reply};
 
@@ -35,19 +37,23 @@ impl<H: Handler> Exchange<H> {
         &self.settings
     }
 
-    /// Reads what is left of a request, has it answered and adds what every answer gets.
-    pub(super) async fn respond(
-        &self,
+    /// Reads what is left of a request, has it answered and adds what every answer gets. Requests
+    /// without a body, nearly all, are answered at once: there is nothing to wait for.
+    pub(super) fn respond<'a>(
+        &'a self,
         peer: SocketAddr,
-        progress: &Progress,
+        progress: &'a Progress,
         request: Request<Incoming>,
-    ) -> Response<Full<Bytes>> {
+    ) -> Answering<impl Future<Output = Response<ReplyBody>> + 'a> {
         progress.begin_request();
         let (parts, body) = request.into_parts();
-        let response = if body.is_end_stream() {
-            self.answer(&parts, &[], peer)
-        } else {
-            match self.bodies.read(body, &self.settings).await {
+        if body.is_end_stream() {
+            let response = self.answer(&parts, &[], peer);
+            progress.end_request();
+            return Answering::Done(Some(response));
+        }
+        Answering::Reading(Box::pin(async move {
+            let response = match self.bodies.read(body, &self.settings).await {
                 Ok(body) => self.answer(&parts, &body, peer),
                 Err(error) => {
                     progress.refuse();
@@ -55,13 +61,13 @@ impl<H: Handler> Exchange<H> {
                         .with_header(CONNECTION, HeaderValue::from_static("close"))
                         .into_response()
                 }
-            }
-        };
-        progress.end_request();
-        response
+            };
+            progress.end_request();
+            response
+        }))
     }
 
-    fn answer(&self, parts: &Parts, body: &[u8], peer: SocketAddr) -> Response<Full<Bytes>> {
+    fn answer(&self, parts: &Parts, body: &[u8], peer: SocketAddr) -> Response<ReplyBody> {
         let headers = &parts.headers;
         let (path, under_context) = locate(&self.settings.context_path, parts.uri.path());
         let origin = headers.get(ORIGIN);
@@ -106,6 +112,25 @@ impl<H: Handler> Exchange<H> {
     }
 }
 
+/// An answer that is there or will be.
+pub(super) enum Answering<F> {
+    Done(Option<Response<ReplyBody>>),
+    Reading(Pin<Box<F>>),
+}
+
+impl<F: Future<Output = Response<ReplyBody>>> Future for Answering<F> {
+    type Output = Result<Response<ReplyBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Done(response) => {
+                Poll::Ready(Ok(response.take().expect("nobody polls a future that is done")))
+            }
+            Self::Reading(reading) => reading.as_mut().poll(context).map(Ok),
+        }
+    }
+}
+
 /// Two bytes no form begins with. Some clients announce `Content-Encoding: gzip` on plain bodies,
 /// so the announcement is worth nothing.
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
@@ -137,7 +162,7 @@ fn is_form(parts: &Parts) -> bool {
 
 /// Browsers ask before they send a write to another origin. Like Nacos: yes to everything, except
 /// for the naming API.
-fn preflight(origin: &HeaderValue, asked: &HeaderMap, naming_api: bool) -> Response<Full<Bytes>> {
+fn preflight(origin: &HeaderValue, asked: &HeaderMap, naming_api: bool) -> Response<ReplyBody> {
     if naming_api {
         return Reply::text("Invalid CORS request")
             .with_status(StatusCode::FORBIDDEN)
@@ -159,7 +184,7 @@ fn preflight(origin: &HeaderValue, asked: &HeaderMap, naming_api: bool) -> Respo
     response
 }
 
-fn allow_origin(response: &mut Response<Full<Bytes>>, origin: &HeaderValue) {
+fn allow_origin(response: &mut Response<ReplyBody>, origin: &HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));

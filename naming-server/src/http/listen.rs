@@ -181,14 +181,14 @@ impl Drop for OpenConnection {
 async fn converse<H: Handler>(front: &Front<H>, stream: TcpStream, peer: SocketAddr) {
     let progress = Arc::new(Progress::new());
     let socket = TokioIo::new(WatchedSocket::new(stream, Arc::clone(&progress)));
-    let service = service_fn(async |request| {
-        Ok::<_, std::convert::Infallible>(front.exchange.respond(peer, &progress, request).await)
-    });
+    let service = service_fn(|request| front.exchange.respond(peer, &progress, request));
     let mut connection = pin!(front.http.serve_connection(socket, service));
 
     let HttpSettings { header_timeout, idle_timeout, drain_timeout, .. } =
         *front.exchange.settings();
-    let mut alarm = pin!(sleep_until(Instant::now() + idle_timeout));
+    let mut since = Instant::now();
+    let mut alarm = pin!(sleep_until(since + idle_timeout));
+    let mut alarm_is_set = false;
     let mut wake = pin!(front.drain.wake.cancelled());
     let mut wake_registered = false;
     let mut drain_since = None;
@@ -206,24 +206,32 @@ async fn converse<H: Handler>(front: &Front<H>, stream: TcpStream, peer: SocketA
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
+        // The one clock reading of most requests.
+        if progress.take_moved() {
+            since = Instant::now();
+        }
         loop {
-            let deadline = match (progress.deadline(header_timeout, idle_timeout), drain_since) {
-                (Some(deadline), None) => deadline,
-                (Some(deadline), Some(drain)) => {
-                    deadline.min(drain + DRAIN_GRACE.min(drain_timeout))
+            let deadline = match (progress.limit(header_timeout, idle_timeout), drain_since) {
+                (Some(limit), None) => since + limit,
+                (Some(limit), Some(drain)) => {
+                    (since + limit).min(drain + DRAIN_GRACE.min(drain_timeout))
                 }
                 // The request being served limits itself; look again later.
                 (None, None) => return Poll::Pending,
                 (None, Some(drain)) => drain + drain_timeout,
             };
+            // Moving the alarm takes a lock, so one that is early is left alone.
+            if alarm_is_set && alarm.deadline() <= deadline && !alarm.is_elapsed() {
+                return Poll::Pending;
+            }
             if Instant::now() >= deadline {
                 return Poll::Ready(());
             }
-            // Moving the alarm takes a lock, so one that is early is left alone.
             if alarm.deadline() > deadline || alarm.is_elapsed() {
                 alarm.as_mut().reset(deadline);
             }
-            if alarm.as_mut().poll(context).is_pending() {
+            alarm_is_set = alarm.as_mut().poll(context).is_pending();
+            if alarm_is_set {
                 return Poll::Pending;
             }
         }

@@ -33,11 +33,11 @@ mod tests;
 pub(crate) mod v1;
 
 pub(crate) use agent::{Agent, AgentKind, PushVersions, Version};
-pub(crate) use error::{ApiError, error_page, escape_html, no_such_api};
+pub(crate) use error::{ApiError, escape_html, no_such_api};
 pub(crate) use listen::{ConnectionStats, serve};
 pub(crate) use metadata::metadata_text;
 pub(crate) use params::{Params, decode};
-pub(crate) use reply::{ContentType, Reply};
+pub(crate) use reply::Reply;
 
 /// Answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {

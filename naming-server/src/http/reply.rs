@@ -1,6 +1,7 @@
 //! What a handler gives back.
 
-use bytes::Bytes;
+use bytes::buf::Chain;
+use bytes::{Buf, Bytes};
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -19,15 +20,24 @@ pub(crate) enum ContentType {
 }
 
 impl ContentType {
+    /// Checked when this is compiled: the check of a text costs as much as the rest of a header.
     fn header(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Self::Text => "text/plain;charset=UTF-8",
-            Self::Json => "application/json;charset=UTF-8",
-            Self::Html => "text/html;charset=UTF-8",
-            Self::Metrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        })
+        static TEXT: HeaderValue = HeaderValue::from_static("text/plain;charset=UTF-8");
+        static JSON: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
+        static HTML: HeaderValue = HeaderValue::from_static("text/html;charset=UTF-8");
+        static METRICS: HeaderValue =
+            HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        match self {
+            Self::Text => TEXT.clone(),
+            Self::Json => JSON.clone(),
+            Self::Html => HTML.clone(),
+            Self::Metrics => METRICS.clone(),
+        }
     }
 }
+
+/// A body on its way out: one frame of two pieces.
+pub(super) type ReplyBody = Full<Chain<Bytes, Bytes>>;
 
 /// The answer to one request.
 #[derive(Debug, Clone)]
@@ -36,15 +46,18 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     /// Type of `body`.
     pub(crate) content_type: ContentType,
-    /// The whole body; shared, not copied.
+    /// The body, or all of it before `tail`; shared, not copied.
     pub(crate) body: Bytes,
+    /// What follows `body`; mostly nothing. The two leave in one write without being joined.
+    pub(crate) tail: Bytes,
     /// More headers; almost always empty, which costs nothing.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Reply {
     fn new(content_type: ContentType, body: Bytes) -> Self {
-        Self { status: StatusCode::OK, content_type, body, headers: Vec::new() }
+        let tail = Bytes::new();
+        Self { status: StatusCode::OK, content_type, body, tail, headers: Vec::new() }
     }
 
     /// 200 `ok`, the answer to most writes.
@@ -60,6 +73,11 @@ impl Reply {
     /// 200 with JSON that is already written out.
     pub(crate) fn json(body: impl Into<Bytes>) -> Self {
         Self::new(ContentType::Json, body.into())
+    }
+
+    /// 200 with JSON of which the greater part is kept somewhere.
+    pub(crate) fn json_in_parts(body: Bytes, tail: Bytes) -> Self {
+        Self { tail, ..Self::json(body) }
     }
 
     /// 200 with a page. The caller has escaped what it put in; should that fail, the policy
@@ -87,8 +105,8 @@ impl Reply {
         self
     }
 
-    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.body));
+    pub(super) fn into_response(self) -> Response<ReplyBody> {
+        let mut response = Response::new(Full::new(self.body.chain(self.tail)));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, self.content_type.header());

@@ -2,19 +2,18 @@
 //!
 //! hyper's own header time-out also runs while a keep-alive connection is idle, so one number
 //! would have to serve two purposes; it costs an allocation and a timer per request besides. Here
-//! the socket notes what phase the connection is in, at two clock readings per request, and the
-//! connection's task keeps one lazily moved timer for whatever deadline that means.
+//! the socket notes what phase the connection is in, without reading a clock, and the connection's
+//! task keeps the time of the phase and one lazily moved timer for whatever deadline that means.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 /// For how long, and how many bytes, a refused client's rest is read and dropped. Closing a socket
 /// with unread bytes resets it, and the reset overtakes the answer that says why.
@@ -26,22 +25,20 @@ const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 const LINGERING: u8 = 3;
 
-/// What one connection is doing, and since when. Only its own task writes it; the atomics are
-/// there because tasks move between threads.
+/// What one connection is doing. Only its own task uses it; the atomics are there because tasks
+/// move between threads.
 #[derive(Debug)]
 pub(super) struct Progress {
-    opened: Instant,
     phase: AtomicU8,
-    since_ms: AtomicU64,
+    moved: AtomicBool,
     refused: AtomicBool,
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
         Self {
-            opened: Instant::now(),
             phase: AtomicU8::new(IDLE),
-            since_ms: AtomicU64::new(0),
+            moved: AtomicBool::new(false),
             refused: AtomicBool::new(false),
         }
     }
@@ -61,19 +58,28 @@ impl Progress {
         self.refused.store(true, Relaxed);
     }
 
-    /// When the connection must have moved on; `None` while a request is served, which has time
-    /// limits of its own. A half-sent request that came in one read with its predecessor counts as
-    /// idle.
-    pub(super) fn deadline(
+    /// Whether a phase began, or a client took something, since the last call: the time that
+    /// [`Self::limit`] speaks of begins anew.
+    pub(super) fn take_moved(&self) -> bool {
+        let moved = self.moved.load(Relaxed);
+        if moved {
+            self.moved.store(false, Relaxed);
+        }
+        moved
+    }
+
+    /// How long the connection may stay where it is; `None` while a request is served, which has
+    /// time limits of its own. A half-sent request that came in one read with its predecessor
+    /// counts as idle.
+    pub(super) fn limit(
         &self,
         header_timeout: Duration,
         idle_timeout: Duration,
-    ) -> Option<Instant> {
-        let since = self.opened + Duration::from_millis(self.since_ms.load(Relaxed));
+    ) -> Option<Duration> {
         match self.phase.load(Relaxed) {
-            IDLE => Some(since + idle_timeout),
-            HEAD => Some(since + header_timeout),
-            LINGERING => Some(since + LINGER),
+            IDLE => Some(idle_timeout),
+            HEAD => Some(header_timeout),
+            LINGERING => Some(LINGER),
             _ => None,
         }
     }
@@ -84,8 +90,7 @@ impl Progress {
     }
 
     fn touch(&self) {
-        let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.since_ms.store(millis, Relaxed);
+        self.moved.store(true, Relaxed);
     }
 }
 

@@ -26,7 +26,7 @@ const RETRY_BLOCKED: Duration = Duration::from_millis(500);
 pub(super) struct Rules {
     /// Without ack for this long a packet is sent again, once.
     pub(super) ack_timeout: Duration,
-    /// So many times in a row unheard: parked.
+    /// So many times in a row unheard: parked. 0: never.
     pub(super) park_after_misses: u32,
     /// A parked subscriber is tried again with one packet so long after the last one.
     pub(super) probe_interval: Duration,
@@ -40,8 +40,8 @@ pub(super) type Released = [Option<i64>; 2];
 pub(super) enum Verdict {
     /// Nothing is outstanding.
     Idle,
-    /// Nothing to do before this moment.
-    Wait(Instant),
+    /// Nothing to do before [`Delivery::due`].
+    Wait,
     /// Send this: a second time if `again`.
     Send { packet: Arc<Packet>, again: bool },
     /// The outstanding packet was given up; `parked` if that was once too often.
@@ -66,6 +66,8 @@ pub(super) struct Delivery {
     /// Since when nothing was heard although something was sent.
     silent_since: Option<Instant>,
     misses: u32,
+    /// Sent once more then, whatever is acked.
+    repeated: Option<(Instant, Arc<Packet>)>,
     /// Parked; the next packet may go at this moment.
     probe_at: Option<Instant>,
 }
@@ -108,6 +110,7 @@ impl Delivery {
     /// Notes that `packet` is about to be sent; gives back the id no ack is expected for any more.
     pub(super) fn begin(&mut self, packet: &Arc<Packet>, now: Instant, rules: &Rules) -> Released {
         let mut released = None;
+        self.repeated = None;
         if let Some(previous) = self.outstanding.take() {
             if self.earlier.is_none() {
                 self.earlier = Some(previous.id);
@@ -128,6 +131,12 @@ impl Delivery {
             due: now + rules.ack_timeout,
         });
         [released, None]
+    }
+
+    /// Plans to send `packet` once more at `due`, whether it is acked or not. A newer packet takes
+    /// its place.
+    pub(super) fn repeat(&mut self, packet: &Arc<Packet>, due: Instant) {
+        self.repeated = packet.keep.then(|| (due, Arc::clone(packet)));
     }
 
     /// Notes that the packet could not be sent since the socket was full.
@@ -159,19 +168,21 @@ impl Delivery {
 
     /// When [`Self::check`] is to be called next.
     pub(super) fn due(&self, rules: &Rules) -> Option<Instant> {
-        let outstanding = self.outstanding.as_ref()?;
-        Some(match self.silence_ends(rules) {
-            Some(silence_ends) => outstanding.due.min(silence_ends),
-            None => outstanding.due,
-        })
+        let repeated = self.repeated.as_ref().map(|(due, _)| *due);
+        let outstanding = self.outstanding.as_ref().map(|outstanding| outstanding.due);
+        let silence_ends = outstanding.and_then(|_| self.silence_ends(rules));
+        [repeated, outstanding, silence_ends].into_iter().flatten().min()
     }
 
     /// Does what time demands.
     pub(super) fn check(&mut self, now: Instant, rules: &Rules) -> Verdict {
+        if let Some((_, packet)) = self.repeated.take_if(|(due, _)| *due <= now) {
+            return Verdict::Send { packet, again: true };
+        }
         if self.silence_ends(rules).is_some_and(|end| end <= now) {
             self.misses = self.misses.saturating_add(1);
             self.silent_since = Some(now);
-            if self.misses >= rules.park_after_misses {
+            if rules.park_after_misses != 0 && self.misses >= rules.park_after_misses {
                 self.probe_at = Some(now + rules.probe_interval);
                 return Verdict::GaveUp { released: self.give_up(), parked: true };
             }
@@ -191,11 +202,12 @@ impl Delivery {
                 return Verdict::Send { packet: Arc::clone(packet), again };
             }
         }
-        self.due(rules).map_or(Verdict::Idle, Verdict::Wait)
+        self.due(rules).map_or(Verdict::Idle, |_| Verdict::Wait)
     }
 
     /// Forgets what is outstanding, without judging.
     pub(super) fn give_up(&mut self) -> Released {
+        self.repeated = None;
         self.silent_since = None;
         [self.outstanding.take().map(|outstanding| outstanding.id), self.earlier.take()]
     }
@@ -242,10 +254,8 @@ mod tests {
     fn a_packet_without_ack_is_sent_twice_and_no_more() {
         let (mut delivery, start) = (Delivery::default(), Instant::now());
         delivery.begin(&packet(1), start, &RULES);
-        assert!(matches!(
-            delivery.check(start + seconds(9), &RULES),
-            Verdict::Wait(at) if at == start + seconds(10)
-        ));
+        assert!(matches!(delivery.check(start + seconds(9), &RULES), Verdict::Wait));
+        assert_eq!(delivery.due(&RULES), Some(start + seconds(10)));
         assert!(matches!(
             delivery.check(start + seconds(10), &RULES),
             Verdict::Send { packet, again: true } if packet.id == 1
@@ -256,6 +266,26 @@ mod tests {
         ));
         assert!(matches!(delivery.check(start + seconds(40), &RULES), Verdict::Idle));
         assert_eq!(delivery.misses, 1);
+    }
+
+    #[test]
+    fn a_packet_is_repeated_once_though_acked_unless_a_newer_one_is_sent() {
+        let (mut delivery, start) = (Delivery::default(), Instant::now());
+        let first = packet(1);
+        delivery.begin(&first, start, &RULES);
+        delivery.repeat(&first, start + seconds(1));
+        assert!(delivery.acked(1, start).is_some());
+        assert_eq!(delivery.due(&RULES), Some(start + seconds(1)));
+        assert!(matches!(
+            delivery.check(start + seconds(1), &RULES),
+            Verdict::Send { packet, again: true } if packet.id == 1
+        ));
+        assert_eq!(delivery.due(&RULES), None);
+
+        delivery.begin(&first, start, &RULES);
+        delivery.repeat(&first, start + seconds(1));
+        delivery.begin(&packet(2), start, &RULES);
+        assert!(matches!(delivery.check(start + seconds(1), &RULES), Verdict::Wait));
     }
 
     #[test]
@@ -292,6 +322,20 @@ mod tests {
         delivery.begin(&packet(5), second, &RULES);
         assert!(delivery.acked(5, second).is_some_and(|heard| heard.unparked));
         assert!(delivery.is_ready(second));
+    }
+
+    #[test]
+    fn zero_misses_never_park() {
+        let rules = Rules { park_after_misses: 0, ..RULES };
+        let (mut delivery, mut now) = (Delivery::default(), Instant::now());
+        for id in 1..=10 {
+            delivery.begin(&packet(id), now, &rules);
+            while let Some(due) = delivery.due(&rules) {
+                delivery.check(due, &rules);
+                now = due;
+            }
+        }
+        assert_eq!((delivery.misses, delivery.is_parked()), (10, false));
     }
 
     #[test]

@@ -157,7 +157,11 @@ impl Driver {
         let released = {
             let mut state = subscription.state.lock();
             state.too_large = false;
-            state.delivery.begin(&packet, now, &self.shared.rules)
+            let released = state.delivery.begin(&packet, now, &self.shared.rules);
+            if let Some(due) = state.repeat_at(now) {
+                state.delivery.repeat(&packet, due);
+            }
+            released
         };
         self.shared.udp.release(subscription.subscriber.address, released);
         if self.send(subscription, &packet, patience).await == Sent::Away {
@@ -231,7 +235,7 @@ impl Driver {
         };
         let stats = &self.shared.stats;
         match verdict {
-            Verdict::Idle | Verdict::Wait(_) => {}
+            Verdict::Idle | Verdict::Wait => {}
             Verdict::Send { packet, again } if self.shared.is_enabled() => {
                 if self.send(&subscription, &packet, patience).await == Sent::Away {
                     if again { stats.resent.increment() } else { stats.sent.increment() }

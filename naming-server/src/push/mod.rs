@@ -3,6 +3,8 @@
 //! - Whoever changes a service calls [`Pusher::changed`]: a look into the table, at most a mark
 //!   on the service and a wake-up. The first change is pushed at once; those within the debounce
 //!   window after it are pushed together at its end.
+//! - Who has just polled gets the packet a second time a moment later: the first one may have
+//!   overtaken the answer to the poll.
 //! - The mark is taken away before the list is rendered, so a change during a push is never lost.
 //! - The list is read at the moment of sending; the queue holds services, not lists. Every
 //!   subscriber of a kind (clusters, flavour) gets the same bytes, encoded once.
@@ -36,10 +38,9 @@ use naming_model::ServiceKey;
 
 use crate::registry::Flavour;
 
-// The metrics page and the list handler use them all.
+// The metrics page uses them all.
 #[allow(unused_imports)]
 pub(crate) use stats::{Counter, DELAY_BOUNDS_MS, DelayHistogram, PushStats};
-#[allow(unused_imports)]
 pub(crate) use subscriber::{AgentFamily, SubscribeRefused, Subscriber};
 
 use delivery::Rules;
@@ -62,18 +63,18 @@ pub(crate) struct PushSettings {
     /// Without ack for this long a packet is sent again, once. Default 10 s, as in Nacos.
     pub(crate) ack_timeout: Duration,
     /// How much longer than its polling interval a subscriber is remembered. Too short loses
-    /// those who are a little late, too long sends to those who have gone. Default 20 s.
+    /// those who are a little late, too long sends to those who have gone. Default 10 s.
     pub(crate) lifetime_margin: Duration,
     /// Most subscriptions of this node. More are refused and poll. Default 200,000.
     pub(crate) max_subscribers: usize,
-    /// Most subscriptions of one service. Default 50,000.
+    /// Most subscriptions of one service. Default 20,000.
     pub(crate) max_subscribers_per_service: usize,
     /// Longest packet. Default 65,507 bytes, the most UDP over IPv4 can carry.
     pub(crate) max_packet_bytes: usize,
     /// Longest packet to a Go agent, whose buffer cuts off the rest. Default 4,024 bytes.
     pub(crate) max_go_packet_bytes: usize,
     /// So many times in a row without ack (each 20 s of silence with the default time-out): the
-    /// subscriber is parked. Default 3.
+    /// subscriber is parked. 0 never gives up. Default 3.
     pub(crate) park_after_misses: u32,
     /// A parked subscriber gets one packet in this time, to find out whether it acks again.
     /// Default 5 min.
@@ -87,9 +88,9 @@ impl Default for PushSettings {
         Self {
             debounce: Duration::from_millis(100),
             ack_timeout: Duration::from_secs(10),
-            lifetime_margin: Duration::from_secs(20),
+            lifetime_margin: Duration::from_secs(10),
             max_subscribers: 200_000,
-            max_subscribers_per_service: 50_000,
+            max_subscribers_per_service: 20_000,
             max_packet_bytes: 65_507,
             max_go_packet_bytes: 4_024,
             park_after_misses: 3,

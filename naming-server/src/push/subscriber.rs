@@ -15,6 +15,10 @@ use super::delivery::Delivery;
 
 /// Longest text in bytes a subscriber may carry (clusters, agent, app, tenant).
 const MAX_TEXT_BYTES: usize = 1_024;
+/// A change so shortly after a poll may overtake the answer to it.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
+/// So long after a poll its answer has been read.
+const REPEAT_AFTER: Duration = Duration::from_millis(300);
 
 /// As much of the kind of an agent as decides how long a packet it can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +98,8 @@ pub(super) struct Subscription {
 pub(super) struct State {
     expires: Instant,
     lifetime: Duration,
+    /// When it asked for the list again. The first time does not count: it comes only once.
+    polled_at: Option<Instant>,
     /// Out of the table; nothing may be sent any more.
     pub(super) removed: bool,
     pub(super) too_large: bool,
@@ -111,6 +117,14 @@ impl State {
         !self.removed && now < self.expires
     }
 
+    /// When a packet that is sent now has to be sent once more because the answer to a poll, which
+    /// shows the list as it was, may still be under way. Java clients take whatever comes last: the
+    /// old list would then stay until their next poll.
+    pub(super) fn repeat_at(&self, now: Instant) -> Option<Instant> {
+        let polled_at = self.polled_at?;
+        (now < polled_at + ANSWER_TIME).then_some(polled_at + REPEAT_AFTER)
+    }
+
     /// Whether a packet may be sent now.
     pub(super) fn is_ready(&self, now: Instant) -> bool {
         self.is_alive(now) && self.delivery.is_ready(now)
@@ -122,6 +136,7 @@ impl Subscription {
         let state = State {
             expires: now + lifetime,
             lifetime,
+            polled_at: None,
             removed: false,
             too_large: false,
             delivery: Delivery::default(),
@@ -138,6 +153,7 @@ impl Subscription {
     pub(super) fn refresh(&self, now: Instant, lifetime: Duration) -> Result<(), SubscribeRefused> {
         let mut state = self.state.lock();
         state.lifetime = lifetime;
+        state.polled_at = Some(now);
         state.renew(now);
         if state.delivery.is_parked() {
             return Err(SubscribeRefused::Parked);

@@ -81,7 +81,7 @@ pub(crate) struct Event {
     /// What happened.
     pub(crate) kind: EventKind,
     /// Who did it: address and agent; empty if nobody did (a judgement of silence).
-    pub(crate) by: Box<str>,
+    pub(crate) by: String,
     /// For judgements of silence: for how long nothing had been heard, in milliseconds.
     pub(crate) silent_ms: u64,
 }
@@ -114,7 +114,8 @@ impl Events {
         self.counts[event.kind as usize].fetch_add(1, Ordering::Relaxed);
         if event.by.len() > MAX_ACTOR {
             let cut = event.by.floor_char_boundary(MAX_ACTOR);
-            event.by = event.by[..cut].into();
+            event.by.truncate(cut);
+            event.by.shrink_to_fit();
         }
         self.log(tick, &event);
         if self.capacity == 0 {
@@ -198,7 +199,7 @@ mod tests {
             service: "public##g@@s".into(),
             instance: instance.into(),
             kind,
-            by: "é".repeat(200).into(),
+            by: "é".repeat(200),
             silent_ms: 0,
         }
     }

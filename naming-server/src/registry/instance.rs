@@ -12,13 +12,17 @@ use naming_model::{
 };
 
 use super::json::push_string;
+use super::plain::visit_plain;
 use crate::http::ApiError;
 
 /// Longest address text in bytes; the longest host name has 253.
 const MAX_ADDRESS: usize = 255;
-/// Least silence that makes an instance unhealthy, unless its beats come more often: nobody can
-/// be late before the next beat is due.
-const LEAST_BEAT_TIMEOUT_MS: u32 = 3_500;
+/// Least silence that makes an instance unhealthy, unless its beats come more often: nobody can be
+/// late before the next beat is due.
+const LEAST_SILENCE_MS: u32 = 3_500;
+/// Least silence that has consequences however often beats come: the pause of a busy machine is no
+/// silence. Nacos, which looks every 5 s, hardly ever sees one.
+const PAUSE_MS: u32 = 1_000;
 /// Longest application name in bytes.
 const MAX_APP: usize = 256;
 
@@ -111,24 +115,39 @@ impl Instance {
 
 impl Times {
     fn of(metadata: &Metadata) -> Self {
+        const KEYS: [&str; 3] = [META_BEAT_INTERVAL, META_BEAT_TIMEOUT, META_DELETE_TIMEOUT];
+        let json = metadata.as_json();
         // Most instances have no reserved key: one search of the text tells.
-        let map = if metadata.as_json().contains("preserved.") {
-            metadata.to_map()
-        } else {
-            BTreeMap::new()
-        };
-        let millis = |key: &str, default: u64| -> u32 {
-            let value = map.get(key).filter(|text| is_number(text));
+        if !json.contains("preserved.") {
+            return Self::given([None; 3]);
+        }
+        let mut given = [None; 3];
+        let plain = visit_plain(json, |key, value| {
+            if let Some(at) = KEYS.iter().position(|known| *known == key) {
+                given[at] = Some(value);
+            }
+        });
+        if plain.is_some() {
+            return Self::given(given);
+        }
+        let map = metadata.to_map();
+        Self::given(KEYS.map(|key| map.get(key).map(String::as_str)))
+    }
+
+    /// From the texts of beat interval, beat time-out and delete time-out.
+    fn given([interval, beat_timeout, delete_timeout]: [Option<&str>; 3]) -> Self {
+        let millis = |given: Option<&str>, default: u64| -> u32 {
+            let value = given.filter(|text| is_number(text));
             let millis = value.map_or(default, |text| text.parse().unwrap_or(u64::MAX));
             u32::try_from(millis).unwrap_or(u32::MAX)
         };
-        let interval_ms = millis(META_BEAT_INTERVAL, DEFAULT_BEAT_INTERVAL_MS).max(1);
-        let least_ms = interval_ms.min(LEAST_BEAT_TIMEOUT_MS);
+        let interval_ms = millis(interval, DEFAULT_BEAT_INTERVAL_MS).max(1);
+        let least_ms = interval_ms.clamp(PAUSE_MS, LEAST_SILENCE_MS);
         Self {
             // An interval of 0 would make clients beat without pause.
-            beat_interval_ms: if map.contains_key(META_BEAT_INTERVAL) { interval_ms } else { 0 },
-            unhealthy_after_ms: millis(META_BEAT_TIMEOUT, DEFAULT_BEAT_TIMEOUT_MS).max(least_ms),
-            expire_after_ms: millis(META_DELETE_TIMEOUT, DEFAULT_DELETE_TIMEOUT_MS),
+            beat_interval_ms: if interval.is_some() { interval_ms } else { 0 },
+            unhealthy_after_ms: millis(beat_timeout, DEFAULT_BEAT_TIMEOUT_MS).max(least_ms),
+            expire_after_ms: millis(delete_timeout, DEFAULT_DELETE_TIMEOUT_MS).max(PAUSE_MS),
         }
     }
 }
@@ -176,6 +195,29 @@ impl Metadata {
             push_string(&mut json, value);
         }
         json.push('}');
+        Self::within(limit, json)
+    }
+
+    /// What [`Self::new`] makes of the pairs of a JSON text, without a map in between. `None` if
+    /// they are not plain or not unique: then it takes a parser.
+    pub(crate) fn of_plain(json: &str, limit: usize) -> Option<Result<Self, ApiError>> {
+        let mut pairs = Vec::with_capacity(8);
+        visit_plain(json.trim(), |key, value| pairs.push((key, value)))?;
+        pairs.sort_unstable();
+        if pairs.windows(2).any(|two| two[0].0 == two[1].0) {
+            return None;
+        }
+        let mut written = String::with_capacity(json.len().max(2));
+        written.push('{');
+        for (key, value) in pairs {
+            let start = if written.len() > 1 { ",\"" } else { "\"" };
+            [start, key, "\":\"", value, "\""].iter().for_each(|part| written.push_str(part));
+        }
+        written.push('}');
+        Some(Self::within(limit, written))
+    }
+
+    fn within(limit: usize, json: String) -> Result<Self, ApiError> {
         if json.len() > limit {
             let text = format!(
                 "Param 'metadata' is illegal, it takes {} bytes as JSON, the limit is {limit}",
@@ -198,7 +240,18 @@ impl Metadata {
 
     /// The value of one key.
     pub(crate) fn find(&self, key: &str) -> Option<String> {
-        if self.0.len() <= 2 { None } else { self.to_map().remove(key) }
+        if !self.0.contains(key) {
+            return None;
+        }
+        let mut found = None;
+        match visit_plain(&self.0, |name, value| {
+            if name == key {
+                found = Some(value);
+            }
+        }) {
+            Some(()) => found.map(str::to_owned),
+            None => self.to_map().remove(key),
+        }
     }
 }
 
@@ -263,13 +316,27 @@ mod tests {
 
     #[test]
     fn nobody_is_late_before_the_next_beat_is_due() {
-        let beat_timeout = |pairs: &[_]| instance(pairs).time_outs_ms().0;
-        assert_eq!(beat_timeout(&[(META_BEAT_TIMEOUT, "1000")]), 3_500);
-        assert_eq!(
-            beat_timeout(&[(META_BEAT_TIMEOUT, "1000"), (META_BEAT_INTERVAL, "500")]),
-            1_000
-        );
-        assert_eq!(beat_timeout(&[(META_BEAT_TIMEOUT, "4000")]), 4_000);
+        let time_outs = |beat, delete| {
+            let pairs = [(META_BEAT_TIMEOUT, beat), (META_DELETE_TIMEOUT, delete)];
+            instance(&pairs).time_outs_ms()
+        };
+        assert_eq!(time_outs("1000", "2000"), (3_500, 2_000));
+        assert_eq!(time_outs("4000", "3600"), (4_000, 3_600));
+    }
+
+    #[test]
+    fn a_short_pause_is_no_silence_however_often_beats_come() {
+        let time_outs = |interval, beat, delete| {
+            let pairs = [
+                (META_BEAT_INTERVAL, interval),
+                (META_BEAT_TIMEOUT, beat),
+                (META_DELETE_TIMEOUT, delete),
+            ];
+            instance(&pairs).time_outs_ms()
+        };
+        assert_eq!(time_outs("500", "1000", "1500"), (1_000, 1_500));
+        assert_eq!(time_outs("3", "6", "9"), (1_000, 1_000));
+        assert_eq!(time_outs("0", "0", "0"), (1_000, 1_000));
     }
 
     #[test]
@@ -299,6 +366,28 @@ mod tests {
         assert_eq!(metadata.to_map(), map);
         assert_eq!(metadata.find("b").as_deref(), Some("\"2\""));
         assert!(Metadata::new(&map, 10).unwrap_err().message.contains("metadata"));
+    }
+
+    #[test]
+    fn plain_metadata_is_written_as_through_a_map() {
+        let map = BTreeMap::from([("b".into(), "2 é".into()), ("a".into(), String::new())]);
+        let through_map = Metadata::new(&map, 100);
+        for json in [r#"{"a":"","b":"2 é"}"#, " {\"b\" : \"2 é\",\n\"a\":\"\"} "] {
+            assert_eq!(Metadata::of_plain(json, 100).unwrap(), through_map, "{json}");
+            assert_eq!(Metadata::of_plain(json, 10).unwrap(), Metadata::new(&map, 10));
+        }
+        assert_eq!(Metadata::of_plain("{}", 100).unwrap(), Ok(Metadata::default()));
+        for json in [r#"{"a":"1","a":"2"}"#, r#"{"a":1}"#, r#"{"a":"\\"}"#, "a=b"] {
+            assert_eq!(Metadata::of_plain(json, 100), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn reserved_metadata_is_found_behind_escapes() {
+        let odd =
+            instance(&[("a\"", "\\"), (META_BEAT_INTERVAL, "1234"), (META_BEAT_TIMEOUT, "\n1")]);
+        assert_eq!((odd.beat_interval_ms(), odd.time_outs_ms().0), (Some(1_234), 15_000));
+        assert!(instance(&[("q", "\""), (META_ID_GENERATOR, "Snowflake")]).wants_snowflake_id());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use naming_model::ServiceKey;
 
 use super::json::{push_number, push_string};
-use super::view::{Flavour, View};
+use super::view::{Flavour, View, push_names};
 
 /// What varies from one answer to the next.
 #[derive(Debug, Clone, Copy)]
@@ -22,12 +22,13 @@ pub(crate) struct ListReply<'a> {
 }
 
 /// Writes the answer: the short object for an unknown service (`None`), the empty one for a
-/// service in which nothing was found, otherwise the full one. Field order is that of Nacos.
-pub(crate) fn list_reply(view: Option<&View>, reply: &ListReply<'_>) -> Bytes {
+/// service in which nothing was found, otherwise the full one. Field order is that of Nacos. In two
+/// parts, so that what all answers share is not copied; the second may be empty.
+pub(crate) fn list_reply(view: Option<&View>, reply: &ListReply<'_>) -> [Bytes; 2] {
     match view {
-        None => short(reply),
-        Some(view) if !view.has_candidates => empty(view, reply),
-        Some(view) => full(view, reply),
+        None => [short(reply), Bytes::new()],
+        Some(view) if !view.has_candidates => [empty(view, reply), Bytes::new()],
+        Some(view) => [view.opening.clone(), ending(view, reply)],
     }
 }
 
@@ -46,46 +47,31 @@ fn short(reply: &ListReply<'_>) -> Bytes {
 fn empty(view: &View, reply: &ListReply<'_>) -> Bytes {
     let mut out = String::with_capacity(320);
     out.push('{');
+    push_names(&mut out, reply.service, reply.flavour);
     push_middle(&mut out, view, reply);
     out.push_str(",\"hosts\":[],\"metadata\":");
-    out.push_str(&view.metadata);
+    out.push_str(view.metadata());
     out.push('}');
     out.into()
 }
 
-fn full(view: &View, reply: &ListReply<'_>) -> Bytes {
-    let mut tail = String::with_capacity(320);
-    tail.push(',');
-    push_middle(&mut tail, view, reply);
-    tail.push_str(",\"metadata\":");
-    tail.push_str(&view.metadata);
-    tail.push('}');
-    const HEAD: &[u8] = b"{\"hosts\":";
-    let mut out = Vec::with_capacity(HEAD.len() + view.hosts.len() + tail.len());
-    out.extend_from_slice(HEAD);
-    out.extend_from_slice(&view.hosts);
-    out.extend_from_slice(tail.as_bytes());
+/// What follows the opening of the view.
+fn ending(view: &View, reply: &ListReply<'_>) -> Bytes {
+    let mut out = String::with_capacity(192 + view.metadata().len() + reply.clusters.len());
+    push_middle(&mut out, view, reply);
+    out.push_str(",\"metadata\":");
+    out.push_str(view.metadata());
+    out.push('}');
     out.into()
 }
 
-/// What the full and the empty object have in common.
+/// What the full and the empty object have in common, from the value of `cacheMillis` on.
 fn push_middle(out: &mut String, view: &View, reply: &ListReply<'_>) {
-    out.push_str("\"dom\":");
-    push_string(
-        out,
-        match reply.flavour {
-            Flavour::Grouped => reply.service.grouped(),
-            Flavour::Ungrouped => reply.service.service(),
-        },
-    );
-    out.push_str(",\"name\":");
-    push_string(out, reply.service.grouped());
-    out.push_str(",\"cacheMillis\":");
     push_number(out, reply.cache_ms);
     out.push_str(",\"lastRefTime\":");
     push_number(out, reply.wall_ms);
     out.push_str(",\"checksum\":\"");
-    out.push_str(&view.checksum);
+    out.push_str(view.checksum());
     out.push_str("\",\"useSpecifiedURL\":false,\"clusters\":");
     push_string(out, reply.clusters);
     out.push_str(",\"env\":");

@@ -8,6 +8,11 @@ use serde_json::{Map, Value, json};
 use super::instance::Metadata;
 use crate::http::ApiError;
 
+/// Longest text of a selector in bytes.
+const MAX_SELECTOR: usize = 4_096;
+/// Longest text of a health checker in bytes.
+const MAX_CHECKER: usize = 4_096;
+
 /// Settings of a service, the record that speaks for the datum.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct ServiceSettings {
@@ -79,8 +84,12 @@ impl HealthChecker {
     /// Reads the `healthChecker` parameter; an unknown type counts as `NONE`, as in Nacos.
     ///
     /// # Errors
-    /// 400 if it is no JSON object with a `type`.
+    /// 400 if it is no JSON object with a `type`, or longer than 4,096 bytes.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
+        if text.len() > MAX_CHECKER {
+            let reason = format!("it is longer than {MAX_CHECKER} bytes");
+            return Err(ApiError::illegal("healthChecker", reason));
+        }
         let bad = || {
             let text = "Param 'healthChecker' is illegal, it should be a JSON object with a type";
             ApiError::bad_request(text)
@@ -146,25 +155,9 @@ impl Selector {
         if text.trim().is_empty() {
             return Ok(Self::None);
         }
-        let bad = || ApiError::bad_request("Param 'selector' is illegal, it should be JSON");
-        let decoded = crate::http::decode(text.as_bytes());
-        let parse = |text: &str| serde_json::from_str::<Map<String, Value>>(text);
-        let fields = parse(text).or_else(|_| parse(&decoded)).map_err(|_| bad())?;
-        let kind = fields.get("type").and_then(Value::as_str).ok_or_else(bad)?;
-        match kind {
-            "none" => Ok(Self::None),
-            "label" => {
-                let expression = fields.get("expression").and_then(Value::as_str).unwrap_or("");
-                let labels = parse_labels(expression)
-                    .ok_or_else(|| ApiError::bad_request("parse expression failed!"))?;
-                Ok(Self::Label { expression: expression.to_owned(), labels })
-            }
-            "unknown" => Err(ApiError::bad_request("not match any type of selector!")),
-            other => {
-                let text = format!("Param 'selector' is illegal, unknown type '{other}'");
-                Err(ApiError::bad_request(text))
-            }
-        }
+        let Some(expression) = label_expression(text)? else { return Ok(Self::None) };
+        let labels = parse_labels(&expression).ok_or_else(expression_failed)?;
+        Ok(Self::Label { expression, labels })
     }
 
     /// As it is shown.
@@ -176,6 +169,41 @@ impl Selector {
             }
         }
     }
+}
+
+/// The expression in the JSON of a label selector, blank if it has none; `None` for the selector of
+/// type `none`.
+///
+/// # Errors
+/// 400 with the texts of Nacos for another type, or if it is longer than 4,096 bytes.
+pub(super) fn label_expression(text: &str) -> Result<Option<String>, ApiError> {
+    if text.len() > MAX_SELECTOR {
+        let reason = format!("it is longer than {MAX_SELECTOR} bytes");
+        return Err(ApiError::illegal("selector", reason));
+    }
+    let bad = || ApiError::illegal("selector", "it should be a JSON object with a type");
+    let decoded = crate::http::decode(text.as_bytes());
+    let parse = |text: &str| serde_json::from_str::<Map<String, Value>>(text);
+    let fields = parse(text).or_else(|_| parse(&decoded)).map_err(|_| bad())?;
+    match fields.get("type").and_then(Value::as_str).ok_or_else(bad)? {
+        "none" => Ok(None),
+        "label" => {
+            let expression = fields.get("expression").and_then(Value::as_str);
+            Ok(Some(expression.unwrap_or_default().to_owned()))
+        }
+        "unknown" => Err(ApiError::bad_request("not match any type of selector!")),
+        other => Err(ApiError::illegal("selector", format_args!("unknown type '{other}'"))),
+    }
+}
+
+/// What Nacos says of an expression it cannot read, and which parameter it was in.
+pub(super) fn expression_failed() -> ApiError {
+    ApiError::illegal("selector", "parse expression failed!")
+}
+
+/// Whether it is an expression about the labels of consumers and providers.
+pub(super) fn is_about_labels(expression: &str) -> bool {
+    parse_labels(expression).is_some()
 }
 
 /// `CONSUMER.label.X = PROVIDER.label.X & ...` with the same X on both sides of each term.

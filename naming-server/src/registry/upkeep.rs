@@ -12,7 +12,7 @@ use super::{NamingDatum, Registry, Views, hosts, settings};
 /// A service is cleaned up when it is found empty this many times in a row.
 const EMPTY_OBSERVATIONS: u8 = 5;
 /// Services looked at before the thread is given to others.
-const SLICE: usize = 1_000;
+const SLICE: usize = 256;
 
 /// How the upkeep goes.
 #[derive(Debug, Clone)]
@@ -52,11 +52,15 @@ pub(crate) async fn run(
 }
 
 async fn round(registry: &Registry, auto_clean: bool) {
-    for slice in registry.store.all().chunks(SLICE) {
-        for datum in slice {
-            Views::sweep(datum);
-            if auto_clean && is_left_over(datum) {
-                clean(registry, datum);
+    // Sorting a hundred thousand names takes longer than a request may wait for its thread.
+    let store = Arc::clone(&registry.store);
+    let Ok(all) = tokio::task::spawn_blocking(move || store.all()).await else { return };
+    let mut all = all.into_iter();
+    while !all.as_slice().is_empty() {
+        for datum in all.by_ref().take(SLICE) {
+            Views::sweep(&datum);
+            if auto_clean && is_left_over(&datum) {
+                clean(registry, &datum);
             }
         }
         tokio::task::yield_now().await;

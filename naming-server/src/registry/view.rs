@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use distro_core::{DATUM_KEY, Health, Reader};
 use naming_model::{InstanceKey, ServiceKey};
-use parking_lot::RwLock;
 
 use super::checksum::{Summand, service_checksum};
 use super::instance::Instance;
@@ -25,6 +25,16 @@ pub(crate) enum Flavour {
     Grouped,
     /// `service`.
     Ungrouped,
+}
+
+impl Flavour {
+    /// The name of a service in this flavour.
+    fn name_of(self, service: &ServiceKey) -> &str {
+        match self {
+            Self::Grouped => service.grouped(),
+            Self::Ungrouped => service.service(),
+        }
+    }
 }
 
 /// What a view is of.
@@ -48,12 +58,13 @@ pub(crate) struct View {
     pub(crate) is_known: bool,
     /// Whether any instance was considered, shown or not.
     pub(crate) has_candidates: bool,
-    /// The JSON array of hosts.
-    pub(crate) hosts: Bytes,
-    /// Checksum of the service, 32 hex digits.
-    pub(crate) checksum: Box<str>,
-    /// Metadata of the service as JSON.
-    pub(crate) metadata: Box<str>,
+    /// The answer up to where answers differ: `{"hosts":[...],"dom":"...","name":"...",
+    /// "cacheMillis":`. Shared by all answers, which are continued behind it.
+    pub(crate) opening: Bytes,
+    /// Checksum of the service, 32 hex digits. In place, as every answer reads it.
+    checksum: [u8; 32],
+    /// Metadata of the service as JSON; `None` for the empty object.
+    metadata: Option<Box<str>>,
     _charge: Charge,
 }
 
@@ -77,16 +88,45 @@ impl Drop for Charge {
     }
 }
 
-/// What is kept beside a datum: its rendered views and the state of the empty-service clean-up.
+/// What is kept beside a datum: its rendered views, the state of the empty-service clean-up and
+/// whether the service is in the index.
 #[derive(Default)]
 pub(crate) struct ServiceState {
-    views: RwLock<Vec<Kept>>,
+    /// Read without a lock: lists are asked for on all threads. `None` if there are none.
+    views: ArcSwapOption<KeptViews>,
     /// Whether a view was used since the last sweep.
     used: AtomicBool,
     /// How often in a row the service was found empty.
     pub(crate) empty_seen: AtomicU8,
+    /// Whether the index of services has it.
+    pub(super) listed: AtomicBool,
 }
 
+/// The views of a service. Mostly there is one, which is found without another step.
+struct KeptViews {
+    first: Kept,
+    others: Vec<Kept>,
+}
+
+impl KeptViews {
+    fn find(&self, query: &ViewQuery<'_>) -> Option<&Kept> {
+        if self.first.is_for(query) {
+            return Some(&self.first);
+        }
+        self.others.iter().find(|kept| kept.is_for(query))
+    }
+
+    fn to_vec(&self) -> Vec<Kept> {
+        std::iter::once(&self.first).chain(&self.others).cloned().collect()
+    }
+
+    fn from_vec(mut views: Vec<Kept>) -> Option<Arc<Self>> {
+        let others = if views.len() > 1 { views.split_off(1) } else { Vec::new() };
+        Some(Arc::new(Self { first: views.pop()?, others }))
+    }
+}
+
+#[derive(Clone)]
 struct Kept {
     flavour: Flavour,
     healthy_only: bool,
@@ -123,22 +163,27 @@ impl Views {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// The view of a service as of its present revision. Shares what is kept; renders only if
-    /// the service has changed since.
-    pub(crate) fn view(&self, datum: &NamingDatum, query: &ViewQuery<'_>) -> Arc<View> {
+    /// Gives the view of a service as of its present revision to `read`. Shares what is kept;
+    /// renders only if the service has changed since.
+    pub(crate) fn read<R>(
+        &self,
+        datum: &NamingDatum,
+        query: &ViewQuery<'_>,
+        read: impl FnOnce(&View) -> R,
+    ) -> R {
         let state = datum.attached();
         let revision = datum.revision();
-        let kept =
-            state.views.read().iter().find(|kept| kept.is_for(query)).map(|kept| kept.view.clone());
         if !state.used.load(Ordering::Relaxed) {
             state.used.store(true, Ordering::Relaxed);
         }
-        match kept {
-            Some(view) if view.revision >= revision => view,
+        let views = state.views.load();
+        match views.as_ref().and_then(|views| views.find(query)) {
+            Some(kept) if kept.view.revision >= revision => read(&kept.view),
             _ => {
+                drop(views);
                 let view = Arc::new(self.render(datum, query));
                 self.keep(state, query, &view);
-                view
+                read(&view)
             }
         }
     }
@@ -146,33 +191,34 @@ impl Views {
     /// Drops the views that nobody has asked for since the last sweep.
     pub(crate) fn sweep(datum: &NamingDatum) {
         let state = datum.attached();
-        if state.used.swap(false, Ordering::Relaxed) {
-            return;
+        if !state.used.swap(false, Ordering::Relaxed) && state.views.load().is_some() {
+            state.views.store(None);
         }
-        let dropped = std::mem::take(&mut *state.views.write());
-        drop(dropped);
     }
 
     fn keep(&self, state: &ServiceState, query: &ViewQuery<'_>, view: &Arc<View>) {
-        let mut views = state.views.write();
-        match views.iter_mut().find(|kept| kept.is_for(query)) {
-            // Another thread was faster with something newer.
-            Some(kept) if kept.view.revision > view.revision => {}
-            Some(kept) => kept.view = Arc::clone(view),
-            None if self.bytes() > self.max_bytes => {}
-            None => {
-                if views.len() >= VIEWS_PER_SERVICE {
-                    views.remove(0);
+        state.views.rcu(|known| {
+            let mut views = known.as_ref().map_or_else(Vec::new, |known| known.to_vec());
+            match views.iter_mut().find(|kept| kept.is_for(query)) {
+                // Another thread was faster with something newer.
+                Some(kept) if kept.view.revision > view.revision => return known.clone(),
+                Some(kept) => kept.view = Arc::clone(view),
+                None if self.bytes() > self.max_bytes => return known.clone(),
+                None => {
+                    if views.len() >= VIEWS_PER_SERVICE {
+                        views.remove(0);
+                    }
+                    views.push(Kept {
+                        flavour: query.flavour,
+                        healthy_only: query.healthy_only,
+                        null_metadata: query.null_metadata,
+                        clusters: query.clusters.into(),
+                        view: Arc::clone(view),
+                    });
                 }
-                views.push(Kept {
-                    flavour: query.flavour,
-                    healthy_only: query.healthy_only,
-                    null_metadata: query.null_metadata,
-                    clusters: query.clusters.into(),
-                    view: Arc::clone(view),
-                });
             }
-        }
+            KeptViews::from_vec(views)
+        });
     }
 
     fn render(&self, datum: &NamingDatum, query: &ViewQuery<'_>) -> View {
@@ -189,12 +235,18 @@ impl Views {
                 is_known: reader.is_open(),
                 has_candidates: !hosts.candidates.is_empty(),
                 _charge: Charge::new(&self.bytes, rendered.len()),
-                hosts: rendered,
-                checksum: checksum(&reader, &service, &settings).into(),
-                metadata: settings.metadata.as_json().into(),
+                opening: rendered,
+                checksum: hex_digits(&checksum(&reader, &service, &settings)),
+                metadata: Some(settings.metadata.as_json())
+                    .filter(|json| *json != "{}")
+                    .map(Box::from),
             }
         })
     }
+}
+
+fn hex_digits(text: &str) -> [u8; 32] {
+    text.as_bytes().try_into().expect("a checksum is 16 bytes, written as two digits each")
 }
 
 /// The settings of a service, or the defaults if nobody has written any.
@@ -260,6 +312,21 @@ pub(crate) fn hosts<'a>(reader: &Reader<'a, Content>) -> impl Iterator<Item = Ho
     })
 }
 
+/// Whether so few are healthy that all are reported healthy: at or below the threshold, the
+/// disabled ones counted too. At threshold 0 this spares a service whose last healthy instance is
+/// gone from showing nothing usable.
+pub(super) fn are_protected(
+    healthy: usize,
+    total: usize,
+    threshold: f32,
+    protect_at_zero: bool,
+) -> bool {
+    if total == 0 || threshold <= 0.0 && !protect_at_zero {
+        return false;
+    }
+    healthy as f32 / total as f32 <= threshold
+}
+
 impl<'a> Hosts<'a> {
     fn collect(reader: &Reader<'a, Content>, clusters: &str) -> Self {
         let wanted: Vec<&str> = clusters.split(',').filter(|name| !name.is_empty()).collect();
@@ -267,25 +334,16 @@ impl<'a> Hosts<'a> {
         Self { candidates: hosts(reader).filter(is_wanted).collect() }
     }
 
-    /// Whether so few are healthy that all are reported healthy: at or below the threshold, the
-    /// disabled ones counted too. At threshold 0 this spares a service whose last healthy
-    /// instance is gone from showing nothing usable.
     fn are_protected(&self, threshold: f32, protect_at_zero: bool) -> bool {
-        if self.candidates.is_empty() || threshold <= 0.0 && !protect_at_zero {
-            return false;
-        }
         let healthy = self.candidates.iter().filter(|host| host.healthy).count();
-        healthy as f32 / self.candidates.len() as f32 <= threshold
+        are_protected(healthy, self.candidates.len(), threshold, protect_at_zero)
     }
 
     fn render(&self, service: &ServiceKey, query: &ViewQuery<'_>, protected: bool) -> Bytes {
-        let name = match query.flavour {
-            Flavour::Grouped => service.grouped(),
-            Flavour::Ungrouped => service.service(),
-        };
-        let mut out = String::with_capacity(2 + self.candidates.len() * 320);
+        let name = query.flavour.name_of(service);
+        let mut out = String::with_capacity(128 + self.candidates.len() * 320);
         let style = Style { name, null_metadata: query.null_metadata, service };
-        out.push('[');
+        out.push_str("{\"hosts\":[");
         let shown = |as_healthy: bool| {
             let picked = move |host: &&Host<'_>| {
                 host.instance.enabled && (host.healthy || protected) == as_healthy
@@ -296,8 +354,30 @@ impl<'a> Hosts<'a> {
             shown(false).for_each(|host| push_host(&mut out, host, false, &style));
         }
         shown(true).for_each(|host| push_host(&mut out, host, true, &style));
-        out.push(']');
+        out.push_str("],");
+        push_names(&mut out, service, query.flavour);
         Bytes::from(out)
+    }
+}
+
+/// Appends the names of a service as answers give them, up to the value of `cacheMillis`.
+pub(super) fn push_names(out: &mut String, service: &ServiceKey, flavour: Flavour) {
+    out.push_str("\"dom\":");
+    push_string(out, flavour.name_of(service));
+    out.push_str(",\"name\":");
+    push_string(out, service.grouped());
+    out.push_str(",\"cacheMillis\":");
+}
+
+impl View {
+    /// Checksum of the service, 32 hex digits.
+    pub(crate) fn checksum(&self) -> &str {
+        std::str::from_utf8(&self.checksum).expect("hex digits are text")
+    }
+
+    /// Metadata of the service as JSON.
+    pub(crate) fn metadata(&self) -> &str {
+        self.metadata.as_deref().unwrap_or("{}")
     }
 }
 
@@ -311,7 +391,7 @@ struct Style<'a> {
 
 fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, style: &Style<'_>) {
     let Host { key, instance, .. } = host;
-    out.push_str(if out.len() > 1 { ",{\"ip\":" } else { "{\"ip\":" });
+    out.push_str(if out.ends_with('[') { "{\"ip\":" } else { ",{\"ip\":" });
     push_string(out, key.ip);
     out.push_str(",\"port\":");
     push_number(out, key.port);

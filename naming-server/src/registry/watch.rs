@@ -1,11 +1,13 @@
-//! What the store tells the registry: judgements become events, visible changes wake the pusher.
+//! What the store tells the registry: judgements become events, visible changes wake the pusher,
+//! services that come and go enter and leave the index.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use distro_core::{Health, Key, Verdict, Watcher};
 use distro_net::Clock;
 
-use super::{Content, Event, EventKind, Events, NamingDatum, ServiceState, wall_ms};
+use super::{Content, Event, EventKind, Events, NamingDatum, ServiceIndex, ServiceState, wall_ms};
 
 /// Who wants to know that a service looks different now. Called on the thread of the request
 /// that changed it; must be quick.
@@ -18,13 +20,19 @@ pub(crate) trait ChangeSink: Send + Sync {
 pub(crate) struct Watch {
     events: Arc<Events>,
     clock: Clock,
+    index: Arc<ServiceIndex>,
     sink: OnceLock<Arc<dyn ChangeSink>>,
 }
 
 impl Watch {
     /// Writes judgements to `events`.
     pub(crate) fn new(events: Arc<Events>, clock: Clock) -> Self {
-        Self { events, clock, sink: OnceLock::new() }
+        Self { events, clock, index: Arc::default(), sink: OnceLock::new() }
+    }
+
+    /// The services that exist in the store it listens to.
+    pub(crate) fn index(&self) -> &Arc<ServiceIndex> {
+        &self.index
     }
 
     /// Sets who is told of changes. The first one stays.
@@ -36,6 +44,10 @@ impl Watch {
 
 impl Watcher<Content, ServiceState> for Watch {
     fn changed(&self, datum: &Arc<NamingDatum>, _: &[Key], visible: bool) {
+        // A change that nobody sees can open a service, but never close it.
+        if visible || !datum.attached().listed.load(Ordering::Acquire) {
+            self.index.follow(datum);
+        }
         if visible && let Some(sink) = self.sink.get() {
             sink.changed(datum.tag());
         }
@@ -52,7 +64,7 @@ impl Watcher<Content, ServiceState> for Watch {
             service: Arc::clone(datum.tag()),
             instance: Arc::clone(&verdict.key),
             kind,
-            by: if kind == EventKind::Healthy { "a beat".into() } else { "".into() },
+            by: if kind == EventKind::Healthy { "a beat".to_owned() } else { String::new() },
             silent_ms: u64::try_from(verdict.silent_for.as_millis()).unwrap_or(u64::MAX),
         };
         self.events.note(self.clock.tick(), event);

@@ -126,15 +126,17 @@ impl Api {
         let cache_ms = self.subscribe(call, service, &clusters, flavour, udp_port);
         let null_metadata = call.agent.text.starts_with("Nacos-Python-Client");
         let query = ViewQuery { flavour, healthy_only, clusters: &clusters, null_metadata };
-        let view = self.registry.view(service, &query);
-        let has_candidates = view.as_ref().is_some_and(|view| view.has_candidates);
-        if has_candidates && params.flag_strict("isCheck", false) {
-            return Ok(Reply::json("{}"));
-        }
+        let is_check = params.flag_strict("isCheck", false);
         let wall_ms = wall_ms();
         let reply =
             ListReply { service, flavour, cache_ms, clusters: &clusters, env: &env, wall_ms };
-        Ok(Reply::json(list_reply(view.as_deref(), &reply)))
+        Ok(self.registry.read_view(service, &query, |view| {
+            if is_check && view.is_some_and(|view| view.has_candidates) {
+                return Reply::json("{}");
+            }
+            let [body, tail] = list_reply(view, &reply);
+            Reply::json_in_parts(body, tail)
+        }))
     }
 
     pub(super) fn beat(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -176,21 +178,29 @@ impl Api {
             }
         });
         let answer = self.registry.beat(service, &key, whole, &|| call.actor())?;
-        Ok(Reply::json(self.beat_reply(answer)))
+        Ok(self.beat_reply(answer))
     }
 
-    fn beat_reply(&self, answer: BeatAnswer) -> String {
+    fn beat_reply(&self, answer: BeatAnswer) -> Reply {
+        /// What nearly every beat is answered with.
+        const USUAL: &str =
+            "{\"clientBeatInterval\":5000,\"code\":10200,\"lightBeatEnabled\":true}";
         let switches = self.registry.switches.load();
         let default = switches.client_beat_interval_ms;
         match answer {
-            BeatAnswer::Known { interval_ms } => format!(
-                "{{\"clientBeatInterval\":{},\"code\":{CODE_OK},\"lightBeatEnabled\":{}}}",
-                interval_ms.unwrap_or(default),
-                switches.light_beat_enabled,
-            ),
-            BeatAnswer::Unknown => {
-                format!("{{\"clientBeatInterval\":{default},\"code\":{CODE_UNKNOWN_INSTANCE}}}")
+            BeatAnswer::Known { interval_ms } => {
+                let interval_ms = interval_ms.unwrap_or(default);
+                match (interval_ms, switches.light_beat_enabled) {
+                    (5_000, true) => Reply::json(USUAL),
+                    (_, light) => Reply::json(format!(
+                        "{{\"clientBeatInterval\":{interval_ms},\"code\":{CODE_OK},\
+                         \"lightBeatEnabled\":{light}}}"
+                    )),
+                }
             }
+            BeatAnswer::Unknown => Reply::json(format!(
+                "{{\"clientBeatInterval\":{default},\"code\":{CODE_UNKNOWN_INSTANCE}}}"
+            )),
         }
     }
 
@@ -281,8 +291,7 @@ impl Api {
 
     fn legacy_service(&self, call: &Call<'_>) -> Result<ServiceKey, ApiError> {
         let name = call.params.required("dom")?;
-        let grouped = naming_model::grouped_name(&name, DEFAULT_GROUP);
-        Ok(ServiceKey::parse(&call.namespace(), &grouped)?)
+        Ok(ServiceKey::grouping(&call.namespace(), &name, DEFAULT_GROUP)?)
     }
 
     /// The parameters of a registration, in the order in which Nacos complains about them.
@@ -328,7 +337,8 @@ impl Api {
         if text.is_empty() || text == "{}" {
             return Ok(Metadata::default());
         }
-        self.written_metadata(&metadata_text(text)?)
+        Metadata::of_plain(text, self.registry.settings.max_metadata_bytes)
+            .unwrap_or_else(|| self.written_metadata(&metadata_text(text)?))
     }
 
     fn written_metadata(&self, map: &BTreeMap<String, String>) -> Result<Metadata, ApiError> {

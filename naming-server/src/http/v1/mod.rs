@@ -1,36 +1,112 @@
 //! The 1.x API: parse, call the registry, format. One file for each resource.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
-use naming_model::{DEFAULT_NAMESPACE, ServiceKey, grouped_name};
+use distro_net::Control;
+use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
-use super::{ApiError, Call, Handler, Reply, no_such_api};
+use super::{ApiError, Call, ConnectionStats, Handler, Reply, no_such_api};
+use crate::metrics::RequestCounts;
 use crate::push::{PushStats, Pusher};
-use crate::registry::Registry;
+use crate::registry::{Content, Registry, wall_ms};
 
 mod beat;
+mod catalog;
+mod cluster;
+mod console;
+mod gate;
+mod health;
 mod instance;
+mod member;
+mod metrics;
+mod operator;
+mod page;
 mod push;
 mod route;
+mod service;
+mod switch_object;
+mod switches;
+mod system;
 
+use console::Namespaces;
 use route::{Route, find_route};
+use system::System;
+
+/// The version of Nacos this API is that of. Clients and tools compare it, so our own would only
+/// mislead them.
+const COMPATIBLE_VERSION: &str = "1.4.8";
 
 /// What the handlers work with.
 pub(crate) struct Api {
     pub(crate) registry: Arc<Registry>,
     pub(crate) pusher: Pusher,
+    push_stats: Arc<PushStats>,
+    /// To the task that judges instances.
+    control: Control<Content>,
+    /// Where clients reach this server.
+    address: SocketAddr,
+    context_path: String,
+    connections: Arc<ConnectionStats>,
+    requests: RequestCounts,
+    namespaces: Namespaces,
+    system: System,
+    started: Started,
+}
+
+/// When this server started.
+struct Started {
+    instant: Instant,
+    wall_ms: u64,
+}
+
+/// What an [`Api`] is made of.
+pub(crate) struct ApiParts {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) pusher: Pusher,
     pub(crate) push_stats: Arc<PushStats>,
+    pub(crate) control: Control<Content>,
+    pub(crate) address: SocketAddr,
+    pub(crate) context_path: String,
+    pub(crate) connections: Arc<ConnectionStats>,
 }
 
 impl Handler for Api {
     fn handle(&self, call: &Call<'_>) -> Reply {
-        let Some(route) = find_route(call) else { return no_such_api(call) };
-        self.dispatch(route, call).into()
+        let route = find_route(call);
+        let reply = match (self.gate(route, call), route) {
+            (Some(refusal), _) => refusal,
+            (None, Some(route)) => self.dispatch(route, call).into(),
+            (None, None) => no_such_api(call),
+        };
+        // What has no route counts in a row of its own, the last.
+        let row = route.map_or(Route::ALL.len(), |route| route as usize);
+        self.requests.count(row, reply.status.as_u16());
+        reply
     }
 }
 
 impl Api {
+    pub(crate) fn new(parts: ApiParts) -> Self {
+        let ApiParts { registry, pusher, push_stats, control, address, context_path, connections } =
+            parts;
+        Self {
+            registry,
+            pusher,
+            push_stats,
+            control,
+            address,
+            context_path,
+            connections,
+            requests: RequestCounts::new(Route::ALL.len() + 1),
+            namespaces: Namespaces::default(),
+            system: System::default(),
+            started: Started { instant: Instant::now(), wall_ms: wall_ms() },
+        }
+    }
+
     fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Reply, ApiError> {
         match route {
             Route::InstanceList => self.list_instances(call),
@@ -46,10 +122,49 @@ impl Api {
             Route::LegacyList => self.legacy_list(call),
             Route::LegacyBeat => self.legacy_beat(call),
             Route::LegacyNames => self.legacy_names(call),
+            Route::OperatorMetrics => self.operator_metrics(),
+            Route::SwitchesRead => self.read_switches(),
+            Route::SwitchesUpdate => self.update_switches(call),
+            Route::OperatorServers => self.operator_servers(),
+            Route::ResponsibleServer => self.responsible_server(call),
+            Route::DistroStatus => self.distro_status(call),
+            Route::LogLevel => self.set_log_level(call),
+            Route::EventsRead => self.events(call),
+            Route::PeerProtocol => self.refuse_peer_protocol(),
+            Route::MemberSelf => self.member_self(),
+            Route::MemberNodes => self.member_nodes(call),
+            Route::MemberSimpleNodes => self.member_simple_nodes(),
+            Route::MemberHealth => self.member_health(),
+            Route::MemberReport => self.member_report(call),
+            Route::MemberAdmin => self.refuse_member_admin(),
+            Route::Liveness | Route::Readiness => self.alive(),
+            Route::ServerState => self.server_state(),
+            Route::NamespacesRead => self.read_namespaces(call),
+            Route::NamespaceCreate => self.create_namespace(call),
+            Route::NamespaceUpdate => self.update_namespace(call),
+            Route::NamespaceDelete => self.delete_namespace(call),
+            Route::Auth => self.refuse_auth(),
+            Route::Configuration => self.refuse_configuration(),
+            Route::ServerList => self.server_list(),
+            Route::Metrics => self.metrics_page(),
+            Route::Page => self.page(call),
             Route::ServiceSubscribers => self.subscribers(call),
             Route::PushState => Ok(self.push_state(call)),
-            // Under construction: the other resources.
-            _ => Err(ApiError::not_implemented("not there yet")),
+            Route::ServiceCreate => self.create_service(call),
+            Route::ServiceUpdate => self.update_service(call),
+            Route::ServiceDelete => self.delete_service(call),
+            Route::ServiceDetail => self.service_detail(call),
+            Route::ServiceList => self.list_services(call),
+            Route::ServiceNames => self.service_names(call),
+            Route::ServiceChecksum => self.service_checksum(call),
+            Route::SelectorTypes => Ok(self.selector_types()),
+            Route::CatalogServices => self.catalog_services(call),
+            Route::CatalogService => self.catalog_service(call),
+            Route::CatalogInstances => self.catalog_instances(call),
+            Route::CatalogResponseTimes => self.catalog_response_times(call),
+            Route::ClusterUpdate => self.update_cluster(call),
+            Route::HealthUpdate => self.update_health(call),
+            Route::HealthServer => Ok(self.health_server()),
         }
     }
 }
@@ -70,7 +185,13 @@ impl Call<'_> {
             },
         };
         let group = self.params.or("groupName", "");
-        Ok(ServiceKey::parse(&self.namespace(), &grouped_name(&name, &group))?)
+        Ok(ServiceKey::grouping(&self.namespace(), &name, &group)?)
+    }
+
+    /// Whether the request is to the naming API.
+    pub(crate) fn is_naming(&self) -> bool {
+        let rest = self.path.strip_prefix("/v1/ns").filter(|_| self.under_context);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// The namespace the request is about.
@@ -80,11 +201,43 @@ impl Call<'_> {
 
     /// Who calls, for events: address and agent.
     pub(crate) fn actor(&self) -> String {
-        let ip = self.peer.ip();
-        if self.agent.text.is_empty() {
-            ip.to_string()
-        } else {
-            format!("{ip} {}", self.agent.text)
+        /// An IPv4 address and a blank; an IPv6 address makes the text grow once.
+        const SHORT_ADDRESS: usize = 16;
+        let mut actor = String::with_capacity(SHORT_ADDRESS + self.agent.text.len());
+        push_ip(&mut actor, self.peer.ip());
+        if !self.agent.text.is_empty() {
+            actor.push(' ');
+            actor.push_str(self.agent.text);
+        }
+        actor
+    }
+}
+
+/// Every new registration says who made it, so the usual form is written without formatting.
+fn push_ip(out: &mut String, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (n, octet) in ip.octets().into_iter().enumerate() {
+                if n > 0 {
+                    out.push('.');
+                }
+                out.push_str(itoa::Buffer::new().format(octet));
+            }
+        }
+        IpAddr::V6(ip) => out.push_str(&ip.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_they_are_displayed() {
+        for text in ["0.0.0.0", "127.0.0.1", "10.20.255.9", "::1", "fe80::1"] {
+            let mut out = String::new();
+            push_ip(&mut out, text.parse().unwrap());
+            assert_eq!(out, text);
         }
     }
 }

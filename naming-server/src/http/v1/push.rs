@@ -84,7 +84,7 @@ impl Api {
 fn target_ip(call: &Call<'_>) -> IpAddr {
     let named = call.params.optional("clientIP");
     let named = named.as_deref().map(|ip| ip.trim_start_matches('[').trim_end_matches(']'));
-    named.and_then(|ip| ip.parse().ok()).unwrap_or(call.peer.ip())
+    named.and_then(|ip| ip.parse().ok()).unwrap_or_else(|| call.peer.ip())
 }
 
 fn subscriber_json(subscriber: &Subscriber) -> Value {

@@ -47,6 +47,25 @@ async fn changes_within_the_window_are_merged_at_its_end() {
 }
 
 #[tokio::test]
+async fn a_push_right_after_a_poll_is_repeated_once_the_answer_has_been_read() {
+    let world = world(PushSettings::default()).await;
+    let (polling, other) = (Client::new().await, Client::new().await);
+    for client in [&polling, &other, &polling] {
+        world.pusher.subscribe(client.subscriber("g@@s"), CACHE_TIME).unwrap();
+    }
+    let polled = Instant::now();
+    world.change("g@@s");
+    for client in [&polling, &other] {
+        let push = client.push().await;
+        assert_eq!(push.list["revision"], 1);
+        client.ack(&push).await;
+    }
+    assert_eq!(polling.push().await.list["revision"], 1);
+    assert!(polled.elapsed() >= Duration::from_millis(290), "{:?}", polled.elapsed());
+    assert!(!other.has_push(), "its first list came before it subscribed");
+}
+
+#[tokio::test]
 async fn a_change_while_a_push_is_running_is_pushed_too() {
     let world = world(PushSettings::default()).await;
     let client = Client::new().await;

@@ -1,0 +1,196 @@
+//! Administration of services.
+
+use std::collections::BTreeMap;
+
+use hyper::Method;
+use naming_model::{InstanceEvent, Selector, ServiceDetail, ServicePage};
+
+use crate::call::{Call, read_json, read_ok};
+use crate::client::NamingClient;
+use crate::error::Error;
+use crate::http::Params;
+use crate::names::ServiceName;
+
+/// Most names asked for in one page.
+const PAGE_SIZE: u32 = 500;
+
+/// What can be set for a service.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ServiceSettings {
+    /// Share of healthy instances, 0 to 1, at or below which all are reported healthy. Default 0.
+    pub protect_threshold: f64,
+    /// Free labels. Default none.
+    pub metadata: BTreeMap<String, String>,
+    /// Which instances a consumer sees. Default all.
+    pub selector: Selector,
+}
+
+/// The calls that administer services; [`NamingClient::services`] gives it.
+///
+/// A service needs no creating: the first registration does that. Creating one is of use to set
+/// its threshold or metadata before.
+#[derive(Debug, Clone, Copy)]
+pub struct Services<'a> {
+    client: &'a NamingClient,
+}
+
+impl<'a> Services<'a> {
+    pub(crate) fn new(client: &'a NamingClient) -> Self {
+        Self { client }
+    }
+
+    /// Creates a service.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it exists. The call is not repeated once it may have had an effect.
+    pub async fn create(
+        &self,
+        service: &ServiceName,
+        settings: &ServiceSettings,
+    ) -> Result<(), Error> {
+        let params = settings_params(self.params(service), settings)?;
+        let mut call = Call::new(Method::POST, "/v1/ns/service", params);
+        call.repeatable = false;
+        self.make(&call, read_ok).await
+    }
+
+    /// Replaces all settings of a service.
+    ///
+    /// # Errors
+    /// One that [says "not found"](Error::is_not_found) if it does not exist, [`Error::Setting`]
+    /// for settings that cannot be.
+    pub async fn update(
+        &self,
+        service: &ServiceName,
+        settings: &ServiceSettings,
+    ) -> Result<(), Error> {
+        let params = settings_params(self.params(service), settings)?;
+        self.make(&Call::new(Method::PUT, "/v1/ns/service", params), read_ok).await
+    }
+
+    /// Sets the protect threshold and leaves the other settings. This reads and then writes: a
+    /// change that somebody else makes between the two is lost.
+    ///
+    /// # Errors
+    /// As [`Services::update`].
+    pub async fn set_protect_threshold(
+        &self,
+        service: &ServiceName,
+        share: f64,
+    ) -> Result<(), Error> {
+        let detail = self.detail(service).await?;
+        let settings = ServiceSettings {
+            protect_threshold: share,
+            metadata: detail.metadata,
+            selector: detail.selector,
+        };
+        self.update(service, &settings).await
+    }
+
+    /// Deletes a service. Nacos takes one that has instances as well.
+    ///
+    /// # Errors
+    /// One that [says "not found"](Error::is_not_found) if it does not exist. The call is not
+    /// repeated once it may have had an effect.
+    pub async fn delete(&self, service: &ServiceName) -> Result<(), Error> {
+        let mut call = Call::new(Method::DELETE, "/v1/ns/service", self.params(service));
+        call.repeatable = false;
+        self.make(&call, read_ok).await
+    }
+
+    /// Settings and clusters of a service.
+    ///
+    /// # Errors
+    /// One that [says "not found"](Error::is_not_found) if it does not exist.
+    pub async fn detail(&self, service: &ServiceName) -> Result<ServiceDetail, Error> {
+        let call = Call::new(Method::GET, "/v1/ns/service", self.params(service));
+        self.make(&call, read_json).await
+    }
+
+    /// One page (the first is 1) of the names of a group, in order. Group `*` means all groups
+    /// and gives grouped names.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn page(&self, group: &str, page: u32, page_size: u32) -> Result<ServicePage, Error> {
+        let core = &self.client.inner.core;
+        let params = core
+            .params()
+            .with("groupName", group)
+            .with("pageNo", &page.to_string())
+            .with("pageSize", &page_size.to_string());
+        self.make(&Call::new(Method::GET, "/v1/ns/service/list", params), read_json).await
+    }
+
+    /// All names of a group (`*` for all groups), page by page. Services that come or go
+    /// meanwhile may be missing or listed twice.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn list(&self, group: &str) -> Result<Vec<ServiceName>, Error> {
+        let mut names: Vec<ServiceName> = Vec::new();
+        for page in 1.. {
+            let found = self.page(group, page, PAGE_SIZE).await?.doms;
+            let last = found.len() < PAGE_SIZE as usize;
+            // A name that cannot be parsed cannot be asked for either.
+            names.extend(found.iter().filter_map(|name| ServiceName::new(group, name).ok()));
+            if last {
+                break;
+            }
+        }
+        Ok(names)
+    }
+
+    /// What happened to the instances of a service lately, newest first, at most `limit` (1 to
+    /// 1,000) events: why an instance came or went. A server tells only what it saw itself.
+    ///
+    /// # Errors
+    /// [`Error::NoServer`] with status 501 for servers that have no such call, Nacos among them.
+    pub async fn events(
+        &self,
+        service: &ServiceName,
+        limit: u32,
+    ) -> Result<Vec<InstanceEvent>, Error> {
+        #[derive(serde::Deserialize)]
+        struct Events {
+            events: Vec<InstanceEvent>,
+        }
+        let params = self.params(service).with("limit", &limit.to_string());
+        let mut call = Call::new(Method::GET, "/v1/ns/operator/events", params);
+        call.patient = false;
+        self.make(&call, read_json).await.map(|Events { events }| events)
+    }
+
+    fn params(&self, service: &ServiceName) -> Params {
+        let params = self.client.inner.core.params();
+        params.with("serviceName", service.grouped()).with("groupName", service.group())
+    }
+
+    async fn make<T>(
+        &self,
+        call: &Call,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        self.client.inner.check_open()?;
+        self.client.inner.core.call(call, read).await.map(|answer| answer.value)
+    }
+}
+
+fn settings_params(params: Params, settings: &ServiceSettings) -> Result<Params, Error> {
+    let share = settings.protect_threshold;
+    if !(0.0..=1.0).contains(&share) {
+        let reason = format!("{share} is not a share from 0 to 1");
+        return Err(Error::Setting { setting: "protect threshold", reason });
+    }
+    if settings.selector == Selector::Unknown {
+        let reason = "its kind is not known to this client".to_owned();
+        return Err(Error::Setting { setting: "selector", reason });
+    }
+    let text = |e: serde_json::Error| Error::Request(e.to_string());
+    let metadata = serde_json::to_string(&settings.metadata).map_err(text)?;
+    let selector = serde_json::to_string(&settings.selector).map_err(text)?;
+    Ok(params
+        .with("protectThreshold", &share.to_string())
+        .with("metadata", &metadata)
+        .with("selector", &selector))
+}

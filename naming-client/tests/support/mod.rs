@@ -1,0 +1,41 @@
+//! Servers for the tests: real ones that can be killed, and scripted ones that misbehave.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub(crate) mod fake;
+pub(crate) mod proxy;
+pub(crate) mod real;
+
+use std::future::Future;
+use std::time::Duration;
+
+use naming_client::{ClientBuilder, NamingClient};
+use tokio::time::Instant;
+
+/// A client for tests: loopback only, short time-outs.
+pub(crate) fn client<A: ToString>(servers: impl IntoIterator<Item = A>) -> ClientBuilder {
+    NamingClient::builder()
+        .servers(servers)
+        .connect_timeout(Duration::from_millis(500))
+        .request_timeout(Duration::from_secs(1))
+        .call_timeout(Duration::from_secs(4))
+        .push_bind([127, 0, 0, 1].into())
+}
+
+/// Waits until `condition` holds; fails the test with `what` if it does not within `limit`. Gives
+/// the time it took.
+pub(crate) async fn eventually<F>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> F,
+) -> Duration
+where
+    F: Future<Output = bool>,
+{
+    let start = Instant::now();
+    while !condition().await {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    start.elapsed()
+}

@@ -1,0 +1,65 @@
+//! A server of this project, in this process, on a runtime of its own so that it can be killed:
+//! its connections are cut and nothing is drained, as with `kill -9`.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use naming_server::{Config, Server};
+use tokio::runtime::{Builder, Runtime};
+
+pub(crate) struct RealServer {
+    address: SocketAddr,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl RealServer {
+    pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    pub(crate) fn start_with(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_on(0, adjust)
+    }
+
+    fn start_on(port: u16, adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config { bind: "127.0.0.1".to_owned(), port, ..Config::default() };
+        adjust(&mut config);
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        // Binding happens on the server's runtime but is waited for here, so that the address is
+        // open when this returns.
+        let (sender, receiver) = std::sync::mpsc::channel();
+        runtime.spawn(async move {
+            let server = Server::bind(config).await.expect("a free port");
+            sender.send(server.local_addr()).expect("the test waits");
+            server.run(std::future::pending()).await.expect("the server runs");
+        });
+        let address = receiver.recv().expect("the server starts");
+        Self { address, runtime: Mutex::new(Some(runtime)) }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Ends it without a word, as `kill -9` does.
+    pub(crate) fn kill(&self) {
+        if let Some(runtime) = self.runtime.lock().unwrap().take() {
+            // Waits for the threads, so that the port is free when this returns.
+            std::thread::spawn(move || runtime.shutdown_timeout(std::time::Duration::from_secs(5)))
+                .join()
+                .unwrap();
+        }
+    }
+
+    /// Starts an empty server on the same port.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        *self = Self::start_on(self.address.port(), |_| {});
+    }
+}
+
+impl Drop for RealServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,173 @@
+//! `/v1/ns/catalog`: what the console shows.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Api;
+use super::service::threshold_json;
+use crate::http::{ApiError, Call, Params, Reply};
+use crate::registry::{
+    CatalogQuery, ClusterSettings, Host, ListedService, NamePattern, Page, clusters, hosts,
+    settings,
+};
+
+impl Api {
+    pub(super) fn catalog_services(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let params = call.params;
+        let number = whole_number(params, "pageNo")?;
+        let size = whole_number(params, "pageSize")?;
+        let with_instances = params.flag_lenient("withInstances", false);
+        // With instances Nacos counts pages from 0.
+        let page = Page::new(number.saturating_add(i64::from(with_instances)), size);
+        let namespace = call.namespace();
+        let group = params.or("groupNameParam", "");
+        let service = params.or("serviceNameParam", "");
+        let instance = params.optional("instance");
+        let query = CatalogQuery {
+            namespace: &namespace,
+            group: NamePattern(&group),
+            service: NamePattern(&service),
+            instance: instance.as_deref(),
+            only_with_instances: params.flag_lenient("hasIpCount", false),
+        };
+        let (services, count) = self.registry.catalog(&query, page);
+        let reply = if with_instances {
+            services.iter().map(with_hosts).collect()
+        } else {
+            let services: Vec<Value> = services.iter().map(|listed| self.counted(listed)).collect();
+            json!({ "serviceList": services, "count": count })
+        };
+        Ok(Reply::json(reply.to_string()))
+    }
+
+    fn counted(&self, (service, datum): &ListedService) -> Value {
+        let summary = self.registry.summary(datum);
+        json!({
+            "name": service.service(),
+            "groupName": service.group(),
+            "clusterCount": summary.clusters,
+            "ipCount": summary.instances,
+            "healthyInstanceCount": summary.healthy,
+            "triggerFlag": summary.is_protected.to_string(),
+        })
+    }
+
+    pub(super) fn catalog_service(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        let reply = self.existing(&service)?.read(|reader| {
+            let settings = settings(&reader);
+            let cluster = |(name, cluster): (&str, &ClusterSettings)| {
+                json!({
+                    "serviceName": service.grouped(),
+                    "name": name,
+                    "healthChecker": cluster.checker.to_json(),
+                    "defaultPort": 80,
+                    "defaultCheckPort": cluster.check_port,
+                    "useIPPort4Check": cluster.use_instance_port,
+                    "metadata": cluster.metadata.to_map(),
+                    "sitegroup": "",
+                    "defCkport": cluster.check_port,
+                    "defIPPort": 80,
+                    "empty": !hosts(&reader).any(|host| host.key.cluster == name),
+                })
+            };
+            let default = ClusterSettings::default();
+            let clusters = clusters(&reader, &settings, &default).into_iter().map(cluster);
+            json!({
+                "service": {
+                    "name": service.service(),
+                    "protectThreshold": threshold_json(settings.protect_threshold),
+                    "groupName": service.group(),
+                    "selector": settings.selector.to_json(),
+                    "metadata": settings.metadata.to_map(),
+                },
+                "clusters": clusters.collect::<Vec<_>>(),
+            })
+        });
+        Ok(Reply::json(reply.to_string()))
+    }
+
+    pub(super) fn catalog_instances(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        let cluster = call.params.required("clusterName")?;
+        let number = not_negative(call.params, "pageNo")?;
+        let size = not_negative(call.params, "pageSize")?;
+        // Page 0 is empty here, unlike in all other lists.
+        let page = Page::new(number, if number == 0 { 0 } else { size });
+        let datum = self.existing(&service)?;
+        let (list, count) = self
+            .registry
+            .instances_json(&service, &datum, &cluster, page)
+            .ok_or_else(|| ApiError::not_found(format!("cluster {cluster} is not found!")))?;
+        Ok(Reply::json(format!("{{\"list\":{list},\"count\":{count}}}")))
+    }
+
+    /// Response times of health checks. This server makes none, which -1 says: not measured.
+    pub(super) fn catalog_response_times(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        let datum = self
+            .registry
+            .find(&service)
+            .ok_or_else(|| ApiError::bad_request("request service doesn't exist"))?;
+        let clusters: Vec<Value> = datum.read(|reader| {
+            let settings = settings(&reader);
+            let default = ClusterSettings::default();
+            let times = |(name, _): (&str, _)| {
+                json!({
+                    "name": name,
+                    "checkRTBest": -1,
+                    "checkRTWorst": -1,
+                    "checkRTNormalized": -1,
+                })
+            };
+            clusters(&reader, &settings, &default).into_iter().map(times).collect()
+        });
+        Ok(Reply::json(json!({ "clusters": clusters }).to_string()))
+    }
+}
+
+fn with_hosts((service, datum): &ListedService) -> Value {
+    datum.read(|reader| {
+        let settings = settings(&reader);
+        let default = ClusterSettings::default();
+        let clusters = clusters(&reader, &settings, &default).into_iter();
+        let mut hosts_of: BTreeMap<&str, Vec<Value>> =
+            clusters.map(|(name, _)| (name, Vec::new())).collect();
+        for Host { key, instance, healthy } in hosts(&reader) {
+            hosts_of.entry(key.cluster).or_default().push(json!({
+                "valid": healthy,
+                "metadata": instance.metadata.to_map(),
+                "port": key.port,
+                "ip": key.ip,
+                "weight": instance.weight,
+                "enabled": instance.enabled,
+            }));
+        }
+        let cluster = |(name, hosts)| (name, json!({ "hosts": hosts }));
+        json!({
+            "serviceName": service.service(),
+            "groupName": service.group(),
+            "clusterMap": hosts_of.into_iter().map(cluster).collect::<BTreeMap<_, _>>(),
+            "metadata": settings.metadata.to_map(),
+        })
+    })
+}
+
+/// A whole number of any size that must be there.
+///
+/// # Errors
+/// 400 that names the parameter.
+fn whole_number(params: &Params<'_>, name: &str) -> Result<i64, ApiError> {
+    let text = params.required(name)?;
+    text.parse().map_err(|_| {
+        ApiError::illegal(name, format_args!("it is no whole number of 64 bits: \"{text}\""))
+    })
+}
+
+fn not_negative(params: &Params<'_>, name: &str) -> Result<i64, ApiError> {
+    match whole_number(params, name)? {
+        number if number < 0 => Err(ApiError::illegal(name, "it is negative")),
+        number => Ok(number),
+    }
+}

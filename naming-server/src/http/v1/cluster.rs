@@ -1,0 +1,51 @@
+//! `/v1/ns/cluster`: settings of the clusters of a service.
+
+use naming_model::check_cluster_name;
+
+use super::Api;
+use crate::http::{ApiError, Call, Params, Reply};
+use crate::registry::{ClusterSettings, HealthChecker};
+
+/// Clusters with settings of their own in one service.
+const MAX_CLUSTERS: usize = 256;
+
+impl Api {
+    pub(super) fn update_cluster(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let params = call.params;
+        let name = params.required("clusterName")?;
+        let service = call.service()?;
+        let not_found =
+            || ApiError::bad_request(format!("service not found:{}", service.grouped()));
+        // Nacos complains of this first, and it spares the rest.
+        self.registry.find(&service).ok_or_else(not_found)?;
+        let cluster = ClusterSettings {
+            check_port: check_port(params)?,
+            use_instance_port: {
+                params.required("useInstancePort4Check")?;
+                params.flag_lenient("useInstancePort4Check", false)
+            },
+            checker: HealthChecker::parse(&params.required("healthChecker")?)?,
+            metadata: self.limited_metadata(params)?,
+        };
+        check_cluster_name(&name)?;
+        self.registry.change_settings(&service, |known| {
+            let mut settings = known.ok_or_else(not_found)?.clone();
+            settings.clusters.insert(name.into_owned(), cluster);
+            if settings.clusters.len() > MAX_CLUSTERS {
+                let reason =
+                    format!("more than {MAX_CLUSTERS} clusters of a service cannot have settings");
+                return Err(ApiError::illegal("clusterName", reason));
+            }
+            settings.explicit = true;
+            Ok(settings)
+        })?;
+        Ok(Reply::ok())
+    }
+}
+
+fn check_port(params: &Params<'_>) -> Result<i32, ApiError> {
+    let text = params.required("checkPort")?;
+    text.parse::<u16>().map(i32::from).map_err(|_| {
+        ApiError::illegal("checkPort", format_args!("\"{text}\" is not within 0 to 65535"))
+    })
+}

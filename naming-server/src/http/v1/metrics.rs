@@ -1,0 +1,112 @@
+//! `/metrics`: what is counted, by name.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Api, Route};
+use crate::http::{ApiError, Reply};
+use crate::metrics::{Histogram, Metric, render};
+use crate::push::DELAY_BOUNDS_MS;
+use crate::registry::{CLASS_INSTANCE, EventKind};
+
+impl Api {
+    pub(super) fn metrics_page(&self) -> Result<Reply, ApiError> {
+        let mut metrics = self.process_metrics();
+        metrics.extend(self.registry_metrics());
+        metrics.extend(self.push_metrics());
+        metrics.extend(self.http_metrics());
+        let text = render(metrics);
+        text.map(Reply::metrics).map_err(|_| ApiError::internal("metrics cannot be written"))
+    }
+
+    fn process_metrics(&self) -> Vec<Metric> {
+        let version = vec![("version", env!("CARGO_PKG_VERSION").into())];
+        let started = self.started.wall_ms as f64 / 1_000.0;
+        let help = "Start of the process, in seconds since the epoch.";
+        vec![
+            Metric::labelled_gauge("naming_build", "Always 1; tells the version.", version, 1.0),
+            Metric::gauge("naming_start_time_seconds", help, started),
+        ]
+    }
+
+    fn registry_metrics(&self) -> Vec<Metric> {
+        let registry = &self.registry;
+        let (store, events) = (&registry.store, &registry.events);
+        let beats = registry.beats.all();
+        let beats = beats.map(|(result, count)| (vec![("result", result.into())], count));
+        let labelled = |label: &'static str| {
+            move |kind: EventKind| (vec![(label, kind.name().into())], events.count(kind))
+        };
+        let removals = EventKind::ALL.into_iter().filter(|kind| kind.is_removal());
+        let instances = store.visible_count(CLASS_INSTANCE) as f64;
+        let tombstones = store.tombstone_count() as f64;
+        let rendered = registry.views.bytes() as f64;
+        vec![
+            Metric::gauge("naming_services", "Services now.", self.registry.service_count() as f64),
+            Metric::gauge("naming_instances", "Instances now.", instances),
+            Metric::gauge("naming_tombstones", "Removed instances remembered.", tombstones),
+            Metric::gauge("naming_rendered_bytes", "Bytes of rendered lists kept.", rendered),
+            Metric::counters("naming_beats", "Beats by what became of them.", beats),
+            Metric::counters(
+                "naming_events",
+                "What happened to instances.",
+                EventKind::ALL.map(labelled("event")),
+            ),
+            Metric::counters(
+                "naming_removals",
+                "Instances removed, by reason.",
+                removals.map(labelled("reason")),
+            ),
+        ]
+    }
+
+    fn push_metrics(&self) -> Vec<Metric> {
+        let stats = &*self.push_stats;
+        let counters = [
+            ("naming_pushes_sent", "Push packets sent for the first time.", &stats.sent),
+            ("naming_pushes_acked", "Push packets whose ack arrived.", &stats.acked),
+            ("naming_pushes_resent", "Push packets sent a second time.", &stats.resent),
+            ("naming_pushes_failed", "Push packets given up without ack.", &stats.failed),
+            ("naming_pushes_too_large", "Lists not pushed, too long to read.", &stats.too_large),
+            ("naming_push_send_errors", "Sends that the system refused.", &stats.send_errors),
+            ("naming_push_blocked", "Sends put off by a full buffer.", &stats.blocked),
+            ("naming_push_refused", "Subscriptions refused.", &stats.refused),
+            ("naming_push_garbage", "Datagrams that are no ack.", &stats.garbage),
+            ("naming_push_unknown_acks", "Acks nobody waited for.", &stats.unknown_acks),
+        ];
+        let mut metrics: Vec<_> = counters
+            .into_iter()
+            .map(|(name, help, counter)| Metric::counter(name, help, counter.value()))
+            .collect();
+        let (known, parked) = (stats.subscribers.value(), stats.parked.value());
+        let parked_help = "Subscribers without push since they never ack.";
+        metrics.push(Metric::gauge("naming_subscribers", "Subscribers now.", known as f64));
+        metrics.push(Metric::gauge("naming_subscribers_parked", parked_help, parked as f64));
+        let bounds = DELAY_BOUNDS_MS.iter().map(|bound_ms| *bound_ms as f64 / 1_000.0);
+        let delays = Histogram {
+            sum: stats.delay.sum().as_secs_f64(),
+            buckets: bounds.chain([f64::INFINITY]).zip(stats.delay.buckets()).collect(),
+        };
+        let help = "Seconds from a change to its first push packet.";
+        metrics.push(Metric::histogram("naming_push_delay_seconds", help, delays));
+        metrics
+    }
+
+    fn http_metrics(&self) -> Vec<Metric> {
+        let requests = self.requests.all().map(|(row, status, count)| {
+            let route = Route::ALL.get(row).map_or("none", |route| route.label());
+            let status = if status == 0 { "other".into() } else { status.to_string().into() };
+            (vec![("route", route.into()), ("status", status)], count)
+        });
+        let connections = &self.connections;
+        let open = connections.open.load(Relaxed) as f64;
+        let accepted = connections.accepted_total.load(Relaxed);
+        let refused = connections.refused_total.load(Relaxed);
+        let refused_help = "Connections closed at once since there were too many.";
+        vec![
+            Metric::counters("naming_requests", "Requests by route and status.", requests),
+            Metric::gauge("naming_connections", "Connections open now.", open),
+            Metric::counter("naming_connections_accepted", "Connections served.", accepted),
+            Metric::counter("naming_connections_refused", refused_help, refused),
+        ]
+    }
+}

@@ -1,0 +1,124 @@
+//! `/v1/ns/operator/*` but for the switches: counts, events, log level.
+
+use distro_core::Key;
+use naming_model::{InstanceKey, ServiceKey};
+use serde_json::{Value, json};
+
+use super::Api;
+use crate::http::{ApiError, Call, Reply};
+use crate::logging;
+use crate::registry::{CLASS_INSTANCE, Event};
+
+/// Events in one answer, unless the caller says how many.
+const DEFAULT_EVENTS: i32 = 100;
+/// Events in one answer at most.
+const MAX_EVENTS: i32 = 1_000;
+
+impl Api {
+    /// What SDKs ask to learn whether the server is healthy.
+    pub(super) fn operator_metrics(&self) -> Result<Reply, ApiError> {
+        let services = self.registry.service_count();
+        let instances = self.registry.store.visible_count(CLASS_INSTANCE);
+        let usage = self.system.usage();
+        let metrics = json!({
+            "status": self.registry.switches.load().status().name(),
+            "serviceCount": services,
+            "instanceCount": instances,
+            "raftNotifyTaskCount": 0,
+            "responsibleServiceCount": services,
+            "responsibleInstanceCount": instances,
+            "cpu": usage.cpu,
+            "load": usage.load,
+            "mem": usage.memory,
+        });
+        Ok(Reply::json(metrics.to_string()))
+    }
+
+    pub(super) fn set_log_level(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let name = call.params.required("logName")?;
+        let level = call.params.required("logLevel")?;
+        logging::set_level(&name, &level).map_err(|error| match error {
+            logging::LevelError::NotOurs => ApiError::not_implemented(error.to_string()),
+            _ => ApiError::bad_request(error.to_string()),
+        })?;
+        tracing::info!(name = %name, level = %level, by = call.actor(), "log level changed");
+        Ok(Reply::ok())
+    }
+
+    /// Why instances came and went, newest first.
+    pub(super) fn events(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let filter = EventFilter::from_call(call)?;
+        let limit = call.params.int("limit", DEFAULT_EVENTS)?;
+        let limit = usize::try_from(limit).ok().filter(|_| (1..=MAX_EVENTS).contains(&limit));
+        let limit = limit.ok_or_else(|| {
+            ApiError::bad_request(format!("Param 'limit' must be from 1 to {MAX_EVENTS}"))
+        })?;
+        let found = self.registry.events.latest(limit, |event| filter.matches(event));
+        let shown: Vec<_> = found.iter().filter_map(shown).collect();
+        let count = shown.len();
+        Ok(Reply::json(json!({ "events": shown, "count": count }).to_string()))
+    }
+}
+
+/// Which events are wanted. What is not given does not matter.
+struct EventFilter {
+    service: Option<ServiceKey>,
+    namespace: Option<String>,
+    ip: Option<String>,
+    port: Option<u16>,
+}
+
+impl EventFilter {
+    fn from_call(call: &Call<'_>) -> Result<Self, ApiError> {
+        let params = call.params;
+        let has_service = ["serviceName", "dom"].iter().any(|name| params.optional(name).is_some());
+        let port = params.optional("port").map(|_| params.required_int("port")).transpose()?;
+        let port = port.map(crate::registry::check_port).transpose()?;
+        Ok(Self {
+            service: has_service.then(|| call.service()).transpose()?,
+            namespace: params.optional("namespaceId").map(|id| id.into_owned()),
+            ip: params.optional("ip").map(|ip| ip.into_owned()),
+            port,
+        })
+    }
+
+    fn matches(&self, event: &Event) -> bool {
+        self.matches_service(&event.service) && self.matches_instance(&event.instance)
+    }
+
+    fn matches_service(&self, tag: &str) -> bool {
+        match (&self.service, &self.namespace) {
+            (Some(service), _) => service.as_str() == tag,
+            (None, Some(namespace)) => tag
+                .strip_prefix(namespace.as_str())
+                .is_some_and(|rest| rest.starts_with(naming_model::NAMESPACE_SEPARATOR)),
+            (None, None) => true,
+        }
+    }
+
+    fn matches_instance(&self, instance: &Key) -> bool {
+        if self.ip.is_none() && self.port.is_none() {
+            return true;
+        }
+        InstanceKey::parse(instance).is_some_and(|key| {
+            self.ip.as_deref().is_none_or(|ip| ip == key.ip)
+                && self.port.is_none_or(|port| port == key.port)
+        })
+    }
+}
+
+fn shown(event: &Event) -> Option<Value> {
+    let service = ServiceKey::from_tag(&event.service)?;
+    let key = InstanceKey::parse(&event.instance)?;
+    Some(json!({
+        "time": event.wall_ms,
+        "namespaceId": service.namespace(),
+        "service": service.grouped(),
+        "ip": key.ip,
+        "port": key.port,
+        "cluster": key.cluster,
+        "event": event.kind.name(),
+        "by": event.by,
+        "silentMillis": event.silent_ms,
+    }))
+}

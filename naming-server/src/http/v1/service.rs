@@ -1,0 +1,223 @@
+//! `/v1/ns/service`: services and their settings.
+
+use std::collections::BTreeMap;
+
+use naming_model::{DEFAULT_GROUP, ServiceKey};
+use serde_json::{Value, json};
+
+use super::Api;
+use crate::http::{ApiError, Call, Params, Reply, metadata_text};
+use crate::registry::{
+    ClusterSettings, GroupFilter, ListedService, Metadata, MetadataFilter, NamePattern,
+    NamingDatum, Page, Selector, ServiceSettings, checksum, clusters, names_json, settings,
+};
+
+impl Api {
+    pub(super) fn create_service(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        let threshold = match call.params.optional("protectThreshold") {
+            None => 0.0,
+            Some(_) => given_threshold(call.params)?.ok_or_else(no_threshold)?,
+        };
+        let settings = self.service_settings(call.params, threshold)?;
+        self.registry.change_settings(&service, |known| match known {
+            None => Ok(settings),
+            Some(_) => Err(ApiError::bad_request(format!(
+                "specified service already exists, serviceName : {}",
+                service.grouped()
+            ))),
+        })?;
+        Ok(Reply::ok())
+    }
+
+    /// Replaces everything but the settings of the clusters; what is left out is cleared.
+    pub(super) fn update_service(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        call.params.required("protectThreshold")?;
+        // What cannot be read counts as 0, as in Nacos.
+        let threshold = given_threshold(call.params)?.unwrap_or(0.0);
+        let settings = self.service_settings(call.params, threshold)?;
+        self.registry.change_settings(&service, |known| {
+            let known = known.ok_or_else(|| {
+                ApiError::bad_request(format!("service {} not found!", service.grouped()))
+            })?;
+            Ok(ServiceSettings { clusters: known.clusters.clone(), ..settings })
+        })?;
+        Ok(Reply::ok())
+    }
+
+    pub(super) fn delete_service(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        if self.registry.delete_service(&service, &|| call.actor()) {
+            return Ok(Reply::ok());
+        }
+        let name = service.grouped();
+        Err(ApiError::bad_request(format!("specified service not exist, serviceName : {name}")))
+    }
+
+    pub(super) fn service_detail(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        let datum = self.existing(&service)?;
+        let detail = datum.read(|reader| {
+            let settings = settings(&reader);
+            let cluster = |(name, cluster): (&str, &ClusterSettings)| {
+                json!({
+                    "name": name,
+                    "healthChecker": cluster.checker.to_json(),
+                    "metadata": cluster.metadata.to_map(),
+                })
+            };
+            let default = ClusterSettings::default();
+            let clusters = clusters(&reader, &settings, &default).into_iter().map(cluster);
+            json!({
+                "name": service.service(),
+                "namespaceId": service.namespace(),
+                "protectThreshold": threshold_json(settings.protect_threshold),
+                "metadata": settings.metadata.to_map(),
+                "selector": settings.selector.to_json(),
+                "groupName": service.group(),
+                "clusters": clusters.collect::<Vec<_>>(),
+            })
+        });
+        Ok(Reply::json(detail.to_string()))
+    }
+
+    /// Names of one group or, for the group `*`, of all.
+    pub(super) fn list_services(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let params = call.params;
+        let number = lenient_whole_number(&params.required("pageNo")?);
+        let page = Page::new(number, lenient_whole_number(&params.required("pageSize")?));
+        let namespace = call.namespace();
+        let group = params.or("groupName", DEFAULT_GROUP);
+        let group = if group == "*" { GroupFilter::All } else { GroupFilter::One(&group) };
+        let filter = match params.optional("selector") {
+            Some(text) => MetadataFilter::parse(&text)?,
+            None => None,
+        };
+        Ok(Reply::json(names_json(&self.registry.index, &namespace, group, page, filter.as_ref())))
+    }
+
+    /// Names without their groups, of one namespace or all.
+    pub(super) fn service_names(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let expression = call.params.or("expr", "");
+        let pattern = NamePattern(&expression);
+        let namespaces = match call.params.optional("namespaceId") {
+            Some(namespace) => vec![namespace.into_owned()],
+            None => self.registry.index.namespaces(),
+        };
+        let mut services = BTreeMap::new();
+        for namespace in namespaces {
+            let listed = self.registry.index.of_namespace(&namespace, GroupFilter::All);
+            let matching = |(service, _): &ListedService| {
+                pattern.is_in(service.grouped()).then(|| service.service().to_owned())
+            };
+            let mut names: Vec<String> = listed.iter().filter_map(matching).collect();
+            names.sort_unstable();
+            names.dedup();
+            services.insert(namespace, names);
+        }
+        let count = services.len();
+        Ok(Reply::json(json!({ "services": services, "count": count }).to_string()))
+    }
+
+    pub(super) fn service_checksum(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let service = call.service()?;
+        let datum = self.registry.find(&service).ok_or_else(|| {
+            ApiError::not_found(format!("serviceName not found: {}", service.grouped()))
+        })?;
+        let checksum = datum.read(|reader| checksum(&reader, &service, &settings(&reader)));
+        Ok(Reply::json(json!({ "checksum": checksum }).to_string()))
+    }
+
+    pub(super) fn selector_types(&self) -> Reply {
+        Reply::json(json!(["label", "none"]).to_string())
+    }
+
+    /// The datum of a service that must exist.
+    ///
+    /// # Errors
+    /// 404 if it does not.
+    pub(super) fn existing(
+        &self,
+        service: &ServiceKey,
+    ) -> Result<std::sync::Arc<NamingDatum>, ApiError> {
+        self.registry.find(service).ok_or_else(|| {
+            ApiError::not_found(format!("service {} is not found!", service.grouped()))
+        })
+    }
+
+    /// The metadata parameter within the limit.
+    pub(super) fn limited_metadata(&self, params: &Params<'_>) -> Result<Metadata, ApiError> {
+        let map = metadata_text(&params.or("metadata", ""))?;
+        Metadata::new(&map, self.registry.settings.max_metadata_bytes)
+    }
+
+    fn service_settings(
+        &self,
+        params: &Params<'_>,
+        protect_threshold: f32,
+    ) -> Result<ServiceSettings, ApiError> {
+        Ok(ServiceSettings {
+            protect_threshold,
+            metadata: self.limited_metadata(params)?,
+            selector: Selector::parse(&params.or("selector", ""))?,
+            clusters: BTreeMap::new(),
+            explicit: true,
+        })
+    }
+}
+
+/// The threshold as JSON with as few digits as it takes.
+pub(super) fn threshold_json(threshold: f32) -> Value {
+    // Through its text: 0.3 as a longer float would be 0.30000001192092896.
+    json!(threshold.to_string().parse::<f64>().unwrap_or_default())
+}
+
+/// The threshold of a request; `None` if it is no number.
+///
+/// # Errors
+/// 400 if it is one that is no share. Nacos takes any number; above 1 it would show all instances
+/// as healthy always, and `NaN` would break the JSON.
+fn given_threshold(params: &Params<'_>) -> Result<Option<f32>, ApiError> {
+    let Ok(threshold) = params.double("protectThreshold", 0.0) else { return Ok(None) };
+    if !(0.0..=1.0).contains(&threshold) {
+        let reason = format!("{threshold} is not within 0 to 1");
+        return Err(ApiError::illegal("protectThreshold", reason));
+    }
+    // A negative zero would show.
+    Ok(Some(threshold.abs() as f32))
+}
+
+fn no_threshold() -> ApiError {
+    ApiError::illegal("protectThreshold", "it is no number")
+}
+
+/// A whole number, 0 if it is none. One that is too large is cut: a page size of ten thousand
+/// millions means "all".
+fn lenient_whole_number(text: &str) -> i64 {
+    text.parse::<i128>().map_or(0, |number| {
+        i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_keep_their_digits() {
+        let text = |threshold| threshold_json(threshold).to_string();
+        assert_eq!([0.0, 0.3, 0.7, 1.0, 0.125].map(text), ["0.0", "0.3", "0.7", "1.0", "0.125"]);
+        assert_eq!(text(1e-7), "1e-7");
+    }
+
+    #[test]
+    fn page_numbers_are_read_leniently() {
+        let cases = [("3", 3), ("+3", 3), ("-3", -3), ("x", 0), ("", 0), ("1.5", 0), ("٣", 0)];
+        for (text, number) in cases {
+            assert_eq!(lenient_whole_number(text), number, "{text}");
+        }
+        assert_eq!(lenient_whole_number("99999999999999999999"), i64::MAX);
+        assert_eq!(lenient_whole_number("-99999999999999999999"), i64::MIN);
+    }
+}

@@ -1,0 +1,313 @@
+//! `/v1/ns/operator/switches`: reading and changing the switches.
+
+use serde_json::{Map, Value};
+
+use distro_core::Input;
+
+use super::Api;
+use super::switch_object::{SwitchObject, unsigned};
+use crate::http::{ApiError, Call, Reply, Version};
+use crate::registry::{ServerStatus, SwitchValues};
+
+use check::check;
+
+mod check;
+
+/// Characters of a value that the log shows.
+const MAX_SHOWN: usize = 200;
+
+/// One entry of the switches.
+struct Entry {
+    name: &'static str,
+    /// Why it has no effect on this server, or empty.
+    no_effect: &'static str,
+    /// Reads a value; its range is checked afterwards.
+    set: fn(&mut SwitchValues, &str) -> Result<(), ApiError>,
+}
+
+const NEVER: &str = "none, as in Nacos 1.4.8";
+const ALONE: &str = "none on a server without a cluster";
+const PERSISTENT: &str = "none without persistent instances";
+
+/// All entries of Nacos 1.4.8.
+const ENTRIES: &[Entry] = &[
+    entry("batch", "", |values, text| {
+        *values = parse_object(text)?.into_values(values)?;
+        Ok(())
+    }),
+    entry("distroThreshold", NEVER, |values, text| {
+        values.distro_threshold = text.parse().map_err(|_| not_a_number(text))?;
+        Ok(())
+    }),
+    entry("clientBeatInterval", "", |values, text| {
+        set_number(&mut values.client_beat_interval_ms, text)
+    }),
+    entry("pushVersion", "", set_push_version),
+    entry("pushCacheMillis", "", |values, text| set_number(&mut values.push_cache_ms, text)),
+    entry("defaultCacheMillis", "", |values, text| set_number(&mut values.default_cache_ms, text)),
+    entry("masters", NEVER, |values, text| {
+        values.masters = Some(text.split(',').map(str::to_owned).collect());
+        Ok(())
+    }),
+    entry("distro", ALONE, |values, text| set_flag(&mut values.distro_enabled, text)),
+    entry("check", "", |values, text| set_flag(&mut values.health_check_enabled, text)),
+    entry("pushEnabled", "", |values, text| set_flag(&mut values.push_enabled, text)),
+    entry("serviceStatusSynchronizationPeriodMillis", ALONE, |values, text| {
+        set_number(&mut values.service_status_period_ms, text)
+    }),
+    entry("serverStatusSynchronizationPeriodMillis", ALONE, |values, text| {
+        set_number(&mut values.server_status_period_ms, text)
+    }),
+    entry("healthCheckTimes", PERSISTENT, |values, text| {
+        let times = unsigned(parse_number(text)?);
+        values.check_times = u32::try_from(times).unwrap_or(u32::MAX);
+        Ok(())
+    }),
+    entry("disableAddIP", NEVER, |values, text| set_flag(&mut values.disable_add_ip, text)),
+    entry("sendBeatOnly", ALONE, |values, text| set_flag(&mut values.send_beat_only, text)),
+    entry("limitedUrlMap", "", |values, text| {
+        values.limited_urls = parse_limited_urls(text)?;
+        Ok(())
+    }),
+    // Nacos tests the value the wrong way round and so keeps what it has.
+    entry("enableStandalone", NEVER, |_, text| set_flag(&mut false, text)),
+    entry("overriddenServerStatus", "", |values, text| {
+        values.overridden_status = parse_status(text)?;
+        values.status_taken_back = values.overridden_status.is_none();
+        Ok(())
+    }),
+    entry("defaultInstanceEphemeral", "", |values, text| {
+        set_flag(&mut values.default_instance_ephemeral, text)
+    }),
+    entry("distroServerExpiredMillis", NEVER, |values, text| {
+        set_number(&mut values.distro_server_expired_ms, text)
+    }),
+    entry("lightBeatEnabled", "", |values, text| set_flag(&mut values.light_beat_enabled, text)),
+    entry("autoChangeHealthCheckEnabled", NEVER, |values, text| {
+        set_flag(&mut values.auto_change_health_check_enabled, text)
+    }),
+];
+
+const fn entry(
+    name: &'static str,
+    no_effect: &'static str,
+    set: fn(&mut SwitchValues, &str) -> Result<(), ApiError>,
+) -> Entry {
+    Entry { name, no_effect, set }
+}
+
+impl Api {
+    pub(super) fn read_switches(&self) -> Result<Reply, ApiError> {
+        Ok(Reply::json(shown(&self.registry.switches.load())))
+    }
+
+    /// Sets one entry. There is no other member to tell, so `debug` makes no difference yet.
+    pub(super) fn update_switches(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let name = call.params.required("entry")?;
+        let missing = || ApiError::bad_request("Param 'value' is required.");
+        let value = call.params.raw("value").ok_or_else(missing)?;
+        let debug = call.params.flag_lenient("debug", false);
+        let entry = ENTRIES.iter().find(|entry| entry.name == name).ok_or_else(|| {
+            ApiError::bad_request(format!("unknown switch entry: {}", cut(&name, 64)))
+        })?;
+        let (before, after) = self.registry.switches.change::<ApiError>(|before| {
+            let mut after = before.clone();
+            (entry.set)(&mut after, value.trim())?;
+            check(&after)?;
+            self.pass_on(before, &after)?;
+            Ok(after)
+        })?;
+        log_change(entry, &before, &after, debug, &call.actor());
+        Ok(Reply::ok())
+    }
+
+    /// Tells those who do not look at the switches themselves. Runs while no other change does,
+    /// so that they end with what the last change said.
+    fn pass_on(&self, before: &SwitchValues, after: &SwitchValues) -> Result<(), ApiError> {
+        let judging = after.health_check_enabled;
+        if judging != before.health_check_enabled && !self.control.input(Input::Judging(judging)) {
+            let text = "the health checks do not answer; nothing was changed";
+            return Err(ApiError::unavailable(text));
+        }
+        self.pusher.set_enabled(after.push_enabled);
+        Ok(())
+    }
+}
+
+fn shown(values: &SwitchValues) -> String {
+    // Strings and finite numbers under fixed names: nothing that has no JSON form.
+    serde_json::to_string(&SwitchObject::of(values)).unwrap_or_default()
+}
+
+fn log_change(entry: &Entry, before: &SwitchValues, after: &SwitchValues, local: bool, by: &str) {
+    let fields = |values| serde_json::from_str::<Map<String, Value>>(&shown(values));
+    let (Ok(before), Ok(after)) = (fields(before), fields(after)) else { return };
+    let effect = if entry.no_effect.is_empty() { "at once" } else { entry.no_effect };
+    let by = cut(by, MAX_SHOWN);
+    let mut changed =
+        after.iter().filter(|(field, new)| before.get(*field) != Some(new)).peekable();
+    if changed.peek().is_none() {
+        tracing::info!(entry = entry.name, effect, local, by, "switch set to the value it had");
+    }
+    for (field, new) in changed {
+        let old = before.get(field).map(Value::to_string).unwrap_or_default();
+        let (old, new) = (cut(&old, MAX_SHOWN), new.to_string());
+        let new = cut(&new, MAX_SHOWN);
+        tracing::info!(entry = entry.name, field, old, new, effect, local, by, "switch changed");
+    }
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
+fn parse_object(text: &str) -> Result<SwitchObject, ApiError> {
+    // serde would read a list as the fields in order.
+    if !text.starts_with('{') {
+        return Err(ApiError::bad_request("batch must be a JSON object of switches"));
+    }
+    serde_json::from_str(text)
+        .map_err(|error| ApiError::bad_request(format!("batch is no object of switches: {error}")))
+}
+
+fn parse_number(text: &str) -> Result<i64, ApiError> {
+    text.parse().map_err(|_| not_a_number(text))
+}
+
+fn not_a_number(text: &str) -> ApiError {
+    ApiError::bad_request(format!("For input string: \"{}\"", cut(text, MAX_SHOWN)))
+}
+
+fn set_number(field: &mut u64, text: &str) -> Result<(), ApiError> {
+    *field = unsigned(parse_number(text)?);
+    Ok(())
+}
+
+/// Nacos takes every text that is not `true` for false, typing errors too.
+fn set_flag(field: &mut bool, text: &str) -> Result<(), ApiError> {
+    let is_any = |words: [&str; 5]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    *field = if is_any(["true", "on", "yes", "t", "y"]) {
+        true
+    } else if is_any(["false", "off", "no", "f", "n"]) {
+        false
+    } else {
+        let text = cut(text, MAX_SHOWN);
+        return Err(ApiError::bad_request(format!("must be true or false, not \"{text}\"")));
+    };
+    Ok(())
+}
+
+fn set_push_version(values: &mut SwitchValues, text: &str) -> Result<(), ApiError> {
+    let (client, version) = text.split_once(':').unwrap_or((text, ""));
+    let version = parse_version(version)?;
+    let versions = &mut values.push_versions;
+    let field = match client {
+        "java" => &mut versions.java,
+        "python" => &mut versions.python,
+        "c" => &mut versions.c,
+        "go" => &mut versions.go,
+        "csharp" => &mut versions.csharp,
+        _ => {
+            let client = cut(client, MAX_SHOWN);
+            return Err(ApiError::bad_request(format!("unsupported client type: {client}")));
+        }
+    };
+    *field = version;
+    Ok(())
+}
+
+/// Three numbers with dots between them.
+pub(super) fn parse_version(text: &str) -> Result<Version, ApiError> {
+    let number = |part: &str| {
+        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten()
+    };
+    let mut parts = text.split('.').map(number);
+    match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten(), parts.next()) {
+        (Some(major), Some(minor), Some(patch), None) => Ok(Version(major, minor, patch)),
+        _ => Err(ApiError::bad_request("illegal version, must match: [0-9]+\\.[0-9]+\\.[0-9]+")),
+    }
+}
+
+/// A status name; `null` and nothing for none.
+pub(super) fn parse_status(text: &str) -> Result<Option<ServerStatus>, ApiError> {
+    if text.is_empty() || text == "null" {
+        return Ok(None);
+    }
+    ServerStatus::named(text).map(Some).ok_or_else(|| {
+        let names = ServerStatus::ALL.map(ServerStatus::name).join(", ");
+        let text = cut(text, MAX_SHOWN);
+        ApiError::bad_request(format!("illegal server status \"{text}\", must be one of {names}"))
+    })
+}
+
+/// `prefix:status` with commas between. Nothing clears the list; Nacos would keep it as it is.
+fn parse_limited_urls(text: &str) -> Result<Vec<(String, u16)>, ApiError> {
+    let pair = |item: &str| {
+        let malformed = || ApiError::bad_request("invalid input for limited urls");
+        let (prefix, status) = item.split_once(':').ok_or_else(malformed)?;
+        if prefix.is_empty() {
+            return Err(ApiError::bad_request("url can not be empty, url: "));
+        }
+        let status = parse_number(status)?;
+        let illegal = |_| ApiError::bad_request(format!("illegal normal status code: {status}"));
+        Ok((prefix.to_owned(), u16::try_from(status).map_err(illegal)?))
+    };
+    let items = text.trim_end_matches(',').split(',').filter(|_| !text.is_empty());
+    // One more than the limit is enough to see that it is passed.
+    items.take(check::MAX_ITEMS + 1).map(|item| pair(item.trim())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str, value: &str) -> Result<SwitchValues, String> {
+        let mut values = SwitchValues::default();
+        let entry = ENTRIES.iter().find(|entry| entry.name == name).unwrap();
+        (entry.set)(&mut values, value).and_then(|()| check(&values)).map_err(|e| e.message)?;
+        Ok(values)
+    }
+
+    #[test]
+    fn versions_have_three_numbers() {
+        assert_eq!(parse_version("1.20.3").unwrap(), Version(1, 20, 3));
+        for bad in ["", "1", "1.2", "1.2.3.4", "a.b.c", "1..2", "+1.2.3", "99999999999.1.1"] {
+            assert!(parse_version(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn limited_urls_keep_their_order_and_their_bounds() {
+        let values = set("limitedUrlMap", "/b:403, /a?x=1:503").unwrap();
+        assert_eq!(values.limited_urls, [("/b".to_owned(), 403), ("/a?x=1".to_owned(), 503)]);
+        assert!(set("limitedUrlMap", "").unwrap().limited_urls.is_empty());
+        for bad in ["garbage", ":403", "/a:0", "/a:-1", "/a:99999", "/a:x", ",,"] {
+            set("limitedUrlMap", bad).unwrap_err();
+        }
+        let long: Vec<_> = (0..=check::MAX_ITEMS).map(|n| format!("/{n}:403")).collect();
+        assert!(set("limitedUrlMap", &long.join(",")).unwrap_err().contains("limitedUrlMap"));
+        assert!(set("limitedUrlMap", &format!("/{}:403", "a".repeat(1_000))).is_err());
+    }
+
+    #[test]
+    fn a_batch_is_checked_like_single_entries() {
+        let values = set("batch", r#"{"clientBeatInterval":7000}"#).unwrap();
+        assert_eq!(values.client_beat_interval_ms, 7_000);
+        for bad in [
+            "",
+            "[]",
+            "{",
+            r#"{"noSuchField":1}"#,
+            r#"{"clientBeatInterval":0}"#,
+            r#"{"clientBeatInterval":-5}"#,
+            r#"{"pushJavaVersion":"x"}"#,
+            r#"{"overriddenServerStatus":"SIDEWAYS"}"#,
+            r#"{"limitedUrlMap":{"/a":7}}"#,
+            r#"{"httpHealthParams":{"max":5000,"min":499,"factor":0.85}}"#,
+            r#"{"tcpHealthParams":{"max":2999,"min":500,"factor":0.85}}"#,
+            r#"{"mysqlHealthParams":{"max":5000,"min":500,"factor":1.5}}"#,
+        ] {
+            set("batch", bad).unwrap_err();
+        }
+    }
+}

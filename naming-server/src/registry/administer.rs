@@ -1,0 +1,66 @@
+//! What operators do to whole services.
+
+use std::sync::Arc;
+
+use distro_core::{DATUM_KEY, Health};
+use naming_model::ServiceKey;
+
+use super::{Content, EventKind, Registry, ServiceSettings};
+use crate::http::ApiError;
+
+impl Registry {
+    /// Writes the settings of a service. `change` sees the present ones, `None` if there is no
+    /// such service, and gives the new ones.
+    ///
+    /// # Errors
+    /// 400 for a name against the rules, 503 if there are too many services, and whatever `change`
+    /// refuses; nothing is written then.
+    pub(crate) fn change_settings(
+        &self,
+        service: &ServiceKey,
+        change: impl FnOnce(Option<&ServiceSettings>) -> Result<ServiceSettings, ApiError>,
+    ) -> Result<(), ApiError> {
+        service.check_characters()?;
+        let now = self.clock.tick();
+        let stamp = self.store.clock().issue(now);
+        self.store.update(service.as_str(), now, |writer| {
+            let known = match writer.find_visible(DATUM_KEY) {
+                Some((_, content)) => match &**content {
+                    Content::Service(settings) => Some(Arc::clone(settings)),
+                    Content::Instance(_) => None,
+                },
+                None => writer.is_open().then(Arc::default),
+            };
+            let settings = Arc::new(change(known.as_deref())?);
+            if known.is_none() && self.has_all_services() {
+                return Err(self.too_many_services());
+            }
+            let content = Arc::new(Content::Service(settings));
+            writer.register(DATUM_KEY, stamp, content, Health::Healthy);
+            Ok(())
+        })
+    }
+
+    /// Deletes a service with all its instances. Returns whether there was one.
+    pub(crate) fn delete_service(&self, service: &ServiceKey, actor: &dyn Fn() -> String) -> bool {
+        let now = self.clock.tick();
+        let stamp = self.store.clock().issue(now);
+        let closed = self.store.update_existing(service.as_str(), now, |writer| {
+            let instances: Vec<_> = writer
+                .visible()
+                .filter(|(key, ..)| &***key != DATUM_KEY)
+                .map(|(key, ..)| Arc::clone(key))
+                .collect();
+            let was_open = writer.is_open();
+            if was_open {
+                writer.close(stamp);
+            }
+            (was_open, instances)
+        });
+        let Some((was_open, instances)) = closed else { return false };
+        for id in &instances {
+            self.note(service, id, EventKind::ServiceDeleted, actor);
+        }
+        was_open
+    }
+}

@@ -1,0 +1,232 @@
+//! What clients do to instances.
+
+use std::sync::Arc;
+
+use distro_core::{Health, Heard, Writer};
+use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
+
+use super::{
+    BeatAnswer, BeatOutcome, CLASS_INSTANCE, Content, EventKind, Host, Instance, Registry, hosts,
+    text_form,
+};
+use crate::http::ApiError;
+
+impl Registry {
+    /// Writes an instance, creating its service if need be, and renews its lease. A
+    /// registration replaces the whole entry but keeps its id and its health: only a beat makes
+    /// an unhealthy instance healthy.
+    ///
+    /// # Errors
+    /// 400 for names against the rules, 503 if the registry is full.
+    pub(crate) fn register(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        mut instance: Instance,
+        healthy: bool,
+        actor: &dyn Fn() -> String,
+    ) -> Result<(), ApiError> {
+        service.check_characters()?;
+        check_cluster_name(key.cluster)?;
+        let now = self.clock.tick();
+        let stamp = self.store.clock().issue(now);
+        let id = key.text();
+        let kind = self.store.update(service.as_str(), now, |writer| {
+            let (kind, health) = match find_instance(writer, &id) {
+                Some((known, health)) => {
+                    instance.id.clone_from(&known.id);
+                    ((*known != instance).then_some(EventKind::Replaced), health)
+                }
+                None if self.is_full() => return Err(self.full()),
+                None if !writer.is_open() && self.has_all_services() => {
+                    return Err(self.too_many_services());
+                }
+                None => {
+                    if instance.wants_snowflake_id() {
+                        instance.id = Some(free_number(writer).to_string().into());
+                    }
+                    (Some(EventKind::Registered), initial_health(healthy))
+                }
+            };
+            writer.register(&id, stamp, Arc::new(Content::Instance(instance)), health);
+            Ok(kind)
+        })?;
+        if let Some(kind) = kind {
+            self.note(service, &id, kind, actor);
+        }
+        Ok(())
+    }
+
+    /// Replaces an instance that must be there: some instance of the service with this address
+    /// and port, in whatever cluster, as Java clients are told.
+    ///
+    /// # Errors
+    /// 400 if it is not, otherwise as [`Self::register`].
+    pub(crate) fn update(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        instance: Instance,
+        healthy: bool,
+        actor: &dyn Fn() -> String,
+    ) -> Result<(), ApiError> {
+        let same_address = |host: Host<'_>| {
+            host.key.ip == key.ip && (host.key.port == key.port || host.key.port == 0)
+        };
+        let datum = self.find(service).ok_or_else(|| {
+            let (namespace, name) = (service.namespace(), service.grouped());
+            let text = format!("service not found, namespace: {namespace}, service: {name}");
+            ApiError::bad_request(text)
+        })?;
+        if !datum.read(|reader| hosts(&reader).any(same_address)) {
+            let form = text_form(key, instance.weight, healthy);
+            return Err(ApiError::bad_request(format!("instance not exist: {form}")));
+        }
+        self.register(service, key, instance, healthy, actor)
+    }
+
+    /// Changes parts of an instance. `change` edits a copy and gives the health to set, if any.
+    ///
+    /// # Errors
+    /// 400 `instance not found`, and whatever `change` refuses; nothing is written then.
+    pub(crate) fn patch(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        actor: &dyn Fn() -> String,
+        change: impl FnOnce(&Instance) -> Result<(Instance, Option<bool>), ApiError>,
+    ) -> Result<(), ApiError> {
+        let now = self.clock.tick();
+        let stamp = self.store.clock().issue(now);
+        let id = key.text();
+        let not_found = || ApiError::bad_request("instance not found");
+        let patched = self.store.update_existing(service.as_str(), now, |writer| {
+            let (known, health) = find_instance(writer, &id).ok_or_else(not_found)?;
+            let (instance, healthy) = change(known)?;
+            let health = healthy.map_or(health, initial_health);
+            writer.register(&id, stamp, Arc::new(Content::Instance(instance)), health);
+            Ok(())
+        });
+        patched.unwrap_or_else(|| Err(not_found()))?;
+        self.note(service, &id, EventKind::Updated, actor);
+        Ok(())
+    }
+
+    /// Removes an instance; nothing happens if it is not there.
+    pub(crate) fn deregister(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        actor: &dyn Fn() -> String,
+    ) {
+        let now = self.clock.tick();
+        let stamp = self.store.clock().issue(now);
+        let id = key.text();
+        let removed = self
+            .store
+            .update_existing(service.as_str(), now, |writer| writer.deregister(&id, stamp));
+        if removed == Some(true) {
+            self.note(service, &id, EventKind::Deregistered, actor);
+        }
+    }
+
+    /// Takes a beat. One that carries the whole instance registers it if it is unknown, unless it
+    /// was deregistered a moment ago: then the beat was on its way already.
+    ///
+    /// # Errors
+    /// Those of making `whole` into an instance, and of [`Self::register`].
+    pub(crate) fn beat(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        whole: Option<impl FnOnce() -> Result<Instance, ApiError>>,
+        actor: &dyn Fn() -> String,
+    ) -> Result<BeatAnswer, ApiError> {
+        let now = self.clock.tick();
+        match self.store.hear(service.as_str(), &key.text(), now) {
+            Heard::Known { value, .. } => {
+                let Content::Instance(instance) = &*value else { return Ok(BeatAnswer::Unknown) };
+                self.beats.count(BeatOutcome::Known);
+                return Ok(BeatAnswer::Known { interval_ms: instance.beat_interval_ms() });
+            }
+            Heard::Deregistered { learned }
+                if now.since(learned) < self.settings.store.compensation_window =>
+            {
+                self.beats.count(BeatOutcome::Late);
+                return Ok(BeatAnswer::Known { interval_ms: None });
+            }
+            Heard::Deregistered { .. } | Heard::Unknown => {}
+        }
+        let Some(whole) = whole else {
+            self.beats.count(BeatOutcome::Unknown);
+            return Ok(BeatAnswer::Unknown);
+        };
+        let instance = whole()?;
+        let interval_ms = instance.beat_interval_ms();
+        self.register(service, key, instance, true, actor)?;
+        self.beats.count(BeatOutcome::Registered);
+        Ok(BeatAnswer::Known { interval_ms })
+    }
+
+    /// Sets the health of an instance by hand. Nothing happens if it is not there.
+    pub(crate) fn set_health(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        healthy: bool,
+        actor: &dyn Fn() -> String,
+    ) {
+        let now = self.clock.tick();
+        let stamp = self.store.clock().issue(now);
+        let (id, health) = (key.text(), initial_health(healthy));
+        let changed = self.store.update_existing(service.as_str(), now, |writer| {
+            let differs = find_instance(writer, &id).is_some_and(|(_, known)| known != health);
+            if differs {
+                writer.judge(&id, stamp, health);
+            }
+            differs
+        });
+        if changed == Some(true) {
+            let kind = if healthy { EventKind::Healthy } else { EventKind::Unhealthy };
+            self.note(service, &id, kind, actor);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.store.visible_count(CLASS_INSTANCE) >= self.settings.max_instances
+    }
+
+    fn full(&self) -> ApiError {
+        let limit = self.settings.max_instances;
+        ApiError::unavailable(format!(
+            "the limit of {limit} instances (registry.max_instances) is reached"
+        ))
+    }
+}
+
+fn initial_health(healthy: bool) -> Health {
+    if healthy { Health::Healthy } else { Health::Unhealthy }
+}
+
+fn find_instance<'a>(writer: &'a Writer<'_, Content>, key: &str) -> Option<(&'a Instance, Health)> {
+    let (record, content) = writer.find_visible(key)?;
+    match &**content {
+        Content::Instance(instance) => Some((instance, record.health())),
+        Content::Service(_) => None,
+    }
+}
+
+/// The smallest number that no instance of the service has as its id.
+fn free_number(writer: &Writer<'_, Content>) -> u64 {
+    let number = |content: &Content| match content {
+        Content::Instance(instance) => instance.id.as_deref()?.parse::<u64>().ok(),
+        Content::Service(_) => None,
+    };
+    let mut taken: Vec<u64> = writer.visible().filter_map(|(.., value)| number(value)).collect();
+    taken.sort_unstable();
+    taken.dedup();
+    (0..)
+        .zip(&taken)
+        .find(|(free, taken)| free != *taken)
+        .map_or(taken.len() as u64, |(free, _)| free)
+}

@@ -1,0 +1,131 @@
+//! A server of a test's own in this process, and a client that is as plain as can be.
+
+// Each test program uses its part of this.
+#![allow(dead_code)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use naming_server::{Config, Server};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+/// No step takes nearly as long; it is there so that a failure is no hang.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server on a free loopback port, with threads of its own.
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The body, of an answer that must have this status.
+    pub(crate) fn expect(self, status: u16) -> String {
+        assert_eq!(self.status, status, "{self:?}");
+        self.body
+    }
+}
+
+impl TestServer {
+    pub(crate) fn start() -> Self {
+        Self::start_with(Config::default())
+    }
+
+    pub(crate) fn start_with(config: Config) -> Self {
+        let config = Config { bind: "127.0.0.1".to_owned(), port: 0, ..config };
+        let (stop, stopped) = oneshot::channel();
+        let (ready, address) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let server = Server::bind(config).await.unwrap();
+                ready.send(server.local_addr()).unwrap();
+                let stopped = async {
+                    // An error means that the test is gone, which is the same.
+                    let _ = stopped.await;
+                };
+                server.run(stopped).await.unwrap();
+            });
+        });
+        let address = address.recv_timeout(PATIENCE).unwrap();
+        Self { address, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Answer {
+        self.call("GET", target)
+    }
+
+    pub(crate) fn put(&self, target: &str) -> Answer {
+        self.call("PUT", target)
+    }
+
+    /// `target` is below the naming API, or a whole path if it begins with a slash.
+    pub(crate) fn call(&self, method: &str, target: &str) -> Answer {
+        self.send(method, target, "", "")
+    }
+
+    pub(crate) fn send(&self, method: &str, target: &str, headers: &str, body: &str) -> Answer {
+        send(self.address, method, target, headers, body)
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().unwrap().join();
+        assert!(thread::panicking() || ended.is_ok(), "the server panicked");
+    }
+}
+
+/// One request on a connection of its own; `headers` are whole lines.
+pub(crate) fn send(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &str,
+) -> Answer {
+    let prefix = if target.starts_with('/') { "" } else { "/nacos/v1/ns/" };
+    let length = body.len();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "{method} {prefix}{target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n{headers}\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}

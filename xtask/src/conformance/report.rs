@@ -1,0 +1,224 @@
+//! What the programs said, as a table.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::own::OwnReport;
+use super::sdk::{CHECKS, Sdk};
+
+/// How many characters of a reason are shown; `checks.jsonl` has it all.
+const REASON_LIMIT: usize = 400;
+
+/// One line of a program's output.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct CheckLine {
+    pub(super) check: String,
+    pub(super) ok: bool,
+    pub(super) millis: u64,
+    pub(super) detail: String,
+}
+
+impl CheckLine {
+    /// `None` for a line that is not about a check: SDKs print things of their own too.
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok()
+    }
+}
+
+/// How it went with one SDK.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Its program was run; `reason` is why a check that is in no line may be missing.
+    Ran { lines: Vec<CheckLine>, reason: String },
+    /// It could not be installed.
+    Broken(String),
+    /// A tool it needs is missing.
+    Skipped(String),
+}
+
+/// The outcome of every SDK, in the order of the columns.
+pub(super) struct Report {
+    pub(super) columns: Vec<(&'static Sdk, Outcome)>,
+    /// The client of this repository, if it was run.
+    pub(super) own: Option<OwnReport>,
+    /// Whether a missing tool is a failure.
+    pub(super) skip_is_failure: bool,
+}
+
+/// One place of the table.
+#[derive(Debug, PartialEq)]
+enum Cell {
+    Passed {
+        millis: u64,
+        detail: String,
+    },
+    Failed(String),
+    Skipped,
+    /// The SDK has no such call.
+    Absent,
+}
+
+impl Report {
+    /// Whether nothing failed.
+    pub(super) fn passed(&self) -> bool {
+        self.sums().1 == 0
+    }
+
+    /// Numbers of checks that passed and failed.
+    fn sums(&self) -> (usize, usize) {
+        let (passed, failed) = self.own.as_ref().map_or((0, 0), OwnReport::sums);
+        (
+            passed + self.count(|cell| matches!(cell, Cell::Passed { .. })),
+            failed + self.count(|cell| matches!(cell, Cell::Failed(_))),
+        )
+    }
+
+    fn count(&self, wanted: impl Fn(&Cell) -> bool) -> usize {
+        self.cells().filter(|(_, _, cell)| wanted(cell)).count()
+    }
+
+    fn cells(&self) -> impl Iterator<Item = (&'static Sdk, &'static str, Cell)> {
+        self.columns.iter().flat_map(move |(sdk, outcome)| {
+            CHECKS.iter().map(move |check| (*sdk, *check, self.cell(sdk, outcome, check)))
+        })
+    }
+
+    fn cell(&self, sdk: &Sdk, outcome: &Outcome, check: &str) -> Cell {
+        if sdk.absent.contains(&check) {
+            return Cell::Absent;
+        }
+        match outcome {
+            Outcome::Broken(reason) => Cell::Failed(reason.clone()),
+            Outcome::Skipped(reason) if self.skip_is_failure => Cell::Failed(reason.clone()),
+            Outcome::Skipped(_) => Cell::Skipped,
+            Outcome::Ran { lines, reason } => match lines.iter().find(|line| line.check == check) {
+                None => Cell::Failed(reason.clone()),
+                Some(CheckLine { ok: false, detail, .. }) => Cell::Failed(detail.clone()),
+                Some(CheckLine { millis, detail, .. }) => {
+                    Cell::Passed { millis: *millis, detail: detail.clone() }
+                }
+            },
+        }
+    }
+
+    fn write_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n{:<17}", "")?;
+        for (sdk, _) in &self.columns {
+            write!(f, "{:>12}", sdk.name)?;
+        }
+        for check in CHECKS {
+            write!(f, "\n{check:<17}")?;
+            for (sdk, outcome) in &self.columns {
+                match self.cell(sdk, outcome, check) {
+                    Cell::Passed { millis, .. } => write!(f, "{:>12}", format!("{millis} ms"))?,
+                    Cell::Failed(_) => write!(f, "{:>12}", "FAILED")?,
+                    Cell::Skipped => write!(f, "{:>12}", "skipped")?,
+                    Cell::Absent => write!(f, "{:>12}", "-")?,
+                }
+            }
+        }
+        writeln!(f, "\n")
+    }
+
+    fn write_details(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (sdk, outcome) in &self.columns {
+            if let Outcome::Skipped(reason) = outcome {
+                writeln!(f, "{}: skipped, {reason}", sdk.name)?;
+            }
+        }
+        for (sdk, check, cell) in self.cells() {
+            match cell {
+                Cell::Passed { detail, .. } if !detail.is_empty() => {
+                    writeln!(f, "{} {check}: {detail}", sdk.name)?;
+                }
+                // A program tells all it saw; the start of it is enough here.
+                Cell::Failed(reason) => {
+                    writeln!(f, "{} {check}: FAILED, {reason:.REASON_LIMIT$}", sdk.name)?;
+                }
+                Cell::Passed { .. } | Cell::Skipped | Cell::Absent => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    /// The versions, the table, what is to be said of single checks, and the sums.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f)?;
+        for (sdk, _) in &self.columns {
+            writeln!(f, "{:<12}{} {}", sdk.name, sdk.package, sdk.version)?;
+        }
+        if !self.columns.is_empty() {
+            self.write_table(f)?;
+        }
+        self.write_details(f)?;
+        if let Some(own) = &self.own {
+            write!(f, "{own}")?;
+        }
+        let (passed, failed) = self.sums();
+        write!(f, "\n{passed} passed, {failed} failed")?;
+        match self.count(|cell| *cell == Cell::Skipped) {
+            0 => writeln!(f),
+            skipped => writeln!(f, ", {skipped} skipped"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sdk::select;
+    use super::*;
+
+    fn report(sdk: &str, outcome: Outcome, skip_is_failure: bool) -> Report {
+        let sdk = select(&[sdk.to_owned()]).unwrap()[0];
+        Report { columns: vec![(sdk, outcome)], own: None, skip_is_failure }
+    }
+
+    fn ran(output: &str) -> Outcome {
+        let lines = output.lines().filter_map(CheckLine::parse).collect();
+        Outcome::Ran { lines, reason: "not reported".to_owned() }
+    }
+
+    fn line(check: &str, ok: bool) -> String {
+        format!("{{\"check\": \"{check}\", \"ok\": {ok}, \"millis\": 7, \"detail\": \"why\"}}\n")
+    }
+
+    #[test]
+    fn all_checks_reported_good_is_a_pass() {
+        let output: String = CHECKS.iter().map(|check| line(check, true)).collect();
+        let report = report("java", ran(&output), true);
+        assert!(report.passed());
+        assert!(report.to_string().ends_with("\n13 passed, 0 failed\n"));
+    }
+
+    #[test]
+    fn failed_and_missing_checks_fail_and_other_output_is_ignored() {
+        let output = line("list", true) + "SDK: hello\n{\"check\": 1}\n" + &line("beats", false);
+        let report = report("java", ran(&output), false);
+        assert!(!report.passed());
+        let text = report.to_string();
+        assert!(text.contains("java beats: FAILED, why\n"), "{text}");
+        assert!(text.contains("java register: FAILED, not reported\n"), "{text}");
+        assert!(text.ends_with("\n1 passed, 12 failed\n"), "{text}");
+    }
+
+    #[test]
+    fn calls_an_sdk_does_not_have_count_neither_way() {
+        let output: String = CHECKS.iter().map(|check| line(check, true)).collect();
+        let text = report("python-0.1", ran(&output), false).to_string();
+        assert!(text.ends_with("\n11 passed, 0 failed\n"), "{text}");
+    }
+
+    #[test]
+    fn missing_toolchain_is_a_skip_but_a_failure_where_that_is_asked() {
+        let missing = || Outcome::Skipped("`go` is not installed".to_owned());
+        let lenient = report("go", missing(), false);
+        assert!(lenient.passed());
+        assert!(lenient.to_string().ends_with("\n0 passed, 0 failed, 12 skipped\n"));
+        let strict = report("go", missing(), true);
+        assert!(!strict.passed());
+        assert!(strict.to_string().ends_with("\n0 passed, 12 failed\n"));
+    }
+}
