@@ -16,9 +16,19 @@ pub struct StoreConfig {
     /// revives instances whose last beat was slow; too long delays the return of an instance that
     /// only beats. Default 10 s.
     pub compensation_window: Duration,
+    /// How long the content of an expired record is kept by a member that heard it, so that an
+    /// expiry which turns out to be wrong can be taken back. Longer than any cut after which that
+    /// should be possible; costs the memory of the record meanwhile. Default 5 min.
+    pub content_retention: Duration,
+    /// Local changes that may wait for the control plane. More than that are forgotten, and the
+    /// members compare all they hold instead. Default 100,000.
+    pub journal_keys: usize,
     /// Seed of the hasher of the tag map. Random in production, so that nobody can choose names
     /// that collide; fixed in simulations. No result depends on it.
     pub hash_seed: u64,
+    /// For tests that show what a rule is good for.
+    #[doc(hidden)]
+    pub rules: Rules,
 }
 
 impl Default for StoreConfig {
@@ -27,7 +37,10 @@ impl Default for StoreConfig {
             tombstone_retention: Duration::from_secs(3_600),
             tombstones_per_slot: 1_024,
             compensation_window: Duration::from_secs(10),
+            content_retention: Duration::from_secs(300),
+            journal_keys: 100_000,
             hash_seed: 0,
+            rules: Rules::default(),
         }
     }
 }
@@ -45,6 +58,59 @@ pub struct DistroConfig {
     /// Whether silent records are removed at all; unhealthy ones are shown as such either way.
     /// Default true.
     pub expire: bool,
+    /// From one probe of a member to the next. Default 1 s.
+    pub probe_period: Duration,
+    /// How long an answer to any call between members may take. Default 1 s.
+    pub call_deadline: Duration,
+    /// Without an answer for so long a member is suspicious: nothing but probes and
+    /// verifications is sent to it. At least two probe periods, lest one lost answer be enough.
+    /// Default 2 s.
+    pub suspicious_after: Duration,
+    /// Without contact for so long a member is down and owns nothing. Too short moves slots for
+    /// every hiccup; too long leaves the dead unjudged. Default 6 s.
+    pub down_after: Duration,
+    /// A changed key waits so long before it is sent, to gather more. Default 0: bursts gather
+    /// while a request is in flight.
+    pub sync_delay: Duration,
+    /// The first wait after a failed replication; doubled each time up to
+    /// [`Self::longest_backoff`], and varied by half of it. Default 100 ms.
+    pub first_backoff: Duration,
+    /// The longest wait after a failed replication. Default 5 s.
+    pub longest_backoff: Duration,
+    /// Records in a message at most. Default 1,000.
+    pub batch_keys: usize,
+    /// Bytes of records in a message at most, by [`Value::weight`](crate::Value::weight); one
+    /// record is sent whatever its size. Default 1 MiB.
+    pub batch_bytes: usize,
+    /// Beats in a message at most. Default 10,000.
+    pub batch_beats: usize,
+    /// Keys that may wait for a peer. More are forgotten, and everything is compared instead.
+    /// Default 100,000.
+    pub queue_keys: usize,
+    /// How long a member waits for the owner of a slot with a client's write, before it takes the
+    /// write itself. Default 500 ms.
+    pub forward_deadline: Duration,
+    /// From one renewal of beats with their owners to the next. Default 200 ms.
+    pub renew_period: Duration,
+    /// From one verification with a member to the next. Default 3 s.
+    pub verify_period: Duration,
+    /// From a difference seen to the look that acts on it, so that what is on its way is not
+    /// sent twice. Default 1 s.
+    pub second_look: Duration,
+    /// A new member that hears from nobody who has data for so long has proved alone.
+    /// Default 5 s.
+    pub alone_after: Duration,
+    /// A member of a cluster that found no data shows nothing for so long, but takes writes and
+    /// beats: longer than a beat interval, so that clients can register again. Default 6 s.
+    pub empty_start: Duration,
+    /// How long a stopping member tries to hand over what it has. Default 5 s.
+    pub leave_within: Duration,
+    /// Whoever was alone for so long drops what it has not heard: others may have forgotten what
+    /// was removed meanwhile. A little less than the tombstone retention. Default 55 min.
+    pub absent_after: Duration,
+    /// For tests that show what a rule is good for.
+    #[doc(hidden)]
+    pub rules: Rules,
 }
 
 impl Default for DistroConfig {
@@ -53,6 +119,76 @@ impl Default for DistroConfig {
             tick_period: Duration::from_millis(100),
             pause_threshold: Duration::from_secs(3),
             expire: true,
+            probe_period: Duration::from_secs(1),
+            call_deadline: Duration::from_secs(1),
+            suspicious_after: Duration::from_secs(2),
+            down_after: Duration::from_secs(6),
+            sync_delay: Duration::ZERO,
+            first_backoff: Duration::from_millis(100),
+            longest_backoff: Duration::from_secs(5),
+            batch_keys: 1_000,
+            batch_bytes: 1 << 20,
+            batch_beats: 10_000,
+            queue_keys: 100_000,
+            forward_deadline: Duration::from_millis(500),
+            renew_period: Duration::from_millis(200),
+            verify_period: Duration::from_secs(3),
+            second_look: Duration::from_secs(1),
+            alone_after: Duration::from_secs(5),
+            empty_start: Duration::from_secs(6),
+            leave_within: Duration::from_secs(5),
+            absent_after: Duration::from_secs(3_300),
+            rules: Rules::default(),
+        }
+    }
+}
+
+/// Rules of the protocol that a test may switch off to show what they are good for. Nothing but
+/// a test sets them.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Who heard a record refutes a foreign judgement.
+    pub refute: bool,
+    /// Only the owner judges.
+    pub owner_judges: bool,
+    /// A slot that was just taken over is judged after full time-outs only.
+    pub takeover_grace: bool,
+    /// Who cannot hear everybody judges slower.
+    pub patience: bool,
+    /// Who hears a member again gives every record a full time-out.
+    pub regain_grace: bool,
+    /// Who was stopped gives every record a full time-out, and asks before it answers.
+    pub pause: bool,
+    /// Beats that the owner does not acknowledge go round by others.
+    pub relay: bool,
+    /// Members tell each other whom they have heard.
+    pub hearsay: bool,
+    /// Members compare what they hold.
+    pub verify: bool,
+    /// Beats are renewed with the owner.
+    pub renew: bool,
+    /// A new member waits until it has loaded.
+    pub load: bool,
+    /// Who was away for longer than removals are remembered drops what it has not heard.
+    pub forget_after_absence: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            refute: true,
+            owner_judges: true,
+            takeover_grace: true,
+            patience: true,
+            regain_grace: true,
+            pause: true,
+            relay: true,
+            hearsay: true,
+            verify: true,
+            renew: true,
+            load: true,
+            forget_after_absence: true,
         }
     }
 }

@@ -1,15 +1,17 @@
 //! A datum: the records of one tag under one lock.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::journal::HeardAt;
 use crate::lease::JudgeTerms;
 use crate::record::{Health, Key, Record, Value};
 use crate::slot::Slot;
-use crate::stamp::{Stamp, StampClock};
+use crate::stamp::Stamp;
 use crate::store::{Effect, Shared, Verdict};
 use crate::time::Tick;
 use crate::writer::Writer;
@@ -30,6 +32,8 @@ pub(crate) struct Shelf<V> {
     pub(crate) entries: BTreeMap<Key, Entry<V>>,
     pub(crate) newest_registration: Stamp,
     pub(crate) closed: Stamp,
+    /// Sum of the fingerprints of the records.
+    pub(crate) checksum: u64,
     /// The moment for which the datum stands in the ring; later entries there are stale.
     pub(crate) due: Tick,
     /// Dropped from the store; whoever still holds it must look again.
@@ -38,16 +42,37 @@ pub(crate) struct Shelf<V> {
 
 pub(crate) struct Entry<V> {
     pub(crate) record: Record<V>,
-    /// Of a visible record: when it was last heard, in ticks. Of a tombstone: when this member
-    /// learned of it. Atomic, because beats store it under the shared lock.
-    pub(crate) moment_ms: AtomicU64,
+    /// When this member was last told that the record is alive; of a tombstone: that it is gone.
+    pub(crate) learned: Tick,
+    /// When this member last heard the record itself or by a renewal, plus 1 ms; 0 is never.
+    /// Atomic, because beats store it under the shared lock.
+    pub(crate) heard_ms: AtomicU64,
 }
 
 impl<V: Value> Entry<V> {
+    pub(crate) fn new(now: Tick) -> Self {
+        Self { record: Record::default(), learned: now, heard_ms: AtomicU64::new(0) }
+    }
+
+    /// When it was last heard by this member.
+    pub(crate) fn heard(&self) -> Option<Tick> {
+        self.heard_ms.load(Ordering::Relaxed).checked_sub(1).map(Tick::from_ms)
+    }
+
+    /// Returns whether that is later than what was known, by enough to be another beat.
+    pub(crate) fn hear(&self, at: Tick) -> bool {
+        let before = self.heard_ms.fetch_max(at.as_ms() + 1, Ordering::Relaxed);
+        before == 0 || at.as_ms() > before + SAME_BEAT_MS
+    }
+
+    /// Since when its silence counts.
     pub(crate) fn moment(&self) -> Tick {
-        Tick::from_ms(self.moment_ms.load(Ordering::Relaxed))
+        self.heard().map_or(self.learned, |heard| heard.max(self.learned))
     }
 }
+
+/// The same beat that comes in two ways differs by the time that it was on its way.
+const SAME_BEAT_MS: u64 = 700;
 
 /// What a beat found.
 #[derive(Debug)]
@@ -68,12 +93,24 @@ pub enum Heard<V> {
     },
 }
 
+/// What a beat that another member heard found.
+#[derive(Debug)]
+pub(crate) enum HeardOf<V> {
+    /// No such record, or none with content.
+    Unknown,
+    /// It was deregistered.
+    Removed(Record<V>),
+    /// It is there, perhaps judged wrongly, perhaps as it was written before.
+    Known { is_news: bool, is_healthy: bool, is_behind: bool },
+}
+
 impl<V: Value, A: Default> Datum<V, A> {
     pub(crate) fn new(tag: Arc<str>) -> Self {
         let shelf = Shelf {
             entries: BTreeMap::new(),
             newest_registration: Stamp::NEVER,
             closed: Stamp::NEVER,
+            checksum: 0,
             due: UNSCHEDULED,
             retired: false,
         };
@@ -119,14 +156,44 @@ impl<V: Value, A> Datum<V, A> {
         let Some(entry) = shelf.entries.get(key) else { return Heard::Unknown };
         match &entry.record.value {
             Some(value) if entry.record.is_visible() => {
-                entry.moment_ms.fetch_max(now.as_ms(), Ordering::Relaxed);
+                entry.hear(now);
                 Heard::Known { value: Arc::clone(value), health: entry.record.health() }
             }
             _ if entry.record.deregistered > entry.record.registration => {
-                Heard::Deregistered { learned: entry.moment() }
+                Heard::Deregistered { learned: entry.learned }
             }
             _ => Heard::Unknown,
         }
+    }
+
+    /// A beat that another member heard at `at`, of what was written at `written`.
+    pub(crate) fn hear_of(&self, key: &str, at: Tick, written: u64) -> HeardOf<V> {
+        let shelf = self.shelf.read();
+        let Some(entry) = shelf.entries.get(key) else { return HeardOf::Unknown };
+        let record = &entry.record;
+        let is_behind = record.registration.time() < written;
+        if record.deregistered >= record.registration {
+            // A registration that is not known here may have come after the removal.
+            return if is_behind && record.deregistered.time() < written {
+                HeardOf::Unknown
+            } else {
+                HeardOf::Removed(record.clone())
+            };
+        }
+        if record.value.is_none() || is_behind && !record.is_visible() {
+            return HeardOf::Unknown;
+        }
+        let is_news = entry.hear(at);
+        HeardOf::Known { is_news, is_healthy: record.health() == Health::Healthy, is_behind }
+    }
+
+    fn written(&self, key: &str) -> u64 {
+        self.shelf.read().find(key).map_or(0, |record| record.registration.time())
+    }
+
+    /// A beat that was heard at `tick`, as it is passed on.
+    pub(crate) fn heard_at(&self, key: &str, tick: Tick) -> HeardAt {
+        HeardAt { tick, hops: 0, written: self.written(key) }
     }
 
     /// `None` if the datum has been dropped from the store; `write` is left in place then.
@@ -144,7 +211,7 @@ impl<V: Value, A> Datum<V, A> {
             return None;
         }
         let write = write.take()?;
-        let mut writer = self.writer(&mut shelf, shared, now);
+        let mut writer = Writer::new(&self.tag, self.slot, &mut shelf, shared, now);
         let result = write(&mut writer);
         let effect = writer.finish(&self.revision);
         Some((result, effect))
@@ -155,7 +222,6 @@ impl<V: Value, A> Datum<V, A> {
         &self,
         shared: &Shared,
         terms: &JudgeTerms,
-        clock: &StampClock,
         now: Tick,
     ) -> (Vec<Verdict<V>>, Effect) {
         let mut shelf = self.shelf.write();
@@ -163,13 +229,18 @@ impl<V: Value, A> Datum<V, A> {
             return (Vec::new(), Effect::default());
         }
         shelf.due = UNSCHEDULED;
-        let mut writer = self.writer(&mut shelf, shared, now);
+        let mut writer = Writer::new(&self.tag, self.slot, &mut shelf, shared, now);
         writer.collect_tombstones();
         let verdicts = writer.find_verdicts(terms);
         for verdict in &verdicts {
-            writer.judge(&verdict.key, clock.issue(now), verdict.health);
+            writer.judge(&verdict.key, shared.clock.issue(now), verdict.health);
         }
         (verdicts, writer.finish(&self.revision))
+    }
+
+    /// Sum of the fingerprints of its visible records: equal on two members that hold the same.
+    pub fn checksum(&self) -> u64 {
+        self.shelf.read().checksum
     }
 
     /// Whether nothing would be lost by dropping it.
@@ -183,15 +254,6 @@ impl<V: Value, A> Datum<V, A> {
         let mut shelf = self.shelf.write();
         shelf.retired = shelf.entries.is_empty() && !shelf.is_open();
         shelf.retired
-    }
-
-    fn writer<'a>(
-        &'a self,
-        shelf: &'a mut Shelf<V>,
-        shared: &'a Shared,
-        now: Tick,
-    ) -> Writer<'a, V> {
-        Writer::new(&self.tag, self.slot, shelf, shared, now)
     }
 }
 
@@ -240,6 +302,23 @@ impl<'a, V: Value> Reader<'a, V> {
         &self,
     ) -> impl Iterator<Item = (&'a Key, &'a Record<V>, &'a Arc<V>)> + use<'a, V> {
         self.shelf.visible()
+    }
+
+    /// All records, tombstones included, in the order of their keys, from after `after` on.
+    pub fn records_after(
+        &self,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Key, &'a Record<V>)> + use<'a, V> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self.shelf.entries.range::<str, _>((from, Bound::Unbounded));
+        entries.map(|(key, entry)| (key, &entry.record))
+    }
+
+    /// When each visible record was last heard by this member, if it was.
+    pub fn heard(&self) -> impl Iterator<Item = (&'a Key, Tick)> + use<'a, V> {
+        let entries = self.shelf.entries.iter();
+        let visible = entries.filter(|(_, entry)| entry.record.is_visible());
+        visible.filter_map(|(key, entry)| Some((key, entry.heard()?)))
     }
 
     /// The keys of all records, tombstones included, that belong to the life of an open datum.

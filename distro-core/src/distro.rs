@@ -1,30 +1,29 @@
 //! The control plane: one state machine that says what to do and when.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use crate::answer::Answer;
+use crate::board::Board;
 use crate::config::DistroConfig;
-use crate::lease::JudgeTerms;
+use crate::lease::{JudgeTerms, patience};
+use crate::load::Loader;
+use crate::member::{MemberState, Phase};
+use crate::peer::Peer;
+use crate::random::Random;
+use crate::record::Value;
+use crate::ring::Ring;
+use crate::stamp::MemberId;
+use crate::store::Store;
 use crate::time::Tick;
 
-/// What happens to a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input {
-    /// Time has passed.
-    Tick,
-    /// An operator switched the judging of silence on or off.
-    Judging(bool),
-}
+mod beats;
+mod calls;
+mod contact;
 
-/// What the driver is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Output {
-    /// Judge the leases that are due, on these terms
-    /// ([`Store::judge`](crate::Store::judge) until it has none left).
-    Judge(JudgeTerms),
-    /// This process was stopped or starved for so long. Worth a line in the log.
-    Paused(Duration),
-}
+mod io;
+use calls::Call;
+pub use io::{CallId, Input, MemberView, Output};
 
 /// The protocol state of one member. Does no IO: time comes in with every call, work goes out as
 /// [`Output`].
@@ -32,38 +31,116 @@ pub enum Output {
 /// The law of the loop: one [`handle_input`](Self::handle_input), then
 /// [`poll_output`](Self::poll_output) until it has nothing, then sleep until
 /// [`poll_timeout`](Self::poll_timeout) or the next input.
-#[derive(Debug)]
-pub struct Distro {
-    config: DistroConfig,
-    outputs: VecDeque<Output>,
+pub struct Distro<V: Value, A> {
+    config: Arc<DistroConfig>,
+    store: Arc<Store<V, A>>,
+    board: Arc<Board>,
+    random: Random,
+    peers: BTreeMap<MemberId, Peer>,
+    states: BTreeMap<MemberId, MemberState>,
+    calls: BTreeMap<CallId, Call>,
+    last_call: u64,
+    outputs: VecDeque<Output<V>>,
     /// When the driver should have come back.
     next_tick: Tick,
     listening_since: Tick,
     judging: bool,
+    phase: Phase,
+    eligible: Vec<MemberId>,
+    ring: Ring,
+    loader: Option<Loader>,
+    /// Found no data: shows nothing until clients had time to register again.
+    quiet_until: Tick,
+    /// Was stopped then, and has not compared its data since.
+    resting_since: Option<Tick>,
+    alone_since: Option<Tick>,
+    next_renewal: Tick,
+    leave_by: Option<Tick>,
 }
+impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
+    /// A member that starts to listen now, with an empty store of its own. `seed` spreads timers
+    /// and decides nothing else.
+    pub fn new(
+        config: DistroConfig,
+        store: Arc<Store<V, A>>,
+        others: &[MemberId],
+        seed: u64,
+        now: Tick,
+    ) -> Self {
+        let (member, incarnation) = (store.clock().member(), store.clock().incarnation());
+        let board = Arc::new(Board::new(member, incarnation, config.pause_threshold, now));
+        let mut distro = Self {
+            next_tick: now.after(config.tick_period),
+            config: Arc::new(config),
+            store,
+            board,
+            random: Random::new(seed),
+            peers: BTreeMap::new(),
+            states: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            last_call: 0,
+            outputs: VecDeque::new(),
+            listening_since: now,
+            judging: true,
+            phase: Phase::Up,
+            eligible: vec![member],
+            ring: Ring::new(&[member]),
+            loader: None,
+            quiet_until: now,
+            resting_since: None,
+            alone_since: None,
+            next_renewal: now,
+            leave_by: None,
+        };
+        distro.set_members(others, now);
+        if !distro.peers.is_empty() && distro.config.rules.load {
+            distro.phase = Phase::Joining;
+            distro.loader = Some(Loader::new(now));
+        }
+        distro.look_around(now);
+        distro
+    }
 
-impl Distro {
-    /// A member that starts to listen now.
-    pub fn new(config: DistroConfig, now: Tick) -> Self {
-        let next_tick = now.after(config.tick_period);
-        Self { config, outputs: VecDeque::new(), next_tick, listening_since: now, judging: true }
+    /// What request threads share with this state.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Who answers the requests of other members.
+    pub fn answer(&self) -> Answer<V, A> {
+        let (store, board) = (Arc::clone(&self.store), Arc::clone(&self.board));
+        Answer::new(store, board, Arc::clone(&self.config))
     }
 
     /// Takes one input. Late and early calls are harmless.
-    pub fn handle_input(&mut self, now: Tick, input: Input) {
+    pub fn handle_input(&mut self, now: Tick, input: Input<V>) {
         self.notice_pause(now);
+        self.board.ran(now);
         match input {
+            Input::Tick | Input::Changed => {}
             Input::Judging(on) => self.judging = on,
-            Input::Tick if now < self.next_tick => {}
-            Input::Tick => {
-                self.next_tick = now.after(self.config.tick_period);
-                self.outputs.push_back(Output::Judge(self.judge_terms()));
+            Input::Answered(call, reply) => self.answered(call, reply, now),
+            Input::NoAnswer(call) => self.unanswered(call, now),
+            Input::Refused(call) => {
+                let to = self.calls.get(&call).map(|call| call.to);
+                if let Some(peer) = to.and_then(|to| self.peers.get_mut(&to)) {
+                    peer.member.refused(now);
+                }
+                self.unanswered(call, now);
             }
+            Input::Members(others) => self.set_members(&others, now),
+            Input::Leave => self.leave(now),
         }
+        if now >= self.next_tick {
+            self.next_tick = now.after(self.config.tick_period);
+            self.tick(now);
+        }
+        self.spread_changes(now);
+        self.send_what_is_due(now);
     }
 
     /// The next thing to do, if any.
-    pub fn poll_output(&mut self) -> Option<Output> {
+    pub fn poll_output(&mut self) -> Option<Output<V>> {
         self.outputs.pop_front()
     }
 
@@ -77,43 +154,161 @@ impl Distro {
         self.listening_since
     }
 
-    /// Who did not listen may not judge: after a pause every lease gets a full time-out again.
-    fn notice_pause(&mut self, now: Tick) {
-        let late = now.since(self.next_tick);
-        if late >= self.config.pause_threshold {
-            self.listening_since = now;
-            self.next_tick = now;
-            self.outputs.push_back(Output::Paused(late));
+    /// What this member says of itself.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Why reads are not answered, if they are not.
+    pub fn why_not_ready(&self, now: Tick) -> Option<&'static str> {
+        match self.phase {
+            Phase::Joining => Some("waiting for members that have data"),
+            Phase::Loading => Some("loading data from other members"),
+            _ if now < self.quiet_until => Some("found no data; waiting for clients to return"),
+            _ if self.resting_since.is_some() => Some("was stopped; comparing data with others"),
+            _ => None,
         }
     }
 
-    fn judge_terms(&self) -> JudgeTerms {
+    /// The other members, in the order of their ids.
+    pub fn members(&self, now: Tick) -> Vec<MemberView> {
+        let view = |peer: &Peer| MemberView {
+            member: peer.member.id,
+            state: peer.member.state(&self.config, now),
+            phase: peer.member.phase,
+            incarnation: peer.member.incarnation,
+            queued_keys: peer.replicator.len(),
+            queued_beats: peer.renewer.len(),
+            differences: peer.verifier.differences,
+        };
+        self.peers.values().map(view).collect()
+    }
+
+    /// How much of the first load is left, in parts of a thirty-second.
+    pub fn load_left(&self) -> usize {
+        self.loader.as_ref().map_or(0, Loader::parts_left)
+    }
+
+    /// Calls that have neither been answered nor given up.
+    pub fn calls_under_way(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Who did not listen may not judge: after a pause every lease gets a full time-out again,
+    /// and nothing is shown before it has been compared.
+    fn notice_pause(&mut self, now: Tick) {
+        let late = now.since(self.next_tick);
+        if late < self.config.pause_threshold {
+            return;
+        }
+        self.next_tick = now;
+        self.outputs.push_back(Output::Paused(late));
+        if !self.config.rules.pause {
+            return;
+        }
+        self.listening_since = now;
+        if late >= self.config.absent_after && self.config.rules.forget_after_absence {
+            self.store.forget_unheard(now);
+        }
+        if let Some(loader) = &mut self.loader {
+            loader.forgive(late);
+        }
+        for peer in self.peers.values_mut() {
+            peer.member.forgive(late);
+            peer.verifier.demand(now);
+            peer.next_probe = now;
+        }
+        if !self.peers.is_empty() {
+            self.resting_since = Some(now);
+        }
+        self.look_around(now);
+    }
+
+    fn tick(&mut self, now: Tick) {
+        for (member, incarnation) in self.board.take_left() {
+            if let Some(peer) = self.peers.get_mut(&member) {
+                peer.member.leaves(incarnation);
+            }
+        }
+        let late: Vec<CallId> =
+            self.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
+        late.into_iter().for_each(|call| self.unanswered(call, now));
+        self.notice_contact(now);
+        self.advance_phase(now);
+        self.rest(now);
+        self.look_around(now);
+        self.probe(now);
+        if now >= self.next_renewal {
+            self.next_renewal = now.after(self.config.renew_period);
+            self.spread_beats();
+        }
+        self.outputs.push_back(Output::Judge(self.judge_terms(now)));
+        if self.leave_by.is_some_and(|by| now >= by || self.is_handed_over(now)) {
+            self.leave_by = None;
+            self.outputs.push_back(Output::Left);
+        }
+    }
+
+    fn judge_terms(&self, now: Tick) -> JudgeTerms {
+        let unheard = |peer: &&Peer| peer.member.is_unheard(&self.config, now);
+        let unheard = self.peers.values().filter(unheard).count();
+        let patience =
+            if self.config.rules.patience { patience(unheard, self.peers.len() + 1) } else { 0 };
         JudgeTerms {
             enabled: self.judging,
             expire: self.config.expire,
             listening_since: self.listening_since,
+            patience,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::StoreConfig;
+    use crate::record::LeaseTerms;
+    use crate::slot::Slot;
+    use crate::stamp::StampClock;
+    use crate::time::Now;
+
+    struct Text;
+
+    impl Value for Text {
+        fn lease(&self) -> Option<LeaseTerms> {
+            None
+        }
+        fn shows_like(&self, _: &Self) -> bool {
+            true
+        }
+        fn class(&self) -> usize {
+            0
+        }
+    }
 
     fn at(ms: u64) -> Tick {
         Tick::from_ms(ms)
     }
 
-    fn outputs(distro: &mut Distro) -> Vec<Output> {
+    fn alone() -> Distro<Text, ()> {
+        let now = Now { tick: at(0), wall_ms: 1_700_000_000_000 };
+        let clock = StampClock::new(MemberId(1), 1, now);
+        let store = Arc::new(Store::new(StoreConfig::default(), clock, vec![]));
+        Distro::new(DistroConfig::default(), store, &[], 1, at(0))
+    }
+
+    fn outputs(distro: &mut Distro<Text, ()>) -> Vec<Output<Text>> {
         std::iter::from_fn(|| distro.poll_output()).collect()
     }
 
     #[test]
     fn each_tick_asks_for_judgement_once() {
-        let mut distro = Distro::new(DistroConfig::default(), at(0));
+        let mut distro = alone();
         assert_eq!(distro.poll_timeout(), at(100));
         distro.handle_input(at(50), Input::Tick);
-        assert_eq!(outputs(&mut distro), []);
+        assert!(outputs(&mut distro).is_empty());
         distro.handle_input(at(100), Input::Tick);
         assert_eq!(outputs(&mut distro).len(), 1);
         assert_eq!(distro.poll_timeout(), at(200));
@@ -121,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_late_tick_starts_the_listening_anew() {
-        let mut distro = Distro::new(DistroConfig::default(), at(0));
+        let mut distro = alone();
         distro.handle_input(at(60_100), Input::Tick);
         let [Output::Paused(late), Output::Judge(terms)] = outputs(&mut distro)[..] else {
             panic!("a pause comes before the judgement");
@@ -131,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_tick_that_is_a_little_late_changes_nothing() {
-        let mut distro = Distro::new(DistroConfig::default(), at(0));
+        let mut distro = alone();
         distro.handle_input(at(3_000), Input::Tick);
         assert_eq!(distro.listening_since(), at(0));
         assert!(matches!(outputs(&mut distro)[..], [Output::Judge(_)]));
@@ -139,10 +334,17 @@ mod tests {
 
     #[test]
     fn judging_can_be_switched_off() {
-        let mut distro = Distro::new(DistroConfig::default(), at(0));
+        let mut distro = alone();
         distro.handle_input(at(10), Input::Judging(false));
         distro.handle_input(at(100), Input::Tick);
         let [Output::Judge(terms)] = outputs(&mut distro)[..] else { panic!("one judgement") };
         assert!(!terms.enabled);
+    }
+
+    #[test]
+    fn a_member_alone_is_ready_at_once_and_owns_everything() {
+        let distro = alone();
+        assert!(distro.board().may_read(at(0)));
+        assert!(Slot::all().all(|slot| distro.store.owns(slot)));
     }
 }

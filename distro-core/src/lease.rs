@@ -15,6 +15,11 @@ pub(crate) const BUCKET_MS: u64 = 100;
 /// bucket comes up, so nothing stays in memory longer than this for a distant deadline.
 const REACH: u64 = 512;
 
+/// No time-out is lengthened beyond this.
+const LONGEST: Duration = Duration::from_secs(300);
+/// A record beats this often within the time after which it is unhealthy.
+const BEATS_PER_TIMEOUT: u32 = 3;
+
 /// How leases are judged at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JudgeTerms {
@@ -22,9 +27,12 @@ pub struct JudgeTerms {
     pub enabled: bool,
     /// Whether silence can end in expiry.
     pub expire: bool,
-    /// Since when this member has listened without a break. Silence before that is not held
-    /// against anybody.
+    /// Since when this member has listened without a break, to clients and to the members that
+    /// hear others. Silence before that is not held against anybody.
     pub listening_since: Tick,
+    /// Time-outs last for at least so many beat intervals, while some members cannot be heard.
+    /// Zero: the records' own time-outs.
+    pub patience: u32,
 }
 
 impl JudgeTerms {
@@ -32,27 +40,54 @@ impl JudgeTerms {
     /// there is a new one, and when to look again.
     pub(crate) fn judge(
         &self,
-        lease: LeaseTerms,
+        own: LeaseTerms,
         health: Health,
         last_heard: Tick,
         now: Tick,
     ) -> (Option<Health>, Tick) {
+        const NEVER: Tick = Tick::from_ms(u64::MAX);
         let heard = last_heard.max(self.listening_since);
         if !self.enabled {
             return (None, now.after(Duration::from_secs(1)));
         }
+        let lease = self.lengthened(own);
         let expires = heard.after(lease.expire_after);
         if self.expire && expires <= now {
-            return (Some(Health::Expired), Tick::from_ms(u64::MAX));
+            return (Some(Health::Expired), NEVER);
         }
-        let expires = if self.expire { expires } else { Tick::from_ms(u64::MAX) };
+        let expires = if self.expire { expires } else { NEVER };
         let flips = heard.after(lease.unhealthy_after);
-        match health {
+        let (health, next) = match health {
             Health::Healthy if flips <= now => (Some(Health::Unhealthy), expires),
             Health::Healthy => (None, flips.min(expires)),
             Health::Unhealthy | Health::Expired => (None, expires),
+        };
+        // Patience may end before the lengthened time does.
+        let again = if self.patience > 0 { now.after(own.shortest()) } else { NEVER };
+        (health, next.min(again))
+    }
+
+    fn lengthened(&self, own: LeaseTerms) -> LeaseTerms {
+        let interval = own.unhealthy_after / BEATS_PER_TIMEOUT;
+        let least = interval.saturating_mul(self.patience).min(LONGEST);
+        LeaseTerms {
+            unhealthy_after: own.unhealthy_after.max(least),
+            expire_after: own.expire_after.max(least),
         }
     }
+}
+
+/// How many beats in a row must be missing before silence means anything, when `unheard` of `all`
+/// members cannot be heard and every beat goes to a member at random: so many that the
+/// chance that they all went there is below one in a million.
+pub(crate) fn patience(unheard: usize, all: usize) -> u32 {
+    if unheard == 0 || all == 0 {
+        return 0;
+    }
+    // Member counts are small; the result is cut to what u32 holds.
+    let share = unheard.min(all) as f64 / all as f64;
+    let beats = (1e-6_f64.ln() / share.ln()).ceil();
+    if beats.is_finite() { beats.min(f64::from(u16::MAX)) as u32 } else { u32::from(u16::MAX) }
 }
 
 /// The bucket in which something due at `deadline` belongs, as a moment: at or after the
@@ -67,12 +102,12 @@ pub(crate) fn bucket_moment(now: Tick, deadline: Tick) -> Tick {
 ///
 /// Scheduling is a push to a vector; nothing is ever searched or moved. What was rescheduled
 /// stays where it was and is skipped when its bucket comes up, because it knows its own moment.
-pub(crate) struct Ring<T> {
+pub(crate) struct DueRing<T> {
     /// By the moment in units of [`BUCKET_MS`]. At most [`REACH`] of them in the future.
     buckets: Mutex<BTreeMap<u64, Vec<Weak<T>>>>,
 }
 
-impl<T> Ring<T> {
+impl<T> DueRing<T> {
     pub(crate) fn new() -> Self {
         Self { buckets: Mutex::new(BTreeMap::new()) }
     }
@@ -104,7 +139,7 @@ mod tests {
     use super::*;
 
     const TERMS: JudgeTerms =
-        JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO };
+        JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO, patience: 0 };
     const LEASE: LeaseTerms = LeaseTerms {
         unhealthy_after: Duration::from_secs(15),
         expire_after: Duration::from_secs(30),
@@ -140,6 +175,25 @@ mod tests {
     }
 
     #[test]
+    fn who_cannot_hear_everybody_waits_for_so_many_beats_that_chance_is_out() {
+        assert_eq!(patience(0, 3), 0);
+        assert_eq!((patience(1, 3), patience(2, 3)), (13, 35));
+        assert_eq!(patience(3, 3), u32::from(u16::MAX));
+        let terms = JudgeTerms { patience: patience(1, 3), ..TERMS };
+        assert_eq!(terms.judge(LEASE, Health::Healthy, at(0), at(64)), (None, at(65)));
+        assert_eq!(terms.judge(LEASE, Health::Healthy, at(0), at(65)).0, Some(Health::Expired));
+        let alone = JudgeTerms { patience: patience(3, 3), ..TERMS };
+        assert_eq!(alone.judge(LEASE, Health::Healthy, at(0), at(299)).0, None);
+        assert_eq!(alone.judge(LEASE, Health::Healthy, at(0), at(300)).0, Some(Health::Expired));
+    }
+
+    #[test]
+    fn patience_is_looked_at_again_before_the_lengthened_time_is_over() {
+        let terms = JudgeTerms { patience: 60, ..TERMS };
+        assert_eq!(terms.judge(LEASE, Health::Healthy, at(0), at(20)).1, at(35));
+    }
+
+    #[test]
     fn without_expiry_an_unhealthy_record_stays() {
         let terms = JudgeTerms { expire: false, ..TERMS };
         assert_eq!(terms.judge(LEASE, Health::Unhealthy, at(0), at(10_000)).0, None);
@@ -149,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_ring_gives_back_what_is_due_and_nothing_earlier() {
-        let ring = Ring::new();
+        let ring = DueRing::new();
         let item = Arc::new(1);
         let moment = bucket_moment(at(10), Tick::from_ms(12_345));
         assert_eq!(moment, Tick::from_ms(12_400));
@@ -161,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_full_bucket_is_given_out_in_slices() {
-        let ring = Ring::new();
+        let ring = DueRing::new();
         let items: Vec<_> = (0..5).map(Arc::new).collect();
         items.iter().for_each(|item| ring.schedule(at(1), Arc::downgrade(item)));
         let mut taken = Vec::new();
@@ -177,7 +231,7 @@ mod tests {
     fn a_distant_deadline_is_looked_at_before_the_ring_comes_round() {
         let moment = bucket_moment(at(0), at(86_400));
         assert!(moment > at(50) && moment < at(53));
-        let ring = Ring::new();
+        let ring = DueRing::new();
         let item = Arc::new(1);
         ring.schedule(moment, Arc::downgrade(&item));
         assert!(ring.take_due(Tick::from_ms(moment.as_ms() - 1), 9).is_none());

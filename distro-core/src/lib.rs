@@ -10,6 +10,7 @@
 //! The loop that drives them, which production, simulation and this example share:
 //!
 //! ```
+//! # use std::sync::Arc;
 //! use distro_core::{Distro, DistroConfig, Input, MemberId, Now, Output, StampClock, Store, StoreConfig, Tick};
 //! # use distro_core::{LeaseTerms, Value};
 //! # struct Text;
@@ -21,7 +22,8 @@
 //! let start = Now { tick: Tick::ZERO, wall_ms: 1_700_000_000_000 };
 //! let clock = StampClock::new(MemberId(1), 1, start);
 //! let store: Store<Text, ()> = Store::new(StoreConfig::default(), clock, vec![]);
-//! let mut distro = Distro::new(DistroConfig::default(), start.tick);
+//! let store = Arc::new(store);
+//! let mut distro = Distro::new(DistroConfig::default(), store.clone(), &[], 1, start.tick);
 //!
 //! for _ in 0..10 {
 //!     let now = distro.poll_timeout(); // a driver sleeps until then
@@ -29,11 +31,28 @@
 //!     while let Some(output) = distro.poll_output() {
 //!         match output {
 //!             Output::Judge(terms) => while store.judge(&terms, now) {},
-//!             Output::Paused(_) => {}
+//!             Output::Send { .. } => unreachable!("there is nobody to send to"),
+//!             _ => {} // worth a line in the log
 //!         }
 //!     }
 //! }
 //! ```
+
+//!
+//! In a cluster the driver has these duties besides:
+//!
+//! * Every [`Output::Send`] ends in exactly one of [`Input::Answered`], [`Input::NoAnswer`] (the
+//!   deadline passed, or the connection broke) and [`Input::Refused`] (nobody listens there). A
+//!   connection that missed a deadline is not used again. Calls to one member may overtake each
+//!   other.
+//! * A request of another member is answered by [`Answer::answer`], on any thread, once the
+//!   transport knows who sent it. Its size must have been bounded: as many entries, beats and
+//!   sheets as [`DistroConfig`] allows, and slots as there are.
+//! * A [`Watcher`] of the store wakes the driver, which then gives [`Input::Changed`].
+//! * A client's call is taken if [`Board::may_write`] says so, a read and the registration of an
+//!   unknown instance by its beat if [`Board::may_read`] does; otherwise it is answered 503.
+//! * A client's write is a [`Forwarding`]: perform its [`Step`]s until it is done. A beat is
+//!   [`Store::hear`]; one for an unknown record is forwarded as [`Operation::Hear`].
 
 #![warn(missing_docs)]
 
@@ -47,7 +66,7 @@ mod slot;
 pub use slot::{SLOT_COUNT, Slot};
 
 mod record;
-pub use record::{CLASSES, DATUM_KEY, Health, Key, LeaseTerms, Record, Value};
+pub use record::{CLASSES, DATUM_KEY, Health, Key, LeaseTerms, Record, Stamps, Value};
 
 mod lease;
 pub use lease::JudgeTerms;
@@ -58,11 +77,41 @@ pub use datum::{Datum, Heard, Reader};
 mod writer;
 pub use writer::Writer;
 
+mod journal;
+pub use journal::Place;
+
 mod store;
 pub use store::{Store, Verdict, Watcher};
 
+mod member;
+pub use member::{Contact, MemberState, Phase};
+
+mod ring;
+pub use ring::Ring;
+
+mod message;
+pub use message::{Beat, Entry, Operation, Reply, Request, Sender, Sheet};
+
+mod board;
+pub use board::Board;
+
+mod answer;
+pub use answer::Answer;
+
+mod forward;
+pub use forward::{Forwarding, Step};
+
+mod load;
+mod peer;
+mod random;
+mod renew;
+mod replicate;
+mod verify;
+
 mod distro;
-pub use distro::{Distro, Input, Output};
+pub use distro::{CallId, Distro, Input, MemberView, Output};
 
 mod config;
+#[doc(hidden)]
+pub use config::Rules;
 pub use config::{DistroConfig, StoreConfig};

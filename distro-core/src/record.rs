@@ -25,6 +25,11 @@ pub trait Value: Send + Sync + 'static {
     /// What the record counts as in [`Store::visible_count`](crate::Store::visible_count): an
     /// index below [`CLASSES`].
     fn class(&self) -> usize;
+
+    /// About how many bytes it takes in a message; batches are limited by it. Default 256.
+    fn weight(&self) -> usize {
+        256
+    }
 }
 
 /// How many classes of values a store counts.
@@ -37,6 +42,24 @@ pub struct LeaseTerms {
     pub unhealthy_after: Duration,
     /// Silence after which it is judged expired. May be shorter than the other.
     pub expire_after: Duration,
+}
+
+impl LeaseTerms {
+    /// The shorter of the two: before that no silence has any consequence.
+    pub(crate) fn shortest(&self) -> Duration {
+        self.unhealthy_after.min(self.expire_after)
+    }
+
+    /// What a record that was heard so long ago is, by its own time-outs.
+    pub(crate) fn health_after(&self, silence: Duration) -> Health {
+        if silence >= self.expire_after {
+            Health::Expired
+        } else if silence >= self.unhealthy_after {
+            Health::Unhealthy
+        } else {
+            Health::Healthy
+        }
+    }
 }
 
 /// What the owner judged of a record.
@@ -138,17 +161,15 @@ impl<V: Value> Record<V> {
     /// Merging is commutative, associative and idempotent: in whatever order and however often
     /// records arrive, all members end with the same parts.
     pub fn merge(&mut self, other: &Self) -> bool {
+        let was_visible = self.is_visible();
         let mut changed = false;
         if other.registration > self.registration {
             self.registration = other.registration;
-            self.value = other.value.clone();
+            self.value.clone_from(&other.value);
             changed = true;
-        } else if other.registration == self.registration
-            && self.value.is_none()
-            && other.value.is_some()
-        {
+        } else if other.registration == self.registration && self.value.is_none() {
             // A member that never heard the record may have dropped its content at expiry.
-            self.value = other.value.clone();
+            self.value.clone_from(&other.value);
         }
         if other.liveness > self.liveness {
             self.liveness = other.liveness;
@@ -159,10 +180,21 @@ impl<V: Value> Record<V> {
             self.deregistered = other.deregistered;
             changed = true;
         }
-        if self.is_tombstone() {
+        if self.registration <= self.deregistered {
             self.value = None;
         }
-        changed
+        // Content alone, without a newer stamp, can make a record visible.
+        changed || was_visible != self.is_visible()
+    }
+
+    /// The stamps of its parts, and whether readers see it.
+    pub fn stamps(&self) -> Stamps {
+        Stamps {
+            registration: self.registration,
+            liveness: self.liveness,
+            deregistered: self.deregistered,
+            is_visible: self.is_visible(),
+        }
     }
 
     /// What this record adds to the checksum of its slot: zero for a tombstone, so that members
@@ -184,6 +216,35 @@ impl<V: Value> Record<V> {
                 hash.digest()
             }
         }
+    }
+}
+
+/// What two members compare of a record before one gives it to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamps {
+    /// Of the registration.
+    pub registration: Stamp,
+    /// Of the last judgement.
+    pub liveness: Stamp,
+    /// Of the last removal.
+    pub deregistered: Stamp,
+    /// Whether readers see it: a member may lack the content although it knows all stamps.
+    pub is_visible: bool,
+}
+
+impl Stamps {
+    /// Whether the holder of these has something that the holder of `others` lacks. `None`: the
+    /// other knows nothing of the record. Then the memory of a removal is no news, lest members
+    /// that forget at different times remind each other for ever.
+    pub fn has_news_for(&self, others: Option<&Self>) -> bool {
+        let Some(others) = others else { return self.is_visible };
+        self.registration > others.registration
+            || self.liveness > others.liveness
+            || self.deregistered > others.deregistered
+            || (self.is_visible
+                && !others.is_visible
+                && self.registration == others.registration
+                && self.liveness == others.liveness)
     }
 }
 
@@ -244,7 +305,7 @@ mod tests {
                 judged: if liveness == 0 { Health::Healthy } else { judged },
                 value: (registration > 0).then(|| Arc::new(Text(registration))),
             };
-            if record.is_tombstone() {
+            if record.registration <= record.deregistered {
                 record.value = None;
             }
             record
@@ -279,11 +340,11 @@ mod tests {
         }
 
         #[test]
-        fn a_tombstone_has_no_fingerprint_and_no_value(a in record(), b in record()) {
+        fn a_tombstone_has_no_fingerprint_and_a_removed_one_no_value(a in record(), b in record()) {
             let mut all = a.clone();
             all.merge(&b);
             prop_assert_eq!(all.is_tombstone(), all.fingerprint("tag", "key") == 0);
-            prop_assert!(!all.is_tombstone() || all.value.is_none());
+            prop_assert!(all.registration > all.deregistered || all.value.is_none());
         }
     }
 
@@ -327,6 +388,20 @@ mod tests {
         here.merge(&there);
         assert_eq!(here.health(), Health::Unhealthy);
         assert_eq!(here.value.as_deref(), Some(&Text(2)));
+    }
+
+    #[test]
+    fn content_that_was_dropped_at_expiry_comes_back_with_the_whole_record() {
+        let whole = Record::registered(stamp(1), value(1), Health::Healthy);
+        let mut here = whole.clone();
+        here.merge(&Record::judged(stamp(2), Health::Expired));
+        here.value = None;
+        let mut refuted = whole;
+        refuted.merge(&Record::judged(stamp(3), Health::Healthy));
+        here.merge(&Record::judged(stamp(3), Health::Healthy));
+        assert!(!here.is_visible() && refuted.stamps().has_news_for(Some(&here.stamps())));
+        assert!(here.merge(&refuted) && here.is_visible());
+        assert!(!refuted.stamps().has_news_for(Some(&here.stamps())));
     }
 
     #[test]

@@ -17,6 +17,16 @@ impl Slot {
         Self(((xxh3_64(tag.as_bytes()) >> 32) % SLOT_COUNT as u64) as u16)
     }
 
+    /// The slot at a position; `None` from [`SLOT_COUNT`] on.
+    pub fn at(index: usize) -> Option<Self> {
+        u16::try_from(index).ok().filter(|_| index < SLOT_COUNT).map(Self)
+    }
+
+    /// All slots in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..SLOT_COUNT).filter_map(Self::at)
+    }
+
     /// Position in a table of [`SLOT_COUNT`] entries.
     pub const fn index(self) -> usize {
         self.0 as usize

@@ -88,6 +88,11 @@ impl StampClock {
         self.member
     }
 
+    /// The start number of that member.
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
     /// A stamp greater than every one issued or observed before.
     pub fn issue(&self, tick: Tick) -> Stamp {
         let physical = (self.origin_ms.saturating_add(tick.as_ms())) << COUNTER_BITS;

@@ -1,21 +1,26 @@
 //! The data plane: a concurrent store of datums that request handlers call directly.
 //!
-//! No guard of a lock leaves this file, no lock is held while another is taken except shard then
-//! datum, and no order of iteration reaches a caller unsorted.
+//! No guard of a lock leaves this file, no lock is held while another is taken except shard
+//! then datum or index of the slot, and no order of iteration reaches a caller unsorted.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use foldhash::fast::FixedState;
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::config::StoreConfig;
-use crate::datum::{Datum, Heard};
-use crate::lease::{JudgeTerms, Ring};
-use crate::record::{CLASSES, Health, Key, Value};
+use crate::datum::{Datum, Heard, HeardOf};
+use crate::journal::{HeardAt, Journal};
+use crate::lease::{DueRing, JudgeTerms};
+use crate::record::{CLASSES, Health, Key, Record, Value};
 use crate::slot::{SLOT_COUNT, Slot};
-use crate::stamp::StampClock;
+use crate::stamp::{MemberId, StampClock};
 use crate::time::Tick;
 use crate::writer::Writer;
 
@@ -49,47 +54,116 @@ pub struct Verdict<V> {
 /// `A` is a place beside each datum for what its readers derive from it (rendered bytes).
 pub struct Store<V: Value, A> {
     datums: DashMap<Arc<str>, Arc<Datum<V, A>>, FixedState>,
-    clock: StampClock,
     watchers: Vec<Arc<dyn Watcher<V, A>>>,
     pub(crate) shared: Shared,
-    ring: Ring<Datum<V, A>>,
+    ring: DueRing<Datum<V, A>>,
 }
 
 /// What all datums of a store share.
 pub(crate) struct Shared {
     pub(crate) config: StoreConfig,
+    pub(crate) clock: StampClock,
+    pub(crate) journal: Journal,
     pub(crate) slots: Box<[SlotState]>,
     pub(crate) visible: [AtomicU64; CLASSES],
 }
 
-/// The sums of one slot.
+impl Shared {
+    /// Since when silence in a slot is this member's to judge, if it is.
+    pub(crate) fn judged_since(&self, slot: Slot) -> Option<Tick> {
+        let (rules, state) = (&self.config.rules, &self.slots[slot.index()]);
+        let is_ours = state.owner() == Some(self.clock.member()) || !rules.owner_judges;
+        let since = Tick::from_ms(state.since_ms.load(Ordering::Acquire));
+        is_ours.then_some(if rules.takeover_grace { since } else { Tick::ZERO })
+    }
+}
+
+/// The sums of one slot, and who owns it.
 #[derive(Default)]
 pub(crate) struct SlotState {
     pub(crate) checksum: AtomicU64,
     pub(crate) tombstones: AtomicU32,
+    /// The id of the owner plus one; zero if there is none.
+    owner: AtomicU64,
+    since_ms: AtomicU64,
+    tags: Mutex<BTreeSet<Arc<str>>>,
+}
+
+impl SlotState {
+    fn owner(&self) -> Option<MemberId> {
+        let owner = self.owner.load(Ordering::Acquire).checked_sub(1)?;
+        u32::try_from(owner).ok().map(MemberId)
+    }
+
+    fn set_owner(&self, owner: Option<MemberId>, since: Tick) {
+        // Since first: whoever sees the new owner sees from when on, too.
+        self.since_ms.store(since.as_ms(), Ordering::Release);
+        let owner = owner.map_or(0, |owner| u64::from(owner.0) + 1);
+        self.owner.store(owner, Ordering::Release);
+    }
 }
 
 impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
-    /// An empty store.
+    /// An empty store of a member that owns every slot, until [`Distro`](crate::Distro) says
+    /// otherwise.
     pub fn new(
         config: StoreConfig,
         clock: StampClock,
         watchers: Vec<Arc<dyn Watcher<V, A>>>,
     ) -> Self {
         let hasher = FixedState::with_seed(config.hash_seed);
-        let slots = (0..SLOT_COUNT).map(|_| SlotState::default()).collect();
+        let slots: Box<[_]> = (0..SLOT_COUNT).map(|_| SlotState::default()).collect();
+        slots.iter().for_each(|slot| slot.set_owner(Some(clock.member()), Tick::ZERO));
+        let journal = Journal::new(config.journal_keys);
+        let visible = Default::default();
         Self {
             datums: DashMap::with_hasher(hasher),
-            clock,
             watchers,
-            shared: Shared { config, slots, visible: Default::default() },
-            ring: Ring::new(),
+            shared: Shared { config, clock, journal, slots, visible },
+            ring: DueRing::new(),
         }
     }
 
     /// The clock that stamps this member's writes.
     pub fn clock(&self) -> &StampClock {
-        &self.clock
+        &self.shared.clock
+    }
+
+    /// The settings it was made with.
+    pub fn config(&self) -> &StoreConfig {
+        &self.shared.config
+    }
+
+    /// The member that owns a slot in this member's view; `None` if none may. One atomic load.
+    pub fn owner(&self, slot: Slot) -> Option<MemberId> {
+        self.shared.slots[slot.index()].owner()
+    }
+
+    /// Whether this member owns the slot.
+    pub fn owns(&self, slot: Slot) -> bool {
+        self.owner(slot) == Some(self.shared.clock.member())
+    }
+
+    pub(crate) fn set_owner(&self, slot: Slot, owner: Option<MemberId>, since: Tick) {
+        self.shared.slots[slot.index()].set_owner(owner, since);
+    }
+
+    /// One number for all that is visible: the checksum of the checksums of all slots.
+    pub fn root(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        Slot::all().for_each(|slot| hash.update(&self.checksum(slot).to_le_bytes()));
+        hash.digest()
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
+    /// The tags that have a datum in a slot, in their order, from after `after` on.
+    pub(crate) fn tags(&self, slot: Slot, after: Option<&str>) -> Vec<Arc<str>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let tags = self.shared.slots[slot.index()].tags.lock();
+        tags.range::<str, _>((from, Bound::Unbounded)).cloned().collect()
     }
 
     /// The datum of a tag. One lookup, no allocation.
@@ -166,16 +240,72 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     }
 
     /// A beat: renews the lease of a record and, if it was unhealthy, makes it healthy. Costs a
-    /// lookup, a shared lock and one atomic store; only a change of health takes more.
+    /// lookup, a shared lock and one atomic store; only a change of health takes more. If another
+    /// member owns the slot, it is told with the next renewals.
     pub fn hear(&self, tag: &str, key: &str, now: Tick) -> Heard<V> {
         let Some(datum) = self.find(tag) else { return Heard::Unknown };
         let heard = datum.hear(key, now);
-        if let Heard::Known { value, health: Health::Unhealthy } = &heard
+        if let Heard::Known { value, health } = &heard
             && value.lease().is_some()
         {
-            self.revive(&datum, key, value, now);
+            self.pass_on(&datum, key, || datum.heard_at(key, now));
+            if *health == Health::Unhealthy {
+                self.revive(&datum, key, value, now);
+            }
         }
         heard
+    }
+
+    /// A beat that another member heard at `heard.tick` and `heard.hops` others passed on.
+    pub(crate) fn hear_of(&self, tag: &str, key: &str, heard: HeardAt, now: Tick) -> HeardOf<V> {
+        let Some(datum) = self.find(tag) else { return HeardOf::Unknown };
+        let found = datum.hear_of(key, heard.tick, heard.written);
+        if let HeardOf::Known { is_news, is_healthy, is_behind } = found {
+            if is_news {
+                self.pass_on(&datum, key, || heard);
+            }
+            if !is_healthy && !is_behind && self.shared.config.rules.refute {
+                self.update_existing(tag, now, |writer| writer.refute(key));
+            }
+        }
+        found
+    }
+
+    /// Leaves a beat for the owner of the slot.
+    fn pass_on(&self, datum: &Datum<V, A>, key: &str, heard: impl FnOnce() -> HeardAt) {
+        if self.shared.journal.is_kept() && !self.owns(datum.slot()) {
+            self.shared.journal.note_heard((Arc::clone(datum.tag()), key.into()), heard());
+        }
+    }
+
+    /// Tells the owner of a record that was just registered here that it was heard.
+    pub(crate) fn note_registered(&self, tag: &str, key: &str, now: Tick) {
+        if let Some(datum) = self.find(tag) {
+            self.pass_on(&datum, key, || datum.heard_at(key, now));
+        }
+    }
+
+    /// Merges records of one tag that come from another member.
+    pub(crate) fn merge<'a>(
+        &self,
+        tag: &str,
+        records: impl Iterator<Item = (&'a Key, &'a Record<V>)>,
+        now: Tick,
+    ) {
+        self.update(tag, now, |writer| {
+            for (key, record) in records {
+                writer.merge(key, record);
+            }
+        });
+    }
+
+    /// Forgets every record that was not heard within its time-out. What a member does that was
+    /// away for so long that others may have forgotten what was removed meanwhile.
+    pub(crate) fn forget_unheard(&self, now: Tick) {
+        for datum in self.all() {
+            self.update_existing(datum.tag(), now, |writer| writer.forget_unheard());
+            self.collect(&datum);
+        }
     }
 
     fn revive(&self, datum: &Arc<Datum<V, A>>, key: &str, value: &Arc<V>, now: Tick) {
@@ -183,7 +313,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         self.update_existing(datum.tag(), now, |writer| {
             let unhealthy = |writer: &Writer<'_, V>| writer.find(key).map(|record| record.health());
             if unhealthy(writer) == Some(Health::Unhealthy) {
-                writer.judge(key, self.clock.issue(now), Health::Healthy);
+                writer.judge(key, self.clock().issue(now), Health::Healthy);
                 revived = true;
             }
         });
@@ -202,7 +332,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         const SLICE: usize = 256;
         let Some(due) = self.ring.take_due(now, SLICE) else { return false };
         for datum in due.iter().filter_map(std::sync::Weak::upgrade) {
-            let (verdicts, effect) = datum.judge(&self.shared, terms, &self.clock, now);
+            let (verdicts, effect) = datum.judge(&self.shared, terms, now);
             for verdict in &verdicts {
                 self.watchers.iter().for_each(|watcher| watcher.judged(&datum, verdict));
             }
@@ -215,7 +345,13 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     fn insert(&self, tag: &str) -> Arc<Datum<V, A>> {
         let tag: Arc<str> = tag.into();
         let entry = self.datums.entry(Arc::clone(&tag));
-        Arc::clone(&entry.or_insert_with(|| Arc::new(Datum::new(tag))))
+        let insert = || {
+            // Under the shard's lock, as the removal is.
+            let datum = Arc::new(Datum::new(Arc::clone(&tag)));
+            self.shared.slots[datum.slot().index()].tags.lock().insert(tag);
+            datum
+        };
+        Arc::clone(&entry.or_insert_with(insert))
     }
 
     /// What a write owes to others once the datum's lock is free again.
@@ -223,6 +359,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         if let Some(moment) = effect.schedule {
             self.ring.schedule(moment, Arc::downgrade(datum));
         }
+        self.shared.journal.note_changes(datum.tag(), effect.local);
         if !effect.changed.is_empty() {
             for watcher in &self.watchers {
                 watcher.changed(datum, &effect.changed, effect.visible);
@@ -235,7 +372,13 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// Drops a datum that holds nothing and is not open.
     fn collect(&self, datum: &Arc<Datum<V, A>>) {
         if datum.may_be_dropped() {
-            self.datums.remove_if(datum.tag(), |_, held| Arc::ptr_eq(held, datum) && held.retire());
+            self.datums.remove_if(datum.tag(), |tag, held| {
+                let is_gone = Arc::ptr_eq(held, datum) && held.retire();
+                if is_gone {
+                    self.shared.slots[datum.slot().index()].tags.lock().remove(tag);
+                }
+                is_gone
+            });
         }
     }
 }
@@ -244,6 +387,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
 #[derive(Default)]
 pub(crate) struct Effect {
     pub(crate) changed: Vec<Key>,
+    pub(crate) local: Vec<Key>,
     pub(crate) visible: bool,
     pub(crate) schedule: Option<Tick>,
     pub(crate) wrote_nothing: bool,

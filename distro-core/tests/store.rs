@@ -75,7 +75,8 @@ fn deregister(store: &TextStore, tag: &str, key: &str, now: Tick) -> bool {
 }
 
 fn judge(store: &TextStore, now: Tick) {
-    let terms = JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO };
+    let terms =
+        JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO, patience: 0 };
     while store.judge(&terms, now) {}
 }
 

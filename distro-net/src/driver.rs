@@ -1,77 +1,200 @@
 //! The task that owns the protocol state and performs what it asks for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use distro_core::{Distro, DistroConfig, Input, JudgeTerms, Output, Store, Value};
-use tokio::sync::mpsc;
+use distro_core::{
+    Answer, Board, CallId, Distro, DistroConfig, Input, JudgeTerms, MemberId, MemberView, Output,
+    Request, Store, Value,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::address::Address;
+use crate::client::{Outcome, Peers};
 use crate::clock::Clock;
+use crate::control::Control;
+use crate::nudge::Nudge;
+use crate::status::{MemberStatus, Status};
 
 /// Inputs that wait for the driver. Operators are slow; more than this waits for room.
 const INPUT_QUEUE: usize = 64;
 
-/// Drives one member: feeds its [`Distro`] with time and inputs and carries out the outputs.
+/// Drives one member: feeds its [`Distro`] with time, inputs and the outcomes of calls, and
+/// carries out the outputs.
 pub struct Driver<V: Value, A> {
-    distro: Distro,
+    distro: Distro<V, A>,
     store: Arc<Store<V, A>>,
     clock: Clock,
-    inputs: mpsc::Receiver<Input>,
-}
-
-/// Speaks to a running [`Driver`]. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Control {
-    inputs: mpsc::Sender<Input>,
-}
-
-impl Control {
-    /// Hands over an input. Returns false if the driver has stopped or is hopelessly behind.
-    pub fn input(&self, input: Input) -> bool {
-        self.inputs.try_send(input).is_ok()
-    }
+    inputs: mpsc::Receiver<Input<V>>,
+    nudge: Nudge,
+    /// `None` for a member alone.
+    peers: Option<Peers<V>>,
+    /// Calls under way: a few for each peer, the core sees to that. End with the driver.
+    calls: JoinSet<(CallId, Outcome<V>)>,
+    status: Status,
+    published: watch::Sender<Arc<Status>>,
 }
 
 impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
-    /// A driver for this store, and the handle to speak to it. Nothing happens until
+    /// A driver for a member that is and stays alone, and the handle to speak to it. Nothing
+    /// happens until [`run`](Self::run).
+    pub fn new(config: DistroConfig, store: Arc<Store<V, A>>, clock: Clock) -> (Self, Control<V>) {
+        // A member alone has nothing to spread by chance.
+        let distro = Distro::new(config, Arc::clone(&store), &[], 0, clock.tick());
+        Self::with(distro, store, clock, Nudge::default(), None)
+    }
+
+    /// A driver for a member of a cluster, and the handle to speak to it. Nothing happens until
     /// [`run`](Self::run).
-    pub fn new(config: DistroConfig, store: Arc<Store<V, A>>, clock: Clock) -> (Self, Control) {
+    ///
+    /// `members` are the addresses to begin with; this member need not be among them. If there
+    /// are no others it is ready at once, and not before it has looked for data otherwise. `nudge`
+    /// must be a watcher of the store. `seed` should differ between members.
+    pub fn with_peers(
+        config: DistroConfig,
+        store: Arc<Store<V, A>>,
+        peers: Peers<V>,
+        members: &[Address],
+        nudge: Nudge,
+        seed: u64,
+    ) -> (Self, Control<V>) {
+        let (clock, others) = (peers.clock(), peers.set_members(members));
+        let distro = Distro::new(config, Arc::clone(&store), &others, seed, clock.tick());
+        Self::with(distro, store, clock, nudge, Some(peers))
+    }
+
+    fn with(
+        distro: Distro<V, A>,
+        store: Arc<Store<V, A>>,
+        clock: Clock,
+        nudge: Nudge,
+        peers: Option<Peers<V>>,
+    ) -> (Self, Control<V>) {
         let (sender, inputs) = mpsc::channel(INPUT_QUEUE);
-        let distro = Distro::new(config, clock.tick());
-        (Self { distro, store, clock, inputs }, Control { inputs: sender })
+        let (published, status) = watch::channel(Arc::default());
+        let control = Control { inputs: sender, status, peers: peers.clone() };
+        let (calls, status) = (JoinSet::new(), Status::default());
+        (Self { distro, store, clock, inputs, nudge, peers, calls, status, published }, control)
+    }
+
+    /// What request threads share with the protocol: whether reads may be answered, and who is
+    /// reachable.
+    pub fn board(&self) -> &Arc<Board> {
+        self.distro.board()
+    }
+
+    /// Who answers the requests of other members; for [`Service`](crate::Service).
+    pub fn answer(&self) -> Answer<V, A> {
+        self.distro.answer()
     }
 
     /// Runs until `shutdown`. Cancelling the future between awaits loses nothing: all state is
-    /// in the store.
+    /// in the store. Calls under way end with it.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        self.perform_outputs().await;
+        self.publish();
         loop {
             let deadline = self.clock.instant(self.distro.poll_timeout());
             let input = tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep_until(deadline) => Input::Tick,
+                Some(outcome) = self.calls.join_next() => match told(outcome) {
+                    Some(input) => input,
+                    None => continue,
+                },
                 Some(input) = self.inputs.recv() => input,
+                () = self.nudge.told() => Input::Changed,
             };
+            let is_hint = matches!(input, Input::Changed);
             self.distro.handle_input(self.clock.tick(), input);
-            while let Some(output) = self.distro.poll_output() {
-                self.perform(output).await;
+            self.perform_outputs().await;
+            if !is_hint {
+                self.publish();
             }
         }
     }
 
-    async fn perform(&self, output: Output) {
+    async fn perform_outputs(&mut self) {
+        while let Some(output) = self.distro.poll_output() {
+            self.perform(output).await;
+        }
+    }
+
+    async fn perform(&mut self, output: Output<V>) {
         match output {
             Output::Judge(terms) => self.judge(&terms).await,
+            Output::Send { call, to, request, deadline } => self.send(call, to, request, deadline),
             Output::Paused(late) => tracing::warn!(
                 late_ms = late.as_millis(),
                 "this process was stopped or starved; every instance gets a full time-out again"
             ),
+            Output::Member(member, state) => {
+                let peers = self.peers.as_ref();
+                let address = peers.and_then(|peers| peers.address(member)).unwrap_or_default();
+                tracing::info!(member = %address, ?state, "a member is seen in another state");
+            }
+            Output::Moved(slots) => {
+                self.status.owner_changes += 1;
+                self.status.moved_slots += slots as u64;
+                tracing::info!(slots, "slots have another owner");
+            }
+            Output::Phase(phase) => tracing::info!(?phase, "this member has reached a phase"),
+            Output::Left => {
+                self.status.has_left = true;
+                tracing::info!("everything is handed over");
+            }
         }
+    }
+
+    fn send(&mut self, call: CallId, to: MemberId, request: Request<V>, deadline: Duration) {
+        let peers = self.peers.clone();
+        self.calls.spawn(async move {
+            match peers {
+                Some(peers) => (call, peers.call(to, &request, deadline).await),
+                None => (call, Outcome::NoAnswer),
+            }
+        });
     }
 
     /// A slice at a time, so that an expiry of a million does not hold up a worker thread.
     async fn judge(&self, terms: &JudgeTerms) {
         while self.store.judge(terms, self.clock.tick()) {
             tokio::task::yield_now().await;
+        }
+    }
+
+    fn publish(&mut self) {
+        let now = self.clock.tick();
+        self.status.phase = self.distro.phase();
+        self.status.why_not_ready = self.distro.why_not_ready(now);
+        self.status.load_left = self.distro.load_left();
+        self.status.calls_under_way = self.distro.calls_under_way();
+        let members = self.distro.members(now);
+        self.status.members =
+            members.into_iter().filter_map(|view| self.member_status(view)).collect();
+        self.published.send_replace(Arc::new(self.status.clone()));
+    }
+
+    fn member_status(&self, view: MemberView) -> Option<MemberStatus> {
+        let peers = self.peers.as_ref()?;
+        let address = peers.address(view.member)?;
+        let clock_ahead_ms = peers.clock_ahead_ms(view.member)?;
+        Some(MemberStatus { address, view, clock_ahead_ms })
+    }
+}
+
+/// What the end of a call means to the core. If its task has failed, the core gives the call up by
+/// its own deadline.
+fn told<V>(outcome: Result<(CallId, Outcome<V>), JoinError>) -> Option<Input<V>> {
+    match outcome {
+        Ok((call, Outcome::Answered(reply))) => Some(Input::Answered(call, reply)),
+        Ok((call, Outcome::NoAnswer)) => Some(Input::NoAnswer(call)),
+        Ok((call, Outcome::Refused)) => Some(Input::Refused(call)),
+        Err(error) => {
+            tracing::error!(%error, "a call between members failed");
+            None
         }
     }
 }

@@ -27,7 +27,7 @@ impl Value for Text {
 struct Member {
     store: Arc<Store<Text, ()>>,
     clock: Clock,
-    control: distro_net::Control,
+    control: distro_net::Control<Text>,
     shutdown: CancellationToken,
 }
 

@@ -11,7 +11,7 @@ use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 use super::{ApiError, Call, ConnectionStats, Handler, Reply, no_such_api};
 use crate::metrics::RequestCounts;
 use crate::push::{PushStats, Pusher};
-use crate::registry::{Registry, wall_ms};
+use crate::registry::{Content, Registry, wall_ms};
 
 mod beat;
 mod catalog;
@@ -45,7 +45,7 @@ pub(crate) struct Api {
     pub(crate) pusher: Pusher,
     push_stats: Arc<PushStats>,
     /// To the task that judges instances.
-    control: Control,
+    control: Control<Content>,
     /// Where clients reach this server.
     address: SocketAddr,
     context_path: String,
@@ -67,7 +67,7 @@ pub(crate) struct ApiParts {
     pub(crate) registry: Arc<Registry>,
     pub(crate) pusher: Pusher,
     pub(crate) push_stats: Arc<PushStats>,
-    pub(crate) control: Control,
+    pub(crate) control: Control<Content>,
     pub(crate) address: SocketAddr,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,

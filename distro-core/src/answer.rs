@@ -1,0 +1,221 @@
+//! The answering side: a request of another member and the store in, the reply out. Any thread
+//! may answer; nothing waits for the control plane.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::board::Board;
+use crate::config::DistroConfig;
+use crate::datum::HeardOf;
+use crate::forward;
+use crate::journal::{HeardAt, Place};
+use crate::message::{Beat, Entry, Reply, Request, Sender, Sheet};
+use crate::record::{Key, Record, Stamps, Value};
+use crate::slot::Slot;
+use crate::store::Store;
+use crate::time::Tick;
+
+/// How often a beat is passed on at most: by who heard it, by one that reaches the owner, and by
+/// one more whose view of the owner is newer.
+pub(crate) const MOST_HOPS: u8 = 3;
+
+/// Answers the requests of other members. Cheap to clone.
+pub struct Answer<V: Value, A> {
+    store: Arc<Store<V, A>>,
+    board: Arc<Board>,
+    config: Arc<DistroConfig>,
+}
+
+impl<V: Value, A> Clone for Answer<V, A> {
+    fn clone(&self) -> Self {
+        let (store, board) = (Arc::clone(&self.store), Arc::clone(&self.board));
+        Self { store, board, config: Arc::clone(&self.config) }
+    }
+}
+
+impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
+    pub(crate) fn new(
+        store: Arc<Store<V, A>>,
+        board: Arc<Board>,
+        config: Arc<DistroConfig>,
+    ) -> Self {
+        Self { store, board, config }
+    }
+
+    /// The reply to a request. `from` must be who the transport has found the sender to be. A
+    /// request that is late or comes twice does no harm.
+    pub fn answer(&self, from: Sender, request: Request<V>, now: Tick) -> Reply<V> {
+        match request {
+            Request::Probe { .. } => Reply::Probed {
+                incarnation: self.board.incarnation(),
+                phase: self.board.phase(),
+                contacts: self.board.contacts(now),
+            },
+            Request::Replicate(entries) => {
+                merge(&self.store, &entries, now);
+                Reply::Done
+            }
+            Request::Renew(_)
+            | Request::Verify(_)
+            | Request::Tags(_)
+            | Request::Compare(_)
+            | Request::Load { .. }
+                if self.config.rules.pause && !self.board.is_awake(now) =>
+            {
+                // What waited in a socket while this process was stopped says nothing of now;
+                // and what is held here may be older than the others' memory of removals.
+                Reply::Busy
+            }
+            Request::Renew(beats) => self.renew(beats, now),
+            Request::Verify(root) if root == self.store.root() => Reply::Same,
+            Request::Verify(_) => {
+                Reply::Differs(Slot::all().map(|slot| self.store.checksum(slot)).collect())
+            }
+            Request::Tags(slots) => self.tags(&slots),
+            Request::Compare(sheets) => self.compare(&sheets),
+            Request::Load { first, last, after } => self.page(first, last, after.as_ref()),
+            Request::Forward(operation) => {
+                Reply::Forwarded(forward::apply(&self.store, &operation, now))
+            }
+            Request::Leave { incarnation } => {
+                self.board.note_left(from.member, incarnation);
+                Reply::Done
+            }
+        }
+    }
+
+    fn renew(&self, beats: Vec<Beat>, now: Tick) -> Reply<V> {
+        let (mut removed, mut unknown) = (Vec::new(), Vec::new());
+        for Beat { tag, key, age_ms, hops, written } in beats {
+            let age = Duration::from_millis(age_ms);
+            let tick = Tick::ZERO.after(now.since(Tick::ZERO).saturating_sub(age));
+            match self.store.hear_of(&tag, &key, HeardAt { tick, hops, written }, now) {
+                HeardOf::Known { is_behind: true, .. } => unknown.push((tag, key)),
+                HeardOf::Known { .. } => {}
+                HeardOf::Removed(record) => removed.push(Entry { tag, key, record }),
+                HeardOf::Unknown => unknown.push((tag, key)),
+            }
+        }
+        Reply::Renewed { removed, unknown }
+    }
+
+    fn tags(&self, slots: &[Slot]) -> Reply<V> {
+        let mut sums = Vec::new();
+        let mut answered = 0;
+        for slot in slots {
+            if sums.len() >= self.config.batch_keys {
+                break;
+            }
+            answered += 1;
+            for tag in self.store.tags(*slot, None) {
+                let Some(datum) = self.store.find(&tag) else { continue };
+                sums.push((tag, datum.checksum()));
+            }
+        }
+        Reply::Tags { slots: answered, sums }
+    }
+
+    fn compare(&self, sheets: &[Sheet]) -> Reply<V> {
+        let (mut given, mut wanted, mut stopped) = (Vec::new(), Vec::new(), None);
+        let mut bytes = 0;
+        for (index, sheet) in sheets.iter().enumerate() {
+            let theirs: BTreeMap<&str, &Stamps> =
+                sheet.stamps.iter().map(|(key, stamps)| (&**key, stamps)).collect();
+            let (mine, cut) = self.stretch(sheet, self.config.batch_keys - given.len());
+            let mut cut = cut.then(|| mine.last().map(|(key, _)| key.clone())).flatten();
+            let mut looked: BTreeMap<&str, ()> = BTreeMap::new();
+            for (key, record) in &mine {
+                looked.insert(key, ());
+                let (ours, theirs) = (record.stamps(), theirs.get(&**key).copied());
+                if ours.has_news_for(theirs) {
+                    bytes += weight(record);
+                    let (tag, key) = (sheet.tag.clone(), key.clone());
+                    given.push(Entry { tag, key, record: record.clone() });
+                }
+                if theirs.is_some_and(|theirs| theirs.has_news_for(Some(&ours))) {
+                    wanted.push((sheet.tag.clone(), key.clone()));
+                }
+                if bytes >= self.config.batch_bytes || given.len() >= self.config.batch_keys {
+                    cut = Some(key.clone());
+                    break;
+                }
+            }
+            let in_reach = |key: &Key| cut.as_ref().is_none_or(|cut| key <= cut);
+            let unseen = sheet.stamps.iter().filter(|(key, stamps)| {
+                in_reach(key) && !looked.contains_key(&**key) && stamps.has_news_for(None)
+            });
+            wanted.extend(unseen.map(|(key, _)| (sheet.tag.clone(), key.clone())));
+            if let Some(key) = cut {
+                stopped = Some((index, key));
+                break;
+            }
+        }
+        Reply::Compared { given, wanted, stopped }
+    }
+
+    /// The records of a sheet's stretch, at most `room` of them but at least one, and whether
+    /// there are more.
+    fn stretch(&self, sheet: &Sheet, room: usize) -> (Vec<(Key, Record<V>)>, bool) {
+        let Some(datum) = self.store.find(&sheet.tag) else { return (Vec::new(), false) };
+        let room = room.max(1);
+        let mut mine: Vec<_> = datum.read(|reader| {
+            let within = |key: &Key| sheet.until.as_ref().is_none_or(|until| key <= until);
+            let records = reader.records_after(sheet.after.as_deref());
+            let records = records.take_while(|(key, _)| within(key)).take(room + 1);
+            records.map(|(key, record)| (key.clone(), record.clone())).collect()
+        });
+        let more = mine.len() > room;
+        mine.truncate(room);
+        (mine, more)
+    }
+
+    fn page(&self, first: Slot, last: Slot, after: Option<&Place>) -> Reply<V> {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        let range = Slot::all().filter(|slot| (first..=last).contains(slot));
+        // The tag at which the last page ended may have more records.
+        let begun = after.map(|(tag, _)| tag.clone());
+        let rest = range.flat_map(|slot| {
+            let after = after.filter(|_| slot == first).map(|(tag, _)| &**tag);
+            self.store.tags(slot, after)
+        });
+        for tag in begun.into_iter().chain(rest) {
+            let Some(datum) = self.store.find(&tag) else { continue };
+            let from = after.filter(|(at, _)| *at == tag).map(|(_, key)| &**key);
+            let is_full = datum.read(|reader| {
+                for (key, record) in reader.records_after(from) {
+                    if bytes >= self.config.batch_bytes || entries.len() >= self.config.batch_keys {
+                        return true;
+                    }
+                    bytes += weight(record);
+                    let (tag, key) = (tag.clone(), key.clone());
+                    entries.push(Entry { tag, key, record: record.clone() });
+                }
+                false
+            });
+            if is_full {
+                return Reply::Page { entries, more: true };
+            }
+        }
+        Reply::Page { entries, more: false }
+    }
+}
+
+/// About how many bytes a record takes in a message.
+pub(crate) fn weight<V: Value>(record: &Record<V>) -> usize {
+    const STAMPS: usize = 64;
+    STAMPS + record.value.as_ref().map_or(0, |value| value.weight())
+}
+
+/// Merges records from another member, a datum at a time.
+pub(crate) fn merge<V: Value, A: Default + Send + Sync + 'static>(
+    store: &Store<V, A>,
+    entries: &[Entry<V>],
+    now: Tick,
+) {
+    for run in entries.chunk_by(|a, b| a.tag == b.tag) {
+        if let Some(first) = run.first() {
+            store.merge(&first.tag, run.iter().map(|entry| (&entry.key, &entry.record)), now);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What the control plane lets request threads know, and what they let it know.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::member::{Contact, Phase};
+use crate::stamp::MemberId;
+use crate::time::Tick;
+
+/// Shared by the control plane, which writes it some times a second, and all request threads.
+#[derive(Debug)]
+pub struct Board {
+    member: MemberId,
+    incarnation: u32,
+    pause_threshold: Duration,
+    phase: AtomicU8,
+    is_ready: AtomicBool,
+    is_resting: AtomicBool,
+    /// When the control plane last ran.
+    last_run_ms: AtomicU64,
+    table: RwLock<Arc<Table>>,
+    notes: Mutex<Notes>,
+}
+
+/// The members as of one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) taken: Tick,
+    pub(crate) contacts: Vec<Contact>,
+    pub(crate) reachable: BTreeSet<MemberId>,
+}
+
+/// What request threads saw that the control plane should know. At most one entry for each member.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) left: BTreeMap<MemberId, u32>,
+    pub(crate) silent: BTreeMap<MemberId, Tick>,
+}
+
+impl Board {
+    pub(crate) fn new(
+        member: MemberId,
+        incarnation: u32,
+        pause_threshold: Duration,
+        now: Tick,
+    ) -> Self {
+        Self {
+            member,
+            incarnation,
+            pause_threshold,
+            phase: AtomicU8::new(0),
+            is_ready: AtomicBool::new(false),
+            is_resting: AtomicBool::new(false),
+            last_run_ms: AtomicU64::new(now.as_ms()),
+            table: RwLock::default(),
+            notes: Mutex::default(),
+        }
+    }
+
+    /// This member.
+    pub fn member(&self) -> MemberId {
+        self.member
+    }
+
+    /// The start number of this member.
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    /// What this member says of itself.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Joining,
+            1 => Phase::Loading,
+            2 => Phase::Up,
+            _ => Phase::Leaving,
+        }
+    }
+
+    /// Whether reads may be answered, and beats of unknown records be taken for registrations:
+    /// the data is loaded, and this process was not stopped since it last compared it. If not,
+    /// the client should be told to try another member (503).
+    pub fn may_read(&self, now: Tick) -> bool {
+        self.is_ready.load(Ordering::Relaxed) && self.is_awake(now)
+    }
+
+    /// Whether calls of clients may be taken: this process was not stopped since it last compared
+    /// its data. A write that waited in a socket while it was stopped would get a stamp of now,
+    /// and undo what its sender has done since by another member.
+    pub fn may_write(&self, now: Tick) -> bool {
+        !self.is_resting.load(Ordering::Relaxed) && self.is_awake(now)
+    }
+
+    /// Whether the control plane ran a moment ago. If not, this process was stopped or starved,
+    /// and what arrives now may be old. One atomic load.
+    pub fn is_awake(&self, now: Tick) -> bool {
+        let last = Tick::from_ms(self.last_run_ms.load(Ordering::Relaxed));
+        now.since(last) < self.pause_threshold
+    }
+
+    /// Whether a call to the member is likely to be answered. Once a call to it failed, not before
+    /// the control plane has heard it again.
+    pub fn is_reachable(&self, member: MemberId) -> bool {
+        let table = self.table.read().clone();
+        table.reachable.contains(&member) && !self.notes.lock().silent.contains_key(&member)
+    }
+
+    /// A call to the member was sent at `sent` and not answered in time.
+    pub fn note_silent(&self, member: MemberId, sent: Tick) {
+        let table = self.table.read().clone();
+        if table.reachable.contains(&member) {
+            self.notes.lock().silent.insert(member, sent);
+        }
+    }
+
+    pub(crate) fn note_left(&self, member: MemberId, incarnation: u32) {
+        // Members only: not every sender may fill this.
+        let is_known = |contact: &Contact| contact.member == member;
+        if self.table.read().contacts.iter().any(is_known) {
+            self.notes.lock().left.insert(member, incarnation);
+        }
+    }
+
+    pub(crate) fn take_left(&self) -> BTreeMap<MemberId, u32> {
+        std::mem::take(&mut self.notes.lock().left)
+    }
+
+    /// A member answered a call that was sent at `sent`.
+    pub(crate) fn clear_silent(&self, member: MemberId, sent: Tick) {
+        let mut notes = self.notes.lock();
+        if notes.silent.get(&member).is_some_and(|at| *at < sent) {
+            notes.silent.remove(&member);
+        }
+    }
+
+    /// Whom this member has heard, with ages as of now.
+    pub(crate) fn contacts(&self, now: Tick) -> Vec<Contact> {
+        let table = self.table.read().clone();
+        let passed = u64::try_from(now.since(table.taken).as_millis()).unwrap_or(u64::MAX);
+        let aged = |contact: &Contact| Contact {
+            age_ms: contact.age_ms.saturating_add(passed),
+            ..*contact
+        };
+        table.contacts.iter().map(aged).collect()
+    }
+
+    pub(crate) fn publish(&self, table: Table) {
+        *self.table.write() = Arc::new(table);
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_ready(&self, is_ready: bool) {
+        self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_resting(&self, is_resting: bool) {
+        self.is_resting.store(is_resting, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ran(&self, now: Tick) {
+        self.last_run_ms.store(now.as_ms(), Ordering::Relaxed);
+    }
+}

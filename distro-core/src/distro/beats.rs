@@ -1,0 +1,102 @@
+//! What is spread: changes to all, beats to the owners of their slots, and everything before this
+//! member stops.
+
+use super::Distro;
+use crate::journal::{HeardAt, Place};
+use crate::member::Phase;
+use crate::peer::Peer;
+use crate::record::Value;
+use crate::slot::Slot;
+use crate::stamp::MemberId;
+use crate::time::Tick;
+
+impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
+    pub(super) fn spread_changes(&mut self, now: Tick) {
+        let changes = self.store.journal().take_changes();
+        for peer in self.peers.values_mut() {
+            if changes.overflown {
+                peer.replicator.overflow();
+            }
+            for place in &changes.places {
+                peer.replicator.mark(place.clone(), &self.config, now);
+            }
+        }
+    }
+
+    /// Gives each beat to the owner of its slot.
+    pub(super) fn spread_beats(&mut self) {
+        let mut beats = self.store.journal().take_heard();
+        for peer in self.peers.values_mut().filter(|peer| !peer.was_reachable) {
+            // By the time that it is back they would be old.
+            for (place, heard) in peer.renewer.give_up() {
+                beats.entry(place).or_insert(heard);
+            }
+        }
+        for (place, heard) in beats {
+            let owner = self.store.owner(Slot::of(&place.0));
+            let Some(peer) = owner.and_then(|owner| self.peers.get_mut(&owner)) else { continue };
+            if !self.config.rules.renew {
+                continue;
+            }
+            if peer.was_reachable {
+                peer.renewer.add(place, heard, &self.config);
+            } else {
+                let owner = peer.member.id;
+                self.relay(owner, &place, heard);
+            }
+        }
+    }
+
+    /// Gives a beat that cannot be given to the owner to everybody else: one of them may reach it.
+    pub(super) fn relay(&mut self, owner: MemberId, place: &Place, heard: HeardAt) {
+        const MOST_HOPS_TO_RELAY: u8 = 1;
+        if !self.config.rules.relay || heard.hops > MOST_HOPS_TO_RELAY {
+            return;
+        }
+        let others = self.peers.values_mut().filter(|p| p.was_reachable && p.member.id != owner);
+        for peer in others {
+            peer.renewer.add(place.clone(), heard, &self.config);
+        }
+    }
+
+    /// A beat was not acknowledged: it goes round by others, and once more the same way.
+    pub(super) fn renew_again(&mut self, to: MemberId, place: Place, heard: HeardAt, now: Tick) {
+        if self.store.owner(Slot::of(&place.0)) == Some(to) {
+            self.relay(to, &place, heard);
+        }
+        let is_fresh = now.since(heard.tick) < self.config.call_deadline * 3;
+        if let Some(peer) = self.peers.get_mut(&to).filter(|_| is_fresh) {
+            peer.renewer.add(place, heard, &self.config);
+        }
+    }
+
+    pub(super) fn leave(&mut self, now: Tick) {
+        if self.phase == Phase::Leaving {
+            return;
+        }
+        let owned: Vec<Slot> = Slot::all().filter(|slot| self.store.owns(*slot)).collect();
+        self.loader = None;
+        self.set_phase(Phase::Leaving);
+        self.look_around(now);
+        self.leave_by = Some(now.after(self.config.leave_within));
+        for slot in owned {
+            for tag in self.store.tags(slot, None) {
+                let Some(datum) = self.store.find(&tag) else { continue };
+                let heard = datum.read(|reader| {
+                    reader.heard().map(|(key, tick)| (key.clone(), tick)).collect::<Vec<_>>()
+                });
+                for (key, tick) in heard {
+                    let heard = datum.heard_at(&key, tick);
+                    self.store.journal().note_heard((tag.clone(), key), heard);
+                }
+            }
+        }
+        self.spread_beats();
+    }
+
+    pub(super) fn is_handed_over(&self, now: Tick) -> bool {
+        let mut reachable =
+            self.peers.values().filter(|peer| peer.member.is_reachable(&self.config, now));
+        reachable.all(Peer::is_drained) && self.calls.is_empty()
+    }
+}

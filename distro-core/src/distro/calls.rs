@@ -1,0 +1,191 @@
+//! Calls to other members: what is due, and what comes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{CallId, Distro, Output};
+use crate::answer::merge;
+use crate::journal::Place;
+use crate::member::{Contact, Phase};
+use crate::message::{Reply, Request};
+use crate::peer::Peer;
+use crate::record::Value;
+use crate::stamp::MemberId;
+use crate::store::Store;
+use crate::time::Tick;
+
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) to: MemberId,
+    pub(super) sent: Tick,
+    pub(super) deadline: Tick,
+    pub(super) purpose: Purpose,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Probe,
+    Replicate,
+    Renew,
+    Verify,
+    Load,
+    Leave,
+}
+
+impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
+    pub(super) fn probe(&mut self, now: Tick) {
+        let due = |peer: &&mut Peer| !peer.is_probing && now >= peer.next_probe;
+        let mut to = Vec::new();
+        for peer in self.peers.values_mut().filter(due) {
+            peer.is_probing = true;
+            peer.next_probe = now.after(self.config.probe_period);
+            to.push(peer.member.id);
+        }
+        for member in to {
+            self.send(member, Purpose::Probe, Request::Probe { phase: self.phase }, now);
+        }
+    }
+
+    pub(super) fn send_what_is_due(&mut self, now: Tick) {
+        let (config, store) = (Arc::clone(&self.config), Arc::clone(&self.store));
+        let members: Vec<MemberId> = self.peers.keys().copied().collect();
+        for id in members {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            let mut due = Vec::new();
+            if peer.replicator.take_overflown() {
+                peer.verifier.demand(now);
+            }
+            if peer.member.is_reachable(&config, now) {
+                let request = peer.replicator.poll(&store, &config, now);
+                due.extend(request.map(|request| (Purpose::Replicate, request)));
+                let request = peer.renewer.poll(&config, now);
+                due.extend(request.map(|request| (Purpose::Renew, request)));
+                if let Some(loader) =
+                    self.loader.as_mut().filter(|_| peer.member.phase == Phase::Up)
+                {
+                    due.extend(loader.poll(id).map(|request| (Purpose::Load, request)));
+                }
+                if self.phase == Phase::Leaving && !peer.knows_of_leave {
+                    peer.knows_of_leave = true;
+                    let incarnation = store.clock().incarnation();
+                    due.push((Purpose::Leave, Request::Leave { incarnation }));
+                }
+            }
+            // Whatever the state of the member: an answer is contact.
+            let request = peer.verifier.poll(&store, &config, now);
+            due.extend(request.map(|request| (Purpose::Verify, request)));
+            for (purpose, request) in due {
+                self.send(id, purpose, request, now);
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, to: MemberId, purpose: Purpose, request: Request<V>, now: Tick) {
+        /// What the driver gets on top of a deadline to tell of it.
+        const SLACK: Duration = Duration::from_secs(1);
+        let deadline = self.config.call_deadline;
+        self.last_call += 1;
+        let call = CallId(self.last_call);
+        let given_up = now.after(deadline + SLACK);
+        self.calls.insert(call, Call { to, sent: now, deadline: given_up, purpose });
+        self.outputs.push_back(Output::Send { call, to, request, deadline });
+    }
+
+    pub(super) fn answered(&mut self, id: CallId, reply: Reply<V>, now: Tick) {
+        let Some(call) = self.calls.remove(&id) else { return };
+        self.board.clear_silent(call.to, call.sent);
+        let Some(peer) = self.peers.get_mut(&call.to) else { return };
+        peer.member.answered(call.sent);
+        match (call.purpose, reply) {
+            (Purpose::Probe, Reply::Probed { incarnation, phase, contacts }) => {
+                peer.is_probing = false;
+                let before = peer.member.incarnation;
+                peer.member.introduced(incarnation, phase);
+                if before != 0 && before != incarnation {
+                    peer.verifier.demand(now);
+                }
+                self.take_hearsay(&contacts, call.sent);
+            }
+            (Purpose::Replicate, Reply::Done) => peer.replicator.succeeded(),
+            (Purpose::Renew, Reply::Renewed { removed, unknown }) => {
+                peer.renewer.succeeded();
+                merge(&self.store, &removed, now);
+                let removed = removed.into_iter().map(|entry| (entry.tag, entry.key));
+                for place in unknown.into_iter().chain(removed) {
+                    // Not if the removal is the newest that is known here, too.
+                    if is_visible(&self.store, &place) {
+                        peer.replicator.mark(place, &self.config, now);
+                    }
+                }
+            }
+            (Purpose::Verify, reply) => {
+                let (config, random) = (&self.config, &mut self.random);
+                let lacking = peer.verifier.answered(&self.store, reply, config, random, now);
+                for place in lacking {
+                    peer.replicator.mark(place, config, now);
+                }
+            }
+            (Purpose::Load, Reply::Page { entries, more }) => {
+                merge(&self.store, &entries, now);
+                let last = entries.into_iter().last().map(|entry| (entry.tag, entry.key));
+                if let Some(loader) = &mut self.loader {
+                    loader.answered(call.to, last, more, now);
+                    if loader.pulled().is_some() {
+                        self.peers.values_mut().for_each(|peer| peer.verifier.demand(now));
+                    }
+                }
+            }
+            (Purpose::Leave, _) => {}
+            (purpose, _) => self.call_failed(call.to, purpose, now),
+        }
+    }
+
+    pub(super) fn take_hearsay(&mut self, contacts: &[Contact], sent: Tick) {
+        if !self.config.rules.hearsay {
+            return;
+        }
+        for contact in contacts {
+            let Some(peer) = self.peers.get_mut(&contact.member) else { continue };
+            let age = Duration::from_millis(contact.age_ms);
+            if let Some(at) = sent.since(Tick::ZERO).checked_sub(age) {
+                peer.member.rumoured(contact, Tick::ZERO.after(at));
+            }
+        }
+    }
+
+    pub(super) fn unanswered(&mut self, id: CallId, now: Tick) {
+        if let Some(call) = self.calls.remove(&id) {
+            self.call_failed(call.to, call.purpose, now);
+        }
+    }
+
+    pub(super) fn call_failed(&mut self, to: MemberId, purpose: Purpose, now: Tick) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        match purpose {
+            Purpose::Probe => peer.is_probing = false,
+            Purpose::Replicate => peer.replicator.failed(&self.config, &mut self.random, now),
+            Purpose::Renew => {
+                for (place, heard) in peer.renewer.failed() {
+                    self.renew_again(to, place, heard, now);
+                }
+            }
+            Purpose::Verify => peer.verifier.fail(&self.config, &mut self.random, now),
+            Purpose::Load => {
+                if let Some(loader) = &mut self.loader {
+                    loader.failed(to);
+                }
+            }
+            Purpose::Leave => peer.knows_of_leave = false,
+        }
+    }
+}
+
+fn is_visible<V: Value, A: Default + Send + Sync + 'static>(
+    store: &Store<V, A>,
+    place: &Place,
+) -> bool {
+    let datum = store.find(&place.0);
+    datum.is_some_and(|datum| {
+        datum.read(|reader| reader.find(&place.1).is_some_and(|record| record.is_visible()))
+    })
+}

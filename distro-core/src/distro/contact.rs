@@ -1,0 +1,149 @@
+//! Who is there: contact, the phase of this member, and the ring that follows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Distro, Output};
+use crate::board::Table;
+use crate::load::Prospect;
+use crate::member::Phase;
+use crate::peer::Peer;
+use crate::record::Value;
+use crate::ring::Ring;
+use crate::slot::Slot;
+use crate::stamp::MemberId;
+use crate::time::Tick;
+
+impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
+    pub(super) fn set_members(&mut self, others: &[MemberId], now: Tick) {
+        let me = self.store.clock().member();
+        let others: BTreeSet<MemberId> = others.iter().copied().filter(|id| *id != me).collect();
+        self.peers.retain(|id, _| others.contains(id));
+        self.calls.retain(|_, call| others.contains(&call.to));
+        for id in others {
+            self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
+        }
+        self.states.retain(|id, _| self.peers.contains_key(id));
+        self.store.journal().keep(!self.peers.is_empty());
+        self.look_around(now);
+    }
+
+    /// Notices who can be heard again.
+    pub(super) fn notice_contact(&mut self, now: Tick) {
+        let mut is_regained = false;
+        for peer in self.peers.values_mut() {
+            let is_reachable = peer.member.is_reachable(&self.config, now);
+            if is_reachable && !peer.was_reachable {
+                peer.replicator.hurry();
+                peer.verifier.demand(now);
+            }
+            peer.was_reachable = is_reachable;
+            let is_unheard = peer.member.is_unheard(&self.config, now);
+            match peer.unheard {
+                Some(incarnation) if !is_unheard => {
+                    // What it heard meanwhile is not known here; of one that started again there
+                    // is nothing to know.
+                    let is_same = incarnation == peer.member.incarnation || incarnation == 0;
+                    is_regained |= is_same && !peer.member.is_surely_gone();
+                    peer.unheard = None;
+                }
+                None if is_unheard => peer.unheard = Some(peer.member.incarnation),
+                _ => {}
+            }
+        }
+        if is_regained && self.config.rules.regain_grace {
+            self.listening_since = now;
+        }
+        let is_alone = !self.peers.is_empty() && self.peers.values().all(|p| !p.was_reachable);
+        if is_alone {
+            self.alone_since.get_or_insert(now);
+        } else if let Some(since) = self.alone_since.take()
+            && now.since(since) >= self.config.absent_after
+            && self.config.rules.forget_after_absence
+        {
+            self.store.forget_unheard(now);
+        }
+    }
+
+    /// From joining to up.
+    pub(super) fn advance_phase(&mut self, now: Tick) {
+        let Some(loader) = &self.loader else { return };
+        let config = &self.config;
+        let prospect = |peer: &Peer| {
+            let is_reachable = peer.member.is_reachable(config, now);
+            Prospect::of(is_reachable, peer.member.is_surely_gone(), peer.member.told_phase())
+        };
+        let sources: Vec<&Peer> =
+            self.peers.values().filter(|peer| prospect(peer) == Prospect::Source).collect();
+        let phase = if sources.is_empty() {
+            let is_alone =
+                loader.is_alone(self.peers.values().map(prospect), config.alone_after, now);
+            if is_alone { Phase::Up } else { Phase::Joining }
+        } else {
+            // Everything is pulled from one member and then compared with each.
+            let pulled = loader.pulled();
+            let is_compared = |peer: &&Peer| pulled.is_some() && peer.verifier.completed >= pulled;
+            if sources.iter().all(is_compared) { Phase::Up } else { Phase::Loading }
+        };
+        if phase == Phase::Up {
+            if sources.is_empty() {
+                self.quiet_until = now.after(config.empty_start);
+            }
+            self.loader = None;
+        }
+        self.set_phase(phase);
+    }
+
+    pub(super) fn set_phase(&mut self, phase: Phase) {
+        if phase != self.phase {
+            self.phase = phase;
+            self.outputs.push_back(Output::Phase(phase));
+        }
+    }
+
+    /// Ends the rest after a pause: one comparison is done, or nobody is there to compare with.
+    pub(super) fn rest(&mut self, now: Tick) {
+        let Some(since) = self.resting_since else { return };
+        let since_then = |at: Option<Tick>| at.is_some_and(|at| at >= since);
+        let is_compared = self.peers.values().any(|peer| since_then(peer.verifier.completed));
+        let is_alone = self.peers.values().all(|peer| since_then(peer.verifier.failed));
+        if is_compared || is_alone || now < since {
+            self.resting_since = None;
+        }
+    }
+
+    /// Works out who may own slots, and publishes it.
+    pub(super) fn look_around(&mut self, now: Tick) {
+        let config = Arc::clone(&self.config);
+        let eligible = self.peers.values().filter(|peer| peer.member.is_eligible(&config, now));
+        let mut eligible: Vec<MemberId> = eligible.map(|peer| peer.member.id).collect();
+        if self.phase == Phase::Up {
+            eligible.push(self.store.clock().member());
+        }
+        eligible.sort_unstable();
+        if eligible != self.eligible {
+            let ring = Ring::new(&eligible);
+            let moved: Vec<Slot> = self.ring.moved(&ring).collect();
+            for slot in &moved {
+                self.store.set_owner(*slot, ring.owner(*slot), now);
+            }
+            self.outputs.push_back(Output::Moved(moved.len()));
+            (self.ring, self.eligible) = (ring, eligible);
+        }
+        for peer in self.peers.values() {
+            let state = peer.member.state(&config, now);
+            if self.states.insert(peer.member.id, state).is_some_and(|before| before != state) {
+                self.outputs.push_back(Output::Member(peer.member.id, state));
+            }
+        }
+        let reachable = self.peers.values().filter(|p| p.member.is_reachable(&config, now));
+        self.board.publish(Table {
+            taken: now,
+            contacts: self.peers.values().filter_map(|peer| peer.member.contact(now)).collect(),
+            reachable: reachable.map(|peer| peer.member.id).collect(),
+        });
+        self.board.set_phase(self.phase);
+        self.board.set_resting(self.resting_since.is_some());
+        self.board.set_ready(self.why_not_ready(now).is_none());
+    }
+}

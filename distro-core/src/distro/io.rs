@@ -1,0 +1,83 @@
+//! What goes into the control plane and what comes out of it.
+
+use std::time::Duration;
+
+use crate::lease::JudgeTerms;
+use crate::member::{MemberState, Phase};
+use crate::message::{Reply, Request};
+use crate::stamp::MemberId;
+
+/// Names a call to another member, so that its outcome can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// What happens to a member.
+#[derive(Debug)]
+pub enum Input<V> {
+    /// Time has passed.
+    Tick,
+    /// Records were written here: there may be something to send. Only a hint; what is not told
+    /// is found with the next tick.
+    Changed,
+    /// A call was answered.
+    Answered(CallId, Reply<V>),
+    /// A call was not answered by its deadline, or its connection broke.
+    NoAnswer(CallId),
+    /// The connection for a call was refused: nobody listens there.
+    Refused(CallId),
+    /// The other members are these from now on.
+    Members(Vec<MemberId>),
+    /// This process is asked to stop: hand everything over.
+    Leave,
+    /// An operator switched the judging of silence on or off.
+    Judging(bool),
+}
+
+/// What the driver is asked to do.
+#[derive(Debug)]
+pub enum Output<V> {
+    /// Judge the leases that are due, on these terms
+    /// ([`Store::judge`](crate::Store::judge) until it has none left).
+    Judge(JudgeTerms),
+    /// Send a request to a member and tell what comes of it.
+    Send {
+        /// Names the call in the input that tells.
+        call: CallId,
+        /// Whom to ask.
+        to: MemberId,
+        /// What to ask.
+        request: Request<V>,
+        /// After so long without an answer it counts as not answered. A connection that missed a
+        /// deadline must not be used again.
+        deadline: Duration,
+    },
+    /// This process was stopped or starved for so long. Worth a line in the log.
+    Paused(Duration),
+    /// A member is seen in another state. Worth a line in the log.
+    Member(MemberId, MemberState),
+    /// So many slots have another owner than before.
+    Moved(usize),
+    /// This member has reached a phase.
+    Phase(Phase),
+    /// All is handed over, or the time for it is up: the process may end.
+    Left,
+}
+
+/// What is known of another member, for operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberView {
+    /// Who.
+    pub member: MemberId,
+    /// In this member's eyes.
+    pub state: MemberState,
+    /// What it said of itself.
+    pub phase: Phase,
+    /// Which start of it.
+    pub incarnation: u32,
+    /// Keys that it has not been told of.
+    pub queued_keys: usize,
+    /// Beats that wait for it.
+    pub queued_beats: usize,
+    /// Slots in which it was found to differ, since this member started.
+    pub differences: u64,
+}

@@ -1,0 +1,132 @@
+//! What request threads leave for the control plane: keys that changed, and beats that belong to
+//! other members. Keys, not values, so that bursts coalesce; bounded, so that nothing piles up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::record::Key;
+use crate::time::Tick;
+
+/// Where a record is: its tag and its key in the datum of that tag.
+pub type Place = (Arc<str>, Key);
+
+/// A beat on its way to the owner of its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeardAt {
+    /// When it was heard, on this member's clock.
+    pub(crate) tick: Tick,
+    /// How many members have passed it on after the first.
+    pub(crate) hops: u8,
+    /// The time of the registration that was heard.
+    pub(crate) written: u64,
+}
+
+/// Local changes since the last look.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) places: BTreeSet<Place>,
+    /// There were more than may wait; they can only be found by comparing everything.
+    pub(crate) overflown: bool,
+}
+
+/// Takes nothing until a control plane with peers switches it on.
+pub(crate) struct Journal {
+    is_kept: AtomicBool,
+    limit: usize,
+    changes: Mutex<Changes>,
+    heard: Mutex<BTreeMap<Place, HeardAt>>,
+}
+
+impl Journal {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            is_kept: AtomicBool::new(false),
+            limit,
+            changes: Mutex::default(),
+            heard: Mutex::default(),
+        }
+    }
+
+    /// Starts or stops; what was taken is forgotten when it stops.
+    pub(crate) fn keep(&self, is_kept: bool) {
+        self.is_kept.store(is_kept, Ordering::Relaxed);
+        if !is_kept {
+            self.take_changes();
+            self.take_heard();
+        }
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_changes(&self, tag: &Arc<str>, keys: Vec<Key>) {
+        if !self.is_kept() || keys.is_empty() {
+            return;
+        }
+        let mut changes = self.changes.lock();
+        for key in keys {
+            if changes.places.len() >= self.limit {
+                changes.overflown = true;
+                return;
+            }
+            changes.places.insert((Arc::clone(tag), key));
+        }
+    }
+
+    /// The next beat replaces one that finds no room.
+    pub(crate) fn note_heard(&self, place: Place, heard: HeardAt) {
+        let mut beats = self.heard.lock();
+        if beats.len() >= self.limit && !beats.contains_key(&place) {
+            return;
+        }
+        let known = beats.entry(place).or_insert(heard);
+        if known.tick < heard.tick {
+            *known = heard;
+        }
+    }
+
+    pub(crate) fn take_changes(&self) -> Changes {
+        mem::take(&mut self.changes.lock())
+    }
+
+    pub(crate) fn take_heard(&self) -> BTreeMap<Place, HeardAt> {
+        mem::take(&mut self.heard.lock())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(n: u64) -> Place {
+        ("tag".into(), format!("k{n}").into())
+    }
+
+    #[test]
+    fn it_is_bounded_and_says_when_it_has_forgotten_something() {
+        let journal = Journal::new(3);
+        journal.keep(true);
+        for n in 0..5 {
+            journal.note_changes(&"tag".into(), vec![place(n).1]);
+            journal.note_heard(place(n), HeardAt { tick: Tick::from_ms(n), hops: 0, written: 1 });
+        }
+        let changes = journal.take_changes();
+        assert_eq!((changes.places.len(), changes.overflown), (3, true));
+        assert!(!journal.take_changes().overflown);
+        assert_eq!(journal.take_heard().len(), 3);
+    }
+
+    #[test]
+    fn of_several_beats_the_latest_stays() {
+        let journal = Journal::new(3);
+        for ms in [5, 9, 7] {
+            journal.note_heard(place(1), HeardAt { tick: Tick::from_ms(ms), hops: 0, written: 1 });
+        }
+        assert_eq!(journal.take_heard()[&place(1)].tick, Tick::from_ms(9));
+    }
+}

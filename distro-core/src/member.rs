@@ -1,0 +1,260 @@
+//! Members as one member sees them: who answers, who only others hear, who is gone.
+
+use std::time::Duration;
+
+use crate::config::DistroConfig;
+use crate::stamp::MemberId;
+use crate::time::Tick;
+
+/// What a member says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Phase {
+    /// Has no data yet and sees nobody who has: takes writes, owns nothing.
+    #[default]
+    Joining,
+    /// Has no data yet, but sees a member that has it.
+    Loading,
+    /// Has what there is, and its share of the slots.
+    Up,
+    /// About to stop: owns nothing any more.
+    Leaving,
+}
+
+/// What one member holds of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MemberState {
+    /// Answers, and has no data yet.
+    Joining,
+    /// Answers.
+    Up,
+    /// Has not answered for a while.
+    Suspicious,
+    /// Has not answered for long, or is surely gone.
+    Down,
+    /// Said that it stops.
+    Leaving,
+}
+
+/// What a member tells of its contact with another: the last time is that of an answer, by
+/// whomever it was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contact {
+    /// Of whom.
+    pub member: MemberId,
+    /// The start of that member which was heard.
+    pub incarnation: u32,
+    /// What it said of itself.
+    pub phase: Phase,
+    /// How long ago, by the clock of who tells it, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// Another member. Contact is an answered call of one's own: an incoming call proves the other
+/// direction only.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) id: MemberId,
+    pub(crate) phase: Phase,
+    pub(crate) incarnation: u32,
+    /// When the last answered call was sent.
+    answered: Option<Tick>,
+    /// The last contact that others told of.
+    rumoured: Option<Tick>,
+    refused: u8,
+    refused_at: Tick,
+}
+
+/// How many refusals in a row mean that the process is gone.
+const SURE_REFUSALS: u8 = 2;
+
+/// Hearsay is older than an answer by the ways it took.
+const HEARSAY_DELAY: u32 = 2;
+
+impl Member {
+    pub(crate) fn new(id: MemberId) -> Self {
+        Self {
+            id,
+            phase: Phase::Joining,
+            incarnation: 0,
+            answered: None,
+            rumoured: None,
+            refused: 0,
+            refused_at: Tick::ZERO,
+        }
+    }
+
+    /// It answered a call that was sent at `sent`.
+    pub(crate) fn answered(&mut self, sent: Tick) {
+        self.refused = 0;
+        self.answered = self.answered.max(Some(sent));
+    }
+
+    /// It told what it is, in an answer.
+    pub(crate) fn introduced(&mut self, incarnation: u32, phase: Phase) {
+        self.incarnation = incarnation;
+        self.phase = phase;
+    }
+
+    /// What it said of itself, if it ever did: an answer to another call says nothing of that.
+    pub(crate) fn told_phase(&self) -> Option<Phase> {
+        (self.incarnation > 0).then_some(self.phase)
+    }
+
+    /// Its machine refused the connection: the process is not there.
+    pub(crate) fn refused(&mut self, now: Tick) {
+        self.refused = self.refused.saturating_add(1);
+        self.refused_at = now;
+    }
+
+    /// It said that it stops.
+    pub(crate) fn leaves(&mut self, incarnation: u32) {
+        if self.incarnation == incarnation {
+            self.phase = Phase::Leaving;
+        }
+    }
+
+    /// Another member told of it. What a refusal has disproved does not count.
+    pub(crate) fn rumoured(&mut self, contact: &Contact, at: Tick) {
+        if self.is_surely_gone() && at <= self.refused_at || Some(at) <= self.last_contact() {
+            return;
+        }
+        self.rumoured = Some(at);
+        if !(self.phase == Phase::Leaving && self.incarnation == contact.incarnation) {
+            self.introduced(contact.incarnation, contact.phase);
+        }
+    }
+
+    /// Time passed in which this member did not listen; it is nobody's fault.
+    pub(crate) fn forgive(&mut self, pause: Duration) {
+        self.answered = self.answered.map(|at| at.after(pause));
+        self.rumoured = self.rumoured.map(|at| at.after(pause));
+    }
+
+    /// The last contact that anybody had.
+    pub(crate) fn last_contact(&self) -> Option<Tick> {
+        self.answered.max(self.rumoured)
+    }
+
+    pub(crate) fn is_surely_gone(&self) -> bool {
+        self.refused >= SURE_REFUSALS
+    }
+
+    /// The state as shown to operators.
+    pub(crate) fn state(&self, config: &DistroConfig, now: Tick) -> MemberState {
+        let Some(answered) = self.answered.filter(|_| !self.is_surely_gone()) else {
+            return MemberState::Down;
+        };
+        match (now.since(answered), self.phase) {
+            (silence, _) if silence >= config.down_after => MemberState::Down,
+            (_, Phase::Leaving) => MemberState::Leaving,
+            (silence, _) if silence >= config.suspicious_after => MemberState::Suspicious,
+            (_, Phase::Joining | Phase::Loading) => MemberState::Joining,
+            (_, Phase::Up) => MemberState::Up,
+        }
+    }
+
+    /// Whether calls to it are likely to be answered.
+    pub(crate) fn is_reachable(&self, config: &DistroConfig, now: Tick) -> bool {
+        let is_recent = |at: Tick| now.since(at) < config.suspicious_after;
+        self.refused == 0 && self.answered.is_some_and(is_recent)
+    }
+
+    /// Whether it may own slots: it is up, and some member that can reach us has heard it.
+    pub(crate) fn is_eligible(&self, config: &DistroConfig, now: Tick) -> bool {
+        let is_recent = |at: Tick| now.since(at) < config.down_after;
+        self.phase == Phase::Up
+            && !self.is_surely_gone()
+            && self.last_contact().is_some_and(is_recent)
+    }
+
+    /// Whether it may be hearing clients without our being told of it.
+    pub(crate) fn is_unheard(&self, config: &DistroConfig, now: Tick) -> bool {
+        let is_gone = self.is_surely_gone() || self.phase == Phase::Leaving;
+        let limit = |of: Option<Tick>, limit| of.is_none_or(|at| now.since(at) >= limit);
+        !is_gone
+            && limit(self.answered, config.suspicious_after)
+            && limit(self.rumoured, config.suspicious_after * HEARSAY_DELAY)
+    }
+
+    /// What this member may tell others of it.
+    pub(crate) fn contact(&self, now: Tick) -> Option<Contact> {
+        let at = self.last_contact().filter(|_| !self.is_surely_gone())?;
+        let age_ms = u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX);
+        Some(Contact { member: self.id, incarnation: self.incarnation, phase: self.phase, age_ms })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Tick {
+        Tick::from_ms(ms)
+    }
+
+    fn member() -> Member {
+        let mut member = Member::new(MemberId(2));
+        member.answered(at(10_000));
+        member.introduced(1, Phase::Up);
+        member
+    }
+
+    fn contact(incarnation: u32, phase: Phase) -> Contact {
+        Contact { member: MemberId(2), incarnation, phase, age_ms: 0 }
+    }
+
+    #[test]
+    fn silence_makes_suspicious_and_then_down() {
+        let (config, member) = (DistroConfig::default(), member());
+        let state = |ms| member.state(&config, at(ms));
+        assert_eq!(state(11_999), MemberState::Up);
+        assert_eq!(state(12_000), MemberState::Suspicious);
+        assert!(member.is_eligible(&config, at(15_999)) && member.is_unheard(&config, at(12_000)));
+        assert_eq!(state(16_000), MemberState::Down);
+        assert!(!member.is_eligible(&config, at(16_000)));
+    }
+
+    #[test]
+    fn refused_twice_is_down_at_once_and_surely_so() {
+        let (config, mut member) = (DistroConfig::default(), member());
+        member.refused(at(10_100));
+        assert!(!member.is_reachable(&config, at(10_100)) && !member.is_surely_gone());
+        member.refused(at(10_200));
+        assert_eq!(member.state(&config, at(10_200)), MemberState::Down);
+        assert!(!member.is_eligible(&config, at(10_200)));
+        assert!(!member.is_unheard(&config, at(99_000)));
+        member.rumoured(&contact(1, Phase::Up), at(10_150));
+        assert_eq!(member.contact(at(10_300)), None, "older than the refusal");
+        member.answered(at(11_000));
+        assert_eq!(member.state(&config, at(11_000)), MemberState::Up);
+    }
+
+    #[test]
+    fn who_is_heard_by_others_keeps_its_slots_but_takes_no_calls() {
+        let (config, mut member) = (DistroConfig::default(), member());
+        member.rumoured(&contact(1, Phase::Up), at(20_000));
+        assert!(member.is_eligible(&config, at(21_000)));
+        assert!(!member.is_unheard(&config, at(21_000)));
+        assert!(!member.is_reachable(&config, at(21_000)));
+        assert_eq!(member.state(&config, at(21_000)), MemberState::Down);
+        assert!(member.is_unheard(&config, at(24_000)));
+    }
+
+    #[test]
+    fn hearsay_from_before_does_not_call_a_leaving_member_back() {
+        let (config, mut member) = (DistroConfig::default(), member());
+        member.leaves(1);
+        member.rumoured(&contact(1, Phase::Up), at(11_000));
+        assert_eq!(member.state(&config, at(11_000)), MemberState::Leaving);
+        assert!(!member.is_eligible(&config, at(11_000)));
+        member.rumoured(&contact(2, Phase::Up), at(11_500));
+        assert!(member.is_eligible(&config, at(11_500)), "it started again");
+    }
+
+    #[test]
+    fn a_pause_of_our_own_is_held_against_nobody() {
+        let (config, mut member) = (DistroConfig::default(), member());
+        member.forgive(Duration::from_secs(60));
+        assert_eq!(member.state(&config, at(71_000)), MemberState::Up);
+    }
+}

@@ -1,0 +1,227 @@
+//! What members say to each other.
+
+use std::sync::Arc;
+
+use crate::member::{Contact, Phase};
+use crate::record::{Health, Key, Record, Stamps};
+use crate::slot::Slot;
+use crate::stamp::{MemberId, Stamp};
+
+/// A record and where it belongs.
+#[derive(Debug)]
+pub struct Entry<V> {
+    /// The tag of its datum.
+    pub tag: Arc<str>,
+    /// Its key in the datum.
+    pub key: Key,
+    /// The record.
+    pub record: Record<V>,
+}
+
+impl<V> Clone for Entry<V> {
+    fn clone(&self) -> Self {
+        Self { tag: self.tag.clone(), key: self.key.clone(), record: self.record.clone() }
+    }
+}
+
+/// A beat that was heard by another member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// The tag of the datum.
+    pub tag: Arc<str>,
+    /// The key in the datum.
+    pub key: Key,
+    /// How long ago it was heard, in milliseconds.
+    pub age_ms: u64,
+    /// How many members have passed it on after the one that heard it.
+    pub hops: u8,
+    /// The [`time`](Stamp::time) of the registration that was heard. Who knows only an older one
+    /// asks for the record, and does not take the beat for a sign of life of what that says.
+    pub written: u64,
+}
+
+/// What one member holds of a stretch of a datum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sheet {
+    /// The tag of the datum.
+    pub tag: Arc<str>,
+    /// The stretch begins after this key; at the start if `None`.
+    pub after: Option<Key>,
+    /// The stretch ends with this key; at the end if `None`.
+    pub until: Option<Key>,
+    /// All records in the stretch, tombstones included, in the order of their keys.
+    pub stamps: Vec<(Key, Stamps)>,
+}
+
+/// A write on behalf of a client, with the stamp of the member that the client spoke to: what
+/// arrives late or twice changes nothing.
+#[derive(Debug)]
+pub enum Operation<V> {
+    /// Write a value.
+    Register {
+        /// The tag of the datum.
+        tag: Arc<str>,
+        /// The key in the datum.
+        key: Key,
+        /// Its moment.
+        stamp: Stamp,
+        /// The value.
+        value: Arc<V>,
+        /// The health to start with.
+        health: Health,
+    },
+    /// Remove a record.
+    Deregister {
+        /// The tag of the datum.
+        tag: Arc<str>,
+        /// The key in the datum.
+        key: Key,
+        /// Its moment.
+        stamp: Stamp,
+    },
+    /// A beat for a record that the member which heard it does not know.
+    Hear {
+        /// The tag of the datum.
+        tag: Arc<str>,
+        /// The key in the datum.
+        key: Key,
+    },
+}
+
+impl<V> Operation<V> {
+    /// The tag that it is about.
+    pub fn tag(&self) -> &Arc<str> {
+        match self {
+            Self::Register { tag, .. } | Self::Deregister { tag, .. } | Self::Hear { tag, .. } => {
+                tag
+            }
+        }
+    }
+
+    /// The key that it is about.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Register { key, .. } | Self::Deregister { key, .. } | Self::Hear { key, .. } => {
+                key
+            }
+        }
+    }
+}
+
+impl<V> Clone for Operation<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Register { tag, key, stamp, value, health } => Self::Register {
+                tag: tag.clone(),
+                key: key.clone(),
+                stamp: *stamp,
+                value: value.clone(),
+                health: *health,
+            },
+            Self::Deregister { tag, key, stamp } => {
+                Self::Deregister { tag: tag.clone(), key: key.clone(), stamp: *stamp }
+            }
+            Self::Hear { tag, key } => Self::Hear { tag: tag.clone(), key: key.clone() },
+        }
+    }
+}
+
+/// What a member asks of another.
+#[derive(Debug, Clone)]
+pub enum Request<V> {
+    /// Are you there, and whom have you heard?
+    Probe {
+        /// What the sender is.
+        phase: Phase,
+    },
+    /// Merge these records.
+    Replicate(Vec<Entry<V>>),
+    /// These records were heard by others.
+    Renew(Vec<Beat>),
+    /// Do you hold the same? The checksum of all slots.
+    Verify(u64),
+    /// The checksums of the tags of these slots.
+    Tags(Vec<Slot>),
+    /// What I hold of some datums; give me what is newer and tell me what you lack.
+    Compare(Vec<Sheet>),
+    /// The records of a range of slots, a page of them.
+    Load {
+        /// The first slot.
+        first: Slot,
+        /// The last slot.
+        last: Slot,
+        /// The last place of the page before, if that ended within the first slot.
+        after: Option<(Arc<str>, Key)>,
+    },
+    /// A client's write for a slot that the receiver owns.
+    Forward(Operation<V>),
+    /// The sender stops.
+    Leave {
+        /// Which start of it.
+        incarnation: u32,
+    },
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, Clone)]
+pub enum Reply<V> {
+    /// To [`Request::Probe`].
+    Probed {
+        /// The start number of who answers.
+        incarnation: u32,
+        /// What it is.
+        phase: Phase,
+        /// Whom it has heard, directly or by hearsay.
+        contacts: Vec<Contact>,
+    },
+    /// To [`Request::Replicate`] and [`Request::Leave`].
+    Done,
+    /// To [`Request::Renew`].
+    Renewed {
+        /// Records that were removed: to be merged.
+        removed: Vec<Entry<V>>,
+        /// Records that are not known or whose content is missing: to be given.
+        unknown: Vec<(Arc<str>, Key)>,
+    },
+    /// To [`Request::Verify`]: nothing differs.
+    Same,
+    /// To [`Request::Verify`]: the checksum of each slot.
+    Differs(Vec<u64>),
+    /// To [`Request::Tags`].
+    Tags {
+        /// How many of the slots asked for are answered, from the first on; at least one.
+        slots: usize,
+        /// Their tags and the checksums of those.
+        sums: Vec<(Arc<str>, u64)>,
+    },
+    /// To [`Request::Compare`].
+    Compared {
+        /// Records that have news for who asked.
+        given: Vec<Entry<V>>,
+        /// Records of which who asked has news: to be given.
+        wanted: Vec<(Arc<str>, Key)>,
+        /// Where the answer stops because it would be too long: the sheet, and the last key of it
+        /// that was looked at.
+        stopped: Option<(usize, Key)>,
+    },
+    /// To [`Request::Load`].
+    Page {
+        /// The records.
+        entries: Vec<Entry<V>>,
+        /// Whether more of the range follow.
+        more: bool,
+    },
+    /// To [`Request::Forward`]: what the record is now; `None` if there is none.
+    Forwarded(Option<Record<V>>),
+    /// The receiver was stopped and has not caught up, or has no data yet: ask another.
+    Busy,
+}
+
+/// Who sends, on every request: proves nothing by itself, the transport authenticates it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    /// The member.
+    pub member: MemberId,
+    /// Its start number.
+    pub incarnation: u32,
+}

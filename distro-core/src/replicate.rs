@@ -1,0 +1,227 @@
+//! Sending local changes to one peer.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::time::Duration;
+
+use crate::answer::weight;
+use crate::config::DistroConfig;
+use crate::journal::Place;
+use crate::message::{Entry, Request};
+use crate::random::Random;
+use crate::record::Value;
+use crate::store::Store;
+use crate::time::Tick;
+
+/// The keys that a peer has not been told of, and the one request that is under way. Values are
+/// read at the moment of sending; a failure puts the keys back and never forgets them, except by
+/// degrading to a comparison of everything.
+#[derive(Debug, Default)]
+pub(crate) struct Replicator {
+    dirty: BTreeSet<Place>,
+    in_flight: Option<Vec<Place>>,
+    /// Where the last batch ended, so that busy keys do not starve those after them.
+    cursor: Option<Place>,
+    ready_at: Tick,
+    failures: u32,
+    overflown: bool,
+}
+
+impl Replicator {
+    pub(crate) fn mark(&mut self, place: Place, config: &DistroConfig, now: Tick) {
+        if self.dirty.is_empty() && self.failures == 0 {
+            self.ready_at = self.ready_at.max(now.after(config.sync_delay));
+        }
+        if self.dirty.len() < config.queue_keys {
+            self.dirty.insert(place);
+        } else {
+            self.overflow();
+        }
+    }
+
+    /// There is too much to tell: everything must be compared.
+    pub(crate) fn overflow(&mut self) {
+        self.overflown = true;
+        self.dirty.clear();
+    }
+
+    /// Whether it has forgotten keys since this was last asked.
+    pub(crate) fn take_overflown(&mut self) -> bool {
+        std::mem::take(&mut self.overflown)
+    }
+
+    /// How many keys the peer has not been told of.
+    pub(crate) fn len(&self) -> usize {
+        self.dirty.len() + self.in_flight.as_ref().map_or(0, Vec::len)
+    }
+
+    /// The next batch, if one may be sent.
+    pub(crate) fn poll<V: Value, A: Default + Send + Sync + 'static>(
+        &mut self,
+        store: &Store<V, A>,
+        config: &DistroConfig,
+        now: Tick,
+    ) -> Option<Request<V>> {
+        if self.in_flight.is_some() || self.dirty.is_empty() || now < self.ready_at {
+            return None;
+        }
+        let (mut entries, mut places, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while places.len() < config.batch_keys && bytes < config.batch_bytes {
+            let Some(place) = self.next() else { break };
+            let record = store.find(&place.0);
+            let record = record.and_then(|datum| datum.read(|r| r.find(&place.1).cloned()));
+            // Nothing there: it was removed so long ago that it is forgotten.
+            if let Some(record) = record {
+                bytes += weight(&record);
+                let (tag, key) = place.clone();
+                entries.push(Entry { tag, key, record });
+                places.push(place);
+            }
+        }
+        if entries.is_empty() {
+            return None;
+        }
+        entries.sort_by(|a, b| (&a.tag, &a.key).cmp(&(&b.tag, &b.key)));
+        self.in_flight = Some(places);
+        Some(Request::Replicate(entries))
+    }
+
+    pub(crate) fn succeeded(&mut self) {
+        self.in_flight = None;
+        self.failures = 0;
+    }
+
+    pub(crate) fn failed(&mut self, config: &DistroConfig, random: &mut Random, now: Tick) {
+        let places = self.in_flight.take().unwrap_or_default();
+        self.failures = self.failures.saturating_add(1);
+        let doubled = config.first_backoff.saturating_mul(1 << self.failures.min(10));
+        let wait = random.vary(doubled.min(config.longest_backoff));
+        self.ready_at = now.after(wait);
+        for place in places {
+            self.mark(place, config, now);
+        }
+    }
+
+    /// Contact is back: waiting has no point any more.
+    pub(crate) fn hurry(&mut self) {
+        self.failures = 0;
+        self.ready_at = Tick::ZERO.after(Duration::ZERO);
+    }
+
+    fn next(&mut self) -> Option<Place> {
+        let after = self.cursor.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let place = self.dirty.range((after, Bound::Unbounded)).next().cloned();
+        let place = place.or_else(|| self.dirty.first().cloned())?;
+        self.dirty.remove(&place);
+        self.cursor = Some(place.clone());
+        Some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::StoreConfig;
+    use crate::record::{Health, LeaseTerms};
+    use crate::stamp::{MemberId, StampClock};
+    use crate::time::Now;
+
+    struct Text;
+
+    impl Value for Text {
+        fn lease(&self) -> Option<LeaseTerms> {
+            None
+        }
+        fn shows_like(&self, _: &Self) -> bool {
+            true
+        }
+        fn class(&self) -> usize {
+            0
+        }
+    }
+
+    fn at(ms: u64) -> Tick {
+        Tick::from_ms(ms)
+    }
+
+    fn place(n: usize) -> Place {
+        ("tag".into(), format!("k{n}").into())
+    }
+
+    fn store(keys: usize) -> Store<Text, ()> {
+        let now = Now { tick: at(0), wall_ms: 1_000 };
+        let clock = StampClock::new(MemberId(1), 1, now);
+        let store = Store::new(StoreConfig::default(), clock, vec![]);
+        for n in 0..keys {
+            let stamp = store.clock().issue(at(0));
+            store.update("tag", at(0), |writer| {
+                writer.register(&place(n).1, stamp, Arc::new(Text), Health::Healthy);
+            });
+        }
+        store
+    }
+
+    fn keys(request: Option<Request<Text>>) -> Vec<String> {
+        let Some(Request::Replicate(entries)) = request else { return Vec::new() };
+        entries.into_iter().map(|entry| entry.key.to_string()).collect()
+    }
+
+    #[test]
+    fn one_batch_is_under_way_and_what_changes_meanwhile_goes_with_the_next() {
+        let (config, store) = (DistroConfig::default(), store(3));
+        let mut replicator = Replicator::default();
+        replicator.mark(place(0), &config, at(1));
+        assert_eq!(keys(replicator.poll(&store, &config, at(1))), ["k0"]);
+        (0..3).for_each(|n| replicator.mark(place(n), &config, at(1)));
+        assert!(replicator.poll(&store, &config, at(1)).is_none());
+        replicator.succeeded();
+        assert_eq!(keys(replicator.poll(&store, &config, at(1))), ["k0", "k1", "k2"]);
+    }
+
+    #[test]
+    fn a_failure_forgets_nothing_and_waits_longer_each_time() {
+        let (config, store) = (DistroConfig::default(), store(1));
+        let (mut replicator, mut random) = (Replicator::default(), Random::new(1));
+        replicator.mark(place(0), &config, at(0));
+        let mut now = at(0);
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let since = now;
+            while replicator.poll(&store, &config, now).is_none() {
+                now = now.after(Duration::from_millis(1));
+            }
+            waits.push(now.since(since));
+            replicator.failed(&config, &mut random, now);
+            assert_eq!(replicator.len(), 1);
+        }
+        assert!(waits[1] < waits[3] && waits[3] < waits[6]);
+        assert!(waits[11] <= config.longest_backoff * 5 / 4);
+        replicator.hurry();
+        assert!(replicator.poll(&store, &config, now).is_some());
+    }
+
+    #[test]
+    fn too_many_keys_are_forgotten_and_it_says_so() {
+        let config = DistroConfig { queue_keys: 2, ..DistroConfig::default() };
+        let mut replicator = Replicator::default();
+        (0..3).for_each(|n| replicator.mark(place(n), &config, at(0)));
+        assert!(replicator.take_overflown() && !replicator.take_overflown());
+        assert_eq!(replicator.len(), 0);
+    }
+
+    #[test]
+    fn busy_keys_do_not_starve_those_after_them() {
+        let config = DistroConfig { batch_keys: 1, ..DistroConfig::default() };
+        let (store, mut replicator) = (store(3), Replicator::default());
+        (0..3).for_each(|n| replicator.mark(place(n), &config, at(0)));
+        let mut sent = Vec::new();
+        for _ in 0..4 {
+            sent.extend(keys(replicator.poll(&store, &config, at(0))));
+            replicator.succeeded();
+            replicator.mark(place(0), &config, at(0));
+        }
+        assert_eq!(sent, ["k0", "k1", "k2", "k0"]);
+    }
+}

@@ -1,0 +1,81 @@
+//! Clients: each keeps one instance registered, beats through random members and fails over.
+
+use crate::node::Ask;
+
+/// What a client is doing with its instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Registering, beating, now and then writing again.
+    Alive,
+    /// Told to deregister; then it rests.
+    Leaving,
+    /// Its deregistration was acknowledged then.
+    Gone(u64),
+    /// Killed then, without a word.
+    Dead(u64),
+}
+
+pub(crate) struct Client {
+    pub(crate) tag: String,
+    pub(crate) key: String,
+    pub(crate) life: Life,
+    /// Whether its beats carry the whole instance.
+    pub(crate) full_beats: bool,
+    /// The members it can reach; all if empty.
+    pub(crate) reach: Vec<usize>,
+    /// The number of its last write, and whether and when that was acknowledged.
+    pub(crate) version: u32,
+    pub(crate) acked: u32,
+    pub(crate) acked_at: u64,
+    pub(crate) acked_by: usize,
+    /// The member that took the last write died with it before it could tell anybody.
+    pub(crate) is_lost: bool,
+    /// Since when every beat was acknowledged in time.
+    pub(crate) steady_since: Option<u64>,
+    /// When a call of it was last acknowledged.
+    pub(crate) last_contact: u64,
+    /// The call under way.
+    pub(crate) call: Option<Attempt>,
+    pub(crate) next_attempt: u64,
+    /// When it acts again.
+    pub(crate) wakes_at: u64,
+}
+
+pub(crate) struct Attempt {
+    pub(crate) ask: Ask,
+    pub(crate) number: u64,
+    /// Members that are yet to be tried.
+    pub(crate) left: Vec<usize>,
+}
+
+impl Client {
+    pub(crate) fn new(tag: &str, key: &str) -> Self {
+        Self {
+            tag: tag.to_owned(),
+            key: key.to_owned(),
+            life: Life::Alive,
+            full_beats: false,
+            reach: Vec::new(),
+            version: 1,
+            acked: 0,
+            acked_at: 0,
+            acked_by: 0,
+            is_lost: false,
+            steady_since: None,
+            last_contact: 0,
+            call: None,
+            next_attempt: 0,
+            wakes_at: 0,
+        }
+    }
+
+    /// What it does when it wakes.
+    pub(crate) fn next_ask(&self) -> Option<Ask> {
+        match self.life {
+            Life::Alive if self.acked < self.version => Some(Ask::Register(self.version)),
+            Life::Alive => Some(Ask::Beat(self.full_beats.then_some(self.version))),
+            Life::Leaving => Some(Ask::Deregister),
+            Life::Gone(_) | Life::Dead(_) => None,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The cluster in simulation: real cores and stores, one virtual clock, and a network, processes
+//! and clients that misbehave as a seed says.
+//!
+//! `SEED=7 cargo test -p distro-core --test sim -- random` replays one run and prints its story;
+//! `SEEDS=10000` runs that many.
+
+mod client;
+mod invariants;
+mod net;
+mod node;
+mod random;
+mod scenarios;
+mod world;

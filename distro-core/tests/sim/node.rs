@@ -1,0 +1,254 @@
+//! One server: the core, the store, and what its request handlers do with both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use distro_core::{
+    Answer, CallId, Distro, DistroConfig, Forwarding, Health, Heard, LeaseTerms, MemberId, Now,
+    Operation, Record, Rules, StampClock, Step, Store, StoreConfig, Tick, Value,
+};
+
+/// What an instance is in these runs: the number of its last write.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Text(pub u32);
+
+impl Value for Text {
+    fn lease(&self) -> Option<LeaseTerms> {
+        let seconds = Duration::from_secs;
+        Some(LeaseTerms { unhealthy_after: seconds(15), expire_after: seconds(30) })
+    }
+    fn shows_like(&self, other: &Self) -> bool {
+        self == other
+    }
+    fn class(&self) -> usize {
+        0
+    }
+}
+
+/// Names a call of one process: of its control plane, or of a request handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Call {
+    Control(CallId),
+    Handler(u64),
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Register(u32),
+    Deregister,
+    /// A beat; with the number of the last write if it carries the whole instance.
+    Beat(Option<u32>),
+}
+
+/// What a client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    Done,
+    /// 20404: register again.
+    Unknown,
+    /// 503: try another.
+    Busy,
+}
+
+/// A client's call that a handler works on.
+pub(crate) struct Task {
+    pub(crate) client: usize,
+    pub(crate) attempt: u64,
+    pub(crate) ask: Ask,
+    forwarding: Forwarding<Text>,
+}
+
+pub(crate) enum Progress {
+    Told(usize, u64, Told),
+    Send(u64, MemberId, distro_core::Request<Text>, Duration),
+}
+
+pub(crate) struct Process {
+    pub(crate) store: Arc<Store<Text, ()>>,
+    pub(crate) distro: Distro<Text, ()>,
+    pub(crate) answer: Answer<Text, ()>,
+    pub(crate) started_at: u64,
+    pub(crate) pending: BTreeSet<Call>,
+    pub(crate) tasks: BTreeMap<u64, Task>,
+    next_task: u64,
+}
+
+pub(crate) struct Setup {
+    pub(crate) rules: Rules,
+    pub(crate) config: DistroConfig,
+    pub(crate) store: StoreConfig,
+}
+
+impl Process {
+    pub(crate) fn start(
+        setup: &Setup,
+        id: MemberId,
+        others: &[MemberId],
+        incarnation: u32,
+        wall_ms: u64,
+        started_at: u64,
+    ) -> Self {
+        let now = Now { tick: Tick::ZERO, wall_ms };
+        let clock = StampClock::new(id, incarnation, now);
+        let store = Arc::new(Store::new(setup.store.clone(), clock, vec![]));
+        let seed = u64::from(id.0) ^ u64::from(incarnation);
+        let distro =
+            Distro::new(setup.config.clone(), Arc::clone(&store), others, seed, Tick::ZERO);
+        let answer = distro.answer();
+        Self {
+            store,
+            distro,
+            answer,
+            started_at,
+            pending: BTreeSet::new(),
+            tasks: BTreeMap::new(),
+            next_task: 0,
+        }
+    }
+
+    pub(crate) fn tick(&self, now_ms: u64) -> Tick {
+        Tick::from_ms(now_ms - self.started_at)
+    }
+
+    /// A client's call arrives.
+    pub(crate) fn handle(
+        &mut self,
+        client: usize,
+        attempt: u64,
+        place: (&str, &str),
+        ask: Ask,
+        now: Tick,
+        rules: &Rules,
+    ) -> Progress {
+        let told = |told| Progress::Told(client, attempt, told);
+        let board = Arc::clone(self.distro.board());
+        if rules.pause && !board.may_write(now) {
+            return told(Told::Busy);
+        }
+        if let Ask::Beat(whole) = ask {
+            match self.store.hear(place.0, place.1, now) {
+                Heard::Known { .. } => return told(Told::Done),
+                Heard::Deregistered { learned } if self.is_recent(learned, now) => {
+                    return told(if whole.is_some() { Told::Done } else { Told::Unknown });
+                }
+                _ => {}
+            }
+        }
+        let operation = self.operation(place, ask, now);
+        self.begin(client, attempt, ask, operation, now)
+    }
+
+    fn operation(&self, place: (&str, &str), ask: Ask, now: Tick) -> Operation<Text> {
+        let (tag, key) = (Arc::from(place.0), Arc::from(place.1));
+        let stamp = self.store.clock().issue(now);
+        match ask {
+            Ask::Register(version) => {
+                let (value, health) = (Arc::new(Text(version)), Health::Healthy);
+                Operation::Register { tag, key, stamp, value, health }
+            }
+            Ask::Deregister => Operation::Deregister { tag, key, stamp },
+            Ask::Beat(_) => Operation::Hear { tag, key },
+        }
+    }
+
+    fn begin(
+        &mut self,
+        client: usize,
+        attempt: u64,
+        ask: Ask,
+        operation: Operation<Text>,
+        now: Tick,
+    ) -> Progress {
+        let board = Arc::clone(self.distro.board());
+        let deadline = DistroConfig::default().forward_deadline;
+        let place = (operation.tag().clone(), operation.key().clone());
+        let (forwarding, step) = Forwarding::begin(&self.store, &board, deadline, operation, now);
+        let task = Task { client, attempt, ask, forwarding };
+        self.follow(task, (&place.0, &place.1), step, now)
+    }
+
+    fn follow(&mut self, task: Task, place: (&str, &str), step: Step<Text>, now: Tick) -> Progress {
+        let Task { client, attempt, ask, .. } = task;
+        match step {
+            Step::Send { to, request, deadline } => {
+                self.next_task += 1;
+                self.tasks.insert(self.next_task, task);
+                Progress::Send(self.next_task, to, request, deadline)
+            }
+            Step::Done(record) => match ask {
+                Ask::Beat(whole) => self.compensate(client, attempt, place, whole, record, now),
+                _ => Progress::Told(client, attempt, Told::Done),
+            },
+        }
+    }
+
+    /// The beat of a record that was not known here, once the owner was asked.
+    fn compensate(
+        &mut self,
+        client: usize,
+        attempt: u64,
+        place: (&str, &str),
+        whole: Option<u32>,
+        record: Option<Record<Text>>,
+        now: Tick,
+    ) -> Progress {
+        let told = |told| Progress::Told(client, attempt, told);
+        if record.as_ref().is_some_and(Record::is_visible) {
+            return told(Told::Done);
+        }
+        if !self.distro.board().may_read(now) {
+            return told(Told::Busy);
+        }
+        if let Heard::Deregistered { learned } = self.store.hear(place.0, place.1, now)
+            && self.is_recent(learned, now)
+        {
+            return told(if whole.is_some() { Told::Done } else { Told::Unknown });
+        }
+        match whole {
+            None => told(Told::Unknown),
+            Some(version) => {
+                let operation = self.operation(place, Ask::Register(version), now);
+                self.begin(client, attempt, Ask::Register(version), operation, now)
+            }
+        }
+    }
+
+    fn is_recent(&self, learned: Tick, now: Tick) -> bool {
+        now.since(learned) < self.store.config().compensation_window
+    }
+
+    pub(crate) fn handler_answered(
+        &mut self,
+        task: u64,
+        place: (&str, &str),
+        reply: distro_core::Reply<Text>,
+        now: Tick,
+    ) -> Option<Progress> {
+        let mut task = self.tasks.remove(&task)?;
+        let step = task.forwarding.answered(&self.store, reply, now);
+        Some(self.follow(task, place, step, now))
+    }
+
+    pub(crate) fn handler_failed(
+        &mut self,
+        task: u64,
+        place: (&str, &str),
+        now: Tick,
+    ) -> Option<Progress> {
+        let mut task = self.tasks.remove(&task)?;
+        let board = Arc::clone(self.distro.board());
+        let step = task.forwarding.failed(&self.store, &board, now);
+        Some(self.follow(task, place, step, now))
+    }
+
+    /// What a reader sees of a record.
+    pub(crate) fn view(&self, tag: &str, key: &str) -> Option<(u32, Health)> {
+        let datum = self.store.find(tag)?;
+        datum.read(|reader| {
+            let record = reader.find(key).filter(|record| record.is_visible())?;
+            Some((record.value.as_ref()?.0, record.health()))
+        })
+    }
+}

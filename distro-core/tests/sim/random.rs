@@ -1,0 +1,188 @@
+//! Runs at random: faults for a while, then none, and then everything must be well.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use distro_core::Rules;
+
+use crate::client::{Client, Life};
+use crate::world::World;
+
+const SEEDS: u64 = 200;
+const CLIENTS: u64 = 8;
+
+/// How long everything has to become well.
+const LIVENESS_MS: u64 = 70_000;
+
+#[allow(clippy::disallowed_methods, reason = "the variables choose what to run, not how it goes")]
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn random_runs_keep_every_promise() {
+    if let Some(seed) = variable("SEED") {
+        let world = run(seed);
+        // Shown with the failure only, or on demand.
+        assert!(variable("STORY").is_none(), "{}", story(&world));
+        return;
+    }
+    let count = variable("SEEDS").unwrap_or(SEEDS);
+    let first = variable("FIRST").unwrap_or(0);
+    let is_over = AtomicBool::new(false);
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    #[allow(clippy::disallowed_methods, reason = "runs do not share anything")]
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let is_over = &is_over;
+            scope.spawn(move || {
+                let mine = (first..first + count).filter(|seed| seed % threads == thread);
+                for seed in mine.take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                    // Stays set if the run panics, so that the others stop, too.
+                    is_over.fetch_or(
+                        std::panic::catch_unwind(|| run(seed)).is_err(),
+                        Ordering::Relaxed,
+                    );
+                }
+            });
+        }
+    });
+    assert!(!is_over.load(Ordering::Relaxed), "a run failed, see above");
+}
+
+#[test]
+fn a_run_can_be_replayed() {
+    assert_eq!(story(&run(3)), story(&run(3)));
+}
+
+fn story(world: &World) -> String {
+    world.story()
+}
+
+fn run(seed: u64) -> World {
+    let mut world = World::new(3 + (seed % 3) as usize, seed, Rules::default());
+    let count = world.nodes.len();
+    for node in 0..count {
+        // Less than from one write of a client to its next: two members that are cut off from
+        // each other cannot order them otherwise.
+        world.nodes[node].skew_ms = world.chance.range(0, 200) as i64 - 100;
+        world.start(node);
+    }
+    if world.chance.permille(300) {
+        world.run_for(8_000);
+    }
+    for n in 0..CLIENTS {
+        let tag = format!("tag-{}", n % 5);
+        let mut client = Client::new(&tag, &format!("key-{n}"));
+        client.full_beats = world.chance.permille(400);
+        if world.chance.permille(150) {
+            // One that speaks to a member or two only.
+            let some = world.chance.shuffled(count);
+            client.reach = some.into_iter().take(1 + (n % 2) as usize).collect();
+        }
+        world.add_client(client);
+    }
+    world.run_for(20_000);
+    let steps = world.chance.range(4, 10);
+    for _ in 0..steps {
+        disturb(&mut world);
+        clients_do_something(&mut world);
+        let span = world.chance.range(1_000, 25_000);
+        world.run_for(span);
+        clients_do_something(&mut world);
+        if world.chance.permille(600) {
+            mend(&mut world);
+            let span = world.chance.range(500, 30_000);
+            world.run_for(span);
+        }
+    }
+    mend(&mut world);
+    world.run_for(LIVENESS_MS);
+    all_is_well(&world);
+    world
+}
+
+/// One more thing goes wrong.
+fn disturb(world: &mut World) {
+    let count = world.nodes.len();
+    let (a, b) = (
+        world.chance.range(0, count as u64) as usize,
+        world.chance.range(0, count as u64) as usize,
+    );
+    match world.chance.range(0, 11) {
+        0 | 1 if a != b => world.cut(a, b),
+        2 if a != b => world.cut_one_way(a, b),
+        3 => (0..count).filter(|other| *other != a).for_each(|other| world.cut(a, other)),
+        4 => {
+            let half = world.chance.range(1, count as u64) as usize;
+            for one in 0..half {
+                (half..count).for_each(|other| world.cut(one, other));
+            }
+        }
+        5 | 6 if world.nodes[a].process.is_some() => world.kill(a),
+        7 if world.nodes[a].process.is_some() => world.pause(a),
+        8 if world.nodes[a].process.is_some() && !world.nodes[a].is_paused => world.leave(a),
+        9 => {
+            world.net.loss = world.chance.range(0, 50);
+            world.net.duplicates = world.chance.range(0, 100);
+            world.net.stragglers = world.chance.range(0, 20);
+            world.net.slowest_ms = world.chance.range(2, 80);
+            world.tell("the network turns bad");
+        }
+        _ => mend(world),
+    }
+}
+
+fn mend(world: &mut World) {
+    for node in 0..world.nodes.len() {
+        if world.is_leaving(node) {
+            world.kill(node);
+        }
+    }
+    world.net.loss = 0;
+    world.net.stragglers = 0;
+    world.net.duplicates = 0;
+    world.net.slowest_ms = 3;
+    world.heal();
+    for node in 0..world.nodes.len() {
+        if world.nodes[node].is_paused {
+            world.resume(node);
+        }
+        if world.nodes[node].process.is_none() {
+            world.start(node);
+        }
+    }
+}
+
+fn clients_do_something(world: &mut World) {
+    for client in 0..world.clients.len() {
+        let is_alive = world.clients[client].life == Life::Alive;
+        match world.chance.range(0, 12) {
+            0 if is_alive => world.deregister(client),
+            1 if is_alive => world.die(client),
+            2 | 3 if is_alive => world.write_again(client),
+            4 | 5 if matches!(world.clients[client].life, Life::Gone(_) | Life::Dead(_)) => {
+                world.write_again(client);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn all_is_well(world: &World) {
+    if !world.roots_agree() {
+        world.fail("members do not agree at the end");
+    }
+    for (c, client) in world.clients.iter().enumerate() {
+        for node in 0..world.nodes.len() {
+            let view = world.view(node, c).map(|(version, _)| version);
+            let expected = (client.life == Life::Alive).then_some(client.version);
+            let is_excused = client.life == Life::Leaving || client.is_lost && view.is_some();
+            if view != expected && !is_excused {
+                world.fail(&format!("node {node}: client {c} is {view:?}, not {expected:?}"));
+            }
+            if !world.is_ready(node) {
+                world.fail(&format!("node {node} is not ready"));
+            }
+        }
+    }
+}

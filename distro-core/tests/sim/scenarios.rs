@@ -1,0 +1,499 @@
+//! Stories written by hand. Each rule has one that ends badly without it.
+
+use std::time::Duration;
+
+use distro_core::{Beat, Health, MemberId, Operation, Request, Ring, Rules, Slot};
+
+use crate::client::{Client, Life};
+use crate::node::Ask;
+use crate::world::World;
+
+/// A story told with all rules ends well; told without one of them it does not.
+fn shows(story: impl Fn(Rules) -> bool, without: impl Fn(&mut Rules)) {
+    assert!(story(Rules::default()), "ends badly although all rules hold");
+    let mut rules = Rules::default();
+    without(&mut rules);
+    assert!(!story(rules), "ends well without the rule, too");
+}
+
+/// Three members that know each other. The story looks for its own end.
+fn three(rules: Rules) -> World {
+    let mut world = World::settled(3, 1, rules);
+    world.invariants.are_off = true;
+    world
+}
+
+/// A client of a tag that `owner` owns, which speaks to these members only.
+fn client_of(world: &mut World, owner: usize, reach: &[usize]) -> usize {
+    let tag = world.tag_owned_by(owner, owner);
+    let mut client = Client::new(&tag, "key");
+    client.reach = reach.to_vec();
+    let client = world.add_client(client);
+    world.run_for(2_000);
+    client
+}
+
+/// Whether all these members show the instance as healthy all the time, while they show anything.
+fn stays(world: &mut World, client: usize, nodes: &[usize], span_ms: u64) -> bool {
+    let (start, end) = (world.now, world.now + span_ms);
+    while world.now < end {
+        // Clients return quickly: at first it is looked at closely.
+        world.run_for(if world.now < start + 100 { 1 } else { 20 });
+        let is_well = |n: &usize| {
+            !world.is_ready(*n) || matches!(world.view(*n, client), Some((_, Health::Healthy)))
+        };
+        if !nodes.iter().all(is_well) {
+            return false;
+        }
+    }
+    true
+}
+
+fn nobody_shows(world: &World, client: usize) -> bool {
+    (0..world.nodes.len()).all(|node| world.view(node, client).is_none())
+}
+
+fn everybody_shows(world: &World, client: usize, version: u32) -> bool {
+    let expected = Some((version, Health::Healthy));
+    (0..world.nodes.len()).all(|node| world.view(node, client) == expected)
+}
+
+#[test]
+fn a_live_instance_that_only_one_member_hears_stays_on_all() {
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let client = client_of(&mut world, 0, &[1]);
+            stays(&mut world, client, &[0, 1, 2], 60_000)
+        },
+        |rules| rules.renew = false,
+    );
+}
+
+#[test]
+fn a_member_that_owns_nothing_of_it_does_not_judge_what_it_does_not_hear() {
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let client = client_of(&mut world, 0, &[0]);
+            stays(&mut world, client, &[1, 2], 60_000)
+        },
+        |rules| rules.owner_judges = false,
+    );
+}
+
+#[test]
+fn a_new_owner_waits_before_it_judges() {
+    shows(
+        // Whenever in the round of its looks it takes over.
+        |rules| {
+            (0..15).all(|offset| {
+                let mut world = three(rules);
+                // The first owner hears of the beats, the next one does not.
+                let ids: Vec<MemberId> = world.nodes.iter().map(|node| node.id).collect();
+                let (now, then) = (Ring::new(&ids), Ring::new(&ids[1..]));
+                let is_it = |slot: Slot| {
+                    now.owner(slot) == Some(ids[0]) && then.owner(slot) == Some(ids[1])
+                };
+                let mut tags = (0..).map(|n| format!("tag-{n}"));
+                let tag = tags.find(|tag| is_it(Slot::of(tag))).expect("there are tags for all");
+                let mut client = Client::new(&tag, "key");
+                client.reach = vec![2];
+                let client = world.add_client(client);
+                world.run_for(60_000 + offset * 1_000);
+                world.kill(0);
+                stays(&mut world, client, &[1, 2], 60_000)
+            })
+        },
+        |rules| rules.takeover_grace = false,
+    );
+}
+
+#[test]
+fn who_heard_an_instance_refutes_that_it_is_gone_and_its_last_write_stays() {
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let client = client_of(&mut world, 0, &[1, 2]);
+            world.cut(0, 1);
+            world.cut(0, 2);
+            world.run_for(1_000);
+            world.write_again(client);
+            // So long that the owner gives it up, although it waits for more beats than usual.
+            world.run_for(240_000);
+            let is_given_up = world.view(0, client).is_none();
+            world.heal();
+            stays(&mut world, client, &[1, 2], 20_000)
+                && is_given_up
+                && everybody_shows(&world, client, 2)
+        },
+        |rules| rules.refute = false,
+    );
+}
+
+#[test]
+fn who_cannot_hear_everybody_waits_for_more_beats() {
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let clients: Vec<usize> =
+                (0..12).map(|n| world.add_client(Client::new("tag", &format!("k{n}")))).collect();
+            world.run_for(5_000);
+            world.cut(0, 1);
+            world.cut(0, 2);
+            let end = world.now + 60_000;
+            let mut is_well = true;
+            while world.now < end {
+                is_well &= clients.iter().all(|client| stays_now(&world, *client));
+                world.run_for(100);
+            }
+            is_well
+        },
+        |rules| rules.patience = false,
+    );
+}
+
+fn stays_now(world: &World, client: usize) -> bool {
+    (0..world.nodes.len()).all(|n| matches!(world.view(n, client), Some((_, Health::Healthy))))
+}
+
+#[test]
+fn who_hears_everybody_again_waits_for_what_the_others_heard() {
+    shows(
+        |rules| {
+            // Whenever in the round of its looks the owner hears the others again.
+            (0..15).all(|second| {
+                let mut world = three(rules);
+                let client = client_of(&mut world, 0, &[1, 2]);
+                world.cut(0, 1);
+                world.cut(0, 2);
+                world.run_for(60_000 + second * 1_000);
+                world.heal();
+                stays(&mut world, client, &[0, 1, 2], 30_000)
+            })
+        },
+        |rules| rules.regain_grace = false,
+    );
+}
+
+fn chain(rules: Rules, one_way: bool) -> bool {
+    let mut world = three(rules);
+    let client = client_of(&mut world, 0, &[1]);
+    if one_way {
+        world.cut_one_way(1, 0);
+    } else {
+        world.cut(0, 1);
+    }
+    stays(&mut world, client, &[0, 1, 2], 200_000)
+}
+
+#[test]
+fn beats_go_round_by_a_member_that_reaches_the_owner() {
+    shows(|rules| chain(rules, false), |rules| rules.relay = false);
+    shows(|rules| chain(rules, true), |rules| rules.relay = false);
+}
+
+#[test]
+fn whom_others_hear_keeps_its_slots() {
+    // The member in the middle beats for the owner; who does not hear that owner must not judge.
+    let story = |rules| {
+        let mut world = three(rules);
+        let client = client_of(&mut world, 0, &[2]);
+        world.cut(0, 1);
+        stays(&mut world, client, &[0, 1, 2], 200_000)
+            && world.owner(1, "tag") == world.owner(2, "tag")
+            && (0..20).all(|n| {
+                let tag = format!("tag-{n}");
+                world.owner(0, &tag) == world.owner(1, &tag)
+            })
+    };
+    shows(story, |rules| rules.hearsay = false);
+}
+
+#[test]
+fn a_write_in_the_buffer_of_a_member_that_was_stopped_is_refused() {
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let client = client_of(&mut world, 0, &[]);
+            world.pause(1);
+            world.ask(client, 1, Ask::Register(1));
+            world.run_for(4_000);
+            world.clients[client].reach = vec![0, 2];
+            world.deregister(client);
+            world.run_for(30_000);
+            world.resume(1);
+            world.run_for(10_000);
+            nobody_shows(&world, client)
+        },
+        |rules| rules.pause = false,
+    );
+}
+
+#[test]
+fn a_late_full_beat_after_a_freeze_registers_nothing() {
+    shows(
+        // In whatever order the member gets at what waits for it.
+        |rules| {
+            (0..10).all(|seed| {
+                let mut world = World::settled(3, seed, rules);
+                world.invariants.are_off = true;
+                world.pause(1);
+                world.run_for(10_000);
+                let client = client_of(&mut world, 1, &[0, 2]);
+                world.ask(client, 1, Ask::Beat(Some(1)));
+                world.run_for(5_000);
+                world.deregister(client);
+                world.run_for(20_000);
+                world.resume(1);
+                world.run_for(10_000);
+                nobody_shows(&world, client)
+            })
+        },
+        |rules| rules.pause = false,
+    );
+}
+
+#[test]
+fn a_member_that_was_stopped_judges_nobody_by_its_own_silence() {
+    shows(
+        // Alone: with others there, more than one rule holds it back.
+        |rules| {
+            (0..10).all(|seed| {
+                let mut world = World::settled(1, seed, rules);
+                world.invariants.are_off = true;
+                let client = client_of(&mut world, 0, &[]);
+                world.pause(0);
+                world.run_for(40_000);
+                world.resume(0);
+                stays(&mut world, client, &[0], 30_000)
+            })
+        },
+        |rules| rules.pause = false,
+    );
+}
+
+#[test]
+fn a_write_in_the_buffer_of_a_frozen_owner_does_not_undo_a_deregistration() {
+    let story = |retention: Duration| {
+        let mut world = World::new(3, 1, Rules::default());
+        world.setup.store.tombstone_retention = retention;
+        world.setup.store.compensation_window = retention.min(Duration::from_secs(10));
+        (0..3).for_each(|node| world.start(node));
+        world.run_for(10_000);
+        world.invariants.are_off = true;
+        world.pause(0);
+        // The members do not know yet: the write waits at the owner, and is then taken here.
+        let client = client_of(&mut world, 0, &[1]);
+        let is_taken = everybody_else_shows(&world, client);
+        world.deregister(client);
+        world.run_for(30_000);
+        world.resume(0);
+        world.run_for(10_000);
+        is_taken && nobody_shows(&world, client)
+    };
+    assert!(story(Duration::from_secs(3_600)));
+    assert!(!story(Duration::from_millis(1)), "without memory of removals it comes back");
+}
+
+fn everybody_else_shows(world: &World, client: usize) -> bool {
+    [1, 2].iter().all(|node| world.view(*node, client).is_some())
+}
+
+#[test]
+fn who_comes_back_after_the_others_have_forgotten_brings_nothing_back() {
+    shows(
+        |rules| {
+            let mut world = World::new(3, 1, rules);
+            world.setup.store.tombstone_retention = Duration::from_secs(60);
+            world.setup.config.absent_after = Duration::from_secs(55);
+            (0..3).for_each(|node| world.start(node));
+            world.run_for(10_000);
+            world.invariants.are_off = true;
+            let client = client_of(&mut world, 0, &[1, 2]);
+            world.pause(0);
+            // Nothing is sent to it any more that could wait for it.
+            world.run_for(10_000);
+            world.deregister(client);
+            world.run_for(200_000);
+            world.resume(0);
+            world.run_for(10_000);
+            nobody_shows(&world, client)
+        },
+        |rules| rules.forget_after_absence = false,
+    );
+}
+
+#[test]
+fn what_one_member_cannot_tell_another_goes_by_a_third() {
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            world.cut(1, 2);
+            let client = client_of(&mut world, 1, &[1]);
+            world.run_for(10_000);
+            everybody_shows(&world, client, 1)
+        },
+        |rules| rules.verify = false,
+    );
+}
+
+#[test]
+fn a_member_that_starts_shows_nothing_before_it_has_what_the_others_have() {
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let client = client_of(&mut world, 0, &[1, 2]);
+            world.kill(0);
+            world.run_for(10_000);
+            world.start(0);
+            stays(&mut world, client, &[0, 1, 2], 10_000) && world.is_ready(0)
+        },
+        |rules| rules.load = false,
+    );
+}
+
+#[test]
+fn a_clock_an_hour_ahead_or_behind_costs_nothing() {
+    for skew in [3_600_000, -3_600_000] {
+        let mut world = World::new(3, 1, Rules::default());
+        world.nodes[0].skew_ms = skew;
+        (0..3).for_each(|node| world.start(node));
+        world.run_for(10_000);
+        let client = client_of(&mut world, 1, &[0]);
+        // Its next writes go to a member with another clock, at once.
+        world.clients[client].reach = vec![2];
+        world.write_again(client);
+        world.run_for(1_000);
+        assert!(everybody_shows(&world, client, 2));
+        world.deregister(client);
+        world.run_for(1_000);
+        assert!(nobody_shows(&world, client));
+        // It starts again, with a clock that has jumped.
+        world.kill(0);
+        world.nodes[0].skew_ms = -skew;
+        world.start(0);
+        world.run_for(10_000);
+        world.clients[client].reach = vec![0];
+        world.write_again(client);
+        world.run_for(1_000);
+        assert!(everybody_shows(&world, client, 3));
+    }
+}
+
+#[test]
+fn two_joining_members_do_not_wait_for_each_other() {
+    let mut world = World::new(3, 1, Rules::default());
+    world.start(0);
+    world.start(1);
+    assert!(world.run_until(10_000, |world| world.is_ready(0) && world.is_ready(1)));
+    // A silent third is waited for, but not for ever.
+    let mut world = World::new(3, 1, Rules::default());
+    world.start(2);
+    world.cut(0, 2);
+    world.cut(1, 2);
+    world.start(0);
+    world.start(1);
+    assert!(world.run_until(15_000, |world| (0..3).all(|node| world.is_ready(node))));
+}
+
+#[test]
+fn the_dead_go_although_owners_change_in_quick_succession() {
+    let mut world = World::settled(3, 1, Rules::default());
+    let client = client_of(&mut world, 0, &[]);
+    world.die(client);
+    for _ in 0..5 {
+        world.kill(0);
+        world.run_for(8_000);
+        world.start(0);
+        world.run_for(8_000);
+    }
+    assert!(matches!(world.clients[client].life, Life::Dead(_)));
+    assert!(world.run_until(45_000, |world| nobody_shows(world, client)));
+}
+
+#[test]
+fn a_member_that_leaves_hands_over_and_nobody_notices() {
+    let mut world = World::settled(3, 1, Rules::default());
+    let clients: Vec<usize> = (0..20)
+        .map(|n| world.add_client(Client::new(&format!("tag-{n}"), &format!("k{n}"))))
+        .collect();
+    world.run_for(20_000);
+    world.leave(0);
+    assert!(world.run_until(5_100, |world| world.nodes[0].left));
+    for _ in 0..600 {
+        world.run_for(100);
+        let is_well = |client: &usize| {
+            [1, 2].iter().all(|n| matches!(world.view(*n, *client), Some((_, Health::Healthy))))
+        };
+        assert!(clients.iter().all(is_well));
+    }
+}
+
+#[test]
+fn members_come_and_go_under_load() {
+    let mut world = World::new(5, 1, Rules::default());
+    world.set_members(&[0, 1, 2]);
+    (0..3).for_each(|node| world.start(node));
+    world.run_for(10_000);
+    for n in 0..20 {
+        world.add_client(Client::new(&format!("tag-{n}"), &format!("k{n}")));
+    }
+    world.run_for(20_000);
+    world.set_members(&[0, 1, 2, 3, 4]);
+    world.start(3);
+    world.start(4);
+    world.run_for(40_000);
+    assert!((0..5).all(|node| world.is_ready(node)) && world.roots_agree());
+    world.leave(0);
+    world.leave(1);
+    world.run_for(5_200);
+    world.set_members(&[2, 3, 4]);
+    // The invariants watch over all of it.
+    world.run_for(60_000);
+    assert!(world.roots_agree());
+}
+
+#[test]
+fn a_batch_of_beats_that_comes_late_does_not_keep_the_dead_for_ever() {
+    let mut world = World::settled(3, 1, Rules::default());
+    let client = client_of(&mut world, 0, &[1]);
+    world.run_for(20_000);
+    let record = world.record(1, client).expect("it is registered");
+    world.die(client);
+    // Timed out on one connection, and overtaken there by all that came later on another.
+    let beat = Beat {
+        tag: world.clients[client].tag.as_str().into(),
+        key: world.clients[client].key.as_str().into(),
+        age_ms: 100,
+        hops: 1,
+        written: record.registration.time(),
+    };
+    world.deliver(1, 0, Request::Renew(vec![beat]), 10_000);
+    assert!(world.run_until(45_000, |world| nobody_shows(world, client)));
+}
+
+#[test]
+fn a_forwarded_write_that_comes_late_and_twice_undoes_nothing() {
+    let mut world = World::settled(3, 1, Rules::default());
+    let client = client_of(&mut world, 0, &[1]);
+    let record = world.record(1, client).expect("it is registered");
+    let operation = Operation::Register {
+        tag: world.clients[client].tag.as_str().into(),
+        key: world.clients[client].key.as_str().into(),
+        stamp: record.registration,
+        value: record.value.expect("it is shown"),
+        health: Health::Healthy,
+    };
+    world.write_again(client);
+    world.run_for(1_000);
+    world.deliver(1, 0, Request::Forward(operation.clone()), 1_000);
+    world.run_for(2_000);
+    assert!(everybody_shows(&world, client, 2));
+    world.deregister(client);
+    world.run_for(1_000);
+    world.deliver(1, 0, Request::Forward(operation.clone()), 1_000);
+    world.deliver(1, 0, Request::Forward(operation), 20_000);
+    world.run_for(40_000);
+    assert!(nobody_shows(&world, client));
+}

@@ -1,0 +1,300 @@
+//! The world of a run: members, clients, one clock, and what is on its way.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+
+use distro_core::{DistroConfig, Input, MemberId, Request, Rules, StoreConfig};
+
+use crate::client::{Client, Life};
+use crate::invariants::Invariants;
+use crate::net::{Chance, Net};
+use crate::node::{Ask, Call, Process, Setup, Text};
+
+mod clients;
+mod machinery;
+mod seen;
+use machinery::Event;
+
+/// From one look at the invariants to the next.
+const CHECK_MS: u64 = 200;
+/// From deciding to write to writing.
+const WRITE_DELAY_MS: u64 = 250;
+const WALL_MS: u64 = 1_700_000_000_000;
+
+pub(crate) struct Node {
+    pub(crate) id: MemberId,
+    pub(crate) process: Option<Process>,
+    pub(crate) is_paused: bool,
+    /// What arrived while it was stopped.
+    backlog: VecDeque<Event>,
+    pub(crate) incarnation: u32,
+    /// How far its wall clock is off, in milliseconds.
+    pub(crate) skew_ms: i64,
+    /// When it last heard each client.
+    pub(crate) heard: BTreeMap<usize, u64>,
+    pub(crate) left: bool,
+}
+
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) now: u64,
+    pub(crate) chance: Chance,
+    pub(crate) net: Net,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) setup: Setup,
+    pub(crate) invariants: Invariants,
+    /// When something last went wrong in the network or with a member, or slots moved.
+    pub(crate) disturbed_at: u64,
+    members: BTreeSet<usize>,
+    queue: BTreeMap<(u64, u64), Event>,
+    sequence: u64,
+    next_check: u64,
+    story: VecDeque<String>,
+}
+
+impl World {
+    pub(crate) fn new(count: usize, seed: u64, rules: Rules) -> Self {
+        let config = DistroConfig { rules, ..DistroConfig::default() };
+        let store = StoreConfig { rules, ..StoreConfig::default() };
+        let node = |n: usize| Node {
+            id: MemberId::of(&format!("10.0.0.{n}:8848")),
+            process: None,
+            is_paused: false,
+            backlog: VecDeque::new(),
+            incarnation: 0,
+            skew_ms: 0,
+            heard: BTreeMap::new(),
+            left: false,
+        };
+        Self {
+            seed,
+            now: 1_000,
+            chance: Chance::new(seed),
+            net: Net::calm(),
+            nodes: (0..count).map(node).collect(),
+            clients: Vec::new(),
+            setup: Setup { rules, config, store },
+            invariants: Invariants::default(),
+            disturbed_at: 0,
+            members: (0..count).collect(),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            next_check: 0,
+            story: VecDeque::new(),
+        }
+    }
+
+    /// A world whose members have all started and found each other.
+    pub(crate) fn settled(count: usize, seed: u64, rules: Rules) -> Self {
+        let mut world = Self::new(count, seed, rules);
+        (0..count).for_each(|node| world.start(node));
+        world.run_for(10_000);
+        world
+    }
+
+    pub(crate) fn tell(&mut self, what: impl AsRef<str>) {
+        if self.story.len() >= 600 {
+            self.story.pop_front();
+        }
+        self.story.push_back(format!("{:>8} {}", self.now, what.as_ref()));
+    }
+
+    /// What happened so far.
+    pub(crate) fn story(&self) -> String {
+        let mut text = String::new();
+        for line in &self.story {
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+
+    /// The end of a run that broke a promise.
+    pub(crate) fn fail(&self, what: &str) -> ! {
+        let text = self.story();
+        panic!(
+            "{text}{:>8} {what}\nreplay: SEED={} cargo test -p distro-core --test sim -- random",
+            self.now, self.seed
+        );
+    }
+
+    // What a story can do.
+
+    pub(crate) fn start(&mut self, node: usize) {
+        let others: Vec<MemberId> = self.members.iter().map(|n| self.nodes[*n].id).collect();
+        let (id, skew) = (self.nodes[node].id, self.nodes[node].skew_ms);
+        self.nodes[node].incarnation += 1;
+        let incarnation = self.nodes[node].incarnation;
+        let wall_ms = (WALL_MS + self.now).saturating_add_signed(skew);
+        let process = Process::start(&self.setup, id, &others, incarnation, wall_ms, self.now);
+        self.nodes[node].process = Some(process);
+        self.nodes[node].heard.clear();
+        self.nodes[node].left = false;
+        self.invariants.forget(node);
+        self.tell(format!("start {node}"));
+        self.disturbed_at = self.now;
+        self.push(0, Event::Wake { node, incarnation });
+    }
+
+    pub(crate) fn kill(&mut self, node: usize) {
+        self.nodes[node].process = None;
+        self.nodes[node].backlog.clear();
+        self.nodes[node].is_paused = false;
+        self.invariants.forget(node);
+        self.tell(format!("kill {node}"));
+        let is_calm = self.net.is_calm() && !self.nodes.iter().any(|node| node.is_paused);
+        for client in self.clients.iter_mut().filter(|client| client.acked_by == node) {
+            client.is_lost |= !is_calm || self.now < client.acked_at + 1_000;
+        }
+        self.disturbed_at = self.now;
+    }
+
+    pub(crate) fn pause(&mut self, node: usize) {
+        self.nodes[node].is_paused = true;
+        self.tell(format!("pause {node}"));
+    }
+
+    pub(crate) fn resume(&mut self, node: usize) {
+        self.nodes[node].is_paused = false;
+        self.tell(format!("resume {node}"));
+        self.disturbed_at = self.now;
+        let backlog: Vec<Event> = self.nodes[node].backlog.drain(..).collect();
+        for event in backlog {
+            // The kernel hands over what came, in no order that anybody could rely on.
+            let delay = self.chance.range(0, 4);
+            self.push(delay, event);
+        }
+    }
+
+    pub(crate) fn cut(&mut self, a: usize, b: usize) {
+        self.net.cut(a, b);
+        self.net.cut(b, a);
+        self.tell(format!("cut {a}-{b}"));
+    }
+
+    pub(crate) fn cut_one_way(&mut self, from: usize, to: usize) {
+        self.net.cut(from, to);
+        self.tell(format!("cut {from}->{to}"));
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.net.cuts.clear();
+        self.tell("heal");
+        self.disturbed_at = self.now;
+    }
+
+    /// The members that are configured everywhere from now on.
+    pub(crate) fn set_members(&mut self, members: &[usize]) {
+        self.members = members.iter().copied().collect();
+        let ids: Vec<MemberId> = members.iter().map(|n| self.nodes[*n].id).collect();
+        self.tell(format!("members {members:?}"));
+        for node in 0..self.nodes.len() {
+            self.input(node, Input::Members(ids.clone()));
+        }
+        self.disturbed_at = self.now;
+    }
+
+    pub(crate) fn leave(&mut self, node: usize) {
+        self.tell(format!("leave {node}"));
+        self.input(node, Input::Leave);
+        self.disturbed_at = self.now;
+    }
+
+    pub(crate) fn add_client(&mut self, client: Client) -> usize {
+        self.clients.push(client);
+        let client = self.clients.len() - 1;
+        self.wake_client(client, 0);
+        client
+    }
+
+    pub(crate) fn write_again(&mut self, client: usize) {
+        self.clients[client].version += 1;
+        self.clients[client].life = Life::Alive;
+        self.tell(format!("client {client} writes {}", self.clients[client].version));
+        if self.clients[client].call.is_none() {
+            self.wake_client(client, WRITE_DELAY_MS);
+        }
+    }
+
+    pub(crate) fn deregister(&mut self, client: usize) {
+        self.clients[client].life = Life::Leaving;
+        self.clients[client].steady_since = None;
+        self.tell(format!("client {client} deregisters"));
+        self.drop_call(client);
+        self.wake_client(client, WRITE_DELAY_MS);
+    }
+
+    pub(crate) fn die(&mut self, client: usize) {
+        self.clients[client].life = Life::Dead(self.now);
+        self.clients[client].steady_since = None;
+        self.tell(format!("client {client} dies"));
+        self.drop_call(client);
+    }
+
+    fn drop_call(&mut self, client: usize) {
+        self.clients[client].call = None;
+        self.clients[client].next_attempt += 1;
+    }
+
+    /// The client asks this member, whatever it would do by itself.
+    pub(crate) fn ask(&mut self, client: usize, node: usize, ask: Ask) {
+        let attempt = u64::MAX;
+        self.push(1, Event::Ask { node, client, attempt, ask });
+    }
+
+    /// A message of which a copy arrives after all.
+    pub(crate) fn deliver(
+        &mut self,
+        from: usize,
+        to: usize,
+        request: Request<Text>,
+        after_ms: u64,
+    ) {
+        let call = Call::Handler(u64::MAX);
+        let incarnation = self.nodes[from].incarnation;
+        self.push(after_ms, Event::Request { from, incarnation, to, call, request });
+    }
+
+    pub(crate) fn run_for(&mut self, span_ms: u64) {
+        let end = self.now + span_ms;
+        loop {
+            let next = self.queue.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
+            let next = next.min(self.next_check);
+            if next > end {
+                break;
+            }
+            self.now = self.now.max(next);
+            if next == self.next_check {
+                self.next_check = self.now + CHECK_MS;
+                self.check();
+                continue;
+            }
+            let Some((_, event)) = self.queue.pop_first() else { break };
+            self.happen(event);
+        }
+        self.now = end;
+    }
+
+    /// Runs until `is_so`, at most for so long. Returns whether it came to be.
+    pub(crate) fn run_until(&mut self, span_ms: u64, is_so: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now + span_ms;
+        while self.now < end {
+            if is_so(self) {
+                return true;
+            }
+            self.run_for(100);
+        }
+        is_so(self)
+    }
+
+    pub(super) fn check(&mut self) {
+        if (0..self.nodes.len()).any(|node| self.nodes[node].is_paused) || !self.net.is_calm() {
+            self.disturbed_at = self.now;
+        }
+        let mut invariants = std::mem::take(&mut self.invariants);
+        if let Err(broken) = invariants.check(self) {
+            self.fail(&broken);
+        }
+        self.invariants = invariants;
+    }
+}

@@ -1,0 +1,238 @@
+//! How messages and time go about.
+
+use distro_core::{Input, MemberId, Output, Reply, Request, Sender};
+
+use super::World;
+use crate::client::Life;
+use crate::node::{Ask, Call, Progress, Text, Told};
+
+pub(super) enum Event {
+    Wake { node: usize, incarnation: u32 },
+    Request { from: usize, incarnation: u32, to: usize, call: Call, request: Request<Text> },
+    Reply { to: usize, incarnation: u32, call: Call, reply: Reply<Text> },
+    Refused { to: usize, incarnation: u32, call: Call },
+    Deadline { node: usize, incarnation: u32, call: Call },
+    Ask { node: usize, client: usize, attempt: u64, ask: Ask },
+    Told { client: usize, attempt: u64, told: Told, by: usize },
+    ClientDeadline { client: usize, attempt: u64 },
+    ClientWakes { client: usize },
+}
+
+impl World {
+    pub(super) fn push(&mut self, after_ms: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((self.now + after_ms, self.sequence), event);
+    }
+
+    pub(super) fn happen(&mut self, event: Event) {
+        let node = match &event {
+            Event::Wake { node, .. } | Event::Deadline { node, .. } | Event::Ask { node, .. } => {
+                Some(*node)
+            }
+            Event::Request { to, .. } | Event::Reply { to, .. } | Event::Refused { to, .. } => {
+                Some(*to)
+            }
+            _ => None,
+        };
+        if let Some(node) = node.filter(|node| self.nodes[*node].is_paused) {
+            self.nodes[node].backlog.push_back(event);
+            return;
+        }
+        match event {
+            Event::Wake { node, incarnation } => {
+                if self.is_current(node, incarnation) {
+                    self.input(node, Input::Tick);
+                    self.schedule_wake(node);
+                }
+            }
+            Event::Request { from, incarnation, to, call, request } => {
+                self.take_request(from, incarnation, to, call, request);
+            }
+            Event::Reply { to, incarnation, call, reply } => {
+                if self.is_current(to, incarnation) && self.take_pending(to, call) {
+                    match call {
+                        Call::Control(call) => self.input(to, Input::Answered(call, reply)),
+                        Call::Handler(task) => self.resume_task(to, task, Some(reply)),
+                    }
+                }
+            }
+            Event::Refused { to, incarnation, call } => {
+                if self.is_current(to, incarnation) && self.take_pending(to, call) {
+                    match call {
+                        Call::Control(call) => self.input(to, Input::Refused(call)),
+                        Call::Handler(task) => self.resume_task(to, task, None),
+                    }
+                }
+            }
+            Event::Deadline { node, incarnation, call } => {
+                if self.is_current(node, incarnation) && self.take_pending(node, call) {
+                    match call {
+                        Call::Control(call) => self.input(node, Input::NoAnswer(call)),
+                        Call::Handler(task) => self.resume_task(node, task, None),
+                    }
+                }
+            }
+            Event::Ask { node, client, attempt, ask } => self.serve(node, client, attempt, ask),
+            Event::Told { client, attempt, told, by } => self.told(client, attempt, told, by),
+            Event::ClientDeadline { client, attempt } => {
+                let is_waiting = self.clients[client].call.as_ref();
+                if is_waiting.is_some_and(|call| call.number == attempt) {
+                    self.try_next(client);
+                }
+            }
+            Event::ClientWakes { client } => {
+                let state = &self.clients[client];
+                if state.wakes_at <= self.now && state.call.is_none() {
+                    self.act(client);
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_current(&self, node: usize, incarnation: u32) -> bool {
+        self.nodes[node].process.is_some() && self.nodes[node].incarnation == incarnation
+    }
+
+    pub(super) fn take_pending(&mut self, node: usize, call: Call) -> bool {
+        let process = self.nodes[node].process.as_mut();
+        process.is_some_and(|process| process.pending.remove(&call))
+    }
+
+    pub(super) fn schedule_wake(&mut self, node: usize) {
+        let Some(process) = &self.nodes[node].process else { return };
+        let at = process.started_at + process.distro.poll_timeout().as_ms();
+        let incarnation = self.nodes[node].incarnation;
+        self.push(at.saturating_sub(self.now).max(1), Event::Wake { node, incarnation });
+    }
+
+    /// The law of the loop: one input, then outputs until there are none.
+    pub(super) fn input(&mut self, node: usize, input: Input<Text>) {
+        let now = self.now;
+        let Some(process) = self.nodes[node].process.as_mut() else { return };
+        let tick = process.tick(now);
+        process.distro.handle_input(tick, input);
+        let mut sends = Vec::new();
+        let mut news = Vec::new();
+        while let Some(output) = process.distro.poll_output() {
+            match output {
+                Output::Judge(terms) => while process.store.judge(&terms, tick) {},
+                Output::Send { call, to, request, deadline } => {
+                    sends.push((call, to, request, deadline))
+                }
+                Output::Left => {
+                    self.nodes[node].left = true;
+                    break;
+                }
+                other => news.push(format!("{other:?}")),
+            }
+        }
+        if self.nodes[node].left {
+            // The process ends.
+            self.tell(format!("node {node} has left"));
+            self.kill(node);
+            return;
+        }
+        for text in news {
+            if text.starts_with("Moved") {
+                self.disturbed_at = self.now;
+            }
+            self.tell(format!("node {node}: {text}"));
+        }
+        for (call, to, request, deadline) in sends {
+            let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+            self.send(node, to, Call::Control(call), request, deadline);
+        }
+    }
+
+    pub(super) fn send(
+        &mut self,
+        from: usize,
+        to: MemberId,
+        call: Call,
+        request: Request<Text>,
+        deadline_ms: u64,
+    ) {
+        let incarnation = self.nodes[from].incarnation;
+        if let Some(process) = &mut self.nodes[from].process {
+            process.pending.insert(call);
+        }
+        self.push(deadline_ms, Event::Deadline { node: from, incarnation, call });
+        let Some(to) = self.nodes.iter().position(|node| node.id == to) else { return };
+        for way in self.net.ways(from, to, &mut self.chance) {
+            let request = request.clone();
+            self.push(way, Event::Request { from, incarnation, to, call, request });
+        }
+    }
+
+    pub(super) fn take_request(
+        &mut self,
+        from: usize,
+        incarnation: u32,
+        to: usize,
+        call: Call,
+        request: Request<Text>,
+    ) {
+        let now = self.now;
+        let ways = self.net.ways(to, from, &mut self.chance);
+        let sender = Sender { member: self.nodes[from].id, incarnation };
+        let Some(process) = &mut self.nodes[to].process else {
+            for way in ways {
+                self.push(way, Event::Refused { to: from, incarnation, call });
+            }
+            return;
+        };
+        let tick = process.tick(now);
+        let reply = process.answer.answer(sender, request, tick);
+        for way in ways {
+            let reply = reply.clone();
+            self.push(way, Event::Reply { to: from, incarnation, call, reply });
+        }
+        // The driver is woken by the watcher of the store.
+        self.input(to, Input::Changed);
+    }
+
+    pub(super) fn serve(&mut self, node: usize, client: usize, attempt: u64, ask: Ask) {
+        let now = self.now;
+        let rules = self.setup.rules;
+        let place = (self.clients[client].tag.clone(), self.clients[client].key.clone());
+        let Some(process) = self.nodes[node].process.as_mut() else {
+            self.push(1, Event::Told { client, attempt, told: Told::Busy, by: node });
+            return;
+        };
+        let tick = process.tick(now);
+        let progress = process.handle(client, attempt, (&place.0, &place.1), ask, tick, &rules);
+        self.follow(node, progress);
+    }
+
+    pub(super) fn resume_task(&mut self, node: usize, task: u64, reply: Option<Reply<Text>>) {
+        let now = self.now;
+        let Some(process) = self.nodes[node].process.as_mut() else { return };
+        let Some(client) = process.tasks.get(&task).map(|task| task.client) else { return };
+        let place = (self.clients[client].tag.as_str(), self.clients[client].key.as_str());
+        let tick = process.tick(now);
+        let progress = match reply {
+            Some(reply) => process.handler_answered(task, place, reply, tick),
+            None => process.handler_failed(task, place, tick),
+        };
+        if let Some(progress) = progress {
+            self.follow(node, progress);
+        }
+    }
+
+    pub(super) fn follow(&mut self, node: usize, progress: Progress) {
+        match progress {
+            Progress::Told(client, attempt, told) => {
+                if told == Told::Done && self.clients[client].life == Life::Alive {
+                    self.nodes[node].heard.insert(client, self.now);
+                }
+                let way = self.chance.range(1, 4);
+                self.push(way, Event::Told { client, attempt, told, by: node });
+            }
+            Progress::Send(task, to, request, deadline) => {
+                let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+                self.send(node, to, Call::Handler(task), request, deadline);
+            }
+        }
+        self.input(node, Input::Changed);
+    }
+}

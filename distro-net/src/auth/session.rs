@@ -1,0 +1,172 @@
+//! Sessions: on the answering side a bounded table of them, on the calling side one for each
+//! connection.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use distro_core::{MemberId, Now, Sender, Tick};
+use parking_lot::Mutex;
+use prost::Message;
+
+use super::message::{SealedRequest, seal_request};
+use super::secret::nonce;
+use super::{Hello, Identity, Refusal, Secret, Welcome, open_reply};
+
+/// Sessions that one member may have: more than the connections of its pool.
+const SESSIONS_PER_MEMBER: usize = 64;
+
+/// Sessions in all.
+const MOST_SESSIONS: usize = 4_096;
+
+/// A session that was not used for so long is forgotten.
+const IDLE_FOR: Duration = Duration::from_secs(300);
+
+/// The sessions of those who call this member.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    table: Mutex<HashMap<u64, Session>>,
+}
+
+struct Session {
+    key: Secret,
+    sender: Sender,
+    /// Of the last request; zero until the first one has proved that the caller knows the key.
+    counter: u64,
+    used: Tick,
+}
+
+/// A request of a known sender.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) sender: Sender,
+    pub(crate) counter: u64,
+    pub(crate) key: Secret,
+    pub(crate) message: Bytes,
+}
+
+impl Sessions {
+    /// Answers a hello. Returns the welcome, and what the hello said.
+    pub(crate) fn begin(
+        &self,
+        sealed: &Bytes,
+        identity: &Identity,
+        now: Now,
+    ) -> Result<(Vec<u8>, Hello), Refusal> {
+        // The bytes as they came make the key, not what they mean: a newer release may have added
+        // something to them.
+        let (hello, hello_body) = Hello::open(sealed, identity)?;
+        let nonce = nonce().map_err(|_| Refusal::NoRandomness)?;
+        let id = nonce.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let welcome = Welcome {
+            major: crate::codec::MAJOR,
+            minor: crate::codec::MINOR,
+            session: id,
+            nonce: Bytes::copy_from_slice(&nonce),
+            incarnation: identity.incarnation,
+            wall_ms: now.wall_ms,
+        };
+        let body = welcome.encode_to_vec();
+        let sender = Sender { member: MemberId(hello.source), incarnation: hello.incarnation };
+        let key = identity.secret.session_key(&hello_body, &body);
+        let mut table = self.table.lock();
+        make_room(&mut table, sender.member, now.tick);
+        table.insert(id, Session { key, sender, counter: 0, used: now.tick });
+        Ok((Welcome::seal(&identity.secret, &hello_body, &body), hello))
+    }
+
+    /// Checks a request: a known session, its code, and a counter that was not seen before.
+    pub(crate) fn open(&self, sealed: Bytes, now: Tick) -> Result<Opened, Refusal> {
+        let request = SealedRequest::split(sealed)?;
+        let key = {
+            let table = self.table.lock();
+            let session = table.get(&request.session).ok_or(Refusal::UnknownSession)?;
+            session.key.clone()
+        };
+        // Not under the lock: a large message takes a millisecond.
+        if !request.is_authentic(&key) {
+            return Err(Refusal::WrongSecret);
+        }
+        let mut table = self.table.lock();
+        let session = table.get_mut(&request.session).ok_or(Refusal::UnknownSession)?;
+        if request.counter <= session.counter {
+            return Err(Refusal::Replayed);
+        }
+        session.counter = request.counter;
+        session.used = now;
+        let (sender, counter) = (session.sender, request.counter);
+        Ok(Opened { sender, counter, key, message: request.message })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.table.lock().len()
+    }
+}
+
+/// Forgets idle sessions, and one more if there are too many: first those that were never used,
+/// so that a recorded hello that is sent again and again drives out nobody who works.
+fn make_room(table: &mut HashMap<u64, Session>, member: MemberId, now: Tick) {
+    table.retain(|_, session| now.since(session.used) < IDLE_FOR);
+    let of_member = |session: &Session| session.sender.member == member;
+    if table.values().filter(|session| of_member(session)).count() >= SESSIONS_PER_MEMBER {
+        drop_least(table, of_member);
+    } else if table.len() >= MOST_SESSIONS {
+        drop_least(table, |_| true);
+    }
+}
+
+fn drop_least(table: &mut HashMap<u64, Session>, which: impl Fn(&Session) -> bool) {
+    let candidates = table.iter().filter(|(_, session)| which(session));
+    let least = candidates.min_by_key(|(id, session)| (session.counter > 0, session.used, **id));
+    if let Some(id) = least.map(|(id, _)| *id) {
+        table.remove(&id);
+    }
+}
+
+/// A session of the calling side. Belongs to one connection, on which one request follows the
+/// other, so that its counters arrive in order.
+#[derive(Debug)]
+pub(crate) struct CallerSession {
+    key: Secret,
+    id: u64,
+    counter: u64,
+    /// What the wall clock of the other side showed.
+    pub(crate) wall_ms: u64,
+}
+
+impl CallerSession {
+    /// The bytes of the first message to `target`: to be sent sealed, and to be given to
+    /// [`Self::begin`] with what comes back.
+    pub(crate) fn hello(
+        identity: &Identity,
+        target: MemberId,
+        wall_ms: u64,
+    ) -> Result<Vec<u8>, Refusal> {
+        let nonce = nonce().map_err(|_| Refusal::NoRandomness)?;
+        Ok(Hello::new(identity, target, nonce, wall_ms).encode_to_vec())
+    }
+
+    /// The session that a welcome opens.
+    pub(crate) fn begin(secret: &Secret, hello: &[u8], welcome: &Bytes) -> Result<Self, Refusal> {
+        let (welcome, body) = Welcome::open(welcome, secret, hello)?;
+        let Welcome { session, wall_ms, .. } = welcome;
+        let key = secret.session_key(hello, &body);
+        Ok(Self { key, id: session, counter: 0, wall_ms })
+    }
+
+    /// The next request.
+    pub(crate) fn seal(&mut self, message: &[u8]) -> Vec<u8> {
+        self.counter += 1;
+        seal_request(&self.key, self.id, self.counter, message)
+    }
+
+    /// The reply to the last request.
+    pub(crate) fn open(&self, sealed: Bytes) -> Result<Bytes, Refusal> {
+        open_reply(&self.key, self.counter, sealed)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

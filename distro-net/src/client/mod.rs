@@ -1,0 +1,204 @@
+//! Calls to other members.
+
+mod connection;
+mod peer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use distro_core::{MemberId, Reply, Request};
+use parking_lot::RwLock;
+
+use self::connection::{CallError, Connection, Link};
+use self::peer::Peer;
+use crate::address::Address;
+use crate::auth::{Identity, Refusal};
+use crate::clock::Clock;
+use crate::codec::Codec;
+use crate::connect::Connector;
+use crate::stats::{PeerStats, add};
+
+/// What came of a call.
+#[derive(Debug)]
+pub enum Outcome<V> {
+    /// The member answered in time.
+    Answered(Reply<V>),
+    /// No acceptable answer in time: silent, cut off, or not of our cluster.
+    NoAnswer,
+    /// Nobody listens at its address: the process is gone.
+    Refused,
+}
+
+/// Settings of [`Peers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeersConfig {
+    /// Forwarded writes that may be under way to one member, each on a connection of its own.
+    /// More wait for their turn, up to their deadline. Too few make writes wait when the network
+    /// is slow; each costs the other side a connection. Default 32.
+    pub forwards_per_peer: usize,
+}
+
+impl Default for PeersConfig {
+    fn default() -> Self {
+        Self { forwards_per_peer: 32 }
+    }
+}
+
+/// The other members and the connections to them. Cheap to clone.
+pub struct Peers<V> {
+    shared: Arc<Shared<V>>,
+}
+
+struct Shared<V> {
+    identity: Identity,
+    codec: Codec<V>,
+    connector: Arc<dyn Connector>,
+    clock: Clock,
+    config: PeersConfig,
+    stats: Arc<PeerStats>,
+    book: RwLock<BTreeMap<MemberId, Arc<Peer>>>,
+}
+
+impl<V> Clone for Peers<V> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<V> Peers<V> {
+    /// Nobody yet.
+    pub fn new(
+        identity: Identity,
+        codec: Codec<V>,
+        connector: Arc<dyn Connector>,
+        clock: Clock,
+        config: PeersConfig,
+    ) -> Self {
+        let (stats, book) = (Arc::default(), RwLock::default());
+        let shared = Shared { identity, codec, connector, clock, config, stats, book };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// This member.
+    pub fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+
+    /// How messages become bytes.
+    pub fn codec(&self) -> &Codec<V> {
+        &self.shared.codec
+    }
+
+    /// What is counted.
+    pub fn stats(&self) -> &Arc<PeerStats> {
+        &self.shared.stats
+    }
+
+    /// The clock that this member goes by.
+    pub fn clock(&self) -> Clock {
+        self.shared.clock
+    }
+
+    /// The address of a member, if it is one.
+    pub fn address(&self, member: MemberId) -> Option<Arc<str>> {
+        self.shared.book.read().get(&member).map(|peer| Arc::clone(&peer.address))
+    }
+
+    /// How far the wall clock of a member was ahead of ours when the last connection to it was
+    /// opened, in milliseconds; zero if there was none.
+    pub fn clock_ahead_ms(&self, member: MemberId) -> Option<i64> {
+        self.shared.book.read().get(&member).map(|peer| peer.clock_ahead_ms())
+    }
+
+    /// The members are these from now on; this one need not be among them. Connections to those
+    /// who stay are kept. Returns the ids of the others.
+    pub(crate) fn set_members(&self, addresses: &[Address]) -> Vec<MemberId> {
+        let mut next: BTreeMap<MemberId, Arc<Peer>> = BTreeMap::new();
+        let mut book = self.shared.book.write();
+        for address in addresses {
+            let member = address.member();
+            if member == self.shared.identity.member {
+                continue;
+            }
+            let known = book.get(&member).filter(|peer| *peer.address == *address.as_str());
+            let peer = known.cloned().unwrap_or_else(|| {
+                let forwards = self.shared.config.forwards_per_peer;
+                Arc::new(Peer::new(member, address.as_str().into(), forwards))
+            });
+            if let Some(twin) = next.get(&member).filter(|twin| twin.address != peer.address) {
+                // One in four thousand million pairs; changing a port helps.
+                tracing::error!(
+                    one = %twin.address, other = %address,
+                    "two member addresses have one id; the second is left out"
+                );
+                continue;
+            }
+            next.insert(member, peer);
+        }
+        *book = next;
+        book.keys().copied().collect()
+    }
+
+    /// Whether another process answers as the member that this one wants to be: two must not be
+    /// started with one address. To be asked before this one listens; takes no longer than the
+    /// deadline. Somebody who cannot be reached, or does not know the secret, does not count.
+    pub async fn is_taken(&self, own: &Address, deadline: Duration) -> bool {
+        let Shared { identity, codec, connector, clock, .. } = &*self.shared;
+        let limit = codec.limits().message_bytes;
+        let link = Link { identity, target: own.member(), address: own.as_str(), limit };
+        let opened = Connection::open(&**connector, link, clock.now().wall_ms);
+        match tokio::time::timeout(deadline, opened).await {
+            Ok(Err(CallError::Rejected(reason))) => reason.ends_with(Refusal::SameMember.name()),
+            _ => false,
+        }
+    }
+
+    /// Asks a member. Takes no longer than the deadline. When the future is dropped the request
+    /// may or may not have arrived.
+    pub async fn call(&self, to: MemberId, request: &Request<V>, deadline: Duration) -> Outcome<V> {
+        let peer = self.shared.book.read().get(&to).cloned();
+        let Some(peer) = peer else { return Outcome::NoAnswer };
+        let calls = &self.shared.stats.calls;
+        // A connection that missed a deadline is dropped with the future.
+        match tokio::time::timeout(deadline, self.exchange(&peer, request)).await {
+            Ok(Ok(reply)) => {
+                peer.note_outcome(None);
+                add(&calls.answered, 1);
+                Outcome::Answered(reply)
+            }
+            Ok(Err(CallError::Refused)) => {
+                add(&calls.refused, 1);
+                Outcome::Refused
+            }
+            Ok(Err(error)) => {
+                peer.note_outcome(Some(&error));
+                if matches!(error, CallError::Rejected(_) | CallError::Unproven(_)) {
+                    add(&calls.rejected, 1);
+                }
+                tracing::debug!(peer = %peer.address, %error, "no answer");
+                add(&calls.unanswered, 1);
+                Outcome::NoAnswer
+            }
+            Err(_) => {
+                add(&calls.unanswered, 1);
+                Outcome::NoAnswer
+            }
+        }
+    }
+
+    async fn exchange(&self, peer: &Peer, request: &Request<V>) -> Result<Reply<V>, CallError> {
+        let Shared { identity, codec, connector, clock, stats, .. } = &*self.shared;
+        let is_forward = matches!(request, Request::Forward(_));
+        let _permit = if is_forward { peer.forwards.acquire().await.ok() } else { None };
+        let message = codec.encode_request(request).map_err(|error| {
+            tracing::error!(%error, "a request cannot be sent");
+            CallError::Broken(error.to_string())
+        })?;
+        add(&stats.calls.sent_bytes, message.len());
+        let limit = codec.limits().message_bytes;
+        let reply = peer.call(&**connector, identity, limit, &message, clock.now()).await?;
+        add(&stats.calls.received_bytes, reply.len());
+        codec.decode_reply(reply).map_err(|error| CallError::Rejected(error.to_string()))
+    }
+}

@@ -1,0 +1,131 @@
+//! The connections to one other member.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use bytes::Bytes;
+use distro_core::{MemberId, Now};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::connection::{CallError, Connection, Link};
+use crate::auth::Identity;
+use crate::connect::Connector;
+
+/// A clock that differs by more than this is worth a warning.
+const CLOCK_WARNING_MS: u64 = 5_000;
+
+/// Another member: where it is, and the connections to it that are kept.
+pub(crate) struct Peer {
+    pub(crate) member: MemberId,
+    pub(crate) address: Arc<str>,
+    /// Forwarded writes under way; more than that wait for their turn.
+    pub(crate) forwards: Semaphore,
+    /// The calls of the core are few at any time, one for each purpose. So no more connections
+    /// than those and the forwards are ever open.
+    idle: Mutex<Vec<Connection>>,
+    most_idle: usize,
+    /// How far its wall clock is ahead, in milliseconds.
+    clock_ahead_ms: AtomicI64,
+    /// What went wrong last, so that the log says it once.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Peer {
+    pub(crate) fn new(member: MemberId, address: Arc<str>, forwards: usize) -> Self {
+        /// Connections kept for the calls of the core.
+        const CORE_CALLS: usize = 4;
+        Self {
+            member,
+            address,
+            forwards: Semaphore::new(forwards),
+            idle: Mutex::default(),
+            most_idle: forwards + CORE_CALLS,
+            clock_ahead_ms: AtomicI64::new(0),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// Sends a message over a kept or a new connection. What fails on a kept one is sent again
+    /// over a new one, since the other side may have closed it or started again: requests may
+    /// arrive twice. When the future is dropped, the connection goes with it and is not used
+    /// again.
+    pub(crate) async fn call(
+        &self,
+        connector: &dyn Connector,
+        identity: &Identity,
+        limit: usize,
+        message: &[u8],
+        now: Now,
+    ) -> Result<Bytes, CallError> {
+        let link = Link { identity, target: self.member, address: &self.address, limit };
+        if let Some(mut kept) = self.take_idle() {
+            match kept.call(link, message, now.wall_ms).await {
+                Ok(reply) => return Ok(self.keep(kept, reply)),
+                Err(CallError::Broken(_)) => self.idle.lock().clear(),
+                Err(error) => return Err(error),
+            }
+        }
+        let mut fresh = Connection::open(connector, link, now.wall_ms).await?;
+        self.compare_clocks(fresh.their_wall_ms(), now.wall_ms);
+        let reply = fresh.call(link, message, now.wall_ms).await?;
+        Ok(self.keep(fresh, reply))
+    }
+
+    /// How far its wall clock was ahead of ours when it was last compared, in milliseconds.
+    pub(crate) fn clock_ahead_ms(&self) -> i64 {
+        self.clock_ahead_ms.load(Ordering::Relaxed)
+    }
+
+    /// Notes what comes of calls, and says so in the log if that is news.
+    pub(crate) fn note_outcome(&self, error: Option<&CallError>) {
+        let text = match error {
+            Some(error @ (CallError::Rejected(_) | CallError::Unproven(_))) => {
+                Some(error.to_string())
+            }
+            // Whether it is reachable is told by the core.
+            Some(_) => return,
+            None => None,
+        };
+        let mut trouble = self.trouble.lock();
+        if *trouble == text {
+            return;
+        }
+        match &text {
+            Some(text) => tracing::warn!(peer = %self.address, "cannot work with it: {text}"),
+            None => tracing::info!(peer = %self.address, "can work with it again"),
+        }
+        *trouble = text;
+    }
+
+    fn take_idle(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock();
+        while let Some(connection) = idle.pop() {
+            if !connection.is_closed() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn keep(&self, connection: Connection, reply: Bytes) -> Bytes {
+        let mut idle = self.idle.lock();
+        if idle.len() < self.most_idle && !connection.is_closed() {
+            idle.push(connection);
+        }
+        reply
+    }
+
+    fn compare_clocks(&self, theirs: u64, ours: u64) {
+        let ahead = i64::try_from(i128::from(theirs) - i128::from(ours)).unwrap_or(i64::MAX);
+        let before = self.clock_ahead_ms.swap(ahead, Ordering::Relaxed);
+        let is_far = |ms: i64| ms.unsigned_abs() > CLOCK_WARNING_MS;
+        if is_far(ahead) && !is_far(before) {
+            tracing::warn!(
+                peer = %self.address,
+                ahead_ms = ahead,
+                "its clock differs from ours; nothing depends on it, but times in logs will"
+            );
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Replies.
+
+use bytes::Bytes;
+use distro_core::{Reply, SLOT_COUNT};
+use prost::Message;
+
+use super::CodecError;
+use super::parts::{
+    Decoder, Encoder, bytes, contact, number, phase, places, read_contact, read_phase, unknown,
+};
+use super::wire::{self, kind};
+
+impl<V> Encoder<'_, V> {
+    /// The number of the message, and its body.
+    pub(super) fn reply(&self, reply: &Reply<V>) -> (u32, Vec<u8>) {
+        match reply {
+            Reply::Probed { incarnation, phase: is, contacts } => {
+                let contacts = contacts.iter().map(contact).collect();
+                let probed =
+                    wire::Probed { incarnation: *incarnation, phase: phase(*is), contacts };
+                (kind::PROBED, probed.encode_to_vec())
+            }
+            Reply::Done => (kind::DONE, Vec::new()),
+            Reply::Renewed { removed, unknown } => {
+                let (removed, unknown) = (self.entries(removed), places(unknown));
+                (kind::RENEWED, wire::Renewed { removed, unknown }.encode_to_vec())
+            }
+            Reply::Same => (kind::SAME, Vec::new()),
+            Reply::Differs(sums) => {
+                (kind::DIFFERS, wire::Differs { sums: sums.clone() }.encode_to_vec())
+            }
+            Reply::Tags { slots, sums } => {
+                let sum = |(tag, sum): &(_, u64)| {
+                    let tag: &std::sync::Arc<str> = tag;
+                    bytes(&wire::TagSum { tag: (**tag).into(), sum: *sum })
+                };
+                let sums = sums.iter().map(sum).collect();
+                (kind::TAG_SUMS, wire::TagSums { slots: number(*slots), sums }.encode_to_vec())
+            }
+            Reply::Compared { given, wanted, stopped } => {
+                let stop = |(sheet, key): &(usize, distro_core::Key)| wire::Stop {
+                    sheet: number(*sheet),
+                    key: (**key).into(),
+                };
+                let compared = wire::Compared {
+                    given: self.entries(given),
+                    wanted: places(wanted),
+                    stopped: stopped.as_ref().map(stop),
+                };
+                (kind::COMPARED, compared.encode_to_vec())
+            }
+            Reply::Page { entries, more } => {
+                let page = wire::Page { entries: self.entries(entries), more: *more };
+                (kind::PAGE, page.encode_to_vec())
+            }
+            Reply::Forwarded(record) => {
+                let record = record.as_ref().map(|record| self.record(record));
+                (kind::FORWARDED, wire::Forwarded { record }.encode_to_vec())
+            }
+            Reply::Busy => (kind::BUSY, Vec::new()),
+        }
+    }
+}
+
+impl<V> Decoder<'_, V> {
+    /// The reply of this number and body.
+    pub(super) fn reply(mut self, kind: u32, body: Bytes) -> Result<Reply<V>, CodecError> {
+        Ok(match kind {
+            kind::PROBED => {
+                let probed: wire::Probed = self.parse(body)?;
+                Reply::Probed {
+                    incarnation: probed.incarnation,
+                    phase: read_phase(probed.phase)?,
+                    contacts: self.list(probed.contacts, |_, bytes| read_contact(bytes))?,
+                }
+            }
+            kind::DONE => Reply::Done,
+            kind::RENEWED => {
+                let renewed: wire::Renewed = self.parse(body)?;
+                let removed = self.entries(renewed.removed)?;
+                Reply::Renewed { removed, unknown: self.places(renewed.unknown)? }
+            }
+            kind::SAME => Reply::Same,
+            kind::DIFFERS => {
+                let differs: wire::Differs = self.parse(body)?;
+                if differs.sums.len() != SLOT_COUNT {
+                    return Err(unknown("slot count", number(differs.sums.len())));
+                }
+                Reply::Differs(differs.sums)
+            }
+            kind::TAG_SUMS => {
+                let tags: wire::TagSums = self.parse(body)?;
+                let sums = self.list(tags.sums, |decoder, bytes| {
+                    let sum = wire::TagSum::decode(bytes)?;
+                    Ok((decoder.name(&sum.tag)?, sum.sum))
+                })?;
+                Reply::Tags { slots: position(tags.slots)?, sums }
+            }
+            kind::COMPARED => {
+                let compared: wire::Compared = self.parse(body)?;
+                let given = self.entries(compared.given)?;
+                let wanted = self.places(compared.wanted)?;
+                let stopped = match compared.stopped {
+                    Some(stop) => Some((position(stop.sheet)?, self.name(&stop.key)?)),
+                    None => None,
+                };
+                Reply::Compared { given, wanted, stopped }
+            }
+            kind::PAGE => {
+                let page: wire::Page = self.parse(body)?;
+                Reply::Page { entries: self.entries(page.entries)?, more: page.more }
+            }
+            kind::FORWARDED => {
+                let forwarded = wire::Forwarded::decode(body)?;
+                let record = forwarded.record.map(|record| self.record(record)).transpose()?;
+                Reply::Forwarded(record)
+            }
+            kind::BUSY => Reply::Busy,
+            _ => return Err(unknown("reply", kind)),
+        })
+    }
+}
+
+fn position(number: u32) -> Result<usize, CodecError> {
+    usize::try_from(number).map_err(|_| unknown("position", number))
+}

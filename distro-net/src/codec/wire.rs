@@ -1,0 +1,278 @@
+//! The messages as bytes, protocol version 1.0. Field numbers are for ever: a field that goes
+//! leaves its number unused, a field that comes gets the next one and a meaning for its absence.
+//!
+//! Lists are lists of bytes, decoded one by one under a budget: what a peer sends is never turned
+//! into more memory than its size and the limits allow.
+
+use bytes::Bytes;
+use prost::Message;
+
+/// Around every message.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Envelope {
+    #[prost(uint32, tag = "1")]
+    pub(crate) major: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) minor: u32,
+    /// Which message the body is, see [`kind`].
+    #[prost(uint32, tag = "3")]
+    pub(crate) kind: u32,
+    /// Always there and last, so that no message that was cut short looks like a whole one.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub(crate) body: Option<Bytes>,
+}
+
+/// Numbers of the messages. Requests are below 64, replies from there on.
+pub(crate) mod kind {
+    pub(crate) const PROBE: u32 = 1;
+    pub(crate) const REPLICATE: u32 = 2;
+    pub(crate) const RENEW: u32 = 3;
+    pub(crate) const VERIFY: u32 = 4;
+    pub(crate) const TAGS: u32 = 5;
+    pub(crate) const COMPARE: u32 = 6;
+    pub(crate) const LOAD: u32 = 7;
+    pub(crate) const FORWARD: u32 = 8;
+    pub(crate) const LEAVE: u32 = 9;
+
+    pub(crate) const PROBED: u32 = 64;
+    pub(crate) const DONE: u32 = 65;
+    pub(crate) const RENEWED: u32 = 66;
+    pub(crate) const SAME: u32 = 67;
+    pub(crate) const DIFFERS: u32 = 68;
+    pub(crate) const TAG_SUMS: u32 = 69;
+    pub(crate) const COMPARED: u32 = 70;
+    pub(crate) const PAGE: u32 = 71;
+    pub(crate) const FORWARDED: u32 = 72;
+    pub(crate) const BUSY: u32 = 73;
+}
+
+/// Absent where the core says "never".
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct Stamp {
+    #[prost(fixed64, tag = "1")]
+    pub(crate) time: u64,
+    #[prost(fixed32, tag = "2")]
+    pub(crate) member: u32,
+    #[prost(fixed32, tag = "3")]
+    pub(crate) incarnation: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct Record {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) registration: Option<Stamp>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) liveness: Option<Stamp>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) deregistered: Option<Stamp>,
+    /// 0 healthy, 1 unhealthy, 2 expired.
+    #[prost(uint32, tag = "4")]
+    pub(crate) judged: u32,
+    #[prost(bytes = "bytes", optional, tag = "5")]
+    pub(crate) value: Option<Bytes>,
+}
+
+/// Where something is. In lists the tag is absent if it is that of the place before.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct Place {
+    #[prost(string, optional, tag = "1")]
+    pub(crate) tag: Option<String>,
+    #[prost(string, tag = "2")]
+    pub(crate) key: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Entry {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) place: Option<Place>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) record: Option<Record>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Beat {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) place: Option<Place>,
+    #[prost(uint64, tag = "2")]
+    pub(crate) age_ms: u64,
+    #[prost(uint32, tag = "3")]
+    pub(crate) hops: u32,
+    /// The time of the stamp of the registration that was heard.
+    #[prost(fixed64, tag = "4")]
+    pub(crate) written: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct KeyStamps {
+    #[prost(string, tag = "1")]
+    pub(crate) key: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) registration: Option<Stamp>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) liveness: Option<Stamp>,
+    #[prost(message, optional, tag = "4")]
+    pub(crate) deregistered: Option<Stamp>,
+    #[prost(bool, tag = "5")]
+    pub(crate) is_visible: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Sheet {
+    #[prost(string, tag = "1")]
+    pub(crate) tag: String,
+    #[prost(string, optional, tag = "2")]
+    pub(crate) after: Option<String>,
+    #[prost(string, optional, tag = "3")]
+    pub(crate) until: Option<String>,
+    /// Of [`KeyStamps`].
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    pub(crate) stamps: Vec<Bytes>,
+}
+
+/// A phase: 0 joining, 1 loading, 2 up, 3 leaving.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct Probe {
+    #[prost(uint32, tag = "1")]
+    pub(crate) phase: u32,
+}
+
+/// The body of every message that is one list.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct List {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub(crate) items: Vec<Bytes>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct Verify {
+    #[prost(fixed64, tag = "1")]
+    pub(crate) root: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Slots {
+    #[prost(uint32, repeated, tag = "1")]
+    pub(crate) slots: Vec<u32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Load {
+    #[prost(uint32, tag = "1")]
+    pub(crate) first: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) last: u32,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) after: Option<Place>,
+}
+
+/// An operation: 0 register, 1 deregister, 2 hear.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Operation {
+    #[prost(uint32, tag = "1")]
+    pub(crate) action: u32,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) place: Option<Place>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) stamp: Option<Stamp>,
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub(crate) value: Option<Bytes>,
+    #[prost(uint32, tag = "5")]
+    pub(crate) health: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct Leave {
+    #[prost(fixed32, tag = "1")]
+    pub(crate) incarnation: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct Contact {
+    #[prost(fixed32, tag = "1")]
+    pub(crate) member: u32,
+    #[prost(fixed32, tag = "2")]
+    pub(crate) incarnation: u32,
+    #[prost(uint32, tag = "3")]
+    pub(crate) phase: u32,
+    #[prost(uint64, tag = "4")]
+    pub(crate) age_ms: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Probed {
+    #[prost(fixed32, tag = "1")]
+    pub(crate) incarnation: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) phase: u32,
+    /// Of [`Contact`].
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub(crate) contacts: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Renewed {
+    /// Of [`Entry`].
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub(crate) removed: Vec<Bytes>,
+    /// Of [`Place`].
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub(crate) unknown: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Differs {
+    #[prost(fixed64, repeated, tag = "1")]
+    pub(crate) sums: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TagSum {
+    #[prost(string, tag = "1")]
+    pub(crate) tag: String,
+    #[prost(fixed64, tag = "2")]
+    pub(crate) sum: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TagSums {
+    #[prost(uint32, tag = "1")]
+    pub(crate) slots: u32,
+    /// Of [`TagSum`].
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub(crate) sums: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Stop {
+    #[prost(uint32, tag = "1")]
+    pub(crate) sheet: u32,
+    #[prost(string, tag = "2")]
+    pub(crate) key: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Compared {
+    /// Of [`Entry`].
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub(crate) given: Vec<Bytes>,
+    /// Of [`Place`].
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub(crate) wanted: Vec<Bytes>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) stopped: Option<Stop>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Page {
+    /// Of [`Entry`].
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub(crate) entries: Vec<Bytes>,
+    #[prost(bool, tag = "2")]
+    pub(crate) more: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Forwarded {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) record: Option<Record>,
+}

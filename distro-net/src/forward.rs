@@ -1,0 +1,64 @@
+//! Writes on behalf of clients, carried to the owner of their slot.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use distro_core::{Board, Forwarding, Operation, Record, Step, Store, Value};
+
+use crate::client::{Outcome, Peers};
+
+/// Carries out writes: by the owner of the slot in one hop, or here if this member owns it or the
+/// owner is silent. Cheap to clone; for request handlers.
+pub struct Forwarder<V: Value, A> {
+    store: Arc<Store<V, A>>,
+    board: Arc<Board>,
+    peers: Peers<V>,
+    deadline: Duration,
+}
+
+impl<V: Value, A> Clone for Forwarder<V, A> {
+    fn clone(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            board: Arc::clone(&self.board),
+            peers: self.peers.clone(),
+            deadline: self.deadline,
+        }
+    }
+}
+
+impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
+    /// `deadline` is [`forward_deadline`](distro_core::DistroConfig::forward_deadline).
+    pub fn new(
+        store: Arc<Store<V, A>>,
+        board: Arc<Board>,
+        peers: Peers<V>,
+        deadline: Duration,
+    ) -> Self {
+        Self { store, board, peers, deadline }
+    }
+
+    /// Carries out a write whose stamp this member's clock has just issued. Returns what the
+    /// record is then, `None` if there is none; a read on this member sees it. Takes two deadlines
+    /// at most, and never fails for another member's sake. If the future is dropped, the write may
+    /// have happened or not.
+    pub async fn write(&self, operation: Operation<V>) -> Option<Record<V>> {
+        let clock = self.peers.clock();
+        let (store, board) = (&*self.store, &*self.board);
+        let (mut forwarding, mut step) =
+            Forwarding::begin(store, board, self.deadline, operation, clock.tick());
+        loop {
+            step = match step {
+                Step::Done(record) => return record,
+                Step::Send { to, request, deadline } => {
+                    match self.peers.call(to, &request, deadline).await {
+                        Outcome::Answered(reply) => forwarding.answered(store, reply, clock.tick()),
+                        Outcome::NoAnswer | Outcome::Refused => {
+                            forwarding.failed(store, board, clock.tick())
+                        }
+                    }
+                }
+            };
+        }
+    }
+}

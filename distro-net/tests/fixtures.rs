@@ -1,0 +1,224 @@
+//! The messages of every release so far must be understood by this one.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use distro_core::{
+    Beat, Contact, Entry, Health, MemberId, Operation, Phase, Record, Reply, Request, SLOT_COUNT,
+    Sheet, Slot, Stamp, Stamps,
+};
+use distro_net::{BadValue, Codec, Limits, MAJOR, MINOR, ValueCodec};
+
+struct Texts;
+
+impl ValueCodec<String> for Texts {
+    fn encode(&self, value: &String, target: &mut Vec<u8>) {
+        target.extend_from_slice(value.as_bytes());
+    }
+    fn decode(&self, source: &[u8]) -> Result<String, BadValue> {
+        String::from_utf8(source.into()).map_err(|error| BadValue(error.to_string()))
+    }
+}
+
+fn codec() -> Codec<String> {
+    Codec::new(Arc::new(Texts), Limits::default())
+}
+
+enum Message {
+    Request(Request<String>),
+    Reply(Reply<String>),
+}
+
+impl Message {
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Request(request) => codec().encode_request(request).unwrap(),
+            Self::Reply(reply) => codec().encode_reply(reply).unwrap(),
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Request(request) => format!("{request:?}"),
+            Self::Reply(reply) => format!("{reply:?}"),
+        }
+    }
+
+    /// What bytes mean that should be a message of this kind.
+    fn decode(&self, bytes: Bytes) -> String {
+        match self {
+            Self::Request(_) => format!("{:?}", codec().decode_request(bytes).unwrap()),
+            Self::Reply(_) => format!("{:?}", codec().decode_reply(bytes).unwrap()),
+        }
+    }
+}
+
+fn stamp(n: u64) -> Stamp {
+    Stamp::from_parts((1_700_000_000_000 + n) << 16 | n, MemberId(0xdead_beef), 1_700_000_000)
+}
+
+fn entries() -> Vec<Entry<String>> {
+    let tag = "public##DEFAULT_GROUP@@demo";
+    let entry = |key: &str, record| Entry { tag: tag.into(), key: key.into(), record };
+    let visible = Record {
+        registration: stamp(1),
+        liveness: stamp(2),
+        judged: Health::Unhealthy,
+        value: Some(Arc::new("a value".into())),
+        ..Record::default()
+    };
+    let expired = Record {
+        registration: stamp(1),
+        liveness: stamp(3),
+        judged: Health::Expired,
+        ..Record::default()
+    };
+    let removed = Record { deregistered: stamp(4), ..Record::default() };
+    let settings = Record { value: Some(Arc::new(String::new())), ..visible.clone() };
+    let other = Entry { tag: "other".into(), key: "".into(), record: settings };
+    vec![entry("1", visible), entry("2", expired), entry("3", removed), other]
+}
+
+fn places() -> Vec<(Arc<str>, Arc<str>)> {
+    [("t", "1"), ("t", "2"), ("u", "")].map(|(tag, key)| (tag.into(), key.into())).into()
+}
+
+fn requests() -> Vec<(&'static str, Request<String>)> {
+    let (tag, key): (Arc<str>, Arc<str>) = ("t".into(), "k".into());
+    let slot = |index| Slot::at(index).unwrap();
+    let beat = |key: &str, age_ms, hops| Beat {
+        tag: "t".into(),
+        key: key.into(),
+        age_ms,
+        hops,
+        written: stamp(9).time(),
+    };
+    let stamps = Stamps {
+        registration: stamp(1),
+        liveness: stamp(2),
+        deregistered: Stamp::NEVER,
+        is_visible: true,
+    };
+    let whole = Sheet {
+        tag: tag.clone(),
+        after: None,
+        until: None,
+        stamps: vec![("1".into(), stamps), ("2".into(), Stamps::default())],
+    };
+    let part = Sheet { after: Some("1".into()), until: Some("2".into()), ..whole.clone() };
+    let register = Operation::Register {
+        tag: tag.clone(),
+        key: key.clone(),
+        stamp: stamp(7),
+        value: Arc::new("a value".into()),
+        health: Health::Unhealthy,
+    };
+    let deregister = Operation::Deregister { tag: tag.clone(), key: key.clone(), stamp: stamp(8) };
+    let hear = Operation::Hear { tag: tag.clone(), key: key.clone() };
+    let (first, last) = (slot(0), slot(1_023));
+    vec![
+        ("probe", Request::Probe { phase: Phase::Loading }),
+        ("replicate", Request::Replicate(entries())),
+        ("renew", Request::Renew(vec![beat("1", 0, 0), beat("2", 12_345, 2)])),
+        ("verify", Request::Verify(0x0123_4567_89ab_cdef)),
+        ("tags", Request::Tags(vec![slot(0), slot(438), slot(1_023)])),
+        ("compare", Request::Compare(vec![whole, part])),
+        ("load", Request::Load { first, last, after: None }),
+        ("load-after", Request::Load { first, last, after: Some((tag, key)) }),
+        ("forward-register", Request::Forward(register)),
+        ("forward-deregister", Request::Forward(deregister)),
+        ("forward-hear", Request::Forward(hear)),
+        ("leave", Request::Leave { incarnation: 1_700_000_000 }),
+    ]
+}
+
+fn replies() -> Vec<(&'static str, Reply<String>)> {
+    let contact = |member, phase| Contact {
+        member: MemberId(member),
+        incarnation: 1_700_000_000,
+        phase,
+        age_ms: 250,
+    };
+    let contacts = vec![contact(1, Phase::Up), contact(u32::MAX, Phase::Leaving)];
+    let sums = (0..SLOT_COUNT as u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+    let record = entries().into_iter().next().map(|entry| entry.record);
+    let stopped = Some((1, "k".into()));
+    vec![
+        ("probed", Reply::Probed { incarnation: 1_700_000_000, phase: Phase::Up, contacts }),
+        ("done", Reply::Done),
+        ("renewed", Reply::Renewed { removed: entries(), unknown: places() }),
+        ("same", Reply::Same),
+        ("differs", Reply::Differs(sums)),
+        ("tag-sums", Reply::Tags { slots: 3, sums: vec![("t".into(), 7), ("u".into(), 8)] }),
+        ("compared", Reply::Compared { given: entries(), wanted: places(), stopped }),
+        ("compared-whole", Reply::Compared { given: vec![], wanted: vec![], stopped: None }),
+        ("page", Reply::Page { entries: entries(), more: true }),
+        ("forwarded", Reply::Forwarded(record)),
+        ("forwarded-none", Reply::Forwarded(None)),
+        ("busy", Reply::Busy),
+    ]
+}
+
+fn messages() -> Vec<(&'static str, Message)> {
+    let requests = requests().into_iter().map(|(name, it)| (name, Message::Request(it)));
+    requests.chain(replies().into_iter().map(|(name, it)| (name, Message::Reply(it)))).collect()
+}
+
+fn folder(version: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version)
+}
+
+fn this_release() -> PathBuf {
+    folder(&format!("{MAJOR}.{MINOR}"))
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for line in bytes.chunks(40) {
+        line.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
+        text.push('\n');
+    }
+    text
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+#[test]
+fn messages_of_version_1_0_still_mean_the_same() {
+    let mut known = BTreeSet::new();
+    for (name, message) in messages() {
+        let file = format!("{name}.hex");
+        let bytes = from_hex(&fs::read_to_string(folder("1.0").join(&file)).unwrap());
+        assert_eq!(message.decode(bytes.into()), message.shown(), "{name}");
+        known.insert(file);
+    }
+    let files = fs::read_dir(folder("1.0")).unwrap();
+    let files = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(known, files);
+}
+
+/// What is sent may change only with the version, and then its messages are kept here, too.
+#[test]
+fn this_release_sends_what_is_kept_for_its_version() {
+    for (name, message) in messages() {
+        let kept = fs::read_to_string(this_release().join(format!("{name}.hex"))).unwrap();
+        assert_eq!(to_hex(&message.encode()), kept, "{name}");
+    }
+}
+
+#[test]
+#[ignore = "writes the fixtures of this release; to be run once for each new version"]
+fn keep_the_messages_of_this_release() {
+    fs::create_dir_all(this_release()).unwrap();
+    for (name, message) in messages() {
+        fs::write(this_release().join(format!("{name}.hex")), to_hex(&message.encode())).unwrap();
+    }
+}
