@@ -241,10 +241,9 @@ impl<'a, V: Value> Writer<'a, V> {
         }
     }
 
+    /// May note a key twice; [`Self::finish`] sees to that, as looking here would make the removal
+    /// of many records quadratic.
     fn note_changed(&mut self, key: &str) -> Key {
-        if let Some(known) = self.changed.iter().find(|changed| &***changed == key) {
-            return Arc::clone(known);
-        }
         let key: Key = match self.shelf.entries.get_key_value(key) {
             Some((key, _)) => Arc::clone(key),
             None => key.into(),
@@ -348,8 +347,11 @@ impl<'a, V: Value> Writer<'a, V> {
         if self.visible {
             revision.fetch_add(1, Ordering::AcqRel);
         }
+        let mut changed = mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
         Effect {
-            changed: mem::take(&mut self.changed),
+            changed,
             local: mem::take(&mut self.local),
             visible: self.visible,
             schedule,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use distro_core::{
     Datum, Health, Heard, JudgeTerms, Key, LeaseTerms, MemberId, Now, Record, SLOT_COUNT, Slot,
@@ -30,12 +30,14 @@ impl Value for Text {
 #[derive(Default)]
 struct Diary {
     visible: AtomicUsize,
+    changed: Mutex<Vec<String>>,
     judged: Mutex<Vec<(String, Health, Duration)>>,
 }
 
 impl Watcher<Text, ()> for Diary {
-    fn changed(&self, _: &Arc<Datum<Text, ()>>, _: &[Key], visible: bool) {
+    fn changed(&self, _: &Arc<Datum<Text, ()>>, keys: &[Key], visible: bool) {
         self.visible.fetch_add(usize::from(visible), Ordering::Relaxed);
+        self.changed.lock().unwrap().extend(keys.iter().map(ToString::to_string));
     }
     fn judged(&self, _: &Arc<Datum<Text, ()>>, verdict: &Verdict<Text>) {
         let entry = (verdict.key.to_string(), verdict.health, verdict.silent_for);
@@ -198,6 +200,42 @@ fn a_crowd_of_tombstones_is_kept_for_the_compensation_window_only() {
     assert_eq!(store.tombstone_count(), 100);
     (1..70).for_each(|second| judge(&store, at(second)));
     assert_eq!(store.tombstone_count(), 0);
+}
+
+#[test]
+fn a_key_written_twice_in_one_update_is_told_once() {
+    let (store, diary) = store();
+    store.update("t", at(0), |writer| {
+        for (key, value) in [("b", 1), ("a", 1), ("b", 2)] {
+            let stamp = store.clock().issue(at(0));
+            writer.register(key, stamp, Arc::new(Text(value)), Health::Healthy);
+        }
+    });
+    assert_eq!(*diary.changed.lock().unwrap(), ["a", "b"]);
+}
+
+/// Looking through what has changed so far for each further record takes minutes here.
+#[test]
+fn many_records_of_one_datum_go_without_long_pauses() {
+    const RECORDS: usize = 50_000;
+    let (store, diary) = store();
+    let fill = |tag: &str| {
+        store.update(tag, at(0), |writer| {
+            let value = Arc::new(Text(1));
+            for n in 0..RECORDS {
+                let stamp = store.clock().issue(at(0));
+                writer.register(&format!("k{n:06}"), stamp, Arc::clone(&value), Health::Healthy);
+            }
+        });
+    };
+    let start = Instant::now();
+    fill("closed");
+    store.update("closed", at(1), |writer| writer.close(store.clock().issue(at(1))));
+    fill("silent");
+    (1..=40).for_each(|second| judge(&store, at(second)));
+    assert!(visible(&store, "closed").is_empty() && visible(&store, "silent").is_empty());
+    assert_eq!(diary.judged.lock().unwrap().len(), 2 * RECORDS);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -76,8 +76,12 @@ impl<'a> Params<'a> {
 
     fn find(&self, name: &str) -> Option<&'a [u8]> {
         let wanted = name.as_bytes();
+        // Decoding makes one byte of three at most: what is longer cannot be meant, and decoding
+        // megabytes at each look-up would take long.
+        let may_be_wanted = |encoded: &[u8]| encoded.len() <= 3 * wanted.len();
         let matches = |pair: &&Pair<'a>| {
-            pair.name == wanted || self.encoded_names && decode(pair.name) == name
+            pair.name == wanted
+                || self.encoded_names && may_be_wanted(pair.name) && decode(pair.name) == name
         };
         self.pairs.iter().find(matches).map(|pair| pair.value)
     }
@@ -246,6 +250,17 @@ mod tests {
 
     fn query(text: &str) -> Params<'_> {
         Params::parse(Some(text), None)
+    }
+
+    #[test]
+    fn encoded_names_are_found_whatever_their_length() {
+        let params = query("%69%70=1&%C3%A9+%zz=2&a%=3&%41%41%41=4&port=5");
+        for (name, value) in [("ip", "1"), ("é %zz", "2"), ("a%", "3"), ("AAA", "4"), ("port", "5")]
+        {
+            assert_eq!(params.raw(name).unwrap(), value, "{name}");
+        }
+        // Bytes that are no text become three each, so such a name is never the shorter one.
+        assert_eq!(query("%FF=1").raw("\u{fffd}").unwrap(), "1");
     }
 
     #[test]

@@ -22,7 +22,6 @@ impl Registry {
     ) -> Result<(), ApiError> {
         service.check_characters()?;
         let now = self.clock.tick();
-        let stamp = self.store.clock().issue(now);
         self.store.update(service.as_str(), now, |writer| {
             let known = match writer.find_visible(DATUM_KEY) {
                 Some((_, content)) => match &**content {
@@ -36,6 +35,8 @@ impl Registry {
                 return Err(self.too_many_services());
             }
             let content = Arc::new(Content::Service(settings));
+            // Issued under the lock, like all stamps: see `writes`.
+            let stamp = self.store.clock().issue(now);
             writer.register(DATUM_KEY, stamp, content, Health::Healthy);
             Ok(())
         })
@@ -44,7 +45,6 @@ impl Registry {
     /// Deletes a service with all its instances. Returns whether there was one.
     pub(crate) fn delete_service(&self, service: &ServiceKey, actor: &dyn Fn() -> String) -> bool {
         let now = self.clock.tick();
-        let stamp = self.store.clock().issue(now);
         let closed = self.store.update_existing(service.as_str(), now, |writer| {
             let instances: Vec<_> = writer
                 .visible()
@@ -53,7 +53,7 @@ impl Registry {
                 .collect();
             let was_open = writer.is_open();
             if was_open {
-                writer.close(stamp);
+                writer.close(self.store.clock().issue(now));
             }
             (was_open, instances)
         });

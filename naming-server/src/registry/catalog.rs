@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Which services of a namespace the console asks for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct CatalogQuery<'a> {
     pub(crate) namespace: &'a str,
     /// What the group must contain.
@@ -26,21 +26,33 @@ pub(crate) struct CatalogQuery<'a> {
 
 /// A piece of a name, in which `*` (or `.*`) stands for anything. Everything else stands for
 /// itself: Nacos takes a regular expression here, which lets a caller burn time on every service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NamePattern<'a>(pub(crate) &'a str);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamePattern<'a> {
+    /// What stands between the stars. None is empty, so each takes its part of a name, and a
+    /// pattern of many stars costs no more than the name is long.
+    parts: Vec<&'a str>,
+}
 
-impl NamePattern<'_> {
-    /// Whether `name` contains it.
-    pub(crate) fn is_in(self, name: &str) -> bool {
-        let mut parts = self.0.split('*').peekable();
-        let mut rest = name;
-        while let Some(part) = parts.next() {
-            let is_last = parts.peek().is_none();
-            let part = if is_last { part } else { part.strip_suffix('.').unwrap_or(part) };
-            let Some(at) = rest.find(part) else { return false };
-            rest = &rest[at + part.len()..];
+impl<'a> NamePattern<'a> {
+    /// Takes a pattern apart, once for all names.
+    pub(crate) fn new(text: &'a str) -> Self {
+        let mut parts: Vec<&str> = text.split('*').collect();
+        let last = parts.pop();
+        for part in &mut parts {
+            *part = part.strip_suffix('.').unwrap_or(part);
         }
-        true
+        parts.extend(last);
+        parts.retain(|part| !part.is_empty());
+        Self { parts }
+    }
+
+    /// Whether `name` contains it.
+    pub(crate) fn is_in(&self, name: &str) -> bool {
+        let mut rest = name;
+        self.parts.iter().all(|part| {
+            let behind = rest.find(part).and_then(|at| rest.get(at + part.len()..));
+            behind.inspect(|behind| rest = behind).is_some()
+        })
     }
 }
 
@@ -198,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_pattern_is_looked_for_anywhere_in_the_name() {
-        let is_in = |pattern, name| NamePattern(pattern).is_in(name);
+        let is_in = |pattern, name| NamePattern::new(pattern).is_in(name);
         for pattern in ["", "order", "er-s", "o*s", "o.*s", ".*order.*", "*", "**", "o*er*ice"] {
             assert!(is_in(pattern, "order-service"), "{pattern}");
         }
@@ -206,6 +218,15 @@ mod tests {
             assert!(!is_in(pattern, "order-service"), "{pattern}");
         }
         assert!(is_in("a.b", "x.a.b.c"));
+    }
+
+    #[test]
+    fn stars_cost_nothing() {
+        for stars in ["*".repeat(60_000), ".*".repeat(30_000)] {
+            assert_eq!(NamePattern::new(&stars).parts, [""; 0]);
+            assert_eq!(NamePattern::new(&format!("a{stars}b")).parts, ["a", "b"]);
+        }
+        assert_eq!(NamePattern::new("a.*.b*.").parts, ["a", ".b", "."]);
     }
 
     #[test]
@@ -222,13 +243,13 @@ mod tests {
     proptest! {
         #[test]
         fn no_pattern_makes_it_panic(pattern in "[a.*é]{0,8}", name in "[a.é]{0,8}") {
-            let _ = NamePattern(&pattern).is_in(&name);
+            let _ = NamePattern::new(&pattern).is_in(&name);
         }
 
         #[test]
         fn what_was_cut_out_of_a_name_is_found_in_it(before in "[a-z]*", part in "[a-z]*", after in "[a-z]*") {
             let name = format!("{before}{part}{after}");
-            prop_assert!(NamePattern(&part).is_in(&name));
+            prop_assert!(NamePattern::new(&part).is_in(&name));
         }
     }
 }

@@ -16,6 +16,7 @@ mod filter;
 mod index;
 mod instance;
 mod json;
+mod kept;
 mod listing;
 mod page;
 mod plain;

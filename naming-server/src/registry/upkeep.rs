@@ -86,11 +86,10 @@ fn clean(registry: &Registry, datum: &NamingDatum) {
     let Some(service) = ServiceKey::from_tag(datum.tag()) else { return };
     // Checked again under the lock: an instance may have come since.
     let now = registry.clock.tick();
-    let stamp = registry.store.clock().issue(now);
     let closed = registry.store.update_existing(datum.tag(), now, |writer| {
         let is_empty = writer.visible().next().is_none();
         if is_empty {
-            writer.close(stamp);
+            writer.close(registry.store.clock().issue(now));
         }
         is_empty
     });

@@ -11,12 +11,17 @@ use naming_model::{InstanceKey, ServiceKey};
 use super::checksum::{Summand, service_checksum};
 use super::instance::Instance;
 use super::json::{push_bool, push_double, push_escaped, push_number, push_string};
+use super::kept::{Kept, KeptViews};
 use super::service::{ClusterSettings, ServiceSettings};
 use super::{Content, NamingDatum};
 
 /// Views of one service kept at a time. Clients of a service mostly ask alike; who asks for ever
 /// new sets of clusters is served, but not remembered.
 const VIEWS_PER_SERVICE: usize = 16;
+/// Longest text of clusters in bytes whose view is kept: as long as that of a subscriber.
+const MAX_KEPT_CLUSTERS: usize = 1_024;
+/// What a kept view takes besides its texts, roughly.
+const VIEW_BYTES: usize = 256;
 
 /// How names are written: with the group for Java clients since 1.0.0, without it for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,48 +107,6 @@ pub(crate) struct ServiceState {
     pub(super) listed: AtomicBool,
 }
 
-/// The views of a service. Mostly there is one, which is found without another step.
-struct KeptViews {
-    first: Kept,
-    others: Vec<Kept>,
-}
-
-impl KeptViews {
-    fn find(&self, query: &ViewQuery<'_>) -> Option<&Kept> {
-        if self.first.is_for(query) {
-            return Some(&self.first);
-        }
-        self.others.iter().find(|kept| kept.is_for(query))
-    }
-
-    fn to_vec(&self) -> Vec<Kept> {
-        std::iter::once(&self.first).chain(&self.others).cloned().collect()
-    }
-
-    fn from_vec(mut views: Vec<Kept>) -> Option<Arc<Self>> {
-        let others = if views.len() > 1 { views.split_off(1) } else { Vec::new() };
-        Some(Arc::new(Self { first: views.pop()?, others }))
-    }
-}
-
-#[derive(Clone)]
-struct Kept {
-    flavour: Flavour,
-    healthy_only: bool,
-    null_metadata: bool,
-    clusters: Box<str>,
-    view: Arc<View>,
-}
-
-impl Kept {
-    fn is_for(&self, query: &ViewQuery<'_>) -> bool {
-        self.flavour == query.flavour
-            && self.healthy_only == query.healthy_only
-            && self.null_metadata == query.null_metadata
-            && *self.clusters == *query.clusters
-    }
-}
-
 /// Renders views and keeps them within a number of bytes.
 pub(crate) struct Views {
     bytes: Arc<AtomicUsize>,
@@ -182,7 +145,9 @@ impl Views {
             _ => {
                 drop(views);
                 let view = Arc::new(self.render(datum, query));
-                self.keep(state, query, &view);
+                if query.clusters.len() <= MAX_KEPT_CLUSTERS {
+                    self.keep(state, query, &view);
+                }
                 read(&view)
             }
         }
@@ -208,13 +173,7 @@ impl Views {
                     if views.len() >= VIEWS_PER_SERVICE {
                         views.remove(0);
                     }
-                    views.push(Kept {
-                        flavour: query.flavour,
-                        healthy_only: query.healthy_only,
-                        null_metadata: query.null_metadata,
-                        clusters: query.clusters.into(),
-                        view: Arc::clone(view),
-                    });
+                    views.push(Kept::new(query, view));
                 }
             }
             KeptViews::from_vec(views)
@@ -230,16 +189,21 @@ impl Views {
             let settings = settings(&reader);
             let protected = hosts.are_protected(settings.protect_threshold, self.protect_at_zero);
             let rendered = hosts.render(&service, query, protected);
+            let metadata = Some(settings.metadata.as_json()).filter(|json| *json != "{}");
             View {
                 revision: reader.revision(),
                 is_known: reader.is_open(),
                 has_candidates: !hosts.candidates.is_empty(),
-                _charge: Charge::new(&self.bytes, rendered.len()),
+                _charge: Charge::new(
+                    &self.bytes,
+                    VIEW_BYTES
+                        + rendered.len()
+                        + metadata.map_or(0, str::len)
+                        + query.clusters.len(),
+                ),
                 opening: rendered,
                 checksum: hex_digits(&checksum(&reader, &service, &settings)),
-                metadata: Some(settings.metadata.as_json())
-                    .filter(|json| *json != "{}")
-                    .map(Box::from),
+                metadata: metadata.map(Box::from),
             }
         })
     }
@@ -329,8 +293,11 @@ pub(super) fn are_protected(
 
 impl<'a> Hosts<'a> {
     fn collect(reader: &Reader<'a, Content>, clusters: &str) -> Self {
-        let wanted: Vec<&str> = clusters.split(',').filter(|name| !name.is_empty()).collect();
-        let is_wanted = |host: &Host<'_>| wanted.is_empty() || wanted.contains(&host.key.cluster);
+        let mut wanted: Vec<&str> = clusters.split(',').filter(|name| !name.is_empty()).collect();
+        // A request can name thousands, and a service can have as many instances.
+        wanted.sort_unstable();
+        let is_wanted =
+            |host: &Host<'_>| wanted.is_empty() || wanted.binary_search(&host.key.cluster).is_ok();
         Self { candidates: hosts(reader).filter(is_wanted).collect() }
     }
 
@@ -356,6 +323,10 @@ impl<'a> Hosts<'a> {
         shown(true).for_each(|host| push_host(&mut out, host, true, &style));
         out.push_str("],");
         push_names(&mut out, service, query.flavour);
+        if out.len() < out.capacity() / 2 {
+            // Made for hosts that are not shown: nobody counts what is reserved.
+            out.shrink_to_fit();
+        }
         Bytes::from(out)
     }
 }
@@ -430,5 +401,74 @@ pub(crate) fn push_id(out: &mut String, host: &Host<'_>, service: &ServiceKey) {
             out.push('#');
             push_escaped(out, service.grouped());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use distro_core::{MemberId, StampClock};
+    use distro_net::Clock;
+
+    use super::*;
+    use crate::registry::{Events, Metadata, Registry, Watch};
+
+    /// A registry that has the service of [`service`] with one instance in each of two clusters.
+    fn registry() -> Registry {
+        let clock = Clock::start();
+        let events = Arc::new(Events::new(0));
+        let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
+        let stamps = StampClock::new(MemberId(1), 1, clock.now());
+        let settings = crate::Config::default().registry_settings(1);
+        let registry = Registry::new(settings, events, watch, stamps, clock);
+        for cluster in ["a", "b"] {
+            let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster };
+            let instance = Instance::new(1.0, Metadata::default()).unwrap();
+            registry.register(&service(), &key, instance, true, &String::new).unwrap();
+        }
+        registry
+    }
+
+    fn service() -> ServiceKey {
+        ServiceKey::parse("public", "g@@s").unwrap()
+    }
+
+    fn list(registry: &Registry, clusters: &str) -> String {
+        let flavour = Flavour::Grouped;
+        let query = ViewQuery { flavour, healthy_only: false, clusters, null_metadata: false };
+        registry.read_view(&service(), &query, |view| {
+            String::from_utf8(view.unwrap().opening.to_vec()).unwrap()
+        })
+    }
+
+    #[test]
+    fn clusters_are_found_among_any_number_of_names_in_any_order() {
+        let registry = registry();
+        let many: Vec<String> = (0..1_000).rev().map(|n| format!("z{n}")).collect();
+        let many = many.join(",");
+        for (clusters, hosts) in [
+            ("", 2),
+            (",", 2),
+            ("b,a", 2),
+            ("b", 1),
+            ("b,b,", 1),
+            (&format!("b,{many}"), 1),
+            (&format!("{many},a,b"), 2),
+            (&many, 0),
+        ] {
+            assert_eq!(list(&registry, clusters).matches("\"ip\"").count(), hosts, "{clusters}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_query_is_counted_or_not_kept() {
+        let registry = registry();
+        list(&registry, "");
+        let before = registry.views.bytes();
+        for n in 0..VIEWS_PER_SERVICE {
+            list(&registry, &format!("{n:MAX_KEPT_CLUSTERS$},"));
+        }
+        assert_eq!(registry.views.bytes(), before);
+        list(&registry, &format!("{:MAX_KEPT_CLUSTERS$}", 1));
+        assert!(registry.views.bytes() > before + MAX_KEPT_CLUSTERS);
     }
 }

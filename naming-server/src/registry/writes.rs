@@ -1,4 +1,7 @@
 //! What clients do to instances.
+//!
+//! Stamps are issued under the lock of the service: of two writes that wait for it, the one that
+//! gets it later must be the newer one, or it would be answered and have no effect.
 
 use std::sync::Arc;
 
@@ -29,7 +32,6 @@ impl Registry {
         service.check_characters()?;
         check_cluster_name(key.cluster)?;
         let now = self.clock.tick();
-        let stamp = self.store.clock().issue(now);
         let id = key.text();
         let kind = self.store.update(service.as_str(), now, |writer| {
             let (kind, health) = match find_instance(writer, &id) {
@@ -48,6 +50,7 @@ impl Registry {
                     (Some(EventKind::Registered), initial_health(healthy))
                 }
             };
+            let stamp = self.store.clock().issue(now);
             writer.register(&id, stamp, Arc::new(Content::Instance(instance)), health);
             Ok(kind)
         })?;
@@ -97,13 +100,13 @@ impl Registry {
         change: impl FnOnce(&Instance) -> Result<(Instance, Option<bool>), ApiError>,
     ) -> Result<(), ApiError> {
         let now = self.clock.tick();
-        let stamp = self.store.clock().issue(now);
         let id = key.text();
         let not_found = || ApiError::bad_request("instance not found");
         let patched = self.store.update_existing(service.as_str(), now, |writer| {
             let (known, health) = find_instance(writer, &id).ok_or_else(not_found)?;
             let (instance, healthy) = change(known)?;
             let health = healthy.map_or(health, initial_health);
+            let stamp = self.store.clock().issue(now);
             writer.register(&id, stamp, Arc::new(Content::Instance(instance)), health);
             Ok(())
         });
@@ -120,11 +123,10 @@ impl Registry {
         actor: &dyn Fn() -> String,
     ) {
         let now = self.clock.tick();
-        let stamp = self.store.clock().issue(now);
         let id = key.text();
-        let removed = self
-            .store
-            .update_existing(service.as_str(), now, |writer| writer.deregister(&id, stamp));
+        let removed = self.store.update_existing(service.as_str(), now, |writer| {
+            writer.deregister(&id, self.store.clock().issue(now))
+        });
         if removed == Some(true) {
             self.note(service, &id, EventKind::Deregistered, actor);
         }
@@ -177,12 +179,11 @@ impl Registry {
         actor: &dyn Fn() -> String,
     ) {
         let now = self.clock.tick();
-        let stamp = self.store.clock().issue(now);
         let (id, health) = (key.text(), initial_health(healthy));
         let changed = self.store.update_existing(service.as_str(), now, |writer| {
             let differs = find_instance(writer, &id).is_some_and(|(_, known)| known != health);
             if differs {
-                writer.judge(&id, stamp, health);
+                writer.judge(&id, self.store.clock().issue(now), health);
             }
             differs
         });
@@ -229,4 +230,59 @@ fn free_number(writer: &Writer<'_, Content>) -> u64 {
         .zip(&taken)
         .find(|(free, taken)| free != *taken)
         .map_or(taken.len() as u64, |(free, _)| free)
+}
+
+#[cfg(test)]
+mod tests {
+    use distro_core::{MemberId, StampClock};
+    use distro_net::Clock;
+
+    use super::*;
+    use crate::registry::{Events, Metadata, Watch};
+
+    /// Patches of each thread.
+    const ROUNDS: u32 = 3_000;
+
+    fn registry() -> Registry {
+        let clock = Clock::start();
+        let settings = crate::Config::default().registry_settings(1);
+        let events = Arc::new(Events::new(0));
+        let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
+        let stamps = StampClock::new(MemberId(1), 1, clock.now());
+        Registry::new(settings, events, watch, stamps, clock)
+    }
+
+    fn count_up(registry: &Registry, service: &ServiceKey, key: &InstanceKey<'_>, name: &str) {
+        for count in 1..=ROUNDS {
+            let change = |known: &Instance| {
+                let mut map = known.metadata.to_map();
+                let last = map.insert(name.to_owned(), count.to_string());
+                assert_eq!(last, (count > 1).then(|| (count - 1).to_string()), "lost");
+                let mut changed = known.clone();
+                changed.set_metadata(Metadata::new(&map, 4_096)?);
+                Ok((changed, None))
+            };
+            registry.patch(service, key, &String::new, change).unwrap();
+        }
+    }
+
+    #[test]
+    fn of_patches_at_the_same_time_none_is_lost() {
+        let registry = registry();
+        let service = ServiceKey::parse("public", "g@@s").unwrap();
+        let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "DEFAULT" };
+        let instance = Instance::new(1.0, Metadata::default()).unwrap();
+        registry.register(&service, &key, instance, true, &String::new).unwrap();
+        let names = ["a", "b", "c", "d"];
+        std::thread::scope(|scope| {
+            for name in names {
+                let (registry, service, key) = (&registry, &service, &key);
+                scope.spawn(move || count_up(registry, service, key, name));
+            }
+        });
+        let found = registry.find(&service).unwrap().read(|reader| {
+            hosts(&reader).next().map(|host| host.instance.metadata.to_map()).unwrap()
+        });
+        assert_eq!(found, names.map(|name| (name.to_owned(), ROUNDS.to_string())).into());
+    }
 }

@@ -26,8 +26,8 @@ impl Api {
         let instance = params.optional("instance");
         let query = CatalogQuery {
             namespace: &namespace,
-            group: NamePattern(&group),
-            service: NamePattern(&service),
+            group: NamePattern::new(&group),
+            service: NamePattern::new(&service),
             instance: instance.as_deref(),
             only_with_instances: params.flag_lenient("hasIpCount", false),
         };

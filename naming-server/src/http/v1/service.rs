@@ -100,7 +100,7 @@ impl Api {
     /// Names without their groups, of one namespace or all.
     pub(super) fn service_names(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let expression = call.params.or("expr", "");
-        let pattern = NamePattern(&expression);
+        let pattern = NamePattern::new(&expression);
         let namespaces = match call.params.optional("namespaceId") {
             Some(namespace) => vec![namespace.into_owned()],
             None => self.registry.index.namespaces(),
