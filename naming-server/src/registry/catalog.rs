@@ -3,8 +3,8 @@
 use distro_core::Reader;
 use naming_model::{DEFAULT_BEAT_INTERVAL_MS, InstanceKey, META_ID_GENERATOR, ServiceKey};
 
+use super::host::are_protected;
 use super::json::{push_bool, push_display, push_double, push_number, push_string};
-use super::view::are_protected;
 use super::{
     ClusterSettings, Content, GroupFilter, Host, ListedService, NamingDatum, Page, Registry,
     clusters, hosts, push_id, settings,

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use naming_model::ServiceKey;
 
+use super::host::push_names;
 use super::json::{push_number, push_string};
-use super::view::{Flavour, View, push_names};
+use super::view::{Flavour, View};
 
 /// What varies from one answer to the next.
 #[derive(Debug, Clone, Copy)]

@@ -13,9 +13,11 @@ mod catalog;
 mod checksum;
 mod events;
 mod filter;
+mod host;
 mod index;
 mod instance;
 mod json;
+mod kept;
 mod listing;
 mod page;
 mod plain;
@@ -30,6 +32,7 @@ pub(crate) use beats::{BeatCounts, BeatOutcome};
 pub(crate) use catalog::{CatalogQuery, NamePattern};
 pub(crate) use events::{Event, EventKind, Events};
 pub(crate) use filter::MetadataFilter;
+pub(crate) use host::{Host, hosts, push_id};
 pub(crate) use index::{GroupFilter, ListedService, ServiceIndex, names_json};
 pub(crate) use instance::{Instance, Metadata, check_address, check_port, text_form};
 pub(crate) use listing::{ListReply, list_reply};
@@ -38,8 +41,7 @@ pub(crate) use service::{ClusterSettings, HealthChecker, Selector, ServiceSettin
 pub(crate) use switches::{CheckPace, ServerStatus, SwitchValues, Switches};
 pub(crate) use upkeep::{UpkeepSettings, run as run_upkeep};
 pub(crate) use view::{
-    Flavour, Host, ServiceState, View, ViewQuery, Views, checksum, clusters, hosts, push_id,
-    settings,
+    Flavour, ServiceState, View, ViewQuery, Views, checksum, clusters, settings,
 };
 pub(crate) use watch::{ChangeSink, Watch};
 

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use distro_core::{DATUM_KEY, Health, Reader};
+use distro_core::{DATUM_KEY, Reader};
 use naming_model::{InstanceKey, ServiceKey};
 
 use super::checksum::{Summand, service_checksum};
-use super::instance::Instance;
-use super::json::{push_bool, push_double, push_escaped, push_number, push_string};
+use super::host::{Host, Hosts, hosts};
+use super::kept::{Kept, KeptViews};
 use super::service::{ClusterSettings, ServiceSettings};
 use super::{Content, NamingDatum};
 
@@ -33,7 +33,7 @@ pub(crate) enum Flavour {
 
 impl Flavour {
     /// The name of a service in this flavour.
-    fn name_of(self, service: &ServiceKey) -> &str {
+    pub(super) fn name_of(self, service: &ServiceKey) -> &str {
         match self {
             Self::Grouped => service.grouped(),
             Self::Ungrouped => service.service(),
@@ -106,48 +106,6 @@ pub(crate) struct ServiceState {
     pub(super) listed: AtomicBool,
 }
 
-/// The views of a service. Mostly there is one, which is found without another step.
-struct KeptViews {
-    first: Kept,
-    others: Vec<Kept>,
-}
-
-impl KeptViews {
-    fn find(&self, query: &ViewQuery<'_>) -> Option<&Kept> {
-        if self.first.is_for(query) {
-            return Some(&self.first);
-        }
-        self.others.iter().find(|kept| kept.is_for(query))
-    }
-
-    fn to_vec(&self) -> Vec<Kept> {
-        std::iter::once(&self.first).chain(&self.others).cloned().collect()
-    }
-
-    fn from_vec(mut views: Vec<Kept>) -> Option<Arc<Self>> {
-        let others = if views.len() > 1 { views.split_off(1) } else { Vec::new() };
-        Some(Arc::new(Self { first: views.pop()?, others }))
-    }
-}
-
-#[derive(Clone)]
-struct Kept {
-    flavour: Flavour,
-    healthy_only: bool,
-    null_metadata: bool,
-    clusters: Box<str>,
-    view: Arc<View>,
-}
-
-impl Kept {
-    fn is_for(&self, query: &ViewQuery<'_>) -> bool {
-        self.flavour == query.flavour
-            && self.healthy_only == query.healthy_only
-            && self.null_metadata == query.null_metadata
-            && *self.clusters == *query.clusters
-    }
-}
-
 /// Renders views and keeps them within a number of bytes.
 pub(crate) struct Views {
     bytes: Arc<AtomicUsize>,
@@ -214,13 +172,7 @@ impl Views {
                     if views.len() >= VIEWS_PER_SERVICE {
                         views.remove(0);
                     }
-                    views.push(Kept {
-                        flavour: query.flavour,
-                        healthy_only: query.healthy_only,
-                        null_metadata: query.null_metadata,
-                        clusters: query.clusters.into(),
-                        view: Arc::clone(view),
-                    });
+                    views.push(Kept::new(query, view));
                 }
             }
             KeptViews::from_vec(views)
@@ -300,93 +252,6 @@ pub(crate) fn checksum(
     service_checksum(service.grouped(), settings.protect_threshold, &clusters, instances)
 }
 
-/// One instance on its way into an answer.
-#[derive(Clone, Copy)]
-pub(crate) struct Host<'a> {
-    pub(crate) key: InstanceKey<'a>,
-    pub(crate) instance: &'a Instance,
-    /// Its true health.
-    pub(crate) healthy: bool,
-}
-
-/// The instances that were asked for.
-struct Hosts<'a> {
-    candidates: Vec<Host<'a>>,
-}
-
-/// All visible instances of a datum in the order of their keys.
-pub(crate) fn hosts<'a>(reader: &Reader<'a, Content>) -> impl Iterator<Item = Host<'a>> {
-    reader.visible().filter_map(|(key, record, content)| {
-        let Content::Instance(instance) = &**content else { return None };
-        let healthy = record.health() == Health::Healthy;
-        Some(Host { key: InstanceKey::parse(key)?, instance, healthy })
-    })
-}
-
-/// Whether so few are healthy that all are reported healthy: at or below the threshold, the
-/// disabled ones counted too. At threshold 0 this spares a service whose last healthy instance is
-/// gone from showing nothing usable.
-pub(super) fn are_protected(
-    healthy: usize,
-    total: usize,
-    threshold: f32,
-    protect_at_zero: bool,
-) -> bool {
-    if total == 0 || threshold <= 0.0 && !protect_at_zero {
-        return false;
-    }
-    healthy as f32 / total as f32 <= threshold
-}
-
-impl<'a> Hosts<'a> {
-    fn collect(reader: &Reader<'a, Content>, clusters: &str) -> Self {
-        let mut wanted: Vec<&str> = clusters.split(',').filter(|name| !name.is_empty()).collect();
-        // A request can name thousands, and a service can have as many instances.
-        wanted.sort_unstable();
-        let is_wanted =
-            |host: &Host<'_>| wanted.is_empty() || wanted.binary_search(&host.key.cluster).is_ok();
-        Self { candidates: hosts(reader).filter(is_wanted).collect() }
-    }
-
-    fn are_protected(&self, threshold: f32, protect_at_zero: bool) -> bool {
-        let healthy = self.candidates.iter().filter(|host| host.healthy).count();
-        are_protected(healthy, self.candidates.len(), threshold, protect_at_zero)
-    }
-
-    fn render(&self, service: &ServiceKey, query: &ViewQuery<'_>, protected: bool) -> Bytes {
-        let name = query.flavour.name_of(service);
-        let mut out = String::with_capacity(128 + self.candidates.len() * 320);
-        let style = Style { name, null_metadata: query.null_metadata, service };
-        out.push_str("{\"hosts\":[");
-        let shown = |as_healthy: bool| {
-            let picked = move |host: &&Host<'_>| {
-                host.instance.enabled && (host.healthy || protected) == as_healthy
-            };
-            self.candidates.iter().filter(picked)
-        };
-        if !query.healthy_only {
-            shown(false).for_each(|host| push_host(&mut out, host, false, &style));
-        }
-        shown(true).for_each(|host| push_host(&mut out, host, true, &style));
-        out.push_str("],");
-        push_names(&mut out, service, query.flavour);
-        if out.len() < out.capacity() / 2 {
-            // Made for hosts that are not shown: nobody counts what is reserved.
-            out.shrink_to_fit();
-        }
-        Bytes::from(out)
-    }
-}
-
-/// Appends the names of a service as answers give them, up to the value of `cacheMillis`.
-pub(super) fn push_names(out: &mut String, service: &ServiceKey, flavour: Flavour) {
-    out.push_str("\"dom\":");
-    push_string(out, flavour.name_of(service));
-    out.push_str(",\"name\":");
-    push_string(out, service.grouped());
-    out.push_str(",\"cacheMillis\":");
-}
-
 impl View {
     /// Checksum of the service, 32 hex digits.
     pub(crate) fn checksum(&self) -> &str {
@@ -399,63 +264,12 @@ impl View {
     }
 }
 
-/// What is alike for all hosts of a view.
-struct Style<'a> {
-    service: &'a ServiceKey,
-    /// The name of the service as this view shows it.
-    name: &'a str,
-    null_metadata: bool,
-}
-
-fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, style: &Style<'_>) {
-    let Host { key, instance, .. } = host;
-    out.push_str(if out.ends_with('[') { "{\"ip\":" } else { ",{\"ip\":" });
-    push_string(out, key.ip);
-    out.push_str(",\"port\":");
-    push_number(out, key.port);
-    let flag = if healthy {
-        ",\"valid\":true,\"healthy\":true"
-    } else {
-        ",\"valid\":false,\"healthy\":false"
-    };
-    out.push_str(flag);
-    out.push_str(",\"marked\":false,\"instanceId\":\"");
-    push_id(out, host, style.service);
-    out.push_str("\",\"metadata\":");
-    let is_null = style.null_metadata && instance.metadata.is_absent();
-    out.push_str(if is_null { "null" } else { instance.metadata.as_json() });
-    out.push_str(",\"enabled\":");
-    push_bool(out, instance.enabled);
-    out.push_str(",\"weight\":");
-    push_double(out, instance.weight);
-    out.push_str(",\"clusterName\":");
-    push_string(out, key.cluster);
-    out.push_str(",\"serviceName\":");
-    push_string(out, style.name);
-    out.push_str(",\"ephemeral\":true}");
-}
-
-/// Appends the id of an instance, without quotes.
-pub(crate) fn push_id(out: &mut String, host: &Host<'_>, service: &ServiceKey) {
-    match &host.instance.id {
-        Some(id) => push_escaped(out, id),
-        None => {
-            push_escaped(out, host.key.ip);
-            out.push('#');
-            push_number(out, host.key.port);
-            out.push('#');
-            push_escaped(out, host.key.cluster);
-            out.push('#');
-            push_escaped(out, service.grouped());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use distro_core::{MemberId, StampClock};
     use distro_net::Clock;
 
+    use super::super::instance::Instance;
     use super::*;
     use crate::registry::{Events, Metadata, Registry, Watch};
 
