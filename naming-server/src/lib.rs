@@ -16,6 +16,7 @@ pub use config::{
 mod http;
 
 mod logging;
+pub use logging::finish as finish_logging;
 pub use logging::start as start_logging;
 
 mod metrics;

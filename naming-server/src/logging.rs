@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::reload::Handle;
 
 use crate::config::{LogConfig, LogFormat};
+
+mod lines;
+use lines::Lines;
 
 /// Targets with a level of their own; more are refused.
 const MAX_CHANGES: usize = 64;
@@ -19,6 +23,7 @@ const MAX_CHANGES: usize = 64;
 static LOGGING: OnceLock<Logging> = OnceLock::new();
 
 struct Logging {
+    lines: Lines,
     configured: String,
     changes: Mutex<BTreeMap<String, LevelFilter>>,
     reload: Box<dyn Fn(EnvFilter) -> bool + Send + Sync>,
@@ -27,10 +32,16 @@ struct Logging {
 /// Starts logging for the whole process; a second call changes nothing.
 ///
 /// # Errors
-/// A level that is not one; [`crate::Config::load`] has refused such already.
+/// A level that is not one, which [`crate::Config::load`] has refused already; no thread or
+/// descriptor left.
 pub fn start(config: &LogConfig) -> Result<()> {
     let filter = EnvFilter::try_new(&config.level)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let writer = Lines::to_stderr().context("cannot write the log")?;
+    let make_writer = {
+        let writer = writer.clone();
+        move || writer.clone()
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(make_writer);
     let (is_ours, reload) = match config.format {
         LogFormat::Text => {
             let lines = lines.with_ansi(stderr().is_terminal()).with_filter_reloading();
@@ -46,12 +57,21 @@ pub fn start(config: &LogConfig) -> Result<()> {
     // Otherwise somebody else has set up logging, which is then the better one.
     if is_ours {
         LOGGING.get_or_init(|| Logging {
+            lines: writer,
             configured: config.level.clone(),
             changes: Mutex::default(),
             reload,
         });
     }
     Ok(())
+}
+
+/// Writes what is left to be said before the process ends, for `patience` at most: nobody may be
+/// reading.
+pub fn finish(patience: Duration) {
+    if let Some(logging) = LOGGING.get() {
+        logging.lines.finish(patience);
+    }
 }
 
 fn reload_with<S: 'static>(

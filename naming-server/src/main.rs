@@ -11,6 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the runtime may take to end after the drain; only a blocked thread could take longer.
 const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(200);
+/// What writing the last log lines may take.
+const LAST_LINES: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     match start(&Arguments::parse()) {
@@ -34,6 +36,7 @@ fn start(arguments: &Arguments) -> Result<()> {
         .context("cannot start the runtime")?;
     let result = runtime.block_on(run(config));
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
+    naming_server::finish_logging(LAST_LINES);
     result
 }
 

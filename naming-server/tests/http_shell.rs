@@ -41,11 +41,15 @@ struct Server {
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, Stdio::null())
+    }
+
+    fn start_with(arguments: &[&str], log: Stdio) -> Self {
         let mut child = program()
             .args(["--bind", "127.0.0.1", "--port", "0"])
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -193,6 +197,30 @@ fn stops_in_time(signal: &str) {
     assert_eq!(server.exit_code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert_eq!(idle.read(&mut buffer).unwrap(), 0);
+}
+
+/// A terminal that was paused, or a collector of logs that hangs.
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let mut server = Server::start_with(&[], Stdio::piped());
+    let mut stream = server.connect();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Each writes a line of more than 100 bytes; a pipe takes 64 KiB.
+    let request = "PUT /nacos/v1/ns/operator/switches?entry=check&value=true HTTP/1.1\r\n\
+                   Host: h\r\nContent-Length: 0\r\n\r\n";
+    let mut buffer = [0; 1_024];
+    for n in 0..2_000 {
+        stream.write_all(request.as_bytes()).unwrap();
+        let length = stream.read(&mut buffer).unwrap_or_else(|error| panic!("{n}: {error}"));
+        assert!(buffer[..length].starts_with(b"HTTP/1.1 200"), "{n}");
+    }
+    let started = Instant::now();
+    server.signal("-TERM");
+    assert_eq!(server.exit_code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let mut log = String::new();
+    server.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.len() > 32 << 10, "it was full: {}", log.len());
 }
 
 #[test]

@@ -240,7 +240,9 @@ impl Metadata {
 
     /// The value of one key.
     pub(crate) fn find(&self, key: &str) -> Option<String> {
-        if !self.0.contains(key) {
+        // What has to be escaped stands there in another form.
+        let is_plain = !key.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\');
+        if is_plain && !self.0.contains(key) {
             return None;
         }
         let mut found = None;
@@ -344,6 +346,18 @@ mod tests {
         for text in ["abc", "-5", "", "1.5", "+5"] {
             let odd = instance(&[(META_BEAT_INTERVAL, text), (META_BEAT_TIMEOUT, text)]);
             assert_eq!((odd.beat_interval_ms(), odd.time_outs_ms().0), (Some(5_000), 15_000));
+        }
+    }
+
+    #[test]
+    fn keys_are_found_whatever_they_are_made_of() {
+        let keys = ["k", "a\"b", "c\\d", "\n", "é", "\u{7f}", "\u{1}"];
+        let odd = instance(&keys.map(|key| (key, key)));
+        for key in keys {
+            assert_eq!(odd.metadata.find(key).as_deref(), Some(key), "{key:?}");
+        }
+        for key in ["a", "b", "\"", "\\", "u0001", ""] {
+            assert_eq!(odd.metadata.find(key), None, "{key:?}");
         }
     }
 
