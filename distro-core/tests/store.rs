@@ -216,6 +216,7 @@ fn a_key_written_twice_in_one_update_is_told_once() {
 
 /// Looking through what has changed so far for each further record takes minutes here.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "it measures how long the store takes")]
 fn many_records_of_one_datum_go_without_long_pauses() {
     const RECORDS: usize = 50_000;
     let (store, diary) = store();

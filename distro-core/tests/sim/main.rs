@@ -2,7 +2,7 @@
 //! and clients that misbehave as a seed says.
 //!
 //! `SEED=7 cargo test -p distro-core --test sim -- random` replays one run and prints its story;
-//! `SEEDS=10000` runs that many.
+//! `SEEDS=10000` runs that many, from `FIRST=…` on; `WITHOUT=refute` leaves a rule out.
 
 mod client;
 mod invariants;
