@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use hyper::Uri;
 use hyper::http::uri::Authority;
 
 use crate::error::Error;
@@ -54,11 +55,15 @@ impl FromStr for Address {
         };
         let (host, port) = split_port(place).ok_or_else(|| bad("has no readable port"))?;
         let whole = authority(host, port);
-        let readable = Authority::from_str(&whole).is_ok() && !whole.contains('@');
+        let base = format!("http://{whole}{context}");
+        // Whatever else the context holds, a request has to be possible.
+        let readable = Authority::from_str(&whole).is_ok()
+            && !whole.contains('@')
+            && format!("{base}/v1/ns/instance").parse::<Uri>().is_ok();
         if host.is_empty() || !readable || context.contains(['?', '#', ' ']) {
             return Err(bad("is not an address"));
         }
-        Ok(Self { host: host.to_owned(), port, base: format!("http://{whole}{context}") })
+        Ok(Self { host: host.to_owned(), port, base })
     }
 }
 
@@ -105,8 +110,19 @@ mod tests {
 
     #[test]
     fn unreadable_addresses_are_refused() {
-        for bad in ["", ":80", "a:b", "a:99999", "https://a", "a b", "u:p@h", "[::1", "[::1]x", "ä"]
-        {
+        for bad in [
+            "",
+            ":80",
+            "a:b",
+            "a:99999",
+            "https://a",
+            "a b",
+            "u:p@h",
+            "[::1",
+            "[::1]x",
+            "ä",
+            "a/<b>",
+        ] {
             assert!(bad.parse::<Address>().is_err(), "{bad:?} was taken");
         }
     }
