@@ -7,23 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use naming_client::{
-    Change, EmptyPolicy, Error, Instance, NamingClient, ServiceName, ServiceQuery, Subscription,
-};
+use naming_client::{EmptyPolicy, Error, Instance, NamingClient, ServiceName, ServiceQuery};
 use support::fake::{Action, FakeServer, list};
 use support::real::RealServer;
-use support::{client, eventually};
+use support::{client, eventually, next, ports};
 
 const SOON: Duration = Duration::from_secs(5);
-
-async fn next(subscription: &mut Subscription, limit: Duration) -> Change {
-    let change = tokio::time::timeout(limit, subscription.changed()).await;
-    change.expect("a change within the limit").expect("the client is open")
-}
-
-fn ports(list: &[Instance]) -> Vec<u16> {
-    list.iter().map(|instance| instance.port).collect()
-}
 
 #[tokio::test]
 async fn a_subscription_has_its_list_at_once_and_tells_each_change() {

@@ -4,21 +4,12 @@ mod support;
 
 use std::time::Duration;
 
-use naming_client::{Change, Instance, Subscription};
-use support::client;
+use naming_client::Instance;
 use support::fake::{Action, FakeServer, list_at};
 use support::real::RealServer;
+use support::{client, next, ports};
 
 const SOON: Duration = Duration::from_secs(5);
-
-async fn next(subscription: &mut Subscription, limit: Duration) -> Change {
-    let change = tokio::time::timeout(limit, subscription.changed()).await;
-    change.expect("a change within the limit").expect("the client is open")
-}
-
-fn ports(list: &[Instance]) -> Vec<u16> {
-    list.iter().map(|instance| instance.port).collect()
-}
 
 #[tokio::test]
 async fn a_push_is_applied_acknowledged_and_not_undone_by_an_older_one() {

@@ -9,7 +9,7 @@ pub(crate) mod real;
 use std::future::Future;
 use std::time::Duration;
 
-use naming_client::{ClientBuilder, NamingClient};
+use naming_client::{Change, ClientBuilder, Instance, NamingClient, Subscription};
 use tokio::time::Instant;
 
 /// A client for tests: loopback only, short time-outs.
@@ -38,4 +38,15 @@ where
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     start.elapsed()
+}
+
+/// The next change of a subscription, which must come within `limit`.
+pub(crate) async fn next(subscription: &mut Subscription, limit: Duration) -> Change {
+    let change = tokio::time::timeout(limit, subscription.changed()).await;
+    change.expect("a change within the limit").expect("the client is open")
+}
+
+/// The ports of instances, in their order.
+pub(crate) fn ports(list: &[Instance]) -> Vec<u16> {
+    list.iter().map(|instance| instance.port).collect()
 }
