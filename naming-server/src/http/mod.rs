@@ -33,7 +33,7 @@ mod tests;
 pub(crate) mod v1;
 
 pub(crate) use agent::{Agent, AgentKind, PushVersions, Version};
-pub(crate) use error::{ApiError, escape_html, no_such_api};
+pub(crate) use error::{ApiError, cut, escape_html, no_such_api};
 pub(crate) use listen::{ConnectionStats, serve};
 pub(crate) use metadata::metadata_text;
 pub(crate) use params::{Params, decode};

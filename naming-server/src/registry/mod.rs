@@ -43,7 +43,10 @@ pub(crate) use listing::{ListReply, list_reply};
 pub(crate) use namespaces::Namespace;
 pub(crate) use page::Page;
 pub(crate) use service::{ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceSettings};
-pub(crate) use switches::{CheckPace, ServerStatus, SwitchValues, Switches};
+pub(crate) use switches::{
+    MAX_SWITCH_ITEMS, ServerStatus, SwitchObject, SwitchValues, Switches, parse_status,
+    parse_version, unsigned,
+};
 pub(crate) use upkeep::{UpkeepSettings, run as run_upkeep};
 pub(crate) use view::{
     Flavour, ServiceState, View, ViewQuery, Views, checksum, clusters, settings,

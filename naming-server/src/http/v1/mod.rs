@@ -27,7 +27,6 @@ mod page;
 mod push;
 mod route;
 mod service;
-mod switch_object;
 mod switches;
 mod system;
 

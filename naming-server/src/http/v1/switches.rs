@@ -5,13 +5,10 @@ use serde_json::{Map, Value};
 use distro_core::Input;
 
 use super::Api;
-use super::switch_object::{SwitchObject, unsigned};
-use crate::http::{ApiError, Call, Reply, Version};
-use crate::registry::{ServerStatus, SwitchValues};
-
-use check::check;
-
-mod check;
+use crate::http::{ApiError, Call, Reply, cut};
+use crate::registry::{
+    MAX_SWITCH_ITEMS, SwitchObject, SwitchValues, parse_status, parse_version, unsigned,
+};
 
 /// Characters of a value that the log shows.
 const MAX_SHOWN: usize = 200;
@@ -113,7 +110,7 @@ impl Api {
         let (before, after) = self.registry.switches.change::<ApiError>(|before| {
             let mut after = before.clone();
             (entry.set)(&mut after, value.trim())?;
-            check(&after)?;
+            after.check()?;
             self.pass_on(before, &after)?;
             Ok(after)
         })?;
@@ -155,10 +152,6 @@ fn log_change(entry: &Entry, before: &SwitchValues, after: &SwitchValues, local:
         let new = cut(&new, MAX_SHOWN);
         tracing::info!(entry = entry.name, field, old, new, effect, local, by, "switch changed");
     }
-}
-
-fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
 }
 
 fn parse_object(text: &str) -> Result<SwitchObject, ApiError> {
@@ -216,30 +209,6 @@ fn set_push_version(values: &mut SwitchValues, text: &str) -> Result<(), ApiErro
     Ok(())
 }
 
-/// Three numbers with dots between them.
-pub(super) fn parse_version(text: &str) -> Result<Version, ApiError> {
-    let number = |part: &str| {
-        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten()
-    };
-    let mut parts = text.split('.').map(number);
-    match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten(), parts.next()) {
-        (Some(major), Some(minor), Some(patch), None) => Ok(Version(major, minor, patch)),
-        _ => Err(ApiError::bad_request("illegal version, must match: [0-9]+\\.[0-9]+\\.[0-9]+")),
-    }
-}
-
-/// A status name; `null` and nothing for none.
-pub(super) fn parse_status(text: &str) -> Result<Option<ServerStatus>, ApiError> {
-    if text.is_empty() || text == "null" {
-        return Ok(None);
-    }
-    ServerStatus::named(text).map(Some).ok_or_else(|| {
-        let names = ServerStatus::ALL.map(ServerStatus::name).join(", ");
-        let text = cut(text, MAX_SHOWN);
-        ApiError::bad_request(format!("illegal server status \"{text}\", must be one of {names}"))
-    })
-}
-
 /// `prefix:status` with commas between. Nothing clears the list; Nacos would keep it as it is.
 fn parse_limited_urls(text: &str) -> Result<Vec<(String, u16)>, ApiError> {
     let pair = |item: &str| {
@@ -254,7 +223,7 @@ fn parse_limited_urls(text: &str) -> Result<Vec<(String, u16)>, ApiError> {
     };
     let items = text.trim_end_matches(',').split(',').filter(|_| !text.is_empty());
     // One more than the limit is enough to see that it is passed.
-    items.take(check::MAX_ITEMS + 1).map(|item| pair(item.trim())).collect()
+    items.take(MAX_SWITCH_ITEMS + 1).map(|item| pair(item.trim())).collect()
 }
 
 #[cfg(test)]
@@ -264,16 +233,8 @@ mod tests {
     fn set(name: &str, value: &str) -> Result<SwitchValues, String> {
         let mut values = SwitchValues::default();
         let entry = ENTRIES.iter().find(|entry| entry.name == name).unwrap();
-        (entry.set)(&mut values, value).and_then(|()| check(&values)).map_err(|e| e.message)?;
+        (entry.set)(&mut values, value).and_then(|()| values.check()).map_err(|e| e.message)?;
         Ok(values)
-    }
-
-    #[test]
-    fn versions_have_three_numbers() {
-        assert_eq!(parse_version("1.20.3").unwrap(), Version(1, 20, 3));
-        for bad in ["", "1", "1.2", "1.2.3.4", "a.b.c", "1..2", "+1.2.3", "99999999999.1.1"] {
-            assert!(parse_version(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]
@@ -284,7 +245,7 @@ mod tests {
         for bad in ["garbage", ":403", "/a:0", "/a:-1", "/a:99999", "/a:x", ",,"] {
             set("limitedUrlMap", bad).unwrap_err();
         }
-        let long: Vec<_> = (0..=check::MAX_ITEMS).map(|n| format!("/{n}:403")).collect();
+        let long: Vec<_> = (0..=MAX_SWITCH_ITEMS).map(|n| format!("/{n}:403")).collect();
         assert!(set("limitedUrlMap", &long.join(",")).unwrap_err().contains("limitedUrlMap"));
         assert!(set("limitedUrlMap", &format!("/{}:403", "a".repeat(1_000))).is_err());
     }

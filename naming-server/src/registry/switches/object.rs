@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::switches::{parse_status, parse_version};
-use crate::http::{ApiError, PushVersions};
-use crate::registry::{CheckPace, SwitchValues};
+use super::{CheckPace, ServerStatus, SwitchValues};
+use crate::http::{ApiError, PushVersions, Version, cut};
 
 /// The name every Nacos server shows.
 const NAME: &str = "00-00---000-NACOS_SWITCH_DOMAIN-000---00-00";
+/// Characters of a value that an error shows.
+const MAX_SHOWN: usize = 200;
 
 /// The fields with their names on the wire. What is missing has its default.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct SwitchObject {
+pub(crate) struct SwitchObject {
     name: Option<String>,
     masters: Option<Vec<String>>,
     ad_weight_map: BTreeMap<String, i32>,
@@ -68,7 +69,7 @@ impl Default for SwitchObject {
 
 impl SwitchObject {
     /// The object that shows these values.
-    pub(super) fn of(values: &SwitchValues) -> Self {
+    pub(crate) fn of(values: &SwitchValues) -> Self {
         let versions = &values.push_versions;
         Self {
             name: Some(NAME.to_owned()),
@@ -116,7 +117,7 @@ impl SwitchObject {
     ///
     /// # Errors
     /// 400 for what is no version or status.
-    pub(super) fn into_values(self, known: &SwitchValues) -> Result<SwitchValues, ApiError> {
+    pub(crate) fn into_values(self, known: &SwitchValues) -> Result<SwitchValues, ApiError> {
         let status = self.overridden_server_status.as_deref();
         Ok(SwitchValues {
             masters: self.masters,
@@ -175,8 +176,32 @@ fn signed(number: u64) -> i64 {
 }
 
 /// Negative numbers are as far out of every range as 0 is.
-pub(super) fn unsigned(number: i64) -> u64 {
+pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
+}
+
+/// Three numbers with dots between them.
+pub(crate) fn parse_version(text: &str) -> Result<Version, ApiError> {
+    let number = |part: &str| {
+        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten()
+    };
+    let mut parts = text.split('.').map(number);
+    match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten(), parts.next()) {
+        (Some(major), Some(minor), Some(patch), None) => Ok(Version(major, minor, patch)),
+        _ => Err(ApiError::bad_request("illegal version, must match: [0-9]+\\.[0-9]+\\.[0-9]+")),
+    }
+}
+
+/// A status name; `null` and nothing for none.
+pub(crate) fn parse_status(text: &str) -> Result<Option<ServerStatus>, ApiError> {
+    if text.is_empty() || text == "null" {
+        return Ok(None);
+    }
+    ServerStatus::named(text).map(Some).ok_or_else(|| {
+        let names = ServerStatus::ALL.map(ServerStatus::name).join(", ");
+        let text = cut(text, MAX_SHOWN);
+        ApiError::bad_request(format!("illegal server status \"{text}\", must be one of {names}"))
+    })
 }
 
 #[cfg(test)]
@@ -184,10 +209,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn versions_have_three_numbers() {
+        assert_eq!(parse_version("1.20.3").unwrap(), Version(1, 20, 3));
+        for bad in ["", "1", "1.2", "1.2.3.4", "a.b.c", "1..2", "+1.2.3", "99999999999.1.1"] {
+            assert!(parse_version(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn what_is_shown_can_be_set() {
         let values = SwitchValues {
             limited_urls: vec![("/a".to_owned(), 403)],
-            overridden_status: crate::registry::ServerStatus::named("READ_ONLY"),
+            overridden_status: ServerStatus::named("READ_ONLY"),
             client_beat_interval_ms: 7_000,
             ..SwitchValues::default()
         };
