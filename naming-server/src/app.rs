@@ -11,6 +11,7 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::effects::Effects;
 use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiParts};
 use crate::push::{PushStats, Pusher, Rendered, Source};
@@ -55,8 +56,8 @@ impl App {
         watch.connect(Arc::new(PushSink(pusher.clone())));
         if !config.push.enabled {
             registry.switches.disable_push();
-            pusher.set_enabled(false);
         }
+        registry.switches.connect(Arc::new(Effects::new(pusher.clone(), control.clone())));
         let context_path = config.http_settings().context_path;
         let parts =
             ApiParts { registry, pusher, push_stats, control, address, context_path, connections };

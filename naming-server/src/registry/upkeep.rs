@@ -1,4 +1,5 @@
-//! What must be done now and then: empty services, unused views, the end of a log storm.
+//! What must be done now and then: empty services, unused views, the end of a log storm, switches
+//! that were not taken over.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -42,6 +43,7 @@ pub(crate) async fn run(
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             registry.events.flush_log(registry.clock.tick());
+            registry.switches.settle();
         }
     };
     tokio::select! {
@@ -59,7 +61,7 @@ async fn round(registry: &Registry, auto_clean: bool) {
     while !all.as_slice().is_empty() {
         for datum in all.by_ref().take(SLICE) {
             Views::sweep(&datum);
-            if auto_clean && is_left_over(&datum) {
+            if auto_clean && ServiceKey::is_tag(datum.tag()) && is_left_over(&datum) {
                 clean(registry, &datum);
             }
         }

@@ -30,7 +30,6 @@ mod service;
 mod switches;
 mod system;
 
-use console::Namespaces;
 use route::{Route, find_route};
 use system::System;
 
@@ -50,7 +49,6 @@ pub(crate) struct Api {
     context_path: String,
     connections: Arc<ConnectionStats>,
     requests: RequestCounts,
-    namespaces: Namespaces,
     system: System,
     started: Started,
 }
@@ -100,7 +98,6 @@ impl Api {
             context_path,
             connections,
             requests: RequestCounts::new(Route::ALL.len() + 1),
-            namespaces: Namespaces::default(),
             system: System::default(),
             started: Started { instant: Instant::now(), wall_ms: wall_ms() },
         }

@@ -1,8 +1,11 @@
 //! The switches as one JSON object, as they are shown and set at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use super::{CheckPace, ServerStatus, SwitchValues};
 use crate::http::{ApiError, PushVersions, Version, cut};
@@ -39,7 +42,7 @@ pub(crate) struct SwitchObject {
     disable_add_ip: bool,
     send_beat_only: bool,
     light_beat_enabled: bool,
-    limited_url_map: BTreeMap<String, u16>,
+    limited_url_map: InOrder,
     distro_server_expired_millis: i64,
     push_go_version: String,
     push_java_version: String,
@@ -60,6 +63,49 @@ struct Pace {
     min: i64,
     factor: f32,
 }
+
+/// A map whose order counts.
+#[derive(Debug)]
+struct InOrder(Vec<(String, u16)>);
+
+impl Serialize for InOrder {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Of two with one name the first counts, and an object has room for one.
+        let mut seen = BTreeSet::new();
+        let first = self.0.iter().filter(|(prefix, _)| seen.insert(prefix));
+        serializer.collect_map(first.map(|(prefix, status)| (prefix, status)))
+    }
+}
+
+impl<'de> Deserialize<'de> for InOrder {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = InOrder;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object of statuses")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<InOrder, M::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(InOrder(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+/// The fields of the object by name, each as JSON: what one can set.
+pub(crate) type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// Fields of the object that say nothing, or keep what they have.
+const FIXED: [&str; 3] = ["name", "checksum", "enableStandalone"];
 
 impl Default for SwitchObject {
     fn default() -> Self {
@@ -94,7 +140,7 @@ impl SwitchObject {
             disable_add_ip: values.disable_add_ip,
             send_beat_only: values.send_beat_only,
             light_beat_enabled: values.light_beat_enabled,
-            limited_url_map: values.limited_urls.iter().cloned().collect(),
+            limited_url_map: InOrder(values.limited_urls.clone()),
             distro_server_expired_millis: signed(values.distro_server_expired_ms),
             push_go_version: versions.go.to_string(),
             push_java_version: versions.java.to_string(),
@@ -110,6 +156,28 @@ impl SwitchObject {
             health_check_white_list: values.health_check_white_list.clone(),
             checksum: None,
         }
+    }
+
+    /// The object as fields.
+    pub(crate) fn fields(values: &SwitchValues) -> Fields {
+        // Strings and finite numbers under fixed names: nothing that has no JSON form.
+        let text = serde_json::to_string(&Self::of(values)).unwrap_or_default();
+        let mut fields: Fields = serde_json::from_str(&text).unwrap_or_default();
+        fields.retain(|name, _| !FIXED.contains(&name.as_str()));
+        fields
+    }
+
+    /// The values that fields stand for.
+    ///
+    /// # Errors
+    /// 400 for a field that is unknown or not within its range.
+    pub(crate) fn read(fields: &Fields) -> Result<SwitchValues, ApiError> {
+        let bad = |error: serde_json::Error| ApiError::bad_request(error.to_string());
+        let text = serde_json::to_string(fields).map_err(bad)?;
+        let object: Self = serde_json::from_str(&text).map_err(bad)?;
+        let values = object.into_values(&SwitchValues::default())?;
+        values.check()?;
+        Ok(values)
     }
 
     /// The values it stands for. Name and checksum say nothing, and `enableStandalone` is left
@@ -141,7 +209,7 @@ impl SwitchObject {
             disable_add_ip: self.disable_add_ip,
             send_beat_only: self.send_beat_only,
             light_beat_enabled: self.light_beat_enabled,
-            limited_urls: self.limited_url_map.into_iter().collect(),
+            limited_urls: self.limited_url_map.0,
             distro_server_expired_ms: unsigned(self.distro_server_expired_millis),
             push_versions: PushVersions {
                 java: parse_version(&self.push_java_version)?,
@@ -219,7 +287,7 @@ mod tests {
     #[test]
     fn what_is_shown_can_be_set() {
         let values = SwitchValues {
-            limited_urls: vec![("/a".to_owned(), 403)],
+            limited_urls: vec![("/b".to_owned(), 403), ("/a".to_owned(), 503)],
             overridden_status: ServerStatus::named("READ_ONLY"),
             client_beat_interval_ms: 7_000,
             ..SwitchValues::default()
@@ -227,5 +295,6 @@ mod tests {
         let text = serde_json::to_string(&SwitchObject::of(&values)).unwrap();
         let object: SwitchObject = serde_json::from_str(&text).unwrap();
         assert_eq!(object.into_values(&SwitchValues::default()).unwrap(), values);
+        assert_eq!(SwitchObject::read(&SwitchObject::fields(&values)).unwrap(), values);
     }
 }
