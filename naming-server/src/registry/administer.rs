@@ -26,7 +26,7 @@ impl Registry {
             let known = match writer.find_visible(DATUM_KEY) {
                 Some((_, content)) => match &**content {
                     Content::Service(settings) => Some(Arc::clone(settings)),
-                    Content::Instance(_) => None,
+                    _ => None,
                 },
                 None => writer.is_open().then(Arc::default),
             };

@@ -213,7 +213,7 @@ fn find_instance<'a>(writer: &'a Writer<'_, Content>, key: &str) -> Option<(&'a 
     let (record, content) = writer.find_visible(key)?;
     match &**content {
         Content::Instance(instance) => Some((instance, record.health())),
-        Content::Service(_) => None,
+        _ => None,
     }
 }
 
@@ -221,7 +221,7 @@ fn find_instance<'a>(writer: &'a Writer<'_, Content>, key: &str) -> Option<(&'a 
 fn free_number(writer: &Writer<'_, Content>) -> u64 {
     let number = |content: &Content| match content {
         Content::Instance(instance) => instance.id.as_deref()?.parse::<u64>().ok(),
-        Content::Service(_) => None,
+        _ => None,
     };
     let mut taken: Vec<u64> = writer.visible().filter_map(|(.., value)| number(value)).collect();
     taken.sort_unstable();

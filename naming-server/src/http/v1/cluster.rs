@@ -4,10 +4,7 @@ use naming_model::check_cluster_name;
 
 use super::Api;
 use crate::http::{ApiError, Call, Params, Reply};
-use crate::registry::{ClusterSettings, HealthChecker};
-
-/// Clusters with settings of their own in one service.
-const MAX_CLUSTERS: usize = 256;
+use crate::registry::{ClusterSettings, HealthChecker, MAX_CLUSTERS};
 
 impl Api {
     pub(super) fn update_cluster(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
