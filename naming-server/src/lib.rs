@@ -10,8 +10,8 @@ mod app;
 mod config;
 mod effects;
 pub use config::{
-    Arguments, Config, EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig, LogConfig,
-    LogFormat, PushConfig, RegistryConfig, StoreConfig,
+    Arguments, ClusterConfig, Config, EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig,
+    LogConfig, LogFormat, PushConfig, RegistryConfig, StoreConfig,
 };
 
 mod http;
@@ -19,6 +19,8 @@ mod http;
 mod logging;
 pub use logging::finish as finish_logging;
 pub use logging::start as start_logging;
+
+mod membership;
 
 mod metrics;
 

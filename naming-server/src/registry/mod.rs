@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use distro_core::{LeaseTerms, StampClock, Store, StoreConfig, Tick, Value};
+use distro_core::{LeaseTerms, StampClock, Store, StoreConfig, Tick, Value, Watcher};
 use distro_net::Clock;
 use naming_model::ServiceKey;
 
@@ -11,8 +11,9 @@ mod administer;
 mod beats;
 mod catalog;
 mod checksum;
-#[cfg_attr(not(test), allow(dead_code, reason = "until members exchange records"))]
+mod cluster;
 mod content_codec;
+mod elsewhere;
 mod events;
 mod filter;
 mod host;
@@ -25,6 +26,7 @@ mod namespaces;
 mod page;
 mod plain;
 mod records;
+mod routed;
 mod service;
 mod switches;
 mod upkeep;
@@ -34,6 +36,8 @@ mod writes;
 
 pub(crate) use beats::{BeatCounts, BeatOutcome};
 pub(crate) use catalog::{CatalogQuery, NamePattern};
+pub(crate) use cluster::Cluster;
+pub(crate) use content_codec::ContentCodec;
 pub(crate) use events::{Event, EventKind, Events};
 pub(crate) use filter::MetadataFilter;
 pub(crate) use host::{Host, hosts, push_id};
@@ -43,6 +47,7 @@ pub(crate) use listing::{ListReply, list_reply};
 pub(crate) use namespaces::Namespace;
 pub(crate) use page::Page;
 pub(crate) use records::{NAMESPACES, SWITCHES};
+pub(crate) use routed::{Patched, Write, Writes};
 pub(crate) use service::{ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceSettings};
 pub(crate) use switches::{
     Fields, MAX_SWITCH_ITEMS, ServerStatus, SwitchObject, SwitchSink, SwitchValues, Switches,
@@ -154,18 +159,20 @@ pub(crate) enum BeatAnswer {
 }
 
 impl Registry {
-    /// An empty registry. `watch` hears of what its store does.
+    /// An empty registry. `watch` hears of what its store does, and `watchers` do, too.
     pub(crate) fn new(
         settings: RegistrySettings,
         events: Arc<Events>,
         watch: Arc<Watch>,
         stamps: StampClock,
         clock: Clock,
+        mut watchers: Vec<Arc<dyn Watcher<Content, ServiceState>>>,
     ) -> Self {
         let index = Arc::clone(watch.index());
         let switches = Arc::clone(watch.switches());
+        watchers.push(watch);
         Self {
-            store: Arc::new(Store::new(settings.store.clone(), stamps, vec![watch])),
+            store: Arc::new(Store::new(settings.store.clone(), stamps, watchers)),
             clock,
             switches,
             events,

@@ -61,7 +61,9 @@ async fn round(registry: &Registry, auto_clean: bool) {
     while !all.as_slice().is_empty() {
         for datum in all.by_ref().take(SLICE) {
             Views::sweep(&datum);
-            if auto_clean && ServiceKey::is_tag(datum.tag()) && is_left_over(&datum) {
+            let is_ours = ServiceKey::is_tag(datum.tag()) && registry.store.owns(datum.slot());
+            // In a cluster each member cleans up what it owns, so that no two do.
+            if auto_clean && is_ours && is_left_over(&datum) {
                 clean(registry, &datum);
             }
         }

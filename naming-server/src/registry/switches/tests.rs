@@ -16,7 +16,7 @@ fn registry(member: u32) -> Registry {
     let events = Arc::new(Events::new(10));
     let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
     let stamps = StampClock::new(MemberId(member), 1, clock.now());
-    Registry::new(settings, events, watch, stamps, clock)
+    Registry::new(settings, events, watch, stamps, clock, Vec::new())
 }
 
 fn switch(text: &str) -> Content {
@@ -199,7 +199,7 @@ fn records_of_no_service_are_shown_as_none() {
     let heard = Arc::new(Heard::default());
     watch.connect(Arc::clone(&heard) as Arc<dyn ChangeSink>);
     let stamps = StampClock::new(MemberId(1), 1, clock.now());
-    let registry = Registry::new(settings, events, watch, stamps, clock);
+    let registry = Registry::new(settings, events, watch, stamps, clock, Vec::new());
 
     let named = Namespace { name: "n".into(), description: "".into() };
     registry.write_record(SWITCHES, "checkTimes", Some(switch("5")));
