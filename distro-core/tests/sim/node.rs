@@ -8,6 +8,7 @@ use distro_core::{
     Answer, CallId, Distro, DistroConfig, Forwarding, Health, Heard, LeaseTerms, MemberId, Now,
     Operation, Record, Rules, StampClock, Step, Store, StoreConfig, Tick, Value,
 };
+use distro_net::{BadValue, ValueCodec};
 
 /// What an instance is in these runs: the number of its last write.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,19 @@ impl Value for Text {
     }
     fn class(&self) -> usize {
         0
+    }
+}
+
+/// How an instance passes between members.
+pub(crate) struct Texts;
+
+impl ValueCodec<Text> for Texts {
+    fn encode(&self, value: &Text, target: &mut Vec<u8>) {
+        target.extend_from_slice(&value.0.to_le_bytes());
+    }
+    fn decode(&self, source: &[u8]) -> Result<Text, BadValue> {
+        let bytes = source.try_into().map_err(|_| BadValue("not four bytes".into()))?;
+        Ok(Text(u32::from_le_bytes(bytes)))
     }
 }
 
