@@ -435,9 +435,21 @@ fn a_log_level_takes_effect() {
     register("second");
     call("PUT", "operator/log?logName=naming-event&logLevel=info").expect(200);
     register("third");
+    // Lines are written by a thread of their own: what was registered may not be there yet.
+    let mut log = String::new();
+    let mut lines = BufReader::new(program.stderr.take().unwrap()).lines();
+    let reader = std::thread::spawn(move || {
+        while !log.contains("third")
+            && let Some(line) = lines.next()
+        {
+            log.push_str(&line.unwrap());
+        }
+        log
+    });
+    wait_for("the last line", || reader.is_finished());
     program.kill().unwrap();
-    let log = program.wait_with_output().unwrap().stderr;
-    let log = String::from_utf8(log).unwrap();
+    program.wait().unwrap();
+    let log = reader.join().unwrap();
     let named = ["first", "second", "third"].map(|service| log.contains(service));
     assert_eq!(named, [true, false, true], "{log}");
 }
