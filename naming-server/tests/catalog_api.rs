@@ -34,6 +34,26 @@ fn no_page_number_is_too_large() {
 }
 
 #[test]
+fn a_page_of_services_has_a_limit() {
+    let site = Site::start();
+    for number in 0..1_001 {
+        let name = format!("s{number:04}");
+        site.ok("POST service", &[("serviceName", &name)]);
+    }
+    let page = |number: &str, with_instances: &str| {
+        let ask = [("pageNo", number), ("pageSize", "5000"), ("withInstances", with_instances)];
+        site.call("GET catalog/services", &ask).json()
+    };
+    assert_eq!(page("0", "true").as_array().unwrap().len(), 1_000);
+    assert_eq!(page("1", "true")[0]["serviceName"], "s1000");
+    let counted = page("1", "false");
+    assert_eq!(
+        (counted["serviceList"].as_array().unwrap().len(), &counted["count"]),
+        (1_001, &json!(1_001))
+    );
+}
+
+#[test]
 fn catalog_pages_are_checked_by_name() {
     let site = Site::start();
     register(&site, "a", "10.0.0.1", &[]);

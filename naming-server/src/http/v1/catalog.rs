@@ -12,12 +12,19 @@ use crate::registry::{
     settings,
 };
 
+/// Most services on one page.
+const MAX_SERVICES: i64 = 10_000;
+/// Most services on one page with all their instances.
+const MAX_SERVICES_WITH_INSTANCES: i64 = 1_000;
+
 impl Api {
     pub(super) fn catalog_services(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let params = call.params;
         let number = whole_number(params, "pageNo")?;
         let size = whole_number(params, "pageSize")?;
         let with_instances = params.flag_lenient("withInstances", false);
+        let most = if with_instances { MAX_SERVICES_WITH_INSTANCES } else { MAX_SERVICES };
+        let size = size.min(most);
         // With instances Nacos counts pages from 0.
         let page = Page::new(number.saturating_add(i64::from(with_instances)), size);
         let namespace = call.namespace();
