@@ -69,6 +69,9 @@ fn catalog_pages_are_checked_by_name() {
         let number = [base, &[("pageNo", "1")]].concat();
         site.refused(request, &number, 400, "Param 'pageSize' is required.");
     }
+    let long = "9".repeat(5_000);
+    let answer = site.call("GET catalog/services", &[("pageNo", &long), ("pageSize", "1")]);
+    assert!(answer.status == 400 && answer.text.len() < 200, "{}", answer.text);
     let negative = [service, &[("pageNo", "-1"), ("pageSize", "1")]].concat();
     site.refused("GET catalog/instances", &negative, 400, "'pageNo'");
     let page = [("pageNo", "1"), ("pageSize", "1")];

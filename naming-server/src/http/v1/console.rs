@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Api, COMPATIBLE_VERSION};
-use crate::http::{ApiError, Call, Reply};
+use crate::http::{ApiError, Call, Reply, cut};
 use crate::registry::{Content, NAMESPACES, Namespace};
 
 /// Namespaces kept; more are refused.
@@ -118,7 +118,10 @@ impl Api {
         let (mut object, description) = match self.registry.find_namespace(id) {
             Some(Namespace { name, description }) => (shown(id, &name, 2), description),
             None if is_public(id) => (shown("", "public", 0), "Public Namespace".into()),
-            None => return Err(ApiError::not_found(format!("namespace {id} is not found!"))),
+            None => {
+                let text = format!("namespace {} is not found!", cut(id, MAX_ID));
+                return Err(ApiError::not_found(text));
+            }
         };
         object["namespaceDesc"] = json!(description);
         Ok(object)
