@@ -21,11 +21,17 @@ impl Api {
         Ok(Reply::text("OK"))
     }
 
-    /// Whether clients should be sent here. A member says why not.
+    /// Whether clients should be sent here. A member says why not, and so does who was closed by
+    /// an operator.
     pub(super) fn ready(&self) -> Result<Reply, ApiError> {
+        let unready = |reason| Reply::text(reason).with_status(StatusCode::SERVICE_UNAVAILABLE);
+        let overridden = self.registry.switches.load().overridden_status;
+        if let Some(status) = overridden.filter(|status| status.takes_nothing()) {
+            return Ok(unready(format!("the status of the server is set to {}", status.name())));
+        }
         match self.why_not_ready() {
             None => self.alive(),
-            Some(reason) => Ok(Reply::text(reason).with_status(StatusCode::SERVICE_UNAVAILABLE)),
+            Some(reason) => Ok(unready(reason.to_owned())),
         }
     }
 
