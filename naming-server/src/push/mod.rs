@@ -259,6 +259,12 @@ impl Pusher {
         self.shared.enabled.store(enabled, Relaxed);
     }
 
+    /// Whether changes are pushed.
+    #[cfg(test)]
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.shared.enabled.load(Relaxed)
+    }
+
     /// How pushing went; with `detail` also what is on its way.
     pub(crate) fn state(&self, detail: bool) -> PushState {
         let (sent, acked) = *self.shared.reset_at.lock();
