@@ -24,7 +24,11 @@ enum Command {
     Bench(bench::Arguments),
     /// Serves the fixed replies read from standard input: the yardstick of `bench`.
     #[command(hide = true)]
-    StaticServer,
+    StaticServer {
+        /// From a bare epoll loop instead of hyper.
+        #[arg(long)]
+        epoll: bool,
+    },
     /// Runs published SDKs against the server.
     Conformance(conformance::Arguments),
 }
@@ -34,7 +38,9 @@ fn main() -> Result<ExitCode> {
         Command::Tidy => run_tidy(),
         Command::Conformance(arguments) => conformance::run(&arguments, &repository()?),
         Command::Bench(arguments) => bench::run(&arguments, &repository()?),
-        Command::StaticServer => bench::static_server::run().map(|()| ExitCode::SUCCESS),
+        Command::StaticServer { epoll } => {
+            bench::static_server::run(epoll).map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 
