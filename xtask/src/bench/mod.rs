@@ -20,6 +20,7 @@ mod epoll_server;
 mod expiry;
 mod fanout;
 mod growth;
+pub mod instructions;
 mod large;
 #[cfg(test)]
 mod loop_tests;
