@@ -76,7 +76,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             Request::Compare(sheets) => self.compare(&sheets),
             Request::Load { first, last, after } => self.page(first, last, after.as_ref()),
             Request::Forward(operation) => {
-                Reply::Forwarded(forward::apply(&self.store, &operation, now))
+                let (record, is_refused) = forward::carry_out(&self.store, &operation, now);
+                Reply::Forwarded { record, is_refused }
             }
             Request::Leave { incarnation } => {
                 self.board.note_left(from.member, incarnation);

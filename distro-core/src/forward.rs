@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::board::Board;
-use crate::message::{Operation, Reply, Request};
+use crate::message::{Reply, Request};
+use crate::operation::{Operation, Written};
 use crate::record::{Record, Value};
 use crate::slot::Slot;
 use crate::stamp::{MemberId, Stamp};
@@ -23,9 +24,8 @@ pub enum Step<V> {
         /// How long to wait.
         deadline: Duration,
     },
-    /// Answer the client: the write is done, and a read on this member sees it. What the record
-    /// is now; `None` if there is none.
-    Done(Option<Record<V>>),
+    /// Answer the client: the write has ended, and a read on this member sees what came of it.
+    Done(Written<V>),
 }
 
 /// A write on its way. The member that the client speaks to drives it; it always ends in
@@ -74,30 +74,48 @@ impl<V: Value> Forwarding<V> {
         reply: Reply<V>,
         now: Tick,
     ) -> Step<V> {
-        let Reply::Forwarded(record) = reply else {
+        let Reply::Forwarded { record, is_refused } = reply else {
             return Step::Done(apply(store, &self.operation, now));
         };
-        let Some(record) = record else { return Step::Done(None) };
-        let newest = record.newest();
+        if let Some(record) = &record {
+            self.take_over(store, record, is_refused, now);
+            let may_retry = self.tries < TRIES && now.since(self.sent) <= self.deadline * 2;
+            if !is_refused && may_retry && self.operation.is_lost(record) {
+                // A clock that runs ahead has written to the record before: ours is past that now.
+                // Not if this process was stopped meanwhile: the client may have given up, and
+                // done something else by another member.
+                self.tries += 1;
+                self.sent = now;
+                self.operation.restamp(store.clock().issue(now));
+                return self.send();
+            }
+        }
+        let (tag, key) = (self.operation.tag(), self.operation.key());
+        match &self.operation {
+            // It was heard here, too.
+            Operation::Hear { .. } if record.is_some() => _ = store.hear(tag, key, now),
+            // The reply names no record but the datum's own.
+            Operation::Close { stamp, .. } => store.update(tag, now, |writer| writer.close(*stamp)),
+            _ => {}
+        }
+        Step::Done(Written::of(&self.operation, record, is_refused))
+    }
+
+    /// Merges what the owner holds, so that the client reads it here.
+    fn take_over<A: Default + Send + Sync + 'static>(
+        &self,
+        store: &Store<V, A>,
+        record: &Record<V>,
+        is_refused: bool,
+        now: Tick,
+    ) {
+        let key = self.operation.key();
         store.update(self.operation.tag(), now, |writer| {
-            writer.merge(self.operation.key(), &record);
-            if matches!(self.operation, Operation::Register { .. }) {
-                writer.renew(self.operation.key());
+            writer.merge(key, record);
+            if matches!(self.operation, Operation::Register { .. }) && !is_refused {
+                writer.renew(key);
             }
         });
-        store.clock().observe(newest);
-        if self.tries < TRIES && is_lost(&self.operation, &record) {
-            // A clock that runs ahead has written to the record before: ours is past that now.
-            self.tries += 1;
-            self.sent = now;
-            restamp(&mut self.operation, store.clock().issue(now));
-            return self.send();
-        }
-        if matches!(self.operation, Operation::Hear { .. }) {
-            // It was heard here, too.
-            store.hear(self.operation.tag(), self.operation.key(), now);
-        }
-        Step::Done(Some(record))
     }
 
     /// The owner refused the connection or did not answer in time: the write is taken here, and
@@ -118,52 +136,74 @@ impl<V: Value> Forwarding<V> {
     }
 }
 
-/// Carries out a write here, under the stamp that it brings. Returns what the record is then.
-pub(crate) fn apply<V: Value, A: Default + Send + Sync + 'static>(
+/// Carries out a write here, under the stamp that it brings, whoever owns the slot. For members
+/// that are alone; others use a [`Forwarding`].
+pub fn apply<V: Value, A: Default + Send + Sync + 'static>(
     store: &Store<V, A>,
     operation: &Operation<V>,
     now: Tick,
-) -> Option<Record<V>> {
+) -> Written<V> {
+    let (record, is_refused) = carry_out(store, operation, now);
+    Written::of(operation, record, is_refused)
+}
+
+/// Carries out a write. Returns what the record is then, and whether what the write demands was
+/// not so.
+pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
+    store: &Store<V, A>,
+    operation: &Operation<V>,
+    now: Tick,
+) -> (Option<Record<V>>, bool) {
     let (tag, key) = (operation.tag(), operation.key());
+    if let Some(stamp) = operation.stamp() {
+        store.clock().observe(stamp);
+    }
     match operation {
-        Operation::Register { stamp, value, health, .. } => {
-            store.clock().observe(*stamp);
-            let record = store.update(tag, now, |writer| {
-                writer.register(key, *stamp, Arc::clone(value), *health);
-                writer.find(key).cloned()
+        Operation::Register { stamp, value, health, expected, .. } => {
+            let (record, is_refused) = store.update(tag, now, |writer| {
+                let is_met = is_met(writer.find(key), *expected, *stamp);
+                if is_met {
+                    writer.register(key, *stamp, Arc::clone(value), *health);
+                }
+                (writer.find(key).cloned(), !is_met)
             });
-            store.note_registered(tag, key, now);
-            record
+            if !is_refused {
+                store.note_registered(tag, key, now);
+            }
+            (record, is_refused)
         }
-        Operation::Deregister { stamp, .. } => {
-            store.clock().observe(*stamp);
-            store.update(tag, now, |writer| {
-                // Another member may hold what is not known here.
-                writer.deregister_unseen(key, *stamp);
-                writer.find(key).cloned()
-            })
+        Operation::Deregister { stamp, .. } => store.update(tag, now, |writer| {
+            // Another member may hold what is not known here.
+            writer.deregister_unseen(key, *stamp);
+            (writer.find(key).cloned(), false)
+        }),
+        Operation::Judge { stamp, health, .. } => {
+            let judged = store.update_existing(tag, now, |writer| {
+                let is_visible = writer.find_visible(key).is_some();
+                if is_visible {
+                    writer.judge(key, *stamp, *health);
+                }
+                (writer.find(key).cloned(), !is_visible)
+            });
+            judged.unwrap_or((None, true))
         }
+        Operation::Close { stamp, .. } => store.update(tag, now, |writer| {
+            writer.close(*stamp);
+            (writer.find(key).cloned(), false)
+        }),
         Operation::Hear { .. } => {
             store.hear(tag, key, now);
-            store.find(tag)?.read(|reader| reader.find(key).cloned())
+            let datum = store.find(tag);
+            let record = datum.and_then(|datum| datum.read(|reader| reader.find(key).cloned()));
+            let is_visible = record.as_ref().is_some_and(Record::is_visible);
+            (record, !is_visible)
         }
     }
 }
 
-/// Whether something with a greater stamp stood in the way of a write.
-fn is_lost<V>(operation: &Operation<V>, record: &Record<V>) -> bool {
-    match operation {
-        Operation::Register { stamp, .. } => {
-            record.registration > *stamp || record.deregistered > *stamp
-        }
-        Operation::Deregister { stamp, .. } => record.registration > *stamp,
-        Operation::Hear { .. } => false,
-    }
-}
-
-fn restamp<V>(operation: &mut Operation<V>, fresh: Stamp) {
-    match operation {
-        Operation::Register { stamp, .. } | Operation::Deregister { stamp, .. } => *stamp = fresh,
-        Operation::Hear { .. } => {}
-    }
+/// Whether a registration may be written over what is there.
+fn is_met<V: Value>(there: Option<&Record<V>>, expected: Option<Stamp>, stamp: Stamp) -> bool {
+    let version = there.map_or(Stamp::NEVER, Record::version);
+    // It may have arrived before: then it is done, and not in its own way.
+    expected.is_none_or(|expected| version == expected || version == stamp)
 }

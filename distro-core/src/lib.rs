@@ -52,7 +52,9 @@
 //! * A client's call is taken if [`Board::may_write`] says so, a read and the registration of an
 //!   unknown instance by its beat if [`Board::may_read`] does; otherwise it is answered 503.
 //! * A client's write is a [`Forwarding`]: perform its [`Step`]s until it is done. A beat is
-//!   [`Store::hear`]; one for an unknown record is forwarded as [`Operation::Hear`].
+//!   [`Store::hear`]; one for an unknown record is forwarded as [`Operation::Hear`]. What is
+//!   worked out from what a record says is written with [`Operation::expecting`], and worked out
+//!   anew if [`Written::is_applied`] says no.
 
 #![warn(missing_docs)]
 
@@ -89,8 +91,11 @@ pub use member::{Contact, MemberState, Phase};
 mod ring;
 pub use ring::Ring;
 
+mod operation;
+pub use operation::{Operation, Written};
+
 mod message;
-pub use message::{Beat, Entry, Operation, Reply, Request, Sender, Sheet};
+pub use message::{Beat, Entry, Reply, Request, Sender, Sheet};
 
 mod board;
 pub use board::Board;
@@ -99,7 +104,7 @@ mod answer;
 pub use answer::Answer;
 
 mod forward;
-pub use forward::{Forwarding, Step};
+pub use forward::{Forwarding, Step, apply};
 
 mod load;
 mod peer;

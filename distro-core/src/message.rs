@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::member::{Contact, Phase};
-use crate::record::{Health, Key, Record, Stamps};
+use crate::operation::Operation;
+use crate::record::{Key, Record, Stamps};
 use crate::slot::Slot;
-use crate::stamp::{MemberId, Stamp};
+use crate::stamp::MemberId;
 
 /// A record and where it belongs.
 #[derive(Debug)]
@@ -51,79 +52,6 @@ pub struct Sheet {
     pub until: Option<Key>,
     /// All records in the stretch, tombstones included, in the order of their keys.
     pub stamps: Vec<(Key, Stamps)>,
-}
-
-/// A write on behalf of a client, with the stamp of the member that the client spoke to: what
-/// arrives late or twice changes nothing.
-#[derive(Debug)]
-pub enum Operation<V> {
-    /// Write a value.
-    Register {
-        /// The tag of the datum.
-        tag: Arc<str>,
-        /// The key in the datum.
-        key: Key,
-        /// Its moment.
-        stamp: Stamp,
-        /// The value.
-        value: Arc<V>,
-        /// The health to start with.
-        health: Health,
-    },
-    /// Remove a record.
-    Deregister {
-        /// The tag of the datum.
-        tag: Arc<str>,
-        /// The key in the datum.
-        key: Key,
-        /// Its moment.
-        stamp: Stamp,
-    },
-    /// A beat for a record that the member which heard it does not know.
-    Hear {
-        /// The tag of the datum.
-        tag: Arc<str>,
-        /// The key in the datum.
-        key: Key,
-    },
-}
-
-impl<V> Operation<V> {
-    /// The tag that it is about.
-    pub fn tag(&self) -> &Arc<str> {
-        match self {
-            Self::Register { tag, .. } | Self::Deregister { tag, .. } | Self::Hear { tag, .. } => {
-                tag
-            }
-        }
-    }
-
-    /// The key that it is about.
-    pub fn key(&self) -> &Key {
-        match self {
-            Self::Register { key, .. } | Self::Deregister { key, .. } | Self::Hear { key, .. } => {
-                key
-            }
-        }
-    }
-}
-
-impl<V> Clone for Operation<V> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Register { tag, key, stamp, value, health } => Self::Register {
-                tag: tag.clone(),
-                key: key.clone(),
-                stamp: *stamp,
-                value: value.clone(),
-                health: *health,
-            },
-            Self::Deregister { tag, key, stamp } => {
-                Self::Deregister { tag: tag.clone(), key: key.clone(), stamp: *stamp }
-            }
-            Self::Hear { tag, key } => Self::Hear { tag: tag.clone(), key: key.clone() },
-        }
-    }
 }
 
 /// What a member asks of another.
@@ -211,8 +139,14 @@ pub enum Reply<V> {
         /// Whether more of the range follow.
         more: bool,
     },
-    /// To [`Request::Forward`]: what the record is now; `None` if there is none.
-    Forwarded(Option<Record<V>>),
+    /// To [`Request::Forward`].
+    Forwarded {
+        /// What the record is now; `None` if there is none.
+        record: Option<Record<V>>,
+        /// Nothing was written: what the write demands is not so (see
+        /// [`Written::is_applied`](crate::Written::is_applied)).
+        is_refused: bool,
+    },
     /// The receiver was stopped and has not caught up, or has no data yet: ask another.
     Busy,
 }

@@ -145,6 +145,13 @@ impl<V: Value> Record<V> {
             && self.health() != Health::Expired
     }
 
+    /// What a [conditional write](crate::Operation::expecting) names to be sure that it undoes
+    /// nobody else's: the moment of the registration that readers see, [`Stamp::NEVER`] if they
+    /// see none.
+    pub fn version(&self) -> Stamp {
+        if self.is_visible() { self.registration } else { Stamp::NEVER }
+    }
+
     /// Whether nothing but memory of a removal or expiry is left.
     pub fn is_tombstone(&self) -> bool {
         !self.is_visible()

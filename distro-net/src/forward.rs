@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use distro_core::{Board, Forwarding, Operation, Record, Step, Store, Value};
+use distro_core::{Board, Forwarding, Operation, Step, Store, Value, Written};
 
 use crate::client::{Outcome, Peers};
 
@@ -38,18 +38,17 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
         Self { store, board, peers, deadline }
     }
 
-    /// Carries out a write whose stamp this member's clock has just issued. Returns what the
-    /// record is then, `None` if there is none; a read on this member sees it. Takes two deadlines
-    /// at most, and never fails for another member's sake. If the future is dropped, the write may
-    /// have happened or not.
-    pub async fn write(&self, operation: Operation<V>) -> Option<Record<V>> {
+    /// Carries out a write whose stamp this member's clock has just issued. A read on this member
+    /// sees what came of it. Takes two deadlines at most, and never fails for another member's
+    /// sake. If the future is dropped, the write may have happened or not.
+    pub async fn write(&self, operation: Operation<V>) -> Written<V> {
         let clock = self.peers.clock();
         let (store, board) = (&*self.store, &*self.board);
         let (mut forwarding, mut step) =
             Forwarding::begin(store, board, self.deadline, operation, clock.tick());
         loop {
             step = match step {
-                Step::Done(record) => return record,
+                Step::Done(written) => return written,
                 Step::Send { to, request, deadline } => {
                     match self.peers.call(to, &request, deadline).await {
                         Outcome::Answered(reply) => forwarding.answered(store, reply, clock.tick()),

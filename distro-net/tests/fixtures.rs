@@ -110,15 +110,9 @@ fn requests() -> Vec<(&'static str, Request<String>)> {
         stamps: vec![("1".into(), stamps), ("2".into(), Stamps::default())],
     };
     let part = Sheet { after: Some("1".into()), until: Some("2".into()), ..whole.clone() };
-    let register = Operation::Register {
-        tag: tag.clone(),
-        key: key.clone(),
-        stamp: stamp(7),
-        value: Arc::new("a value".into()),
-        health: Health::Unhealthy,
-    };
-    let deregister = Operation::Deregister { tag: tag.clone(), key: key.clone(), stamp: stamp(8) };
-    let hear = Operation::Hear { tag: tag.clone(), key: key.clone() };
+    let value = Arc::new(String::from("a value"));
+    let register = Operation::register("t", "k", stamp(7), value, Health::Unhealthy);
+    let forward = Request::Forward;
     let (first, last) = (slot(0), slot(1_023));
     vec![
         ("probe", Request::Probe { phase: Phase::Loading }),
@@ -129,9 +123,13 @@ fn requests() -> Vec<(&'static str, Request<String>)> {
         ("compare", Request::Compare(vec![whole, part])),
         ("load", Request::Load { first, last, after: None }),
         ("load-after", Request::Load { first, last, after: Some((tag, key)) }),
-        ("forward-register", Request::Forward(register)),
-        ("forward-deregister", Request::Forward(deregister)),
-        ("forward-hear", Request::Forward(hear)),
+        ("forward-register", forward(register.clone())),
+        ("forward-register-if", forward(register.clone().expecting(stamp(6)))),
+        ("forward-register-new", forward(register.expecting(Stamp::NEVER))),
+        ("forward-deregister", forward(Operation::deregister("t", "k", stamp(8)))),
+        ("forward-hear", forward(Operation::hear("t", "k"))),
+        ("forward-judge", forward(Operation::judge("t", "k", stamp(9), Health::Unhealthy))),
+        ("forward-close", forward(Operation::close("t", stamp(10)))),
         ("leave", Request::Leave { incarnation: 1_700_000_000 }),
     ]
 }
@@ -157,8 +155,9 @@ fn replies() -> Vec<(&'static str, Reply<String>)> {
         ("compared", Reply::Compared { given: entries(), wanted: places(), stopped }),
         ("compared-whole", Reply::Compared { given: vec![], wanted: vec![], stopped: None }),
         ("page", Reply::Page { entries: entries(), more: true }),
-        ("forwarded", Reply::Forwarded(record)),
-        ("forwarded-none", Reply::Forwarded(None)),
+        ("forwarded", Reply::Forwarded { record: record.clone(), is_refused: false }),
+        ("forwarded-refused", Reply::Forwarded { record, is_refused: true }),
+        ("forwarded-none", Reply::Forwarded { record: None, is_refused: false }),
         ("busy", Reply::Busy),
     ]
 }
@@ -191,18 +190,31 @@ fn from_hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(byte).collect()
 }
 
+/// What each minor version added.
+const ADDED: [&[&str]; MINOR as usize] = [&[
+    "forward-register-if",
+    "forward-register-new",
+    "forward-judge",
+    "forward-close",
+    "forwarded-refused",
+]];
+
 #[test]
-fn messages_of_version_1_0_still_mean_the_same() {
-    let mut known = BTreeSet::new();
-    for (name, message) in messages() {
-        let file = format!("{name}.hex");
-        let bytes = from_hex(&fs::read_to_string(folder("1.0").join(&file)).unwrap());
-        assert_eq!(message.decode(bytes.into()), message.shown(), "{name}");
-        known.insert(file);
+fn messages_of_every_version_so_far_still_mean_the_same() {
+    for minor in 0..=MINOR as usize {
+        let later: BTreeSet<&str> = ADDED[minor..].concat().into_iter().collect();
+        let folder = folder(&format!("{MAJOR}.{minor}"));
+        let mut known = BTreeSet::new();
+        for (name, message) in messages().into_iter().filter(|(name, _)| !later.contains(name)) {
+            let file = format!("{name}.hex");
+            let bytes = from_hex(&fs::read_to_string(folder.join(&file)).unwrap());
+            assert_eq!(message.decode(bytes.into()), message.shown(), "1.{minor} {name}");
+            known.insert(file);
+        }
+        let files = fs::read_dir(folder).unwrap();
+        let files = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(known, files);
     }
-    let files = fs::read_dir(folder("1.0")).unwrap();
-    let files = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(known, files);
 }
 
 /// What is sent may change only with the version, and then its messages are kept here, too.

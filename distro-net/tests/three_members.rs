@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use distro_core::{
-    DistroConfig, MemberState, Phase, Request, SLOT_COUNT, Slot, StampClock, Store, StoreConfig,
+    DistroConfig, Health, MemberState, Operation, Phase, Request, SLOT_COUNT, Slot, Stamp,
+    StampClock, Store, StoreConfig,
 };
 use distro_net::{Address, Clock, Driver, Identity, Limits, Nudge, Outcome, Peers, Refusal};
 use http_body_util::{BodyExt, Full};
@@ -68,6 +69,69 @@ async fn what_is_written_on_one_appears_on_all() {
     let stats = members[0].peers.stats();
     assert!(stats.calls().answered > 0 && stats.answered() > 0);
     assert_eq!(Refusal::ALL.iter().map(|reason| stats.refused(*reason)).sum::<u64>(), 0);
+}
+
+/// Adds one to the number in a record, again and again until nobody came in between.
+async fn count_up(member: &Member, tag: &str) {
+    loop {
+        let read = member.store.find(tag).and_then(|datum| {
+            datum.read(|reader| {
+                let record = reader.find("k").filter(|record| record.is_visible())?;
+                Some((record.version(), record.value.as_ref()?.0.parse::<u32>().ok()?))
+            })
+        });
+        let (version, number) = read.unwrap_or((Stamp::NEVER, 0));
+        let value = Arc::new(Text((number + 1).to_string()));
+        let write = Operation::register(tag, "k", member.stamp(), value, Health::Healthy);
+        if member.write(write.expecting(version)).await.is_applied {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_writes_what_follows_from_what_it_read_undoes_nobody() {
+    const EACH: usize = 40;
+    let members = three().await;
+    let gave_up = || members.iter().map(|m| m.peers.stats().calls().unanswered).sum::<u64>();
+    for round in 0..10 {
+        let (tag, before) = (format!("counter-{round}"), gave_up());
+        let counting = members.each_ref().map(|member| async {
+            for _ in 0..EACH {
+                count_up(member, &tag).await;
+            }
+        });
+        let [one, two, three] = counting;
+        tokio::join!(one, two, three);
+        if gave_up() == before {
+            return everywhere(&members, &tag, "k", Some(&(3 * EACH).to_string())).await;
+        }
+        // The machine was too busy for the owner to answer in time: nothing is promised then.
+    }
+    panic!("the members never reached each other for long enough");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_judges_by_hand_or_closes_reads_its_own_write() {
+    let members = three().await;
+    for (index, member) in members.iter().enumerate() {
+        let (tag, other) = (format!("service-{index}"), &members[(index + 1) % 3]);
+        other.register(&tag, "a", "text").await;
+        other.register(&tag, "b", "text").await;
+        everywhere(&members, &tag, "b", Some("text")).await;
+        let judge = |key| Operation::judge(&*tag, key, member.stamp(), Health::Unhealthy);
+        assert!(!member.write(judge("c")).await.is_applied);
+        assert!(member.write(judge("a")).await.is_applied);
+        let health = |member: &Member| {
+            member.store.find(&tag)?.read(|reader| Some(reader.find("a")?.health()))
+        };
+        assert_eq!(health(member), Some(Health::Unhealthy));
+        eventually("all know", || members.iter().all(|m| health(m) == health(member))).await;
+        assert!(member.write(Operation::close(&*tag, member.stamp())).await.is_applied);
+        assert_eq!((member.read(&tag, "a"), member.read(&tag, "b")), (None, None));
+        everywhere(&members, &tag, "a", None).await;
+        everywhere(&members, &tag, "b", None).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

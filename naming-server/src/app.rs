@@ -1,22 +1,22 @@
 //! The parts of a node, put together.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use distro_core::{MemberId, StampClock};
-use distro_net::{Clock, Driver};
+use distro_core::StampClock;
+use distro_net::{Control, Driver, Forwarder, MemberWatch, Nudge, Service};
 use naming_model::ServiceKey;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::http::ConnectionStats;
-use crate::http::v1::{Api, ApiParts};
+use crate::http::v1::{Api, ApiCluster, ApiParts};
+use crate::membership::{Membership, Origin};
 use crate::push::{PushStats, Pusher, Rendered, Source};
 use crate::registry::{
-    self, ChangeSink, Content, Events, Flavour, ListReply, Registry, ServiceState, UpkeepSettings,
-    ViewQuery, Watch, list_reply, wall_ms,
+    self, ChangeSink, Cluster, Content, Events, Flavour, ListReply, Registry, ServiceState,
+    UpkeepSettings, ViewQuery, Watch, list_reply, wall_ms,
 };
 
 /// A node: what answers requests and what runs beside it.
@@ -24,29 +24,36 @@ pub(crate) struct App {
     /// Answers requests.
     pub(crate) api: Arc<Api>,
     driver: Driver<Content, ServiceState>,
+    control: Control<Content>,
+    /// Tells of other members; none for a node alone.
+    member_watch: Option<MemberWatch>,
     upkeep: UpkeepSettings,
 }
 
 impl App {
-    /// Builds a node that listens on `bound`. Nothing runs before [`Self::run`].
+    /// Builds a node, alone or as a member. Nothing runs before [`Self::run`].
     pub(crate) fn new(
         config: &Config,
-        bound: SocketAddr,
+        origin: Origin,
+        membership: Option<Membership>,
         push_socket: UdpSocket,
         connections: Arc<ConnectionStats>,
     ) -> Self {
-        let address = config.advertised(bound);
-        let clock = Clock::start();
-        let now = clock.now();
+        let Origin { address, clock, incarnation } = origin;
         let settings = config.registry_settings(random_seed());
         let events = Arc::new(Events::new(settings.event_capacity));
         let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
-        // Two starts within a second are told apart by the clock behind the stamps.
-        let incarnation = u32::try_from(now.wall_ms / 1_000).unwrap_or(u32::MAX);
-        let stamps = StampClock::new(MemberId::of(&address.to_string()), incarnation, now);
-        let registry = Arc::new(Registry::new(settings, events, Arc::clone(&watch), stamps, clock));
-        let store = Arc::clone(&registry.store);
-        let (driver, control) = Driver::new(config.distro_config(), store, clock);
+        let nudge = Nudge::default();
+        let stamps = StampClock::new(address.member(), incarnation, clock.now());
+        let registry = Arc::new(Registry::new(
+            settings,
+            events,
+            Arc::clone(&watch),
+            stamps,
+            clock,
+            membership.iter().map(|_| Arc::new(nudge.clone()) as _).collect(),
+        ));
+        let member = Member::new(config, &registry, membership, nudge);
 
         let push_stats = Arc::new(PushStats::default());
         let lists = Arc::new(Lists { registry: Arc::clone(&registry) });
@@ -57,10 +64,34 @@ impl App {
             registry.switches.disable_push();
             pusher.set_enabled(false);
         }
-        let context_path = config.http_settings().context_path;
-        let parts =
-            ApiParts { registry, pusher, push_stats, control, address, context_path, connections };
-        Self { api: Arc::new(Api::new(parts)), driver, upkeep: config.upkeep_settings() }
+        let parts = ApiParts {
+            registry,
+            pusher,
+            push_stats,
+            control: member.control.clone(),
+            cluster: member.cluster,
+            address,
+            context_path: config.http_settings().context_path,
+            connections,
+        };
+        Self {
+            api: Arc::new(Api::new(parts)),
+            driver: member.driver,
+            control: member.control,
+            member_watch: member.watch,
+            upkeep: config.upkeep_settings(),
+        }
+    }
+
+    /// Hands everything over to the other members, as long as this node still serves. At once if
+    /// there are none.
+    pub(crate) fn leave(&self) -> impl Future<Output = ()> + use<> {
+        let control = self.member_watch.is_some().then(|| self.control.clone());
+        async move {
+            if let Some(control) = control {
+                control.leave().await;
+            }
+        }
     }
 
     /// Runs what runs beside the requests, until `shutdown`.
@@ -68,14 +99,60 @@ impl App {
         let registry = Arc::clone(&self.api.registry);
         let upkeep = registry::run_upkeep(registry, self.upkeep, shutdown.clone());
         // A task of its own each, so that neither waits for the other's slice to end.
-        let driver = tokio::spawn(self.driver.run(shutdown.clone()));
-        let upkeep = tokio::spawn(upkeep);
-        let pusher = tokio::spawn(self.api.pusher.clone().run(shutdown));
-        for (name, task) in [("driver", driver), ("upkeep", upkeep), ("push", pusher)] {
+        let mut tasks = vec![
+            ("driver", tokio::spawn(self.driver.run(shutdown.clone()))),
+            ("upkeep", tokio::spawn(upkeep)),
+            ("push", tokio::spawn(self.api.pusher.clone().run(shutdown.clone()))),
+        ];
+        if let Some(watch) = self.member_watch {
+            tasks.push(("members", tokio::spawn(watch.follow(self.control, shutdown))));
+        }
+        for (name, task) in tasks {
             if let Err(error) = task.await {
                 tracing::error!(%error, "the {name} task failed");
             }
         }
+    }
+}
+
+/// What drives the protocol, and what is there only in a cluster.
+struct Member {
+    driver: Driver<Content, ServiceState>,
+    control: Control<Content>,
+    cluster: Option<ApiCluster>,
+    watch: Option<MemberWatch>,
+}
+
+impl Member {
+    fn new(
+        config: &Config,
+        registry: &Registry,
+        membership: Option<Membership>,
+        nudge: Nudge,
+    ) -> Self {
+        let (settings, store) = (config.distro_config(), Arc::clone(&registry.store));
+        let Some(Membership { peers, members, watch }) = membership else {
+            let (driver, control) = Driver::new(settings, store, registry.clock);
+            return Self { driver, control, cluster: None, watch: None };
+        };
+        let deadline = settings.forward_deadline;
+        let (driver, control) = Driver::with_peers(
+            settings,
+            Arc::clone(&store),
+            peers.clone(),
+            &members,
+            nudge,
+            random_seed(),
+        );
+        let board = Arc::clone(driver.board());
+        let forwarder =
+            Forwarder::new(Arc::clone(&store), Arc::clone(&board), peers.clone(), deadline);
+        let cluster = ApiCluster {
+            writes: Arc::new(Cluster::new(board, forwarder, store)),
+            service: Service::new(driver.answer(), peers.clone()),
+            peers,
+        };
+        Self { driver, control, cluster: Some(cluster), watch: Some(watch) }
     }
 }
 

@@ -9,8 +9,8 @@ mod app;
 
 mod config;
 pub use config::{
-    Arguments, Config, EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig, LogConfig,
-    LogFormat, PushConfig, RegistryConfig, StoreConfig,
+    Arguments, ClusterConfig, Config, EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig,
+    LogConfig, LogFormat, PushConfig, RegistryConfig, StoreConfig,
 };
 
 mod http;
@@ -18,6 +18,8 @@ mod http;
 mod logging;
 pub use logging::finish as finish_logging;
 pub use logging::start as start_logging;
+
+mod membership;
 
 mod metrics;
 

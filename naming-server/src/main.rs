@@ -60,9 +60,14 @@ async fn stop_signal(interrupt: &mut Signal, terminate: &mut Signal) {
 }
 
 fn banner(server: &Server) -> String {
+    let cluster = match server.members() {
+        Some(members) => format!("{} of {members}", server.advertised()),
+        None => "none; this server is alone".to_owned(),
+    };
     format!(
         "naming-server {version}\n\
          serving  {url}  (listening on {address})\n\
+         cluster  {cluster}\n\
          data     in memory only; clients register again after a restart\n\
          auth     off; whoever reaches the port may read and write\n\
          docs     README.md and docs/ of the source; all settings: --print-config\n",

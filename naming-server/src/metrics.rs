@@ -152,6 +152,15 @@ impl Metric {
         Self { name, help, samples: Samples::Gauges(vec![(labels, value)]) }
     }
 
+    /// A gauge for each value of labels.
+    pub(crate) fn gauges(
+        name: &'static str,
+        help: &'static str,
+        samples: impl IntoIterator<Item = (Labels, f64)>,
+    ) -> Self {
+        Self { name, help, samples: Samples::Gauges(samples.into_iter().collect()) }
+    }
+
     /// A histogram without labels.
     pub(crate) fn histogram(name: &'static str, help: &'static str, histogram: Histogram) -> Self {
         Self { name, help, samples: Samples::Histogram(histogram) }

@@ -4,14 +4,15 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, list_members};
 use crate::http::{self, ConnectionStats};
+use crate::membership::{Membership, Origin};
 
 /// Connections that wait to be accepted; the system may cut it down.
 const BACKLOG: u32 = 4_096;
@@ -25,6 +26,8 @@ pub struct Server {
     listener: TcpListener,
     push_socket: UdpSocket,
     address: SocketAddr,
+    origin: Origin,
+    membership: Option<Membership>,
     stats: Arc<ConnectionStats>,
 }
 
@@ -32,16 +35,24 @@ impl Server {
     /// Takes the port. Clients may connect from now on; they are answered when it runs.
     ///
     /// # Errors
-    /// An address that does not exist here or is in use.
+    /// An address that does not exist here or is in use; for a member of a cluster, no secret, no
+    /// list of members, or another server at its address.
     pub async fn bind(config: Config) -> Result<Self> {
         let target = format!("{} port {}", config.bind, config.port);
-        let listener =
-            listen(&config).await.with_context(|| format!("cannot listen on {target}"))?;
-        let address = listener.local_addr()?;
+        let cannot_listen = || format!("cannot listen on {target}");
+        let socket = bind(&config).await.with_context(cannot_listen)?;
+        let address = socket.local_addr()?;
+        let origin = Origin::new(config.advertised(address));
+        let membership = match config.cluster.is_enabled() {
+            true => Some(Membership::prepare(&config, &origin).await?),
+            false => None,
+        };
+        let listener = socket.listen(BACKLOG).map_err(hint).with_context(cannot_listen)?;
         let push_port = config.push.bind_port;
         let push_socket = push_socket(SocketAddr::new(address.ip(), push_port))
             .with_context(|| format!("cannot bind UDP port {push_port} of {}", address.ip()))?;
-        Ok(Self { config, listener, push_socket, address, stats: Arc::default() })
+        let stats = Arc::default();
+        Ok(Self { config, listener, push_socket, address, origin, membership, stats })
     }
 
     /// The address it listens on, with the real port.
@@ -61,20 +72,35 @@ impl Server {
         format!("http://{address}{}", self.config.http_settings().context_path)
     }
 
-    /// Serves until `shutdown` completes, then drains and returns, within
+    /// The members of the cluster as of the start, if it is one.
+    pub fn members(&self) -> Option<String> {
+        self.membership.as_ref().map(|membership| list_members(&membership.members))
+    }
+
+    /// The address that clients and other members are told.
+    pub fn advertised(&self) -> &str {
+        self.origin.address.as_str()
+    }
+
+    /// Serves until `shutdown` completes, then hands over what it has to the other members, if
+    /// there are any (`cluster.leave_within_ms`), drains and returns, within
     /// `http.drain_timeout_ms`.
     ///
     /// # Errors
     /// None while it listens on one socket.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let token = CancellationToken::new();
-        let app = App::new(&self.config, self.address, self.push_socket, Arc::clone(&self.stats));
+        let stats = Arc::clone(&self.stats);
         let settings = self.config.http_settings();
+        let app = App::new(&self.config, self.origin, self.membership, self.push_socket, stats);
         let api = Arc::clone(&app.api);
         let serve = http::serve(self.listener, api, settings, self.stats, token.clone());
+        let leave = app.leave();
         let background = app.run(token.clone());
         let stop = async {
             shutdown.await;
+            // Clients are served meanwhile.
+            leave.await;
             token.cancel();
         };
         tokio::join!(serve, background, stop);
@@ -82,31 +108,33 @@ impl Server {
     }
 }
 
-async fn listen(config: &Config) -> Result<TcpListener> {
+/// Takes the port without listening yet.
+async fn bind(config: &Config) -> Result<TcpSocket> {
     let host = config.bind.trim();
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let mut failure = None;
     for address in lookup_host((host, config.port)).await.context("no such address")? {
-        match listen_on(address) {
-            Ok(listener) => return Ok(listener),
+        match bind_to(address) {
+            Ok(socket) => return Ok(socket),
             Err(error) => failure = Some(error),
         }
     }
-    match failure {
-        Some(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!("{error}; is another server running? --port chooses another port")
-        }
-        Some(error) => Err(error.into()),
-        None => bail!("the name has no address"),
-    }
+    Err(failure.map_or_else(|| anyhow!("the name has no address"), hint))
 }
 
-fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn bind_to(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A server that is started again must not wait for the old connections to be forgotten.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
+}
+
+fn hint(error: std::io::Error) -> anyhow::Error {
+    if error.kind() == std::io::ErrorKind::AddrInUse {
+        return anyhow!("{error}; is another server running? --port chooses another port");
+    }
+    error.into()
 }
 
 /// The socket that pushes leave from and acks come to. Acks of many subscribers come all at once,

@@ -8,6 +8,7 @@ use distro_core::{
     Answer, CallId, Distro, DistroConfig, Forwarding, Health, Heard, LeaseTerms, MemberId, Now,
     Operation, Record, Rules, StampClock, Step, Store, StoreConfig, Tick, Value,
 };
+use distro_net::{BadValue, ValueCodec};
 
 /// What an instance is in these runs: the number of its last write.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,19 @@ impl Value for Text {
     }
     fn class(&self) -> usize {
         0
+    }
+}
+
+/// How an instance passes between members.
+pub(crate) struct Texts;
+
+impl ValueCodec<Text> for Texts {
+    fn encode(&self, value: &Text, target: &mut Vec<u8>) {
+        target.extend_from_slice(&value.0.to_le_bytes());
+    }
+    fn decode(&self, source: &[u8]) -> Result<Text, BadValue> {
+        let bytes = source.try_into().map_err(|_| BadValue("not four bytes".into()))?;
+        Ok(Text(u32::from_le_bytes(bytes)))
     }
 }
 
@@ -141,15 +155,14 @@ impl Process {
     }
 
     fn operation(&self, place: (&str, &str), ask: Ask, now: Tick) -> Operation<Text> {
-        let (tag, key) = (Arc::from(place.0), Arc::from(place.1));
+        let (tag, key) = place;
         let stamp = self.store.clock().issue(now);
         match ask {
             Ask::Register(version) => {
-                let (value, health) = (Arc::new(Text(version)), Health::Healthy);
-                Operation::Register { tag, key, stamp, value, health }
+                Operation::register(tag, key, stamp, Arc::new(Text(version)), Health::Healthy)
             }
-            Ask::Deregister => Operation::Deregister { tag, key, stamp },
-            Ask::Beat(_) => Operation::Hear { tag, key },
+            Ask::Deregister => Operation::deregister(tag, key, stamp),
+            Ask::Beat(_) => Operation::hear(tag, key),
         }
     }
 
@@ -163,7 +176,7 @@ impl Process {
     ) -> Progress {
         let board = Arc::clone(self.distro.board());
         let deadline = DistroConfig::default().forward_deadline;
-        let place = (operation.tag().clone(), operation.key().clone());
+        let place = (Arc::clone(operation.tag()), operation.key().to_owned());
         let (forwarding, step) = Forwarding::begin(&self.store, &board, deadline, operation, now);
         let task = Task { client, attempt, ask, forwarding };
         self.follow(task, (&place.0, &place.1), step, now)
@@ -177,8 +190,10 @@ impl Process {
                 self.tasks.insert(self.next_task, task);
                 Progress::Send(self.next_task, to, request, deadline)
             }
-            Step::Done(record) => match ask {
-                Ask::Beat(whole) => self.compensate(client, attempt, place, whole, record, now),
+            Step::Done(written) => match ask {
+                Ask::Beat(whole) => {
+                    self.compensate(client, attempt, place, whole, written.record, now)
+                }
                 _ => Progress::Told(client, attempt, Told::Done),
             },
         }

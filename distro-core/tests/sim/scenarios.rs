@@ -478,13 +478,9 @@ fn a_forwarded_write_that_comes_late_and_twice_undoes_nothing() {
     let mut world = World::settled(3, 1, Rules::default());
     let client = client_of(&mut world, 0, &[1]);
     let record = world.record(1, client).expect("it is registered");
-    let operation = Operation::Register {
-        tag: world.clients[client].tag.as_str().into(),
-        key: world.clients[client].key.as_str().into(),
-        stamp: record.registration,
-        value: record.value.expect("it is shown"),
-        health: Health::Healthy,
-    };
+    let (tag, key) = (&*world.clients[client].tag, &*world.clients[client].key);
+    let value = record.value.expect("it is shown");
+    let operation = Operation::register(tag, key, record.registration, value, Health::Healthy);
     world.write_again(client);
     world.run_for(1_000);
     world.deliver(1, 0, Request::Forward(operation.clone()), 1_000);

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use distro_core::{DistroConfig, Input, MemberId, Request, Rules, StoreConfig};
+
+use distro_net::{Codec, Limits};
 
 use crate::client::{Client, Life};
 use crate::invariants::Invariants;
 use crate::net::{Chance, Net};
-use crate::node::{Ask, Call, Process, Setup, Text};
+use crate::node::{Ask, Call, Process, Setup, Text, Texts};
 
 mod clients;
 mod machinery;
@@ -43,6 +46,7 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) clients: Vec<Client>,
     pub(crate) setup: Setup,
+    codec: Codec<Text>,
     pub(crate) invariants: Invariants,
     /// When something last went wrong in the network or with a member, or slots moved.
     pub(crate) disturbed_at: u64,
@@ -75,6 +79,7 @@ impl World {
             nodes: (0..count).map(node).collect(),
             clients: Vec::new(),
             setup: Setup { rules, config, store },
+            codec: Codec::new(Arc::new(Texts), Limits::default()),
             invariants: Invariants::default(),
             disturbed_at: 0,
             members: (0..count).collect(),
@@ -252,6 +257,7 @@ impl World {
     ) {
         let call = Call::Handler(u64::MAX);
         let incarnation = self.nodes[from].incarnation;
+        let request = self.sealed(&request);
         self.push(after_ms, Event::Request { from, incarnation, to, call, request });
     }
 

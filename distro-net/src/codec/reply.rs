@@ -53,9 +53,10 @@ impl<V> Encoder<'_, V> {
                 let page = wire::Page { entries: self.entries(entries), more: *more };
                 (kind::PAGE, page.encode_to_vec())
             }
-            Reply::Forwarded(record) => {
+            Reply::Forwarded { record, is_refused } => {
                 let record = record.as_ref().map(|record| self.record(record));
-                (kind::FORWARDED, wire::Forwarded { record }.encode_to_vec())
+                let forwarded = wire::Forwarded { record, is_refused: *is_refused };
+                (kind::FORWARDED, forwarded.encode_to_vec())
             }
             Reply::Busy => (kind::BUSY, Vec::new()),
         }
@@ -113,7 +114,7 @@ impl<V> Decoder<'_, V> {
             kind::FORWARDED => {
                 let forwarded = wire::Forwarded::decode(body)?;
                 let record = forwarded.record.map(|record| self.record(record)).transpose()?;
-                Reply::Forwarded(record)
+                Reply::Forwarded { record, is_refused: forwarded.is_refused }
             }
             kind::BUSY => Reply::Busy,
             _ => return Err(unknown("reply", kind)),

@@ -9,7 +9,7 @@ use super::parts::{
     Decoder, Encoder, beats, bytes, health, number, phase, place, read_health, read_phase,
     read_slot, read_stamp, sheet, stamp, unknown,
 };
-use super::wire::{self, kind};
+use super::wire::{self, action, kind};
 
 impl<V> Encoder<'_, V> {
     /// The number of the message, and its body.
@@ -45,19 +45,25 @@ impl<V> Encoder<'_, V> {
     }
 
     fn operation(&self, operation: &Operation<V>) -> wire::Operation {
-        let place = Some(place(operation.tag(), operation.key()));
+        let plain = wire::Operation {
+            place: Some(place(operation.tag(), operation.key())),
+            stamp: operation.stamp().and_then(stamp),
+            ..Default::default()
+        };
         match operation {
-            Operation::Register { stamp: at, value, health: starts, .. } => wire::Operation {
-                action: 0,
-                place,
-                stamp: stamp(*at),
+            Operation::Register { value, health: starts, expected, .. } => wire::Operation {
+                action: action::REGISTER,
                 value: Some(self.value(value)),
                 health: health(*starts),
+                expected: expected.map(|version| wire::Expected { version: stamp(version) }),
+                ..plain
             },
-            Operation::Deregister { stamp: at, .. } => {
-                wire::Operation { action: 1, place, stamp: stamp(*at), ..Default::default() }
+            Operation::Deregister { .. } => wire::Operation { action: action::DEREGISTER, ..plain },
+            Operation::Hear { .. } => wire::Operation { action: action::HEAR, ..plain },
+            Operation::Judge { health: judged, .. } => {
+                wire::Operation { action: action::JUDGE, health: health(*judged), ..plain }
             }
-            Operation::Hear { .. } => wire::Operation { action: 2, place, ..Default::default() },
+            Operation::Close { .. } => wire::Operation { action: action::CLOSE, ..plain },
         }
     }
 }
@@ -108,13 +114,20 @@ impl<V> Decoder<'_, V> {
             stamp => Ok(stamp),
         };
         match operation.action {
-            0 => {
+            action::REGISTER => {
                 let value = operation.value.ok_or(CodecError::Missing("the value"))?;
                 let (value, health) = (self.value(&value)?, read_health(operation.health)?);
-                Ok(Operation::Register { tag, key, stamp: stamp()?, value, health })
+                let version = operation.expected.map(|expected| expected.version);
+                let expected = version.map(read_stamp).transpose()?;
+                Ok(Operation::Register { tag, key, stamp: stamp()?, value, health, expected })
             }
-            1 => Ok(Operation::Deregister { tag, key, stamp: stamp()? }),
-            2 => Ok(Operation::Hear { tag, key }),
+            action::DEREGISTER => Ok(Operation::Deregister { tag, key, stamp: stamp()? }),
+            action::HEAR => Ok(Operation::Hear { tag, key }),
+            action::JUDGE => {
+                let health = read_health(operation.health)?;
+                Ok(Operation::Judge { tag, key, stamp: stamp()?, health })
+            }
+            action::CLOSE => Ok(Operation::Close { tag, stamp: stamp()? }),
             action => Err(unknown("action", action)),
         }
     }

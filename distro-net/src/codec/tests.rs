@@ -81,22 +81,22 @@ fn sheets() -> impl Strategy<Value = Sheet> {
 fn operations() -> impl Strategy<Value = Operation<String>> {
     let issued = || stamps().prop_filter("issued", |stamp| !stamp.is_never());
     let value = "\\PC{0,40}".prop_map(Arc::new);
+    let register = (name(), name(), issued(), value, healths(), option::of(stamps()));
     prop_oneof![
-        (name(), name(), issued(), value, healths()).prop_map(
-            |(tag, key, stamp, value, health)| Operation::Register {
-                tag,
-                key,
-                stamp,
-                value,
-                health
-            }
-        ),
-        (name(), name(), issued()).prop_map(|(tag, key, stamp)| Operation::Deregister {
+        register.prop_map(|(tag, key, stamp, value, health, expected)| Operation::Register {
             tag,
             key,
-            stamp
+            stamp,
+            value,
+            health,
+            expected
         }),
-        (name(), name()).prop_map(|(tag, key)| Operation::Hear { tag, key }),
+        (name(), name(), issued())
+            .prop_map(|(tag, key, stamp)| Operation::deregister(tag, key, stamp)),
+        (name(), name(), issued(), healths())
+            .prop_map(|(tag, key, stamp, health)| Operation::judge(tag, key, stamp, health)),
+        (name(), issued()).prop_map(|(tag, stamp)| Operation::close(tag, stamp)),
+        (name(), name()).prop_map(|(tag, key)| Operation::hear(tag, key)),
     ]
 }
 
@@ -141,7 +141,8 @@ fn replies() -> impl Strategy<Value = Reply<String>> {
         (entries(), places(), option::of((0..2_000_usize, name())))
             .prop_map(|(given, wanted, stopped)| Reply::Compared { given, wanted, stopped }),
         (entries(), any::<bool>()).prop_map(|(entries, more)| Reply::Page { entries, more }),
-        option::of(records()).prop_map(Reply::Forwarded),
+        (option::of(records()), any::<bool>())
+            .prop_map(|(record, is_refused)| Reply::Forwarded { record, is_refused }),
         Just(()).prop_map(|()| Reply::Busy),
     ]
 }
@@ -227,7 +228,7 @@ fn numbers_that_stand_for_nothing_are_refused() {
     let probe = wire::Probe { phase: 4 }.encode_to_vec();
     let slots = wire::Slots { slots: vec![1, 1_024] }.encode_to_vec();
     let operation = wire::Operation {
-        action: 3,
+        action: 5,
         place: Some(wire::Place { tag: Some("t".into()), key: "k".into() }),
         ..Default::default()
     };
@@ -268,6 +269,8 @@ fn parts_that_must_be_there_are_missed() {
         (kind::REPLICATE, list(wire::Entry { place: place(Some("t")), record: Some(zero) })),
         (kind::FORWARD, operation(0).encode_to_vec()),
         (kind::FORWARD, operation(1).encode_to_vec()),
+        (kind::FORWARD, operation(3).encode_to_vec()),
+        (kind::FORWARD, operation(4).encode_to_vec()),
     ] {
         let error = codec().decode_request(with_body(MAJOR, kind, body)).unwrap_err();
         assert!(matches!(error, CodecError::Missing(_)), "{kind}: {error}");

@@ -1,4 +1,4 @@
-//! The messages as bytes, protocol version 1.0. Field numbers are for ever: a field that goes
+//! The messages as bytes, protocol version 1.1. Field numbers are for ever: a field that goes
 //! leaves its number unused, a field that comes gets the next one and a meaning for its absence.
 //!
 //! Lists are lists of bytes, decoded one by one under a budget: what a peer sends is never turned
@@ -44,6 +44,17 @@ pub(crate) mod kind {
     pub(crate) const PAGE: u32 = 71;
     pub(crate) const FORWARDED: u32 = 72;
     pub(crate) const BUSY: u32 = 73;
+}
+
+/// Numbers of the operations.
+pub(crate) mod action {
+    pub(crate) const REGISTER: u32 = 0;
+    pub(crate) const DEREGISTER: u32 = 1;
+    pub(crate) const HEAR: u32 = 2;
+    /// Since 1.1, like the next. A member of 1.0 refuses them; then they are carried out where
+    /// the client spoke to.
+    pub(crate) const JUDGE: u32 = 3;
+    pub(crate) const CLOSE: u32 = 4;
 }
 
 /// Absent where the core says "never".
@@ -165,9 +176,9 @@ pub(crate) struct Load {
     pub(crate) after: Option<Place>,
 }
 
-/// An operation: 0 register, 1 deregister, 2 hear.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Operation {
+    /// Which operation, see [`action`].
     #[prost(uint32, tag = "1")]
     pub(crate) action: u32,
     #[prost(message, optional, tag = "2")]
@@ -178,6 +189,17 @@ pub(crate) struct Operation {
     pub(crate) value: Option<Bytes>,
     #[prost(uint32, tag = "5")]
     pub(crate) health: u32,
+    /// Since 1.1. Absent: write whatever is there, which a member of 1.0 does in any case.
+    #[prost(message, optional, tag = "6")]
+    pub(crate) expected: Option<Expected>,
+}
+
+/// What a conditional registration expects.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct Expected {
+    /// Absent: that there is nothing.
+    #[prost(message, optional, tag = "1")]
+    pub(crate) version: Option<Stamp>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
@@ -275,4 +297,7 @@ pub(crate) struct Page {
 pub(crate) struct Forwarded {
     #[prost(message, optional, tag = "1")]
     pub(crate) record: Option<Record>,
+    /// Since 1.1. A member of 1.0 refuses nothing.
+    #[prost(bool, tag = "2")]
+    pub(crate) is_refused: bool,
 }

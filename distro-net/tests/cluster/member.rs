@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use distro_core::{
-    Board, DistroConfig, Health, LeaseTerms, MemberId, Operation, StampClock, Store, StoreConfig,
-    Value,
+    Board, DistroConfig, Health, LeaseTerms, MemberId, Operation, Stamp, StampClock, Store,
+    StoreConfig, Value, Written,
 };
 use distro_net::{
     Address, BadValue, Clock, Codec, Connector, Control, Driver, Forwarder, Identity, Io, Limits,
@@ -153,21 +153,24 @@ impl Member {
     }
 
     pub(crate) async fn register(&self, tag: &str, key: &str, text: &str) {
-        let operation = Operation::Register {
-            tag: tag.into(),
-            key: key.into(),
-            stamp: self.store.clock().issue(self.clock.tick()),
-            value: Arc::new(Text(text.into())),
-            health: Health::Healthy,
-        };
-        let record = self.forwarder.write(operation).await.expect("a record");
+        let (stamp, value) = (self.stamp(), Arc::new(Text(text.into())));
+        let written =
+            self.write(Operation::register(tag, key, stamp, value, Health::Healthy)).await;
+        assert!(written.is_applied);
+        let record = written.record.expect("a record");
         assert_eq!(record.value.map(|text| text.0.clone()).as_deref(), Some(text));
     }
 
     pub(crate) async fn deregister(&self, tag: &str, key: &str) {
-        let stamp = self.store.clock().issue(self.clock.tick());
-        let operation = Operation::Deregister { tag: tag.into(), key: key.into(), stamp };
-        self.forwarder.write(operation).await;
+        self.write(Operation::deregister(tag, key, self.stamp())).await;
+    }
+
+    pub(crate) async fn write(&self, operation: Operation<Text>) -> Written<Text> {
+        self.forwarder.write(operation).await
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.store.clock().issue(self.clock.tick())
     }
 
     pub(crate) fn read(&self, tag: &str, key: &str) -> Option<String> {

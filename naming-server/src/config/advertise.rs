@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Result, bail};
+use distro_net::Address;
 
 use super::Config;
 
@@ -14,12 +15,21 @@ const FAR_AWAY: [IpAddr; 2] = [
 ];
 
 impl Config {
-    /// The address clients are told, given the one that is listened on.
-    pub(crate) fn advertised(&self, bound: SocketAddr) -> SocketAddr {
+    /// The address clients and members are told, given the one that is listened on.
+    pub(crate) fn advertised(&self, bound: SocketAddr) -> Address {
         match parse(&self.advertise) {
-            Some((ip, port)) => SocketAddr::new(ip, port.unwrap_or_else(|| bound.port())),
-            None if bound.ip().is_unspecified() => SocketAddr::new(own_address(), bound.port()),
-            None => bound,
+            Some(Advertised::Ip(ip, port)) => {
+                SocketAddr::new(ip, port.unwrap_or_else(|| bound.port())).into()
+            }
+            Some(Advertised::Host(address)) => address,
+            Some(Advertised::BareHost(host)) => {
+                let with_port = format!("{host}:{}", bound.port());
+                with_port.parse().unwrap_or_else(|_| bound.into())
+            }
+            None if bound.ip().is_unspecified() => {
+                SocketAddr::new(own_address(), bound.port()).into()
+            }
+            None => bound.into(),
         }
     }
 
@@ -27,23 +37,36 @@ impl Config {
         let text = &self.advertise;
         match parse(text) {
             None if text.trim().is_empty() => Ok(()),
-            None => bail!("advertise must be an IP address or IP:PORT, not {text:?}"),
-            Some((ip, _)) if ip.is_unspecified() => {
+            None => bail!("advertise must be HOST or HOST:PORT, not {text:?}"),
+            Some(Advertised::Ip(ip, _)) if ip.is_unspecified() => {
                 bail!("advertise must be an address that clients can reach, not {text:?}")
             }
-            Some((_, Some(0))) => bail!("advertise must not name port 0"),
+            Some(Advertised::Ip(_, Some(0))) => bail!("advertise must not name port 0"),
             Some(_) => Ok(()),
         }
     }
 }
 
-fn parse(text: &str) -> Option<(IpAddr, Option<u16>)> {
+/// An address to be told to others.
+enum Advertised {
+    Ip(IpAddr, Option<u16>),
+    Host(Address),
+    /// A name without a port.
+    BareHost(String),
+}
+
+fn parse(text: &str) -> Option<Advertised> {
     let text = text.trim();
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some((address.ip(), Some(address.port())));
+        return Some(Advertised::Ip(address.ip(), Some(address.port())));
     }
     let ip = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    Some((ip.parse().ok()?, None))
+    if let Ok(ip) = ip.parse() {
+        return Some(Advertised::Ip(ip, None));
+    }
+    let address = text.parse::<Address>().ok()?;
+    let has_port = text.contains(':');
+    Some(if has_port { Advertised::Host(address) } else { Advertised::BareHost(text.to_owned()) })
 }
 
 /// The address this machine would send from. Nothing is sent to find it out.
@@ -77,6 +100,8 @@ mod tests {
         assert_eq!(advertised(" 10.0.0.1 ", "0.0.0.0:8848"), "10.0.0.1:8848");
         assert_eq!(advertised("[2001:db8::7]", "[::]:8848"), "[2001:db8::7]:8848");
         assert_eq!(advertised("2001:db8::7", "[::]:8848"), "[2001:db8::7]:8848");
+        assert_eq!(advertised("node-1.naming", "0.0.0.0:9000"), "node-1.naming:9000");
+        assert_eq!(advertised("node-1.naming:81", "0.0.0.0:9000"), "node-1.naming:81");
     }
 
     #[test]
@@ -90,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for bad in ["host", "10.0.0.1:", "10.0.0.1:0", "0.0.0.0", "[::]:80", "10.0.0.1:70000"] {
+        for bad in ["a b", "10.0.0.1:", "10.0.0.1:0", "0.0.0.0", "[::]:80", "10.0.0.1:70000"] {
             let config = Config { advertise: bad.to_owned(), ..Config::default() };
             let text = config.check_advertise().unwrap_err().to_string();
             assert!(text.starts_with("advertise must"), "{text}");

@@ -21,9 +21,17 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
 
-    /// Address clients are told to reach this server at: IP or IP:PORT [default: found out]
+    /// Address clients and members reach this server at: HOST or HOST:PORT [default: found out]
     #[arg(long, value_name = "ADDR")]
     pub advertise: Option<String>,
+
+    /// Addresses of all members of the cluster [default: none, serve alone]
+    #[arg(long, value_name = "IP:PORT,...")]
+    pub members: Option<String>,
+
+    /// File with the secret that the members of a cluster share
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
 
     /// TOML file with settings
     #[arg(long, value_name = "FILE")]
@@ -46,6 +54,8 @@ const EXAMPLES: &str = "\
 Examples:
   naming-server                                   serve on port 8848 of all interfaces
   naming-server --bind 127.0.0.1 --port 0         only for this machine, on any free port
+  naming-server --members 10.0.0.1:8848,10.0.0.2:8848,10.0.0.3:8848 --secret-file cluster.secret
+                                                  serve as one of three
   naming-server --set http.max_connections=50000  change one setting
   naming-server --print-config > naming.toml      write down all settings, to be edited
   naming-server --config naming.toml              and use them

@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::Config;
 
 /// One day; longer times are typing errors.
-const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+pub(super) const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 impl Config {
     /// Checks every setting against its range, naming the key that is out of it.
@@ -17,6 +17,7 @@ impl Config {
         self.check_front()?;
         self.check_registry()?;
         self.check_push()?;
+        self.cluster.check()?;
         check_level(&self.log.level)
     }
 
@@ -77,7 +78,11 @@ impl Config {
     }
 }
 
-fn within<T: PartialOrd + Display>(key: &str, value: T, range: RangeInclusive<T>) -> Result<()> {
+pub(super) fn within<T: PartialOrd + Display>(
+    key: &str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<()> {
     let (least, most) = (range.start(), range.end());
     ensure!(range.contains(&value), "{key} must be from {least} to {most}, not {value}");
     Ok(())

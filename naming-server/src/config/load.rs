@@ -82,6 +82,12 @@ fn flags(arguments: &Arguments) -> Vec<(&'static str, String)> {
     if let Some(address) = &arguments.advertise {
         flags.push(("advertise", address.clone()));
     }
+    if let Some(members) = &arguments.members {
+        flags.push(("cluster.members", members.clone()));
+    }
+    if let Some(path) = &arguments.secret_file {
+        flags.push(("cluster.secret_file", path.display().to_string()));
+    }
     if let Some(format) = arguments.log_format {
         flags.push(("log.format", format!("{format:?}").to_lowercase()));
     }

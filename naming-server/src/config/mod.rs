@@ -15,6 +15,10 @@ pub use arguments::Arguments;
 
 mod check;
 
+mod cluster;
+pub use cluster::ClusterConfig;
+pub(crate) use cluster::list as list_members;
+
 mod load;
 
 /// All settings of a server.
@@ -29,9 +33,10 @@ pub struct Config {
     pub bind: String,
     /// TCP port; 0 takes any free one. Default 8848, which clients assume.
     pub port: u16,
-    /// Address under which clients reach this server, `ip` or `ip:port`: shown as that of this
-    /// member, never listened on. Default empty: the bound address, or if that is all interfaces,
-    /// the one from which this machine would reach others. Set it behind address translation.
+    /// Address under which clients and other members reach this server, `host` or `host:port`: shown
+    /// as that of this member, never listened on. Default empty: the bound address, or if that is
+    /// all interfaces, the one from which this machine would reach others. Set it behind address
+    /// translation, and in a cluster write it as the others do.
     pub advertise: String,
     /// Prefix of the API's paths. Default `/nacos`, which clients assume; `/` or empty for none.
     pub context_path: String,
@@ -49,6 +54,8 @@ pub struct Config {
     pub push: PushConfig,
     /// The record of why instances came and went.
     pub events: EventsConfig,
+    /// Membership of a cluster.
+    pub cluster: ClusterConfig,
     /// Logging.
     pub log: LogConfig,
 }
@@ -67,6 +74,7 @@ impl Default for Config {
             empty_service: EmptyServiceConfig::default(),
             push: PushConfig::default(),
             events: EventsConfig::default(),
+            cluster: ClusterConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -91,6 +99,11 @@ impl Config {
 
     /// The rules and limits of the registry.
     pub(crate) fn registry_settings(&self, hash_seed: u64) -> RegistrySettings {
+        let retention_ms = if self.cluster.is_enabled() {
+            self.cluster.tombstone_retention_ms
+        } else {
+            self.store.tombstone_retention_ms
+        };
         RegistrySettings {
             max_instances: self.registry.max_instances as u64,
             max_metadata_bytes: self.registry.max_metadata_bytes,
@@ -98,7 +111,7 @@ impl Config {
             protect_at_zero: self.registry.protect_at_zero,
             event_capacity: self.events.capacity,
             store: distro_core::StoreConfig {
-                tombstone_retention: Duration::from_millis(self.store.tombstone_retention_ms),
+                tombstone_retention: Duration::from_millis(retention_ms),
                 compensation_window: Duration::from_millis(self.health.compensation_window_ms),
                 hash_seed,
                 ..distro_core::StoreConfig::default()
@@ -106,13 +119,13 @@ impl Config {
         }
     }
 
-    /// The rules of judging.
+    /// The rules of the protocol.
     pub(crate) fn distro_config(&self) -> distro_core::DistroConfig {
-        distro_core::DistroConfig {
+        self.cluster.apply(distro_core::DistroConfig {
             pause_threshold: Duration::from_millis(self.health.pause_threshold_ms),
             expire: self.health.expire_instances,
             ..distro_core::DistroConfig::default()
-        }
+        })
     }
 
     /// What can be set about pushing.

@@ -18,7 +18,7 @@ pub(super) struct BodyBudget {
 }
 
 impl BodyBudget {
-    /// Reads a whole body.
+    /// Reads a whole body of at most `limit` bytes.
     ///
     /// # Errors
     /// 413 above the limit of one body, 503 above that of all, 408 if it does not come in time,
@@ -26,21 +26,25 @@ impl BodyBudget {
     pub(super) async fn read(
         &self,
         body: Incoming,
+        limit: usize,
         settings: &HttpSettings,
     ) -> Result<Bytes, ApiError> {
         // Refused by its announcement, before the client is told to go on.
-        if body.size_hint().lower() > settings.max_body_bytes as u64 {
-            return Err(too_large(settings));
+        if body.size_hint().lower() > limit as u64 {
+            return Err(too_large(limit));
         }
-        timeout(settings.body_timeout, self.collect(body, settings)).await.unwrap_or_else(|_| {
-            let limit = settings.body_timeout.as_millis();
-            Err(ApiError::timeout(format!("request body did not arrive within {limit} ms")))
-        })
+        timeout(settings.body_timeout, self.collect(body, limit, settings)).await.unwrap_or_else(
+            |_| {
+                let limit = settings.body_timeout.as_millis();
+                Err(ApiError::timeout(format!("request body did not arrive within {limit} ms")))
+            },
+        )
     }
 
     async fn collect(
         &self,
         mut body: Incoming,
+        limit: usize,
         settings: &HttpSettings,
     ) -> Result<Bytes, ApiError> {
         let mut share = Share { budget: self, bytes: 0 };
@@ -50,7 +54,7 @@ impl BodyBudget {
             let frame =
                 frame.map_err(|e| ApiError::bad_request(format!("request body is broken: {e}")))?;
             let Ok(data) = frame.into_data() else { continue };
-            share.grow(data.len(), settings)?;
+            share.grow(data.len(), limit, settings)?;
             // Small bodies come in one piece, which need not be copied.
             if first.is_empty() {
                 first = data;
@@ -72,11 +76,16 @@ struct Share<'a> {
 }
 
 impl Share<'_> {
-    fn grow(&mut self, bytes: usize, settings: &HttpSettings) -> Result<(), ApiError> {
+    fn grow(
+        &mut self,
+        bytes: usize,
+        limit: usize,
+        settings: &HttpSettings,
+    ) -> Result<(), ApiError> {
         self.bytes += bytes;
         let all = self.budget.buffered.fetch_add(bytes, Relaxed) + bytes;
-        if self.bytes > settings.max_body_bytes {
-            return Err(too_large(settings));
+        if self.bytes > limit {
+            return Err(too_large(limit));
         }
         if all > settings.max_buffered_body_bytes {
             return Err(ApiError::unavailable("too many request bodies at a time"));
@@ -91,7 +100,6 @@ impl Drop for Share<'_> {
     }
 }
 
-fn too_large(settings: &HttpSettings) -> ApiError {
-    let limit = settings.max_body_bytes;
+fn too_large(limit: usize) -> ApiError {
     ApiError::too_large(format!("request body is larger than {limit} bytes"))
 }

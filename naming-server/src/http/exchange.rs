@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -19,7 +20,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use super::body::BodyBudget;
 use super::reply::ReplyBody;
 use super::socket::Progress;
-use super::{Agent, ApiError, Call, Handler, HttpSettings, Params, Reply};
+use super::{Agent, Answer, ApiError, Call, Handler, HttpSettings, Later, Params, Reply};
 
 /// What all connections share.
 pub(super) struct Exchange<H> {
@@ -38,7 +39,7 @@ impl<H: Handler> Exchange<H> {
     }
 
     /// Reads what is left of a request, has it answered and adds what every answer gets. Requests
-    /// without a body, nearly all, are answered at once: there is nothing to wait for.
+    /// without a body, nearly all, are answered at once unless they wait for another member.
     pub(super) fn respond<'a>(
         &'a self,
         peer: SocketAddr,
@@ -47,27 +48,51 @@ impl<H: Handler> Exchange<H> {
     ) -> Answering<impl Future<Output = Response<ReplyBody>> + 'a> {
         progress.begin_request();
         let (parts, body) = request.into_parts();
-        if body.is_end_stream() {
-            let response = self.answer(&parts, &[], peer);
-            progress.end_request();
-            return Answering::Done(Some(response));
-        }
-        Answering::Reading(Box::pin(async move {
-            let response = match self.bodies.read(body, &self.settings).await {
-                Ok(body) => self.answer(&parts, &body, peer),
-                Err(error) => {
-                    progress.refuse();
-                    Reply::from(error)
-                        .with_header(CONNECTION, HeaderValue::from_static("close"))
-                        .into_response()
+        let rest = if body.is_end_stream() {
+            match self.answer(&parts, &Bytes::new(), peer) {
+                Answered::Now(response) => {
+                    progress.end_request();
+                    return Answering::Done(Some(response));
                 }
+                later => Rest::Answer(later),
+            }
+        } else {
+            Rest::Body(body)
+        };
+        Answering::Waiting(Box::pin(async move {
+            let answered = match rest {
+                Rest::Answer(answered) => answered,
+                Rest::Body(body) => self.receive(&parts, body, peer, progress).await,
             };
+            let response = answered.finish().await;
             progress.end_request();
             response
         }))
     }
 
-    fn answer(&self, parts: &Parts, body: &[u8], peer: SocketAddr) -> Response<ReplyBody> {
+    async fn receive(
+        &self,
+        parts: &Parts,
+        body: Incoming,
+        peer: SocketAddr,
+        progress: &Progress,
+    ) -> Answered {
+        let limit = self.handler.most_body_bytes(parts.uri.path());
+        let limit = limit.unwrap_or(self.settings.max_body_bytes);
+        match self.bodies.read(body, limit, &self.settings).await {
+            Ok(body) => self.answer(parts, &body, peer),
+            Err(error) => {
+                progress.refuse();
+                if error.status == StatusCode::PAYLOAD_TOO_LARGE {
+                    self.handler.note_too_large(parts.uri.path());
+                }
+                let close = HeaderValue::from_static("close");
+                Answered::Now(Reply::from(error).with_header(CONNECTION, close).into_response())
+            }
+        }
+    }
+
+    fn answer(&self, parts: &Parts, body: &Bytes, peer: SocketAddr) -> Answered {
         let headers = &parts.headers;
         let (path, under_context) = locate(&self.settings.context_path, parts.uri.path());
         let origin = headers.get(ORIGIN);
@@ -75,11 +100,12 @@ impl<H: Handler> Exchange<H> {
             && parts.method == Method::OPTIONS
             && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
         {
-            return preflight(origin, headers, under_context && is_naming_path(path));
+            let is_naming = under_context && is_naming_path(path);
+            return Answered::Now(preflight(origin, headers, is_naming));
         }
 
-        let form = is_form(parts).then_some(body);
-        let reply = if form.is_some_and(|form| form.starts_with(GZIP_MAGIC)) {
+        let form = is_form(parts).then_some(&**body);
+        let answer = if form.is_some_and(|form| form.starts_with(GZIP_MAGIC)) {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             ApiError::new(status, "compressed request bodies are not supported").into()
         } else {
@@ -97,14 +123,13 @@ impl<H: Handler> Exchange<H> {
             })
         };
 
-        let mut response = reply.into_response();
-        if let Some(origin) = origin {
-            allow_origin(&mut response, origin);
+        match answer {
+            Answer::Now(reply) => Answered::Now(dressed(reply, origin)),
+            Answer::Later(later) => Answered::Later(later, origin.cloned()),
         }
-        response
     }
 
-    fn call(&self, call: &Call<'_>) -> Reply {
+    fn call(&self, call: &Call<'_>) -> Answer {
         catch_unwind(AssertUnwindSafe(|| self.handler.handle(call))).unwrap_or_else(|_| {
             tracing::error!(method = %call.method, path = call.uri, "a request handler panicked");
             ApiError::internal("internal error").into()
@@ -112,10 +137,46 @@ impl<H: Handler> Exchange<H> {
     }
 }
 
+/// What is missing of a response.
+enum Rest {
+    Body(Incoming),
+    Answer(Answered),
+}
+
+/// A response, or what will become one with the origin that asked for it.
+enum Answered {
+    Now(Response<ReplyBody>),
+    Later(Later<Reply>, Option<HeaderValue>),
+}
+
+impl Answered {
+    async fn finish(self) -> Response<ReplyBody> {
+        match self {
+            Self::Now(response) => response,
+            // A task of its own: it goes on when the client goes away and this future is dropped.
+            Self::Later(later, origin) => {
+                let reply = tokio::spawn(later).await.unwrap_or_else(|error| {
+                    tracing::error!(%error, "a write has failed");
+                    ApiError::internal("internal error").into()
+                });
+                dressed(reply, origin.as_ref())
+            }
+        }
+    }
+}
+
+fn dressed(reply: Reply, origin: Option<&HeaderValue>) -> Response<ReplyBody> {
+    let mut response = reply.into_response();
+    if let Some(origin) = origin {
+        allow_origin(&mut response, origin);
+    }
+    response
+}
+
 /// An answer that is there or will be.
 pub(super) enum Answering<F> {
     Done(Option<Response<ReplyBody>>),
-    Reading(Pin<Box<F>>),
+    Waiting(Pin<Box<F>>),
 }
 
 impl<F: Future<Output = Response<ReplyBody>>> Future for Answering<F> {
@@ -126,7 +187,7 @@ impl<F: Future<Output = Response<ReplyBody>>> Future for Answering<F> {
             Self::Done(response) => {
                 Poll::Ready(Ok(response.take().expect("nobody polls a future that is done")))
             }
-            Self::Reading(reading) => reading.as_mut().poll(context).map(Ok),
+            Self::Waiting(waiting) => waiting.as_mut().poll(context).map(Ok),
         }
     }
 }

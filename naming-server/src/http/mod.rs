@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Handlers are synchronous: the shell has read the whole body before it calls them, and nothing
-//! they do may wait.
+//! they do may wait. What has to, a write on its way to another member, they give back as
+//! [`Answer::Later`].
 //!
 //! Some requests never get that far, since hyper answers them itself, without a body: 400 for what
 //! is no HTTP, 414 for a request target above 65,534 bytes, 431 for a head above its limit or with
@@ -17,9 +18,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 
 mod agent;
+mod answer;
 mod body;
 mod error;
 mod exchange;
@@ -33,6 +36,7 @@ mod tests;
 pub(crate) mod v1;
 
 pub(crate) use agent::{Agent, AgentKind, PushVersions, Version};
+pub(crate) use answer::{Answer, Later};
 pub(crate) use error::{ApiError, escape_html, no_such_api};
 pub(crate) use listen::{ConnectionStats, serve};
 pub(crate) use metadata::metadata_text;
@@ -43,7 +47,15 @@ pub(crate) use reply::Reply;
 pub(crate) trait Handler: Send + Sync + 'static {
     /// Answers one request. It runs on a thread of the runtime, so it must not block; a panic in
     /// it is answered with 500.
-    fn handle(&self, call: &Call<'_>) -> Reply;
+    fn handle(&self, call: &Call<'_>) -> Answer;
+
+    /// Bytes that a body sent to this path may have, if it is not the usual limit.
+    fn most_body_bytes(&self, _path: &str) -> Option<usize> {
+        None
+    }
+
+    /// A body sent to this path was too large and has been refused.
+    fn note_too_large(&self, _path: &str) {}
 }
 
 /// One request, whole.
@@ -72,7 +84,7 @@ pub(crate) struct Call<'a> {
     /// The other end of the connection.
     pub(crate) peer: SocketAddr,
     /// The body, empty if there is none. Forms are in `params` already.
-    pub(crate) body: &'a [u8],
+    pub(crate) body: &'a Bytes,
 }
 
 /// How much of what the server accepts from its connections.

@@ -17,6 +17,8 @@ pub(crate) enum ContentType {
     Html,
     /// The OpenMetrics text format.
     Metrics,
+    /// What members say to each other.
+    Bytes,
 }
 
 impl ContentType {
@@ -27,11 +29,13 @@ impl ContentType {
         static HTML: HeaderValue = HeaderValue::from_static("text/html;charset=UTF-8");
         static METRICS: HeaderValue =
             HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        static BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
         match self {
             Self::Text => TEXT.clone(),
             Self::Json => JSON.clone(),
             Self::Html => HTML.clone(),
             Self::Metrics => METRICS.clone(),
+            Self::Bytes => BYTES.clone(),
         }
     }
 }
@@ -91,6 +95,11 @@ impl Reply {
     /// 200 with metrics in the OpenMetrics text format.
     pub(crate) fn metrics(body: impl Into<Bytes>) -> Self {
         Self::new(ContentType::Metrics, body.into())
+    }
+
+    /// 200 with bytes that only members understand.
+    pub(crate) fn bytes(body: Bytes) -> Self {
+        Self::new(ContentType::Bytes, body)
     }
 
     /// The same answer with another status.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use distro_core::{DATUM_KEY, Health};
+use distro_core::{DATUM_KEY, Health, Key, Stamp};
 use naming_model::ServiceKey;
 
 use super::{Content, EventKind, Registry, ServiceSettings};
@@ -26,7 +26,7 @@ impl Registry {
             let known = match writer.find_visible(DATUM_KEY) {
                 Some((_, content)) => match &**content {
                     Content::Service(settings) => Some(Arc::clone(settings)),
-                    Content::Instance(_) => None,
+                    _ => None,
                 },
                 None => writer.is_open().then(Arc::default),
             };
@@ -40,6 +40,37 @@ impl Registry {
             writer.register(DATUM_KEY, stamp, content, Health::Healthy);
             Ok(())
         })
+    }
+
+    /// The settings of a service, `None` if there is no such service, and when they were written.
+    pub(super) fn find_settings(
+        &self,
+        service: &ServiceKey,
+    ) -> (Option<Arc<ServiceSettings>>, Stamp) {
+        let Some(datum) = self.store.find(service.as_str()) else { return (None, Stamp::NEVER) };
+        datum.read(|reader| match reader.find(DATUM_KEY).filter(|record| record.is_visible()) {
+            Some(record) => match record.value.as_deref() {
+                Some(Content::Service(settings)) => {
+                    (Some(Arc::clone(settings)), record.registration)
+                }
+                _ => (None, record.registration),
+            },
+            None => (reader.is_open().then(Arc::default), Stamp::NEVER),
+        })
+    }
+
+    /// The instances of a service that is there.
+    pub(super) fn instances_of(&self, service: &ServiceKey) -> Option<Vec<Key>> {
+        self.find(service)?.read(|reader| {
+            let keys = reader.visible().filter(|(key, ..)| &***key != DATUM_KEY);
+            Some(keys.map(|(key, ..)| Arc::clone(key)).collect())
+        })
+    }
+
+    /// # Errors
+    /// 503 if there is no room for one more service.
+    pub(super) fn check_room_for_service(&self) -> Result<(), ApiError> {
+        if self.has_all_services() { Err(self.too_many_services()) } else { Ok(()) }
     }
 
     /// Deletes a service with all its instances. Returns whether there was one.

@@ -247,7 +247,7 @@ mod tests {
         let events = Arc::new(Events::new(10));
         let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
         let stamps = StampClock::new(MemberId(1), 1, clock.now());
-        let registry = Registry::new(settings, events, watch, stamps, clock);
+        let registry = Registry::new(settings, events, watch, stamps, clock, Vec::new());
         for name in names {
             registry.change_settings(&key(name), |_| Ok(ServiceSettings::default())).unwrap();
         }

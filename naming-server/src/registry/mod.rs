@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use distro_core::{LeaseTerms, StampClock, Store, StoreConfig, Tick, Value};
+use distro_core::{LeaseTerms, StampClock, Store, StoreConfig, Tick, Value, Watcher};
 use distro_net::Clock;
 use naming_model::ServiceKey;
 
@@ -11,6 +11,9 @@ mod administer;
 mod beats;
 mod catalog;
 mod checksum;
+mod cluster;
+mod content_codec;
+mod elsewhere;
 mod events;
 mod filter;
 mod host;
@@ -19,8 +22,11 @@ mod instance;
 mod json;
 mod kept;
 mod listing;
+#[cfg_attr(not(test), allow(dead_code, reason = "until namespaces are records"))]
+mod namespaces;
 mod page;
 mod plain;
+mod routed;
 mod service;
 mod switches;
 mod upkeep;
@@ -30,14 +36,18 @@ mod writes;
 
 pub(crate) use beats::{BeatCounts, BeatOutcome};
 pub(crate) use catalog::{CatalogQuery, NamePattern};
+pub(crate) use cluster::Cluster;
+pub(crate) use content_codec::ContentCodec;
 pub(crate) use events::{Event, EventKind, Events};
 pub(crate) use filter::MetadataFilter;
 pub(crate) use host::{Host, hosts, push_id};
 pub(crate) use index::{GroupFilter, ListedService, ServiceIndex, names_json};
 pub(crate) use instance::{Instance, Metadata, check_address, check_port, text_form};
 pub(crate) use listing::{ListReply, list_reply};
+pub(crate) use namespaces::Namespace;
 pub(crate) use page::Page;
-pub(crate) use service::{ClusterSettings, HealthChecker, Selector, ServiceSettings};
+pub(crate) use routed::{Patched, Write, Writes};
+pub(crate) use service::{ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceSettings};
 pub(crate) use switches::{CheckPace, ServerStatus, SwitchValues, Switches};
 pub(crate) use upkeep::{UpkeepSettings, run as run_upkeep};
 pub(crate) use view::{
@@ -56,6 +66,8 @@ pub(crate) type NamingStore = Store<Content, ServiceState>;
 pub(crate) const CLASS_INSTANCE: usize = 0;
 /// Class of settings records in [`Store::visible_count`].
 pub(crate) const CLASS_SERVICE: usize = 1;
+/// Class of the records that belong to no service in [`Store::visible_count`].
+pub(crate) const CLASS_OTHER: usize = 2;
 
 /// What a record carries.
 #[derive(Debug)]
@@ -64,13 +76,17 @@ pub(crate) enum Content {
     Instance(Instance),
     /// The settings of the service, under [`DATUM_KEY`].
     Service(Arc<ServiceSettings>),
+    /// The value of a switch as JSON, under its name.
+    Switch(Box<str>),
+    /// What a namespace is called, under its id.
+    Namespace(Namespace),
 }
 
 impl Value for Content {
     fn lease(&self) -> Option<LeaseTerms> {
         match self {
             Self::Instance(instance) => Some(instance.lease()),
-            Self::Service(_) => None,
+            Self::Service(_) | Self::Switch(_) | Self::Namespace(_) => None,
         }
     }
 
@@ -78,6 +94,8 @@ impl Value for Content {
         match (self, other) {
             (Self::Instance(a), Self::Instance(b)) => a == b,
             (Self::Service(a), Self::Service(b)) => a == b,
+            (Self::Switch(a), Self::Switch(b)) => a == b,
+            (Self::Namespace(a), Self::Namespace(b)) => a == b,
             _ => false,
         }
     }
@@ -86,7 +104,12 @@ impl Value for Content {
         match self {
             Self::Instance(_) => CLASS_INSTANCE,
             Self::Service(_) => CLASS_SERVICE,
+            Self::Switch(_) | Self::Namespace(_) => CLASS_OTHER,
         }
+    }
+
+    fn weight(&self) -> usize {
+        content_codec::weight(self)
     }
 }
 
@@ -132,17 +155,19 @@ pub(crate) enum BeatAnswer {
 }
 
 impl Registry {
-    /// An empty registry. `watch` hears of what its store does.
+    /// An empty registry. `watch` hears of what its store does, and `watchers` do, too.
     pub(crate) fn new(
         settings: RegistrySettings,
         events: Arc<Events>,
         watch: Arc<Watch>,
         stamps: StampClock,
         clock: Clock,
+        mut watchers: Vec<Arc<dyn Watcher<Content, ServiceState>>>,
     ) -> Self {
         let index = Arc::clone(watch.index());
+        watchers.push(watch);
         Self {
-            store: Arc::new(Store::new(settings.store.clone(), stamps, vec![watch])),
+            store: Arc::new(Store::new(settings.store.clone(), stamps, watchers)),
             clock,
             switches: Switches::default(),
             events,

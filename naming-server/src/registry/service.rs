@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 use super::instance::Metadata;
 use crate::http::ApiError;
 
+/// Clusters with settings of their own in one service.
+pub(crate) const MAX_CLUSTERS: usize = 256;
 /// Longest text of a selector in bytes.
 const MAX_SELECTOR: usize = 4_096;
 /// Longest text of a health checker in bytes.
@@ -113,6 +115,20 @@ impl HealthChecker {
         })
     }
 
+    /// Whether its texts are no longer than those of a parameter.
+    pub(super) fn is_within_limits(&self) -> bool {
+        self.text_bytes() <= MAX_CHECKER
+    }
+
+    /// Bytes of its texts.
+    pub(super) fn text_bytes(&self) -> usize {
+        match self {
+            Self::Tcp | Self::None => 0,
+            Self::Http { path, headers, .. } => path.len() + headers.len(),
+            Self::Mysql { user, pwd, cmd } => user.len() + pwd.len() + cmd.len(),
+        }
+    }
+
     /// As it is shown.
     pub(crate) fn to_json(&self) -> Value {
         match self {
@@ -155,7 +171,18 @@ impl Selector {
         if text.trim().is_empty() {
             return Ok(Self::None);
         }
-        let Some(expression) = label_expression(text)? else { return Ok(Self::None) };
+        label_expression(text)?.map_or(Ok(Self::None), Self::labels_of)
+    }
+
+    /// The selector of a label expression.
+    ///
+    /// # Errors
+    /// 400 with the text of Nacos if it is none, or if it is longer than 4,096 bytes.
+    pub(super) fn labels_of(expression: String) -> Result<Self, ApiError> {
+        if expression.len() > MAX_SELECTOR {
+            let reason = format!("it is longer than {MAX_SELECTOR} bytes");
+            return Err(ApiError::illegal("selector", reason));
+        }
         let labels = parse_labels(&expression).ok_or_else(expression_failed)?;
         Ok(Self::Label { expression, labels })
     }

@@ -59,7 +59,8 @@ async fn round(registry: &Registry, auto_clean: bool) {
     while !all.as_slice().is_empty() {
         for datum in all.by_ref().take(SLICE) {
             Views::sweep(&datum);
-            if auto_clean && is_left_over(&datum) {
+            // In a cluster each member cleans up what it owns, so that no two do.
+            if auto_clean && registry.store.owns(datum.slot()) && is_left_over(&datum) {
                 clean(registry, &datum);
             }
         }

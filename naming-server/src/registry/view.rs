@@ -280,7 +280,7 @@ mod tests {
         let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
         let stamps = StampClock::new(MemberId(1), 1, clock.now());
         let settings = crate::Config::default().registry_settings(1);
-        let registry = Registry::new(settings, events, watch, stamps, clock);
+        let registry = Registry::new(settings, events, watch, stamps, clock, Vec::new());
         for cluster in ["a", "b"] {
             let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster };
             let instance = Instance::new(1.0, Metadata::default()).unwrap();

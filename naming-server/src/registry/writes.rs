@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use distro_core::{Health, Heard, Writer};
+use distro_core::{Health, Heard, Stamp, Writer};
 use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
 
 use super::{
-    BeatAnswer, BeatOutcome, CLASS_INSTANCE, Content, EventKind, Host, Instance, Registry, hosts,
-    text_form,
+    BeatAnswer, BeatOutcome, CLASS_INSTANCE, Content, EventKind, Host, Instance, Patched, Registry,
+    hosts, text_form,
 };
 use crate::http::ApiError;
 
@@ -60,18 +60,17 @@ impl Registry {
         Ok(())
     }
 
-    /// Replaces an instance that must be there: some instance of the service with this address
-    /// and port, in whatever cluster, as Java clients are told.
+    /// Checks that an instance is there that may be replaced: some instance of the service with
+    /// this address and port, in whatever cluster, as Java clients are told.
     ///
     /// # Errors
-    /// 400 if it is not, otherwise as [`Self::register`].
-    pub(crate) fn update(
+    /// 400 if it is not.
+    pub(super) fn check_known(
         &self,
         service: &ServiceKey,
         key: &InstanceKey<'_>,
-        instance: Instance,
+        weight: f64,
         healthy: bool,
-        actor: &dyn Fn() -> String,
     ) -> Result<(), ApiError> {
         let same_address = |host: Host<'_>| {
             host.key.ip == key.ip && (host.key.port == key.port || host.key.port == 0)
@@ -81,38 +80,52 @@ impl Registry {
             let text = format!("service not found, namespace: {namespace}, service: {name}");
             ApiError::bad_request(text)
         })?;
-        if !datum.read(|reader| hosts(&reader).any(same_address)) {
-            let form = text_form(key, instance.weight, healthy);
-            return Err(ApiError::bad_request(format!("instance not exist: {form}")));
+        if datum.read(|reader| hosts(&reader).any(same_address)) {
+            return Ok(());
         }
-        self.register(service, key, instance, healthy, actor)
+        let form = text_form(key, weight, healthy);
+        Err(ApiError::bad_request(format!("instance not exist: {form}")))
+    }
+
+    /// What is known of an instance.
+    pub(super) fn find_instance(&self, service: &ServiceKey, id: &str) -> Option<KnownInstance> {
+        self.store.find(service.as_str())?.read(|reader| {
+            let record = reader.find(id).filter(|record| record.is_visible())?;
+            let Content::Instance(instance) = record.value.as_deref()? else { return None };
+            let (health, written) = (record.health(), record.registration);
+            Some(KnownInstance { instance: instance.clone(), health, written })
+        })
     }
 
     /// Changes parts of an instance. `change` edits a copy and gives the health to set, if any.
     ///
     /// # Errors
-    /// 400 `instance not found`, and whatever `change` refuses; nothing is written then.
+    /// Whatever `change` refuses; nothing is written then.
     pub(crate) fn patch(
         &self,
         service: &ServiceKey,
         key: &InstanceKey<'_>,
         actor: &dyn Fn() -> String,
         change: impl FnOnce(&Instance) -> Result<(Instance, Option<bool>), ApiError>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Patched, ApiError> {
         let now = self.clock.tick();
         let id = key.text();
-        let not_found = || ApiError::bad_request("instance not found");
-        let patched = self.store.update_existing(service.as_str(), now, |writer| {
-            let (known, health) = find_instance(writer, &id).ok_or_else(not_found)?;
-            let (instance, healthy) = change(known)?;
-            let health = healthy.map_or(health, initial_health);
-            let stamp = self.store.clock().issue(now);
-            writer.register(&id, stamp, Arc::new(Content::Instance(instance)), health);
-            Ok(())
-        });
-        patched.unwrap_or_else(|| Err(not_found()))?;
-        self.note(service, &id, EventKind::Updated, actor);
-        Ok(())
+        let patched =
+            self.store.update_existing(service.as_str(), now, |writer| -> Result<_, ApiError> {
+                let Some((known, health)) = find_instance(writer, &id) else {
+                    return Ok(Patched::NotFound);
+                };
+                let (instance, healthy) = change(known)?;
+                let health = healthy.map_or(health, initial_health);
+                let stamp = self.store.clock().issue(now);
+                writer.register(&id, stamp, Arc::new(Content::Instance(instance)), health);
+                Ok(Patched::Done)
+            });
+        let patched = patched.unwrap_or(Ok(Patched::NotFound))?;
+        if patched == Patched::Done {
+            self.note(service, &id, EventKind::Updated, actor);
+        }
+        Ok(patched)
     }
 
     /// Removes an instance; nothing happens if it is not there.
@@ -132,33 +145,38 @@ impl Registry {
         }
     }
 
-    /// Takes a beat. One that carries the whole instance registers it if it is unknown, unless it
-    /// was deregistered a moment ago: then the beat was on its way already.
+    /// Takes a beat of an instance that is known, or was until a moment ago: then the beat was on
+    /// its way already. `None` for any other.
+    pub(super) fn hear(&self, service: &ServiceKey, id: &str) -> Option<BeatAnswer> {
+        let now = self.clock.tick();
+        match self.store.hear(service.as_str(), id, now) {
+            Heard::Known { value, .. } => {
+                let Content::Instance(instance) = &*value else { return Some(BeatAnswer::Unknown) };
+                self.beats.count(BeatOutcome::Known);
+                Some(BeatAnswer::Known { interval_ms: instance.beat_interval_ms() })
+            }
+            Heard::Deregistered { learned }
+                if now.since(learned) < self.settings.store.compensation_window =>
+            {
+                self.beats.count(BeatOutcome::Late);
+                Some(BeatAnswer::Known { interval_ms: None })
+            }
+            Heard::Deregistered { .. } | Heard::Unknown => None,
+        }
+    }
+
+    /// Takes a beat of an instance that is not known. One that carries the whole instance
+    /// registers it.
     ///
     /// # Errors
     /// Those of making `whole` into an instance, and of [`Self::register`].
-    pub(crate) fn beat(
+    pub(super) fn beat_of_unknown(
         &self,
         service: &ServiceKey,
         key: &InstanceKey<'_>,
         whole: Option<impl FnOnce() -> Result<Instance, ApiError>>,
         actor: &dyn Fn() -> String,
     ) -> Result<BeatAnswer, ApiError> {
-        let now = self.clock.tick();
-        match self.store.hear(service.as_str(), &key.text(), now) {
-            Heard::Known { value, .. } => {
-                let Content::Instance(instance) = &*value else { return Ok(BeatAnswer::Unknown) };
-                self.beats.count(BeatOutcome::Known);
-                return Ok(BeatAnswer::Known { interval_ms: instance.beat_interval_ms() });
-            }
-            Heard::Deregistered { learned }
-                if now.since(learned) < self.settings.store.compensation_window =>
-            {
-                self.beats.count(BeatOutcome::Late);
-                return Ok(BeatAnswer::Known { interval_ms: None });
-            }
-            Heard::Deregistered { .. } | Heard::Unknown => {}
-        }
         let Some(whole) = whole else {
             self.beats.count(BeatOutcome::Unknown);
             return Ok(BeatAnswer::Unknown);
@@ -193,6 +211,15 @@ impl Registry {
         }
     }
 
+    /// # Errors
+    /// 503 if there is no room for one more instance, or for its service.
+    pub(super) fn check_room(&self, service: &ServiceKey) -> Result<(), ApiError> {
+        if self.is_full() {
+            return Err(self.full());
+        }
+        if self.find(service).is_none() { self.check_room_for_service() } else { Ok(()) }
+    }
+
     fn is_full(&self) -> bool {
         self.store.visible_count(CLASS_INSTANCE) >= self.settings.max_instances
     }
@@ -205,7 +232,15 @@ impl Registry {
     }
 }
 
-fn initial_health(healthy: bool) -> Health {
+/// An instance as it was found.
+pub(super) struct KnownInstance {
+    pub(super) instance: Instance,
+    pub(super) health: Health,
+    /// When it was written.
+    pub(super) written: Stamp,
+}
+
+pub(super) fn initial_health(healthy: bool) -> Health {
     if healthy { Health::Healthy } else { Health::Unhealthy }
 }
 
@@ -213,7 +248,7 @@ fn find_instance<'a>(writer: &'a Writer<'_, Content>, key: &str) -> Option<(&'a 
     let (record, content) = writer.find_visible(key)?;
     match &**content {
         Content::Instance(instance) => Some((instance, record.health())),
-        Content::Service(_) => None,
+        _ => None,
     }
 }
 
@@ -221,7 +256,7 @@ fn find_instance<'a>(writer: &'a Writer<'_, Content>, key: &str) -> Option<(&'a 
 fn free_number(writer: &Writer<'_, Content>) -> u64 {
     let number = |content: &Content| match content {
         Content::Instance(instance) => instance.id.as_deref()?.parse::<u64>().ok(),
-        Content::Service(_) => None,
+        _ => None,
     };
     let mut taken: Vec<u64> = writer.visible().filter_map(|(.., value)| number(value)).collect();
     taken.sort_unstable();
@@ -249,7 +284,7 @@ mod tests {
         let events = Arc::new(Events::new(0));
         let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
         let stamps = StampClock::new(MemberId(1), 1, clock.now());
-        Registry::new(settings, events, watch, stamps, clock)
+        Registry::new(settings, events, watch, stamps, clock, Vec::new())
     }
 
     fn count_up(registry: &Registry, service: &ServiceKey, key: &InstanceKey<'_>, name: &str) {

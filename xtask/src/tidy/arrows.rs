@@ -19,8 +19,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// What tests may use beyond that: the SDK is tried against a real server in process.
-const ARROWS_OF_TESTS: &[(&str, &str)] = &[("naming-client", "naming-server")];
+/// What tests may use beyond that: the SDK is tried against a real server in process, and the
+/// messages of the simulation pass through the real codec.
+const ARROWS_OF_TESTS: &[(&str, &str)] =
+    &[("naming-client", "naming-server"), ("distro-core", "distro-net")];
 
 /// What must not creep into the protocol: it does no IO and knows no byte format.
 const BANNED_IN_CORE: &[&str] = &["tokio", "hyper", "serde"];
@@ -92,9 +94,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_tests_of_the_client_may_start_a_server() {
+    fn what_only_tests_may_use_is_found_elsewhere() {
         assert!(check_arrows(&workspace("naming-client", Some("dev"), "naming-server")).is_empty());
         assert_eq!(check_arrows(&workspace("naming-client", None, "naming-server")).len(), 1);
+        assert!(check_arrows(&workspace("distro-core", Some("dev"), "distro-net")).is_empty());
         assert_eq!(check_arrows(&workspace("naming-model", Some("dev"), "naming-server")).len(), 1);
     }
 

@@ -1,6 +1,8 @@
 //! How messages and time go about.
 
+use bytes::Bytes;
 use distro_core::{Input, MemberId, Output, Reply, Request, Sender};
+use distro_net::CodecError;
 
 use super::World;
 use crate::client::Life;
@@ -8,8 +10,8 @@ use crate::node::{Ask, Call, Progress, Text, Told};
 
 pub(super) enum Event {
     Wake { node: usize, incarnation: u32 },
-    Request { from: usize, incarnation: u32, to: usize, call: Call, request: Request<Text> },
-    Reply { to: usize, incarnation: u32, call: Call, reply: Reply<Text> },
+    Request { from: usize, incarnation: u32, to: usize, call: Call, request: Bytes },
+    Reply { to: usize, incarnation: u32, call: Call, reply: Bytes },
     Refused { to: usize, incarnation: u32, call: Call },
     Deadline { node: usize, incarnation: u32, call: Call },
     Ask { node: usize, client: usize, attempt: u64, ask: Ask },
@@ -50,6 +52,7 @@ impl World {
             }
             Event::Reply { to, incarnation, call, reply } => {
                 if self.is_current(to, incarnation) && self.take_pending(to, call) {
+                    let reply = self.understood(self.codec.decode_reply(reply));
                     match call {
                         Call::Control(call) => self.input(to, Input::Answered(call, reply)),
                         Call::Handler(task) => self.resume_task(to, task, Some(reply)),
@@ -158,10 +161,20 @@ impl World {
         }
         self.push(deadline_ms, Event::Deadline { node: from, incarnation, call });
         let Some(to) = self.nodes.iter().position(|node| node.id == to) else { return };
+        let request = self.sealed(&request);
         for way in self.net.ways(from, to, &mut self.chance) {
             let request = request.clone();
             self.push(way, Event::Request { from, incarnation, to, call, request });
         }
+    }
+
+    /// A message passes as the bytes that it would be between processes.
+    pub(super) fn sealed(&self, request: &Request<Text>) -> Bytes {
+        self.understood(self.codec.encode_request(request)).into()
+    }
+
+    fn understood<T>(&self, result: Result<T, CodecError>) -> T {
+        result.unwrap_or_else(|error| self.fail(&format!("members do not understand: {error}")))
     }
 
     pub(super) fn take_request(
@@ -170,9 +183,10 @@ impl World {
         incarnation: u32,
         to: usize,
         call: Call,
-        request: Request<Text>,
+        request: Bytes,
     ) {
         let now = self.now;
+        let request = self.understood(self.codec.decode_request(request));
         let ways = self.net.ways(to, from, &mut self.chance);
         let sender = Sender { member: self.nodes[from].id, incarnation };
         let Some(process) = &mut self.nodes[to].process else {
@@ -183,6 +197,7 @@ impl World {
         };
         let tick = process.tick(now);
         let reply = process.answer.answer(sender, request, tick);
+        let reply = Bytes::from(self.understood(self.codec.encode_reply(&reply)));
         for way in ways {
             let reply = reply.clone();
             self.push(way, Event::Reply { to: from, incarnation, call, reply });

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,9 +26,11 @@ const BIG: usize = 64 << 20;
 struct Echo;
 
 impl Handler for Echo {
-    fn handle(&self, call: &Call<'_>) -> Reply {
-        match call.path {
+    fn handle(&self, call: &Call<'_>) -> Answer {
+        let reply = match call.path {
             "/panic" => panic!("asked for"),
+            "/later" => return Answer::Later(Box::pin(later())),
+            "/later-panic" => return Answer::Later(Box::pin(async { panic!("asked for") })),
             "/big" => Reply::text(vec![b'x'; BIG]),
             _ => Reply::text(format!(
                 "{} {} {} {:?} {:?}",
@@ -38,8 +40,18 @@ impl Handler for Echo {
                 call.params.raw("a").as_deref().unwrap_or("-"),
                 String::from_utf8_lossy(call.body)
             )),
-        }
+        };
+        reply.into()
     }
+}
+
+/// How many futures of `/later` have come to their end.
+static FINISHED: AtomicUsize = AtomicUsize::new(0);
+
+async fn later() -> Reply {
+    sleep(Duration::from_millis(20)).await;
+    FINISHED.fetch_add(1, Relaxed);
+    Reply::text("later")
 }
 
 struct Site {
@@ -93,7 +105,7 @@ struct Client {
 }
 
 #[derive(Debug)]
-struct Answer {
+struct Received {
     status: u16,
     head: String,
     body: String,
@@ -105,7 +117,7 @@ impl Client {
         let _ = timeout(PATIENCE, self.stream.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    async fn get(&mut self, target: &str) -> Answer {
+    async fn get(&mut self, target: &str) -> Received {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")).await;
         self.answer().await
     }
@@ -133,7 +145,7 @@ impl Client {
         }
     }
 
-    async fn answer(&mut self) -> Answer {
+    async fn answer(&mut self) -> Received {
         let head = self.head().await;
         let status = head[9..12].parse().unwrap();
         let length = head.to_lowercase();
@@ -144,7 +156,7 @@ impl Client {
         }
         let rest = self.unread.split_off(length);
         let body = String::from_utf8(std::mem::replace(&mut self.unread, rest)).unwrap();
-        Answer { status, head, body }
+        Received { status, head, body }
     }
 
     /// Waits for the server to close; nothing more may come.

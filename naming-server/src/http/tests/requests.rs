@@ -188,7 +188,7 @@ async fn other_origins_are_allowed_but_for_writes_to_the_naming_api() {
         client.send(head).await;
         client.answer().await
     };
-    let has = |answer: &Answer, header: &str| answer.head.to_lowercase().contains(header);
+    let has = |answer: &Received, header: &str| answer.head.to_lowercase().contains(header);
 
     let simple = ask("GET /nacos/v1/ns/x", "").await;
     assert_eq!(simple.status, 200);
@@ -206,4 +206,30 @@ async fn other_origins_are_allowed_but_for_writes_to_the_naming_api() {
     let naming = ask("OPTIONS /nacos/v1/ns/instance", asks).await;
     assert_eq!((naming.status, naming.body.as_str()), (403, "Invalid CORS request"));
     assert!(!has(&naming, "access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn an_answer_may_come_later() {
+    let site = Site::start(|_| {}).await;
+    let mut client = site.connect().await;
+    client.send("GET /nacos/later HTTP/1.1\r\nHost: h\r\nOrigin: http://o\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, &*answer.body), (200, "later"));
+    assert!(answer.head.contains("access-control-allow-origin: http://o"), "{}", answer.head);
+    // With a body before it, and a failure inside it.
+    client.send("PUT /nacos/later HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx").await;
+    assert_eq!(client.answer().await.body, "later");
+    assert_eq!(client.get("/nacos/later-panic").await.status, 500);
+    assert_eq!(client.get("/nacos/x").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_has_begun_is_finished_without_its_client() {
+    let site = Site::start(|_| {}).await;
+    let before = FINISHED.load(Relaxed);
+    let mut client = site.connect().await;
+    client.send("GET /nacos/later HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    site.until("it has arrived", |site| site.open() == 1).await;
+    drop(client);
+    site.until("it is finished", |_| FINISHED.load(Relaxed) > before).await;
 }

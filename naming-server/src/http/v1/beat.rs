@@ -1,13 +1,17 @@
-//! The `beat` parameter: the whole instance as JSON.
+//! Beats, and their `beat` parameter: the whole instance as JSON.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
+use naming_model::{CODE_OK, CODE_UNKNOWN_INSTANCE, DEFAULT_CLUSTER, InstanceKey, ServiceKey};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
-use crate::http::ApiError;
+use super::Api;
+use crate::http::{Answer, ApiError, Call, Reply};
+use crate::registry::{BeatAnswer, Instance, Metadata, Registry, check_address, check_port};
 
 /// What is read of a beat; other fields are ignored. Scalars may come as numbers or as text.
 #[derive(Debug, Deserialize)]
@@ -144,6 +148,75 @@ fn flag<'de, D: Deserializer<'de>>(source: D) -> Result<bool, D::Error> {
         Scalar::Text(text) => Ok(text.trim().eq_ignore_ascii_case("true")),
         Scalar::Integer(value) => Ok(value != 0),
         Scalar::Number(_) => Err(de::Error::custom("ephemeral is neither true nor false")),
+    }
+}
+
+impl Api {
+    pub(super) fn beat(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
+        let service = call.service()?;
+        self.take_beat(call, &service)
+    }
+
+    pub(super) fn legacy_beat(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
+        let service = self.legacy_service(call)?;
+        self.take_beat(call, &service)
+    }
+
+    fn take_beat(&self, call: &Call<'_>, service: &ServiceKey) -> Result<Answer, ApiError> {
+        let params = call.params;
+        let text = params.optional("beat");
+        let form = text.as_deref().map(parse_beat).transpose()?;
+        let ip = match form.as_ref().and_then(|form| form.ip.as_deref()) {
+            Some(ip) => Cow::Borrowed(ip),
+            None => params.or("ip", ""),
+        };
+        let port = match &form {
+            Some(form) => form.port,
+            None => params.int("port", 0)?,
+        };
+        let cluster = match form.as_ref().and_then(BeatForm::cluster) {
+            Some(cluster) => Cow::Borrowed(cluster),
+            None => params.or("clusterName", DEFAULT_CLUSTER),
+        };
+        let port = check_port(port)?;
+        let key = InstanceKey { ip: &ip, port, cluster: &cluster };
+        let whole = form.as_ref().map(|form| {
+            || {
+                check_address(&ip)?;
+                self.refuse_persistent(form.ephemeral)?;
+                let metadata = form
+                    .metadata()
+                    .map_or_else(|| Ok(Metadata::absent()), |text| self.metadata(text));
+                Instance::new(form.weight, metadata?)
+            }
+        });
+        let registry = Arc::clone(&self.registry);
+        let write = self.writes.beat(service, &key, whole, &|| call.actor());
+        Ok(write
+            .map(move |answer| answer.map(|answer| beat_reply(&registry, answer)).into())
+            .into())
+    }
+}
+
+fn beat_reply(registry: &Registry, answer: BeatAnswer) -> Reply {
+    /// What nearly every beat is answered with.
+    const USUAL: &str = "{\"clientBeatInterval\":5000,\"code\":10200,\"lightBeatEnabled\":true}";
+    let switches = registry.switches.load();
+    let default = switches.client_beat_interval_ms;
+    match answer {
+        BeatAnswer::Known { interval_ms } => {
+            let interval_ms = interval_ms.unwrap_or(default);
+            match (interval_ms, switches.light_beat_enabled) {
+                (5_000, true) => Reply::json(USUAL),
+                (_, light) => Reply::json(format!(
+                    "{{\"clientBeatInterval\":{interval_ms},\"code\":{CODE_OK},\
+                     \"lightBeatEnabled\":{light}}}"
+                )),
+            }
+        }
+        BeatAnswer::Unknown => Reply::json(format!(
+            "{{\"clientBeatInterval\":{default},\"code\":{CODE_UNKNOWN_INSTANCE}}}"
+        )),
     }
 }
 

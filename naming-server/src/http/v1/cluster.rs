@@ -3,21 +3,18 @@
 use naming_model::check_cluster_name;
 
 use super::Api;
-use crate::http::{ApiError, Call, Params, Reply};
-use crate::registry::{ClusterSettings, HealthChecker};
-
-/// Clusters with settings of their own in one service.
-const MAX_CLUSTERS: usize = 256;
+use crate::http::{Answer, ApiError, Call, Params};
+use crate::registry::{ClusterSettings, HealthChecker, MAX_CLUSTERS};
 
 impl Api {
-    pub(super) fn update_cluster(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn update_cluster(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let params = call.params;
         let name = params.required("clusterName")?;
         let service = call.service()?;
-        let not_found =
-            || ApiError::bad_request(format!("service not found:{}", service.grouped()));
+        let grouped = service.grouped().to_owned();
+        let not_found = move || ApiError::bad_request(format!("service not found:{grouped}"));
         // Nacos complains of this first, and it spares the rest.
-        self.registry.find(&service).ok_or_else(not_found)?;
+        self.registry.find(&service).ok_or_else(&not_found)?;
         let cluster = ClusterSettings {
             check_port: check_port(params)?,
             use_instance_port: {
@@ -28,9 +25,10 @@ impl Api {
             metadata: self.limited_metadata(params)?,
         };
         check_cluster_name(&name)?;
-        self.registry.change_settings(&service, |known| {
-            let mut settings = known.ok_or_else(not_found)?.clone();
-            settings.clusters.insert(name.into_owned(), cluster);
+        let name = name.into_owned();
+        let write = self.writes.change_settings(&service, move |known| {
+            let mut settings = known.ok_or_else(&not_found)?.clone();
+            settings.clusters.insert(name.clone(), cluster.clone());
             if settings.clusters.len() > MAX_CLUSTERS {
                 let reason =
                     format!("more than {MAX_CLUSTERS} clusters of a service cannot have settings");
@@ -38,8 +36,8 @@ impl Api {
             }
             settings.explicit = true;
             Ok(settings)
-        })?;
-        Ok(Reply::ok())
+        });
+        Ok(write.into_ok())
     }
 }
 

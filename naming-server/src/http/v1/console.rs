@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
+use hyper::StatusCode;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -36,10 +37,34 @@ impl Api {
         Ok(Reply::text("OK"))
     }
 
+    /// Whether clients should be sent here. A member says why not.
+    pub(super) fn ready(&self) -> Result<Reply, ApiError> {
+        match self.why_not_ready() {
+            None => self.alive(),
+            Some(reason) => Ok(Reply::text(reason).with_status(StatusCode::SERVICE_UNAVAILABLE)),
+        }
+    }
+
+    /// Why this member does not answer reads, if it does not.
+    pub(super) fn why_not_ready(&self) -> Option<&'static str> {
+        let cluster = self.cluster.as_ref()?;
+        if cluster.writes.may_read(self.registry.clock.tick()) {
+            return None;
+        }
+        // The published reason is some hundred milliseconds old; without one it has just come out
+        // of a pause.
+        Some(
+            self.control
+                .status()
+                .why_not_ready
+                .unwrap_or("was stopped; comparing data with others"),
+        )
+    }
+
     pub(super) fn server_state(&self) -> Result<Reply, ApiError> {
         let state = json!({
             "version": COMPATIBLE_VERSION,
-            "standalone_mode": "standalone",
+            "standalone_mode": if self.cluster.is_some() { "cluster" } else { "standalone" },
             "function_mode": "naming",
         });
         Ok(Reply::json(state.to_string()))

@@ -1,8 +1,9 @@
-//! The gate before the naming API: limited paths and the server status.
+//! The gate before the naming API: limited paths, the server status, and what a member of a cluster
+//! does not know yet.
 
 use hyper::{Method, StatusCode};
 
-use super::{Api, Route};
+use super::{Api, ApiCluster, Route};
 use crate::http::{Call, Reply};
 use crate::registry::{ServerStatus, SwitchValues};
 
@@ -19,12 +20,40 @@ impl Api {
             return Some(Reply::text("").with_status(status));
         }
         let status = switches.status();
-        if passes(status, call) {
-            return None;
+        if !passes(status, call) {
+            return Some(refusal(status));
         }
-        let text = format!("server is {}now, please try again later!", status.name());
-        Some(Reply::text(text).with_status(StatusCode::SERVICE_UNAVAILABLE))
+        let is_about_instances = !route.is_some_and(is_about_this_server);
+        (is_about_instances && !self.knows_enough(call)).then(|| refusal(ServerStatus::Starting))
     }
+
+    /// Whether a member of a cluster has loaded what there is, and has compared it since it was
+    /// last stopped. Writes need the latter only: one that waited in a socket meanwhile is late.
+    fn knows_enough(&self, call: &Call<'_>) -> bool {
+        self.cluster.as_ref().is_none_or(|ApiCluster { writes, .. }| {
+            let now = self.registry.clock.tick();
+            if call.method == Method::GET { writes.may_read(now) } else { writes.may_write(now) }
+        })
+    }
+}
+
+/// What operators and health checks ask a server that is not ready, too.
+fn is_about_this_server(route: Route) -> bool {
+    matches!(
+        route,
+        Route::OperatorMetrics
+            | Route::OperatorServers
+            | Route::DistroStatus
+            | Route::LogLevel
+            | Route::EventsRead
+            | Route::HealthServer
+            | Route::PushState
+    )
+}
+
+fn refusal(status: ServerStatus) -> Reply {
+    let text = format!("server is {}now, please try again later!", status.name());
+    Reply::text(text).with_status(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn limited(switches: &SwitchValues, call: &Call<'_>) -> Option<StatusCode> {

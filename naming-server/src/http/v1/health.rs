@@ -4,14 +4,14 @@ use naming_model::{DEFAULT_CLUSTER, InstanceKey};
 use serde_json::json;
 
 use super::Api;
-use crate::http::{ApiError, Call, Reply};
+use crate::http::{Answer, ApiError, Call, Reply};
 use crate::registry::{ClusterSettings, HealthChecker, check_port, clusters, settings};
 
 impl Api {
     /// Refused unless the cluster has the health checker `NONE`, whatever its instances are: the
     /// next beat of an ephemeral one would set it right again. An instance that is not there is
     /// no error.
-    pub(super) fn update_health(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn update_health(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let params = call.params;
         let service = call.service()?;
         let ip = params.required("ip")?;
@@ -37,13 +37,14 @@ impl Api {
             return Err(ApiError::bad_request(text));
         }
         let key = InstanceKey { ip: &ip, port, cluster: &cluster };
-        self.registry.set_health(&service, &key, healthy, &|| call.actor());
-        Ok(Reply::ok())
+        let write = self.writes.set_health(&service, &key, healthy, &|| call.actor());
+        Ok(write.map(|()| Reply::ok()).into())
     }
 
     pub(super) fn health_server(&self) -> Reply {
         let services = self.registry.index.len();
-        let port = self.address.port();
+        let address = self.address.as_str();
+        let port = address.rsplit_once(':').map_or("", |(_, port)| port);
         let text = format!(
             "Hello! I am Nacos-Naming and healthy! total services: raft {services}, local port:{port}"
         );

@@ -3,17 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use naming_model::{
-    CODE_OK, CODE_UNKNOWN_INSTANCE, DEFAULT_CLUSTER, DEFAULT_GROUP, InstanceKey, ServiceKey,
-};
+use naming_model::{DEFAULT_CLUSTER, DEFAULT_GROUP, InstanceKey, ServiceKey};
 use serde_json::{Value, json};
 
 use super::Api;
-use super::beat::{BeatForm, parse_beat};
-use crate::http::{AgentKind, ApiError, Call, Params, Reply, metadata_text};
+use crate::http::{AgentKind, Answer, ApiError, Call, Params, Reply, metadata_text};
 use crate::registry::{
-    BeatAnswer, Flavour, Host, Instance, ListReply, Metadata, ViewQuery, check_address, check_port,
-    hosts, list_reply, push_id, wall_ms,
+    Flavour, Host, Instance, ListReply, Metadata, Patched, ViewQuery, Write, check_address,
+    check_port, hosts, list_reply, push_id, wall_ms,
 };
 
 /// The parameters that name an instance.
@@ -30,54 +27,62 @@ impl Address<'_> {
 }
 
 impl Api {
-    pub(super) fn register_instance(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn register_instance(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let (service, address, instance, healthy) = self.whole_instance(call)?;
-        self.registry.register(&service, &address.key(), instance, healthy, &|| call.actor())?;
-        Ok(Reply::ok())
+        let key = address.key();
+        let write = self.writes.register(&service, &key, instance, healthy, &|| call.actor());
+        Ok(write.into_ok())
     }
 
     /// Java clients update what is there; for all others this is another way to register.
-    pub(super) fn update_instance(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn update_instance(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let (service, address, instance, healthy) = self.whole_instance(call)?;
         let (key, actor) = (address.key(), || call.actor());
-        if call.agent.is_java_1() {
-            self.registry.update(&service, &key, instance, healthy, &actor)?;
+        let write = if call.agent.is_java_1() {
+            self.writes.update(&service, &key, instance, healthy, &actor)
         } else {
-            self.registry.register(&service, &key, instance, healthy, &actor)?;
-        }
-        Ok(Reply::ok())
+            self.writes.register(&service, &key, instance, healthy, &actor)
+        };
+        Ok(write.into_ok())
     }
 
-    pub(super) fn deregister_instance(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn deregister_instance(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let service = call.service()?;
         let address = address(call.params)?;
         call.params.double("weight", 1.0)?;
-        if self.is_ephemeral(call.params) {
-            self.registry.deregister(&service, &address.key(), &|| call.actor());
+        if !self.is_ephemeral(call.params) {
+            return Ok(Reply::ok().into());
         }
-        Ok(Reply::ok())
+        let write = self.writes.deregister(&service, &address.key(), &|| call.actor());
+        Ok(write.map(|()| Reply::ok()).into())
     }
 
-    pub(super) fn patch_instance(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn patch_instance(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let service = call.service()?;
         let params = call.params;
         let address = address(params)?;
         let metadata = params.optional("metadata").map(|text| self.metadata(&text)).transpose()?;
         let weight = params.optional("weight").map(|_| params.double("weight", 1.0)).transpose()?;
         let healthy = params.optional("healthy").map(|_| params.flag_lenient("healthy", true));
-        let change = |known: &Instance| {
-            let metadata = metadata.unwrap_or_else(|| known.metadata.clone());
+        let enabled = params.optional("enabled").map(|_| params.flag_lenient("enabled", true));
+        let app = params.optional("app").map(Cow::into_owned);
+        let change = move |known: &Instance| {
+            let metadata = metadata.clone().unwrap_or_else(|| known.metadata.clone());
             let mut instance = Instance::new(weight.unwrap_or(known.weight), metadata)?;
             instance.id.clone_from(&known.id);
             instance.app.clone_from(&known.app);
-            instance.enabled = params.flag_lenient("enabled", known.enabled);
-            if let Some(app) = params.optional("app") {
-                instance = instance.with_app(&app)?;
+            instance.enabled = enabled.unwrap_or(known.enabled);
+            if let Some(app) = &app {
+                instance = instance.with_app(app)?;
             }
             Ok((instance, healthy))
         };
-        self.registry.patch(&service, &address.key(), &|| call.actor(), change)?;
-        Ok(Reply::ok())
+        let write = self.writes.patch(&service, &address.key(), &|| call.actor(), change);
+        let outcome = |patched| match patched {
+            Patched::Done => Ok(()),
+            Patched::NotFound => Err(ApiError::bad_request("instance not found")),
+        };
+        Ok(write.map(move |patched| patched.and_then(outcome)).into_ok())
     }
 
     pub(super) fn instance_detail(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -139,71 +144,6 @@ impl Api {
         }))
     }
 
-    pub(super) fn beat(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
-        let service = call.service()?;
-        self.take_beat(call, &service)
-    }
-
-    pub(super) fn legacy_beat(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
-        let service = self.legacy_service(call)?;
-        self.take_beat(call, &service)
-    }
-
-    fn take_beat(&self, call: &Call<'_>, service: &ServiceKey) -> Result<Reply, ApiError> {
-        let params = call.params;
-        let text = params.optional("beat");
-        let form = text.as_deref().map(parse_beat).transpose()?;
-        let ip = match form.as_ref().and_then(|form| form.ip.as_deref()) {
-            Some(ip) => Cow::Borrowed(ip),
-            None => params.or("ip", ""),
-        };
-        let port = match &form {
-            Some(form) => form.port,
-            None => params.int("port", 0)?,
-        };
-        let cluster = match form.as_ref().and_then(BeatForm::cluster) {
-            Some(cluster) => Cow::Borrowed(cluster),
-            None => params.or("clusterName", DEFAULT_CLUSTER),
-        };
-        let port = check_port(port)?;
-        let key = InstanceKey { ip: &ip, port, cluster: &cluster };
-        let whole = form.as_ref().map(|form| {
-            || {
-                check_address(&ip)?;
-                self.refuse_persistent(form.ephemeral)?;
-                let metadata = form
-                    .metadata()
-                    .map_or_else(|| Ok(Metadata::absent()), |text| self.metadata(text));
-                Instance::new(form.weight, metadata?)
-            }
-        });
-        let answer = self.registry.beat(service, &key, whole, &|| call.actor())?;
-        Ok(self.beat_reply(answer))
-    }
-
-    fn beat_reply(&self, answer: BeatAnswer) -> Reply {
-        /// What nearly every beat is answered with.
-        const USUAL: &str =
-            "{\"clientBeatInterval\":5000,\"code\":10200,\"lightBeatEnabled\":true}";
-        let switches = self.registry.switches.load();
-        let default = switches.client_beat_interval_ms;
-        match answer {
-            BeatAnswer::Known { interval_ms } => {
-                let interval_ms = interval_ms.unwrap_or(default);
-                match (interval_ms, switches.light_beat_enabled) {
-                    (5_000, true) => Reply::json(USUAL),
-                    (_, light) => Reply::json(format!(
-                        "{{\"clientBeatInterval\":{interval_ms},\"code\":{CODE_OK},\
-                         \"lightBeatEnabled\":{light}}}"
-                    )),
-                }
-            }
-            BeatAnswer::Unknown => Reply::json(format!(
-                "{{\"clientBeatInterval\":{default},\"code\":{CODE_UNKNOWN_INSTANCE}}}"
-            )),
-        }
-    }
-
     pub(super) fn instance_statuses(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let key = call.params.required("key")?;
         let (namespace, name) = match key.split_once(naming_model::NAMESPACE_SEPARATOR) {
@@ -225,13 +165,15 @@ impl Api {
         &self,
         call: &Call<'_>,
         merge: bool,
-    ) -> Result<Reply, ApiError> {
+    ) -> Result<Answer, ApiError> {
         let service = call.service()?;
         let given = metadata_text(&call.params.required("metadata")?)?;
-        let mut updated = Vec::new();
+        let limit = self.registry.settings.max_metadata_bytes;
+        let mut changes = Vec::new();
         for (ip, port, cluster) in self.batch_targets(call.params, &service) {
             let key = InstanceKey { ip: &ip, port, cluster: &cluster };
-            let change = |known: &Instance| {
+            let given = given.clone();
+            let change = move |known: &Instance| {
                 let mut map = known.metadata.to_map();
                 if merge {
                     map.extend(given.clone());
@@ -239,17 +181,14 @@ impl Api {
                     map.retain(|name, _| !given.contains_key(name));
                 }
                 let mut instance = known.clone();
-                instance.set_metadata(self.written_metadata(&map)?);
+                instance.set_metadata(Metadata::new(&map, limit)?);
                 Ok((instance, None))
             };
-            match self.registry.patch(&service, &key, &|| call.actor(), change) {
-                Ok(()) => updated.push(format!("{}:ephemeral", key.datum_key())),
-                // Gone since it was picked, or never there.
-                Err(error) if error.message == "instance not found" => {}
-                Err(error) => return Err(error),
-            }
+            let name = format!("{}:ephemeral", key.datum_key());
+            let write = self.writes.patch(&service, &key, &|| call.actor(), change);
+            changes.push(write.map(|patched| Ok((patched? == Patched::Done).then_some(name))));
         }
-        Ok(Reply::json(json!({ "updated": updated }).to_string()))
+        Ok(Write::all(changes).map(|changed| Reply::from(updated(changed))).into())
     }
 
     fn batch_targets(
@@ -289,7 +228,7 @@ impl Api {
         Ok(Reply::json(json!({ "count": count, "doms": doms }).to_string()))
     }
 
-    fn legacy_service(&self, call: &Call<'_>) -> Result<ServiceKey, ApiError> {
+    pub(super) fn legacy_service(&self, call: &Call<'_>) -> Result<ServiceKey, ApiError> {
         let name = call.params.required("dom")?;
         Ok(ServiceKey::grouping(&call.namespace(), &name, DEFAULT_GROUP)?)
     }
@@ -324,7 +263,7 @@ impl Api {
         params.flag_lenient("ephemeral", default)
     }
 
-    fn refuse_persistent(&self, ephemeral: bool) -> Result<(), ApiError> {
+    pub(super) fn refuse_persistent(&self, ephemeral: bool) -> Result<(), ApiError> {
         if ephemeral {
             return Ok(());
         }
@@ -333,7 +272,7 @@ impl Api {
         Err(ApiError::bad_request(text))
     }
 
-    fn metadata(&self, text: &str) -> Result<Metadata, ApiError> {
+    pub(super) fn metadata(&self, text: &str) -> Result<Metadata, ApiError> {
         if text.is_empty() || text == "{}" {
             return Ok(Metadata::default());
         }
@@ -344,6 +283,12 @@ impl Api {
     fn written_metadata(&self, map: &BTreeMap<String, String>) -> Result<Metadata, ApiError> {
         Metadata::new(map, self.registry.settings.max_metadata_bytes)
     }
+}
+
+fn updated(changed: Vec<Result<Option<String>, ApiError>>) -> Result<Reply, ApiError> {
+    let changed: Vec<Option<String>> = changed.into_iter().collect::<Result<_, _>>()?;
+    let updated: Vec<String> = changed.into_iter().flatten().collect();
+    Ok(Reply::json(json!({ "updated": updated }).to_string()))
 }
 
 fn address<'a>(params: &Params<'a>) -> Result<Address<'a>, ApiError> {

@@ -1,28 +1,37 @@
-//! `/v1/core/cluster/*` and the lists of servers. This node is the only member.
+//! `/v1/core/cluster/*` and the lists of servers: the members as this one sees them.
 
+use std::sync::Arc;
+
+use distro_core::{MemberState, Phase, Slot};
+use distro_net::MemberStatus;
 use serde_json::{Value, json};
 
 use super::{Api, COMPATIBLE_VERSION};
 use crate::http::{ApiError, Call, Reply};
+use crate::registry::wall_ms;
 
 impl Api {
     pub(super) fn member_self(&self) -> Result<Reply, ApiError> {
-        Ok(result(&self.member()))
+        Ok(result(&self.own_member()))
     }
 
     pub(super) fn member_nodes(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let keyword = call.params.or("keyword", "");
-        let matches = self.address.to_string().starts_with(&*keyword);
-        let members: Vec<_> = matches.then(|| self.member()).into_iter().collect();
+        let is_asked_for = |member: &Value| {
+            member["address"].as_str().is_some_and(|address| address.starts_with(&*keyword))
+        };
+        let members: Vec<_> = self.members().into_iter().filter(is_asked_for).collect();
         Ok(result(&json!(members)))
     }
 
     pub(super) fn member_simple_nodes(&self) -> Result<Reply, ApiError> {
-        Ok(result(&json!([self.address.to_string()])))
+        let members = self.members();
+        let addresses: Vec<_> = members.iter().map(|member| &member["address"]).collect();
+        Ok(result(&json!(addresses)))
     }
 
     pub(super) fn member_health(&self) -> Result<Reply, ApiError> {
-        Ok(result(&json!("UP")))
+        Ok(result(&json!(self.own_state())))
     }
 
     /// Another server tells of itself. It is told whether it is a member, as text.
@@ -33,13 +42,13 @@ impl Api {
             });
             return Ok(Reply::json(refusal.to_string()));
         };
-        let is_member = sender == self.address.to_string();
+        let is_member = self.members().iter().any(|member| member["address"] == *sender);
         Ok(result(&json!(is_member.to_string())))
     }
 
     pub(super) fn refuse_member_admin(&self) -> Result<Reply, ApiError> {
-        let text = "this release serves as a single server; changing its members comes with \
-                    the clustered release";
+        let text = "members are not changed by calls: change the list that the members read \
+                    (cluster.members_file, cluster.dns_name), or stop the member";
         Err(ApiError::not_implemented(text))
     }
 
@@ -49,47 +58,115 @@ impl Api {
         Err(ApiError::not_implemented(text))
     }
 
-    pub(super) fn operator_servers(&self) -> Result<Reply, ApiError> {
-        // The only member is healthy, so `healthy=true` shows the same.
-        Ok(Reply::json(json!({ "servers": [self.member()] }).to_string()))
+    pub(super) fn operator_servers(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let healthy_only = call.params.flag_lenient("healthy", false);
+        let mut servers = self.members();
+        servers.retain(|member| !healthy_only || member["state"] == "UP");
+        Ok(Reply::json(json!({ "servers": servers }).to_string()))
     }
 
     pub(super) fn distro_status(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let shown = match &*call.params.or("action", "view") {
-            "view" => json!({ "status": [self.member()] }),
+            "view" => json!({ "status": self.members() }),
             _ => json!({}),
         };
         Ok(Reply::json(shown.to_string()))
     }
 
+    /// Who judges the instances of a service.
     pub(super) fn responsible_server(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let service = call.service()?;
         if self.registry.find(&service).is_none() {
             return Err(ApiError::bad_request("service not found"));
         }
-        let responsible = json!({ "responsibleServer": self.address.to_string() });
-        Ok(Reply::json(responsible.to_string()))
+        let owner = self.registry.store.owner(Slot::of(service.as_str()));
+        let elsewhere = |cluster: &super::ApiCluster| cluster.peers.address(owner?);
+        let address = self.cluster.as_ref().and_then(elsewhere);
+        let address = address.unwrap_or_else(|| self.address.as_str().into());
+        Ok(Reply::json(json!({ "responsibleServer": &*address }).to_string()))
     }
 
     /// One `ip:port` a line, for clients with an endpoint configured. They disagree about what
-    /// ends a line, so the only one has no end.
+    /// ends a line, so the last has no end.
     pub(super) fn server_list(&self) -> Result<Reply, ApiError> {
-        Ok(Reply::text(self.address.to_string()))
+        let mut addresses: Vec<Arc<str>> = vec![self.address.as_str().into()];
+        let status = self.control.status();
+        let others = status.members.iter().filter(|other| other.view.state != MemberState::Down);
+        addresses.extend(others.map(|other| Arc::clone(&other.address)));
+        addresses.sort_unstable();
+        Ok(Reply::text(addresses.join("\n")))
     }
 
-    fn member(&self) -> Value {
-        json!({
-            "ip": self.address.ip().to_string(),
-            "port": self.address.port(),
-            "state": "UP",
-            "extendInfo": {
+    /// All members in the order of their addresses.
+    fn members(&self) -> Vec<Value> {
+        let status = self.control.status();
+        let mut members: Vec<Value> = status.members.iter().map(shown).collect();
+        members.push(self.own_member());
+        members.sort_unstable_by(|a, b| a["address"].as_str().cmp(&b["address"].as_str()));
+        members
+    }
+
+    fn own_member(&self) -> Value {
+        member(
+            self.address.as_str(),
+            self.own_state(),
+            0,
+            json!({
                 "lastRefreshTime": self.started.wall_ms,
                 "version": COMPATIBLE_VERSION,
-            },
-            "address": self.address.to_string(),
-            "failAccessCnt": 0,
-        })
+            }),
+        )
     }
+
+    fn own_state(&self) -> &'static str {
+        if self.cluster.is_none() {
+            return "UP";
+        }
+        match self.control.status().phase {
+            Phase::Joining | Phase::Loading => "STARTING",
+            Phase::Up => "UP",
+            Phase::Leaving => "ISOLATION",
+        }
+    }
+}
+
+/// Another member. What Nacos has no field for stands in `extendInfo`.
+fn shown(other: &MemberStatus) -> Value {
+    let state = match other.view.state {
+        MemberState::Joining => "STARTING",
+        MemberState::Up => "UP",
+        MemberState::Suspicious => "SUSPICIOUS",
+        MemberState::Down => "DOWN",
+        MemberState::Leaving => "ISOLATION",
+    };
+    let failures = u8::from(state != "UP");
+    member(
+        &other.address,
+        state,
+        failures,
+        json!({
+            "lastRefreshTime": wall_ms(),
+            "version": COMPATIBLE_VERSION,
+            "startNumber": other.view.incarnation,
+            "queuedRecords": other.view.queued_keys,
+            "queuedBeats": other.view.queued_beats,
+            "differences": other.view.differences,
+            "clockAheadMillis": other.clock_ahead_ms,
+        }),
+    )
+}
+
+fn member(address: &str, state: &str, failures: u8, details: Value) -> Value {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    json!({
+        "ip": host,
+        "port": port.parse::<u16>().unwrap_or_default(),
+        "state": state,
+        "extendInfo": details,
+        "address": address,
+        "failAccessCnt": failures,
+    })
 }
 
 fn result(data: &Value) -> Reply {

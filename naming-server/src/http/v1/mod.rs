@@ -1,21 +1,22 @@
 //! The 1.x API: parse, call the registry, format. One file for each resource.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use distro_net::Control;
+use distro_net::{Address, Control, PATH_PREFIX, Peers, Refusal, Service};
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
-use super::{ApiError, Call, ConnectionStats, Handler, Reply, no_such_api};
+use super::{Answer, ApiError, Call, ConnectionStats, Handler, no_such_api};
 use crate::metrics::RequestCounts;
 use crate::push::{PushStats, Pusher};
-use crate::registry::{Content, Registry, wall_ms};
+use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
 
 mod beat;
 mod catalog;
 mod cluster;
+mod cluster_metrics;
 mod console;
 mod gate;
 mod health;
@@ -24,6 +25,7 @@ mod member;
 mod metrics;
 mod operator;
 mod page;
+mod peer;
 mod push;
 mod route;
 mod service;
@@ -43,14 +45,18 @@ const COMPATIBLE_VERSION: &str = "1.4.8";
 pub(crate) struct Api {
     pub(crate) registry: Arc<Registry>,
     pub(crate) pusher: Pusher,
+    /// The way of all writes.
+    writes: Writes,
     push_stats: Arc<PushStats>,
     /// To the task that judges instances.
     control: Control<Content>,
     /// Where clients reach this server.
-    address: SocketAddr,
+    address: Address,
+    /// What there is only in a cluster.
+    cluster: Option<ApiCluster>,
     context_path: String,
     connections: Arc<ConnectionStats>,
-    requests: RequestCounts,
+    requests: Arc<RequestCounts>,
     namespaces: Namespaces,
     system: System,
     started: Started,
@@ -68,64 +74,109 @@ pub(crate) struct ApiParts {
     pub(crate) pusher: Pusher,
     pub(crate) push_stats: Arc<PushStats>,
     pub(crate) control: Control<Content>,
-    pub(crate) address: SocketAddr,
+    pub(crate) cluster: Option<ApiCluster>,
+    pub(crate) address: Address,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,
 }
 
+/// What a member of a cluster has besides.
+pub(crate) struct ApiCluster {
+    /// The way to the owners of services.
+    pub(crate) writes: Arc<Cluster>,
+    /// Answers the other members.
+    pub(crate) service: Service<Content, ServiceState>,
+    /// The other members.
+    pub(crate) peers: Peers<Content>,
+}
+
 impl Handler for Api {
-    fn handle(&self, call: &Call<'_>) -> Reply {
+    fn handle(&self, call: &Call<'_>) -> Answer {
         let route = find_route(call);
-        let reply = match (self.gate(route, call), route) {
-            (Some(refusal), _) => refusal,
+        let answer = match (self.gate(route, call), route) {
+            (Some(refusal), _) => refusal.into(),
             (None, Some(route)) => self.dispatch(route, call).into(),
-            (None, None) => no_such_api(call),
+            (None, None) => no_such_api(call).into(),
         };
         // What has no route counts in a row of its own, the last.
         let row = route.map_or(Route::ALL.len(), |route| route as usize);
-        self.requests.count(row, reply.status.as_u16());
-        reply
+        match answer {
+            Answer::Now(reply) => {
+                self.requests.count(row, reply.status.as_u16());
+                Answer::Now(reply)
+            }
+            Answer::Later(later) => {
+                let requests = Arc::clone(&self.requests);
+                Answer::Later(Box::pin(async move {
+                    let reply = later.await;
+                    requests.count(row, reply.status.as_u16());
+                    reply
+                }))
+            }
+        }
+    }
+
+    fn most_body_bytes(&self, path: &str) -> Option<usize> {
+        let cluster = self.cluster.as_ref().filter(|_| path.starts_with(PATH_PREFIX))?;
+        Some(cluster.service.most_body_bytes())
+    }
+
+    fn note_too_large(&self, path: &str) {
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| path.starts_with(PATH_PREFIX)) {
+            cluster.service.refuse(Refusal::TooLarge);
+        }
     }
 }
 
 impl Api {
     pub(crate) fn new(parts: ApiParts) -> Self {
-        let ApiParts { registry, pusher, push_stats, control, address, context_path, connections } =
-            parts;
+        let ApiParts {
+            registry,
+            pusher,
+            push_stats,
+            control,
+            cluster,
+            address,
+            context_path,
+            connections,
+        } = parts;
+        let way = cluster.as_ref().map(|cluster| Arc::clone(&cluster.writes));
         Self {
+            writes: Writes::new(Arc::clone(&registry), way),
             registry,
             pusher,
             push_stats,
             control,
             address,
+            cluster,
             context_path,
             connections,
-            requests: RequestCounts::new(Route::ALL.len() + 1),
+            requests: Arc::new(RequestCounts::new(Route::ALL.len() + 1)),
             namespaces: Namespaces::default(),
             system: System::default(),
             started: Started { instant: Instant::now(), wall_ms: wall_ms() },
         }
     }
 
-    fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Reply, ApiError> {
-        match route {
+    fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Answer, ApiError> {
+        let reply = match route {
             Route::InstanceList => self.list_instances(call),
-            Route::InstanceBeat => self.beat(call),
-            Route::InstanceRegister => self.register_instance(call),
-            Route::InstanceDeregister => self.deregister_instance(call),
-            Route::InstanceUpdate => self.update_instance(call),
-            Route::InstancePatch => self.patch_instance(call),
+            Route::InstanceBeat => return self.beat(call),
+            Route::InstanceRegister => return self.register_instance(call),
+            Route::InstanceDeregister => return self.deregister_instance(call),
+            Route::InstanceUpdate => return self.update_instance(call),
+            Route::InstancePatch => return self.patch_instance(call),
             Route::InstanceDetail => self.instance_detail(call),
             Route::InstanceStatuses => self.instance_statuses(call),
-            Route::MetadataBatchUpdate => self.change_metadata_batch(call, true),
-            Route::MetadataBatchDelete => self.change_metadata_batch(call, false),
+            Route::MetadataBatchUpdate => return self.change_metadata_batch(call, true),
+            Route::MetadataBatchDelete => return self.change_metadata_batch(call, false),
             Route::LegacyList => self.legacy_list(call),
-            Route::LegacyBeat => self.legacy_beat(call),
+            Route::LegacyBeat => return self.legacy_beat(call),
             Route::LegacyNames => self.legacy_names(call),
             Route::OperatorMetrics => self.operator_metrics(),
             Route::SwitchesRead => self.read_switches(),
             Route::SwitchesUpdate => self.update_switches(call),
-            Route::OperatorServers => self.operator_servers(),
+            Route::OperatorServers => self.operator_servers(call),
             Route::ResponsibleServer => self.responsible_server(call),
             Route::DistroStatus => self.distro_status(call),
             Route::LogLevel => self.set_log_level(call),
@@ -137,7 +188,9 @@ impl Api {
             Route::MemberHealth => self.member_health(),
             Route::MemberReport => self.member_report(call),
             Route::MemberAdmin => self.refuse_member_admin(),
-            Route::Liveness | Route::Readiness => self.alive(),
+            Route::Peer => self.answer_peer(call),
+            Route::Liveness => self.alive(),
+            Route::Readiness => self.ready(),
             Route::ServerState => self.server_state(),
             Route::NamespacesRead => self.read_namespaces(call),
             Route::NamespaceCreate => self.create_namespace(call),
@@ -150,9 +203,9 @@ impl Api {
             Route::Page => self.page(call),
             Route::ServiceSubscribers => self.subscribers(call),
             Route::PushState => Ok(self.push_state(call)),
-            Route::ServiceCreate => self.create_service(call),
-            Route::ServiceUpdate => self.update_service(call),
-            Route::ServiceDelete => self.delete_service(call),
+            Route::ServiceCreate => return self.create_service(call),
+            Route::ServiceUpdate => return self.update_service(call),
+            Route::ServiceDelete => return self.delete_service(call),
             Route::ServiceDetail => self.service_detail(call),
             Route::ServiceList => self.list_services(call),
             Route::ServiceNames => self.service_names(call),
@@ -162,10 +215,11 @@ impl Api {
             Route::CatalogService => self.catalog_service(call),
             Route::CatalogInstances => self.catalog_instances(call),
             Route::CatalogResponseTimes => self.catalog_response_times(call),
-            Route::ClusterUpdate => self.update_cluster(call),
-            Route::HealthUpdate => self.update_health(call),
+            Route::ClusterUpdate => return self.update_cluster(call),
+            Route::HealthUpdate => return self.update_health(call),
             Route::HealthServer => Ok(self.health_server()),
-        }
+        };
+        reply.map(Answer::Now)
     }
 }
 

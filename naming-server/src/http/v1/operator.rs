@@ -1,13 +1,13 @@
 //! `/v1/ns/operator/*` but for the switches: counts, events, log level.
 
-use distro_core::Key;
+use distro_core::{Key, Slot};
 use naming_model::{InstanceKey, ServiceKey};
 use serde_json::{Value, json};
 
 use super::Api;
 use crate::http::{ApiError, Call, Reply};
 use crate::logging;
-use crate::registry::{CLASS_INSTANCE, Event};
+use crate::registry::{CLASS_INSTANCE, Event, ServerStatus, hosts};
 
 /// Events in one answer, unless the caller says how many.
 const DEFAULT_EVENTS: i32 = 100;
@@ -20,18 +20,39 @@ impl Api {
         let services = self.registry.service_count();
         let instances = self.registry.store.visible_count(CLASS_INSTANCE);
         let usage = self.system.usage();
+        let status = match self.why_not_ready() {
+            Some(_) => ServerStatus::Starting,
+            None => self.registry.switches.load().status(),
+        };
+        let (own_services, own_instances) = self.responsible_counts();
         let metrics = json!({
-            "status": self.registry.switches.load().status().name(),
+            "status": status.name(),
             "serviceCount": services,
             "instanceCount": instances,
             "raftNotifyTaskCount": 0,
-            "responsibleServiceCount": services,
-            "responsibleInstanceCount": instances,
+            "responsibleServiceCount": own_services,
+            "responsibleInstanceCount": own_instances,
             "cpu": usage.cpu,
             "load": usage.load,
             "mem": usage.memory,
         });
         Ok(Reply::json(metrics.to_string()))
+    }
+
+    /// The services that this server judges, and their instances. Alone it judges all.
+    fn responsible_counts(&self) -> (usize, u64) {
+        let registry = &self.registry;
+        if self.cluster.is_none() {
+            return (registry.service_count(), registry.store.visible_count(CLASS_INSTANCE));
+        }
+        let mut counts = (0, 0);
+        for (service, datum) in registry.services() {
+            if registry.store.owns(Slot::of(service.as_str())) {
+                counts.0 += 1;
+                counts.1 += datum.read(|reader| hosts(&reader).count()) as u64;
+            }
+        }
+        counts
     }
 
     pub(super) fn set_log_level(&self, call: &Call<'_>) -> Result<Reply, ApiError> {

@@ -1,5 +1,7 @@
 //! The route table.
 
+use distro_net::PATH_PREFIX;
+
 use crate::http::Call;
 
 macro_rules! routes {
@@ -64,6 +66,7 @@ routes! {
     LogLevel = "log_level",
     EventsRead = "events",
     PeerProtocol = "peer_protocol",
+    Peer = "peer",
     MemberSelf = "member_self",
     MemberNodes = "member_nodes",
     MemberSimpleNodes = "member_simple_nodes",
@@ -197,6 +200,7 @@ fn outside_route(method: &str, path: &str) -> Option<Route> {
     Some(match (method, path) {
         ("GET", "/metrics") => Route::Metrics,
         ("GET", "/" | "/index.html") => Route::Page,
+        ("POST", path) if path.starts_with(PATH_PREFIX) => Route::Peer,
         _ => return None,
     })
 }

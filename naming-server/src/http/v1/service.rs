@@ -6,53 +6,58 @@ use naming_model::{DEFAULT_GROUP, ServiceKey};
 use serde_json::{Value, json};
 
 use super::Api;
-use crate::http::{ApiError, Call, Params, Reply, metadata_text};
+use crate::http::{Answer, ApiError, Call, Params, Reply, metadata_text};
 use crate::registry::{
     ClusterSettings, GroupFilter, ListedService, Metadata, MetadataFilter, NamePattern,
     NamingDatum, Page, Selector, ServiceSettings, checksum, clusters, names_json, settings,
 };
 
 impl Api {
-    pub(super) fn create_service(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn create_service(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let service = call.service()?;
         let threshold = match call.params.optional("protectThreshold") {
             None => 0.0,
             Some(_) => given_threshold(call.params)?.ok_or_else(no_threshold)?,
         };
         let settings = self.service_settings(call.params, threshold)?;
-        self.registry.change_settings(&service, |known| match known {
-            None => Ok(settings),
+        let name = service.grouped().to_owned();
+        let write = self.writes.change_settings(&service, move |known| match known {
+            None => Ok(settings.clone()),
             Some(_) => Err(ApiError::bad_request(format!(
-                "specified service already exists, serviceName : {}",
-                service.grouped()
+                "specified service already exists, serviceName : {name}"
             ))),
-        })?;
-        Ok(Reply::ok())
+        });
+        Ok(write.into_ok())
     }
 
     /// Replaces everything but the settings of the clusters; what is left out is cleared.
-    pub(super) fn update_service(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn update_service(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let service = call.service()?;
         call.params.required("protectThreshold")?;
         // What cannot be read counts as 0, as in Nacos.
         let threshold = given_threshold(call.params)?.unwrap_or(0.0);
         let settings = self.service_settings(call.params, threshold)?;
-        self.registry.change_settings(&service, |known| {
-            let known = known.ok_or_else(|| {
-                ApiError::bad_request(format!("service {} not found!", service.grouped()))
-            })?;
-            Ok(ServiceSettings { clusters: known.clusters.clone(), ..settings })
-        })?;
-        Ok(Reply::ok())
+        let name = service.grouped().to_owned();
+        let write = self.writes.change_settings(&service, move |known| {
+            let known =
+                known.ok_or_else(|| ApiError::bad_request(format!("service {name} not found!")))?;
+            Ok(ServiceSettings { clusters: known.clusters.clone(), ..settings.clone() })
+        });
+        Ok(write.into_ok())
     }
 
-    pub(super) fn delete_service(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn delete_service(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let service = call.service()?;
-        if self.registry.delete_service(&service, &|| call.actor()) {
-            return Ok(Reply::ok());
-        }
-        let name = service.grouped();
-        Err(ApiError::bad_request(format!("specified service not exist, serviceName : {name}")))
+        let name = service.grouped().to_owned();
+        let write = self.writes.delete_service(&service, &|| call.actor());
+        let reply = move |was_there| {
+            if was_there {
+                return Reply::ok();
+            }
+            let text = format!("specified service not exist, serviceName : {name}");
+            ApiError::bad_request(text).into()
+        };
+        Ok(write.map(reply).into())
     }
 
     pub(super) fn service_detail(&self, call: &Call<'_>) -> Result<Reply, ApiError> {

@@ -1,0 +1,269 @@
+//! Settings of a member of a cluster.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use distro_core::DistroConfig;
+use distro_net::{Address, MemberSource, Secret, parse_members};
+use serde::{Deserialize, Serialize};
+
+use super::check::{DAY_MS, within};
+
+/// How to make a secret, for those who have none.
+const HOW_TO_MAKE_A_SECRET: &str = "make one with `openssl rand -hex 32 > cluster.secret` (or any \
+     32 random characters), give the same file to every member, and name it with --secret-file";
+
+/// Bytes of a secret file; a secret is short.
+const MOST_SECRET_BYTES: u64 = 4_096;
+
+/// Membership of a cluster. Without a list of members, a file or a name this server serves alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// Addresses of the members, `ip:port,ip:port,...`; this one may be among them. Default empty.
+    pub members: String,
+    /// File with the addresses of the members, as the `cluster.conf` of Nacos: one on each line or
+    /// several with commas between, `#` begins a comment. Read again when it changes. Default
+    /// empty.
+    pub members_file: String,
+    /// Name that stands for the addresses of all members, as that of a headless service. Default
+    /// empty.
+    pub dns_name: String,
+    /// Port of the members found by name. Default 8848.
+    pub dns_port: u16,
+    /// Milliseconds between two look-ups of the name. Default 5,000. Too small burdens the name
+    /// server; too large finds moved members late.
+    pub dns_period_ms: u64,
+    /// Name of the cluster; members of another are refused. Default `distro`.
+    pub name: String,
+    /// File with the secret that all members share, 32 bytes or more. A member of a cluster does
+    /// not start without. Default empty.
+    pub secret_file: String,
+    /// Milliseconds that a change waits before it is sent to the others, to gather more. Default
+    /// 0: bursts gather while a request is under way.
+    pub sync_delay_ms: u64,
+    /// Milliseconds between two probes of a member. Default 1,000.
+    pub probe_period_ms: u64,
+    /// Milliseconds within which a member must answer. Default 1,000.
+    pub call_deadline_ms: u64,
+    /// Milliseconds without an answer after which a member is suspicious. Default 2,000; at least
+    /// two probe periods.
+    pub suspicious_after_ms: u64,
+    /// Milliseconds without contact after which a member is down and its services are taken over.
+    /// Default 6,000. Too small moves services for every hiccup, too large leaves the dead
+    /// unjudged.
+    pub down_after_ms: u64,
+    /// Milliseconds that a write waits for the owner of the service before the member that the
+    /// client spoke to takes it itself. Default 500.
+    pub forward_deadline_ms: u64,
+    /// Milliseconds between two renewals of beats with the owners. Default 200.
+    pub renew_period_ms: u64,
+    /// Milliseconds between two comparisons with a member. Default 3,000.
+    pub verify_period_ms: u64,
+    /// Milliseconds after which a starting member that nobody answers serves alone. Default 5,000.
+    pub alone_after_ms: u64,
+    /// Milliseconds for which a member that found no data shows nothing, so that clients can
+    /// register again. Default 6,000: longer than a beat interval.
+    pub empty_start_ms: u64,
+    /// Milliseconds for which a stopping member hands over what it has. Default 3,000.
+    pub leave_within_ms: u64,
+    /// Milliseconds for which members remember what was removed, instead of
+    /// `store.tombstone_retention_ms`. Default 3,600,000. Longer than any partition that should
+    /// heal without forgetting what was not heard; costs memory where instances come and go.
+    pub tombstone_retention_ms: u64,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        let core = DistroConfig::default();
+        Self {
+            members: String::new(),
+            members_file: String::new(),
+            dns_name: String::new(),
+            dns_port: distro_net::DEFAULT_PORT,
+            dns_period_ms: 5_000,
+            name: "distro".to_owned(),
+            secret_file: String::new(),
+            sync_delay_ms: millis(core.sync_delay),
+            probe_period_ms: millis(core.probe_period),
+            call_deadline_ms: millis(core.call_deadline),
+            suspicious_after_ms: millis(core.suspicious_after),
+            down_after_ms: millis(core.down_after),
+            forward_deadline_ms: millis(core.forward_deadline),
+            renew_period_ms: millis(core.renew_period),
+            verify_period_ms: millis(core.verify_period),
+            alone_after_ms: millis(core.alone_after),
+            empty_start_ms: millis(core.empty_start),
+            leave_within_ms: 3_000,
+            tombstone_retention_ms: 3_600_000,
+        }
+    }
+}
+
+impl ClusterConfig {
+    /// Whether this server is a member of a cluster.
+    pub(crate) fn is_enabled(&self) -> bool {
+        !(self.members.is_empty() && self.members_file.is_empty() && self.dns_name.is_empty())
+    }
+
+    /// Where the addresses of the members come from. To be asked only if there is a cluster.
+    pub(crate) fn member_source(&self) -> MemberSource {
+        if !self.members_file.is_empty() {
+            MemberSource::File(self.members_file.clone().into())
+        } else if !self.dns_name.is_empty() {
+            let period = Duration::from_millis(self.dns_period_ms);
+            MemberSource::Dns { name: self.dns_name.clone(), port: self.dns_port, period }
+        } else {
+            MemberSource::List(parse_members(&self.members).0)
+        }
+    }
+
+    /// The secret of the cluster.
+    ///
+    /// # Errors
+    /// A file that is not named, cannot be read or holds too little; the text says how to make one.
+    pub(crate) fn read_secret(&self) -> Result<Secret> {
+        if self.secret_file.is_empty() {
+            bail!(
+                "a member of a cluster needs a secret (cluster.secret_file): {HOW_TO_MAKE_A_SECRET}"
+            );
+        }
+        let path = Path::new(&self.secret_file);
+        let named =
+            || format!("cannot read the secret in {} (cluster.secret_file)", path.display());
+        let length = std::fs::metadata(path).with_context(named)?.len();
+        ensure!(
+            length <= MOST_SECRET_BYTES,
+            "{} is too long for a secret (cluster.secret_file): {length} bytes",
+            path.display()
+        );
+        let text = std::fs::read(path).with_context(named)?;
+        Secret::new(&text)
+            .map_err(|error| anyhow::anyhow!("{}: {error}; {HOW_TO_MAKE_A_SECRET}", path.display()))
+    }
+
+    /// The numbers of the protocol.
+    pub(crate) fn apply(&self, config: DistroConfig) -> DistroConfig {
+        let retention = Duration::from_millis(self.tombstone_retention_ms);
+        DistroConfig {
+            sync_delay: Duration::from_millis(self.sync_delay_ms),
+            probe_period: Duration::from_millis(self.probe_period_ms),
+            call_deadline: Duration::from_millis(self.call_deadline_ms),
+            suspicious_after: Duration::from_millis(self.suspicious_after_ms),
+            down_after: Duration::from_millis(self.down_after_ms),
+            forward_deadline: Duration::from_millis(self.forward_deadline_ms),
+            renew_period: Duration::from_millis(self.renew_period_ms),
+            verify_period: Duration::from_millis(self.verify_period_ms),
+            alone_after: Duration::from_millis(self.alone_after_ms),
+            empty_start: Duration::from_millis(self.empty_start_ms),
+            leave_within: Duration::from_millis(self.leave_within_ms),
+            // Less than others remember: who was away for longer might bring back the removed.
+            absent_after: retention * 11 / 12,
+            ..config
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let sources = [&self.members, &self.members_file, &self.dns_name];
+        let given = sources.iter().filter(|source| !source.is_empty()).count();
+        ensure!(
+            given <= 1,
+            "of cluster.members, cluster.members_file and cluster.dns_name only one may be set"
+        );
+        let (members, bad) = parse_members(&self.members);
+        if let Some(bad) = bad.first() {
+            bail!("cluster.members: {}", bad.error);
+        }
+        ensure!(self.members.is_empty() || !members.is_empty(), "cluster.members names no member");
+        ensure!(
+            !self.name.is_empty() && self.name.len() <= 64,
+            "cluster.name must have 1 to 64 bytes"
+        );
+        within("cluster.dns_port", self.dns_port, 1..=u16::MAX)?;
+        let periods: [(&str, u64, RangeInclusive<u64>); 13] = [
+            ("dns_period_ms", self.dns_period_ms, 100..=DAY_MS),
+            ("sync_delay_ms", self.sync_delay_ms, 0..=60_000),
+            ("probe_period_ms", self.probe_period_ms, 50..=60_000),
+            ("call_deadline_ms", self.call_deadline_ms, 50..=60_000),
+            ("suspicious_after_ms", self.suspicious_after_ms, 2 * self.probe_period_ms..=DAY_MS),
+            ("down_after_ms", self.down_after_ms, self.suspicious_after_ms..=DAY_MS),
+            ("forward_deadline_ms", self.forward_deadline_ms, 10..=60_000),
+            ("renew_period_ms", self.renew_period_ms, 10..=60_000),
+            ("verify_period_ms", self.verify_period_ms, 100..=DAY_MS),
+            ("alone_after_ms", self.alone_after_ms, 100..=DAY_MS),
+            ("empty_start_ms", self.empty_start_ms, 0..=DAY_MS),
+            ("leave_within_ms", self.leave_within_ms, 0..=DAY_MS),
+            ("tombstone_retention_ms", self.tombstone_retention_ms, 60_000..=7 * DAY_MS),
+        ];
+        for (key, value, range) in periods {
+            within(&format!("cluster.{key}"), value, range)?;
+        }
+        Ok(())
+    }
+}
+
+/// The members named, or the address of this one, in one text.
+pub(crate) fn list(members: &[Address]) -> String {
+    members.iter().map(Address::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut ClusterConfig)) -> String {
+        let mut config = ClusterConfig::default();
+        change(&mut config);
+        config.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_server_is_alone_unless_it_is_told_of_others() {
+        let config = ClusterConfig::default();
+        config.check().unwrap();
+        assert!(!config.is_enabled());
+        let config = ClusterConfig { members: "10.0.0.1,10.0.0.2:80".into(), ..config };
+        config.check().unwrap();
+        let both = vec!["10.0.0.1:8848".parse().unwrap(), "10.0.0.2:80".parse().unwrap()];
+        assert_eq!(config.member_source(), MemberSource::List(both));
+    }
+
+    #[test]
+    fn what_makes_no_cluster_is_refused_by_name() {
+        let text = refused(|config| config.members = "10.0.0.1:8848,10.0.0.999:1".into());
+        assert!(text.starts_with("cluster.members: \"10.0.0.999:1\""), "{text}");
+        let text = refused(|config| config.members = ", ,".into());
+        assert_eq!(text, "cluster.members names no member");
+        let text = refused(|config| {
+            config.members = "a".into();
+            config.dns_name = "b".into();
+        });
+        assert!(text.contains("only one"), "{text}");
+        let text = refused(|config| config.suspicious_after_ms = 1_999);
+        assert!(text.starts_with("cluster.suspicious_after_ms must be from 2000"), "{text}");
+    }
+
+    #[test]
+    fn without_a_good_secret_it_is_said_how_to_make_one() {
+        let refused = |path: &Path| {
+            let secret_file = path.to_str().unwrap().to_owned();
+            let config = ClusterConfig { secret_file, ..ClusterConfig::default() };
+            format!("{:#}", config.read_secret().unwrap_err())
+        };
+        assert!(refused(Path::new("")).contains("openssl rand"));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        assert!(refused(&path).contains("cluster.secret_file"));
+        std::fs::write(&path, "short\n").unwrap();
+        let text = refused(&path);
+        assert!(text.contains("openssl rand") && !text.contains("short\n"), "{text}");
+        std::fs::write(&path, "x".repeat(5_000)).unwrap();
+        assert!(refused(&path).contains("too long"));
+    }
+}

@@ -1,0 +1,36 @@
+//! What a handler gives back: a reply, or the promise of one.
+
+use std::pin::Pin;
+
+use super::{ApiError, Reply};
+
+/// Something that waits for another member.
+pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The reply to a request. Nearly always it is there at once; only a write that goes to another
+/// member makes its client wait.
+pub(crate) enum Answer {
+    /// Here it is.
+    Now(Reply),
+    /// Here it will be. The future runs to its end in a task of its own, whatever the client does:
+    /// a write that has begun is finished.
+    Later(Later<Reply>),
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self::Now(reply)
+    }
+}
+
+impl From<ApiError> for Answer {
+    fn from(error: ApiError) -> Self {
+        Self::Now(error.into())
+    }
+}
+
+impl From<Result<Self, ApiError>> for Answer {
+    fn from(result: Result<Self, ApiError>) -> Self {
+        result.unwrap_or_else(Self::from)
+    }
+}

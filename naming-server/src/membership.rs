@@ -1,0 +1,86 @@
+//! This server as a member of a cluster: who it is, and whom it listens to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use distro_net::{
+    Address, Clock, Codec, Identity, Limits, MemberWatch, Peers, PeersConfig, TcpConnector,
+};
+
+use crate::config::{Config, list_members};
+use crate::registry::{Content, ContentCodec};
+
+/// How long to wait for somebody who answers at our own address.
+const TAKEN_WITHIN: Duration = Duration::from_secs(1);
+
+/// Who this server is, and since when.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// Where it is reached.
+    pub(crate) address: Address,
+    /// Its clock.
+    pub(crate) clock: Clock,
+    /// The number of this start. Two starts within a second are told apart by the clock behind
+    /// the stamps.
+    pub(crate) incarnation: u32,
+}
+
+impl Origin {
+    /// A start at this moment.
+    pub(crate) fn new(address: Address) -> Self {
+        let clock = Clock::start();
+        let incarnation = u32::try_from(clock.now().wall_ms / 1_000).unwrap_or(u32::MAX);
+        Self { address, clock, incarnation }
+    }
+}
+
+/// The other members, and how to learn who they are.
+pub(crate) struct Membership {
+    /// Calls to them.
+    pub(crate) peers: Peers<Content>,
+    /// Who they are to begin with.
+    pub(crate) members: Vec<Address>,
+    /// Tells of changes.
+    pub(crate) watch: MemberWatch,
+}
+
+impl std::fmt::Debug for Membership {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Membership").field("members", &self.members).finish_non_exhaustive()
+    }
+}
+
+impl Membership {
+    /// Looks for the others. To be called before this server listens: then nobody may answer at
+    /// its address.
+    ///
+    /// # Errors
+    /// No secret, another server at the same address, or no list of members.
+    pub(crate) async fn prepare(config: &Config, origin: &Origin) -> Result<Self> {
+        let (settings, own) = (&config.cluster, &origin.address);
+        let identity = Identity {
+            cluster: settings.name.clone(),
+            member: own.member(),
+            incarnation: origin.incarnation,
+            secret: settings.read_secret()?,
+        };
+        let codec = Codec::new(Arc::new(ContentCodec), Limits::default());
+        let connector = Arc::new(TcpConnector);
+        let peers = Peers::new(identity, codec, connector, origin.clock, PeersConfig::default());
+        ensure!(
+            !peers.is_taken(own, TAKEN_WITHIN).await,
+            "another server answers at {own}, the address of this member (advertise)"
+        );
+        let start = settings.member_source().start().await;
+        let (members, watch) = start.context("cannot find the members of the cluster")?;
+        if !members.contains(own) {
+            tracing::warn!(
+                advertise = %own, members = list_members(&members),
+                "this server is not in its own list of members; if the others have the same list, \
+                 they will not talk to it: see --advertise"
+            );
+        }
+        Ok(Self { peers, members, watch })
+    }
+}

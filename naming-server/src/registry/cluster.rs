@@ -1,0 +1,61 @@
+//! This node as a member of a cluster, as far as the registry needs to know.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use distro_core::{Board, Operation, Phase, Slot, Tick, Written};
+use distro_net::Forwarder;
+
+use super::{Content, NamingStore, ServiceState};
+
+/// The way to the members that own what this node does not.
+pub(crate) struct Cluster {
+    board: Arc<Board>,
+    forwarder: Forwarder<Content, ServiceState>,
+    store: Arc<NamingStore>,
+    forwarded: AtomicU64,
+}
+
+impl Cluster {
+    /// A member whose writes go this way.
+    pub(crate) fn new(
+        board: Arc<Board>,
+        forwarder: Forwarder<Content, ServiceState>,
+        store: Arc<NamingStore>,
+    ) -> Self {
+        Self { board, forwarder, store, forwarded: AtomicU64::new(0) }
+    }
+
+    /// Whether reads may be answered: the data is loaded, and compared since the last pause.
+    pub(crate) fn may_read(&self, now: Tick) -> bool {
+        self.board.may_read(now)
+    }
+
+    /// Whether writes and beats may be taken.
+    pub(crate) fn may_write(&self, now: Tick) -> bool {
+        self.board.may_write(now)
+    }
+
+    /// Whether this node knows enough to say of an instance that nobody knows it. While it loads
+    /// it does not; when nobody had data to load, nobody will.
+    pub(crate) fn may_judge_unknown(&self, now: Tick) -> bool {
+        self.board.may_write(now) && matches!(self.board.phase(), Phase::Up | Phase::Leaving)
+    }
+
+    /// Whether what has this tag is this member's to write.
+    pub(super) fn owns(&self, tag: &str) -> bool {
+        self.store.owns(Slot::of(tag))
+    }
+
+    /// Has a write carried out by the owner, or here if that is silent. Takes two forward deadlines
+    /// at most.
+    pub(super) async fn write(&self, operation: Operation<Content>) -> Written<Content> {
+        self.forwarded.fetch_add(1, Relaxed);
+        self.forwarder.write(operation).await
+    }
+
+    /// Writes and unknown beats that were not this member's own, since the start.
+    pub(crate) fn forwarded(&self) -> u64 {
+        self.forwarded.load(Relaxed)
+    }
+}

@@ -1,0 +1,276 @@
+//! What records carry, to bytes and back.
+//!
+//! What comes from another member is checked as if a client had sent it. Only the limit of
+//! metadata is the same everywhere: members whose operators chose different ones must be able to
+//! hold what the others took, or they would never agree.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use distro_net::{BadValue, ValueCodec};
+use naming_model::check_cluster_name;
+use prost::{DecodeError, Message};
+
+use super::service::MAX_CLUSTERS;
+use super::{
+    ClusterSettings, Content, HealthChecker, Instance, Metadata, Namespace, Selector,
+    ServiceSettings,
+};
+use crate::http::ApiError;
+
+mod wire;
+
+/// Bytes of one metadata map as JSON: the most that `registry.max_metadata_bytes` may be.
+const MAX_METADATA: usize = 16 << 20;
+/// Digits of an instance id that is a number.
+const MAX_ID: usize = 20;
+/// Bytes of the value of a switch. The largest that the ranges of switches allow is a list of 64
+/// items of 256 bytes, each written with an escape of 6.
+const MAX_SWITCH: usize = 128 << 10;
+
+/// Encodes and decodes [`Content`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ContentCodec;
+
+impl ValueCodec<Content> for ContentCodec {
+    fn encode(&self, value: &Content, target: &mut Vec<u8>) {
+        let kind = Some(match value {
+            Content::Instance(instance) => wire::Kind::Instance(instance.into()),
+            Content::Service(settings) => {
+                wire::Kind::Service(wire::Service::from(&**settings).encode_to_vec())
+            }
+            Content::Switch(text) => wire::Kind::Switch(text.to_string()),
+            Content::Namespace(Namespace { name, description }) => {
+                let (name, description) = (name.to_string(), description.to_string());
+                wire::Kind::Namespace(wire::Namespace { name, description })
+            }
+        });
+        wire::Content { kind }.encode(target).expect("a vector grows as needed");
+    }
+
+    fn decode(&self, source: &[u8]) -> Result<Content, BadValue> {
+        let content = wire::Content::decode(source).map_err(malformed)?;
+        let kind = content.kind.ok_or_else(|| bad("a record of a kind unknown here"))?;
+        Ok(match kind {
+            wire::Kind::Instance(instance) => Content::Instance(instance.try_into()?),
+            wire::Kind::Service(settings) => Content::Service(Arc::new(read_settings(&settings)?)),
+            wire::Kind::Switch(text) if text.len() > MAX_SWITCH => {
+                return Err(bad("the value of a switch is too long"));
+            }
+            wire::Kind::Switch(text) => Content::Switch(text.into()),
+            wire::Kind::Namespace(wire::Namespace { name, description }) => {
+                let namespace = Namespace::new("namespaceName", &name, &description);
+                Content::Namespace(namespace.map_err(refused)?)
+            }
+        })
+    }
+}
+
+/// About how many bytes it is encoded: within some 32 of the truth for what has no settings of
+/// clusters.
+pub(super) fn weight(content: &Content) -> usize {
+    const OVERHEAD: usize = 16;
+    OVERHEAD
+        + match content {
+            Content::Instance(instance) => {
+                let id = instance.id.as_ref().map_or(0, |id| id.len());
+                let app = instance.app.as_ref().map_or(0, |app| app.len());
+                metadata_weight(&instance.metadata) + id + app
+            }
+            Content::Service(settings) => {
+                let selector = match &settings.selector {
+                    Selector::None => 0,
+                    Selector::Label { expression, .. } => expression.len(),
+                };
+                let clusters = settings
+                    .clusters
+                    .iter()
+                    .map(|(name, cluster)| OVERHEAD + name.len() + cluster_weight(cluster));
+                metadata_weight(&settings.metadata) + selector + clusters.sum::<usize>()
+            }
+            Content::Switch(text) => text.len(),
+            Content::Namespace(namespace) => namespace.name.len() + namespace.description.len(),
+        }
+}
+
+fn metadata_weight(metadata: &Metadata) -> usize {
+    if metadata.is_absent() { 0 } else { metadata.as_json().len() }
+}
+
+fn cluster_weight(cluster: &ClusterSettings) -> usize {
+    metadata_weight(&cluster.metadata) + cluster.checker.text_bytes()
+}
+
+impl From<&Instance> for wire::Instance {
+    fn from(instance: &Instance) -> Self {
+        Self {
+            metadata: metadata_text(&instance.metadata),
+            weight: (instance.weight != 1.0).then_some(instance.weight),
+            id: instance.id.as_deref().map(str::to_owned),
+            app: instance.app.as_deref().map(str::to_owned),
+            is_disabled: !instance.enabled,
+        }
+    }
+}
+
+impl TryFrom<wire::Instance> for Instance {
+    type Error = BadValue;
+
+    fn try_from(instance: wire::Instance) -> Result<Self, BadValue> {
+        let wire::Instance { metadata, weight, id, app, is_disabled } = instance;
+        let made = Self::new(weight.unwrap_or(1.0), read_metadata(metadata)?).map_err(refused)?;
+        let mut made = match app {
+            Some(app) => made.with_app(&app).map_err(refused)?,
+            None => made,
+        };
+        made.id = id.map(check_id).transpose()?;
+        made.enabled = !is_disabled;
+        Ok(made)
+    }
+}
+
+fn check_id(id: String) -> Result<Box<str>, BadValue> {
+    let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && id.len() <= MAX_ID {
+        Ok(id.into())
+    } else {
+        Err(bad("the id of an instance is no number"))
+    }
+}
+
+impl From<&ServiceSettings> for wire::Service {
+    fn from(settings: &ServiceSettings) -> Self {
+        let selector = match &settings.selector {
+            Selector::None => None,
+            Selector::Label { expression, .. } => {
+                Some(wire::Selector { kind: Some(wire::SelectorKind::Label(expression.clone())) })
+            }
+        };
+        Self {
+            protect_threshold: settings.protect_threshold,
+            metadata: metadata_text(&settings.metadata),
+            selector,
+            clusters: settings.clusters.iter().map(wire::Cluster::from).collect(),
+            is_explicit: settings.explicit,
+        }
+    }
+}
+
+fn read_settings(source: &[u8]) -> Result<ServiceSettings, BadValue> {
+    if wire::count(source, wire::CLUSTERS).map_err(malformed)? > MAX_CLUSTERS {
+        return Err(bad("too many clusters of a service have settings"));
+    }
+    wire::Service::decode(source).map_err(malformed)?.try_into()
+}
+
+impl TryFrom<wire::Service> for ServiceSettings {
+    type Error = BadValue;
+
+    fn try_from(service: wire::Service) -> Result<Self, BadValue> {
+        let wire::Service { protect_threshold, metadata, selector, clusters, is_explicit } =
+            service;
+        if !(0.0..=1.0).contains(&protect_threshold) {
+            return Err(bad("a protect threshold is not within 0 to 1"));
+        }
+        let selector = match selector.map(|selector| selector.kind) {
+            None => Selector::None,
+            Some(None) => return Err(bad("a selector of a kind unknown here")),
+            Some(Some(wire::SelectorKind::Label(expression))) => {
+                Selector::labels_of(expression).map_err(refused)?
+            }
+        };
+        let clusters = clusters.into_iter().map(read_cluster);
+        Ok(Self {
+            protect_threshold,
+            metadata: read_metadata(metadata)?,
+            selector,
+            clusters: clusters.collect::<Result<BTreeMap<_, _>, _>>()?,
+            explicit: is_explicit,
+        })
+    }
+}
+
+impl From<(&String, &ClusterSettings)> for wire::Cluster {
+    fn from((name, cluster): (&String, &ClusterSettings)) -> Self {
+        Self {
+            name: name.clone(),
+            checker: Some((&cluster.checker).into()),
+            check_port: u32::try_from(cluster.check_port).unwrap_or(0),
+            use_instance_port: cluster.use_instance_port,
+            metadata: metadata_text(&cluster.metadata),
+        }
+    }
+}
+
+fn read_cluster(cluster: wire::Cluster) -> Result<(String, ClusterSettings), BadValue> {
+    let wire::Cluster { name, checker, check_port, use_instance_port, metadata } = cluster;
+    check_cluster_name(&name).map_err(|error| BadValue(error.to_string()))?;
+    let check_port = u16::try_from(check_port).map_err(|_| bad("a port to check is none"))?;
+    let checker: HealthChecker =
+        checker.ok_or_else(|| bad("a health checker of a kind unknown here"))?.into();
+    if !checker.is_within_limits() {
+        return Err(bad("a health checker is too long"));
+    }
+    let metadata = read_metadata(metadata)?;
+    let check_port = i32::from(check_port);
+    Ok((name, ClusterSettings { checker, check_port, use_instance_port, metadata }))
+}
+
+impl From<&HealthChecker> for wire::Checker {
+    fn from(checker: &HealthChecker) -> Self {
+        match checker.clone() {
+            HealthChecker::Tcp => Self::Tcp(wire::Nothing {}),
+            HealthChecker::Http { path, headers, expected_response_code } => {
+                Self::Http(wire::Http { path, headers, expected_response_code })
+            }
+            HealthChecker::Mysql { user, pwd, cmd } => Self::Mysql(wire::Mysql { user, pwd, cmd }),
+            HealthChecker::None => Self::None(wire::Nothing {}),
+        }
+    }
+}
+
+impl From<wire::Checker> for HealthChecker {
+    fn from(checker: wire::Checker) -> Self {
+        match checker {
+            wire::Checker::Tcp(_) => Self::Tcp,
+            wire::Checker::Http(wire::Http { path, headers, expected_response_code }) => {
+                Self::Http { path, headers, expected_response_code }
+            }
+            wire::Checker::Mysql(wire::Mysql { user, pwd, cmd }) => Self::Mysql { user, pwd, cmd },
+            wire::Checker::None(_) => Self::None,
+        }
+    }
+}
+
+fn metadata_text(metadata: &Metadata) -> Option<String> {
+    (!metadata.is_absent()).then(|| metadata.as_json().to_owned())
+}
+
+/// Written anew whatever was sent: the form is what everybody relies on.
+fn read_metadata(text: Option<String>) -> Result<Metadata, BadValue> {
+    let Some(text) = text else { return Ok(Metadata::absent()) };
+    let metadata = match Metadata::of_plain(&text, MAX_METADATA) {
+        Some(metadata) => metadata,
+        None => {
+            let map: BTreeMap<String, String> =
+                serde_json::from_str(&text).map_err(|_| bad("metadata is no object of texts"))?;
+            Metadata::new(&map, MAX_METADATA)
+        }
+    };
+    metadata.map_err(refused)
+}
+
+fn bad(text: &str) -> BadValue {
+    BadValue(text.to_owned())
+}
+
+fn malformed(error: DecodeError) -> BadValue {
+    BadValue(error.to_string())
+}
+
+fn refused(error: ApiError) -> BadValue {
+    BadValue(error.message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! The writes as they go to another member, the owner of the service.
+
+use std::sync::Arc;
+
+use distro_core::{DATUM_KEY, Health, Operation, Stamp, Written};
+use naming_model::ServiceKey;
+
+use super::cluster::Cluster;
+use super::routed::{Patched, Place};
+use super::writes::initial_health;
+use super::{BeatAnswer, BeatOutcome, Content, EventKind, Instance, Registry, ServiceSettings};
+use crate::http::ApiError;
+
+/// How often a change is worked out anew because another member changed the same thing meanwhile.
+const MOST_TRIES: u32 = 16;
+
+/// The way to the owner of one service.
+pub(super) struct Elsewhere {
+    pub(super) registry: Arc<Registry>,
+    pub(super) cluster: Arc<Cluster>,
+}
+
+impl Elsewhere {
+    pub(super) async fn register(
+        self,
+        place: Place,
+        mut instance: Instance,
+        healthy: bool,
+        actor: String,
+    ) -> Result<(), ApiError> {
+        let stamp = self.issue();
+        let known = self.registry.find_instance(&place.service, &place.id);
+        let (kind, health) = match &known {
+            Some(known) => {
+                instance.id.clone_from(&known.instance.id);
+                ((known.instance != instance).then_some(EventKind::Replaced), known.health)
+            }
+            None => {
+                self.registry.check_room(&place.service)?;
+                if instance.wants_snowflake_id() {
+                    instance.id = Some(number_of(stamp).to_string().into());
+                }
+                (Some(EventKind::Registered), initial_health(healthy))
+            }
+        };
+        self.write(&place, instance, health, stamp, None).await;
+        if let Some(kind) = kind {
+            self.registry.note(&place.service, &place.id, kind, &|| actor.clone());
+        }
+        Ok(())
+    }
+
+    pub(super) async fn patch(
+        self,
+        place: Place,
+        actor: String,
+        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send,
+    ) -> Result<Patched, ApiError> {
+        for _ in 0..MOST_TRIES {
+            let Some(known) = self.registry.find_instance(&place.service, &place.id) else {
+                return Ok(Patched::NotFound);
+            };
+            let (instance, healthy) = change(&known.instance)?;
+            let health = healthy.map_or(known.health, initial_health);
+            let stamp = self.issue();
+            let expected = Some(known.written);
+            if self.write(&place, instance, health, stamp, expected).await.is_applied {
+                self.registry
+                    .note(&place.service, &place.id, EventKind::Updated, &|| actor.clone());
+                return Ok(Patched::Done);
+            }
+        }
+        Err(contended())
+    }
+
+    pub(super) async fn deregister(self, place: Place, actor: String) {
+        let was_known = self.registry.find_instance(&place.service, &place.id).is_some();
+        let (tag, key) = (place.service.as_str().into(), place.id.as_str().into());
+        self.cluster.write(Operation::Deregister { tag, key, stamp: self.issue() }).await;
+        if was_known {
+            let actor = || actor.clone();
+            self.registry.note(&place.service, &place.id, EventKind::Deregistered, &actor);
+        }
+    }
+
+    pub(super) async fn set_health(self, place: Place, healthy: bool, actor: String) {
+        let health = initial_health(healthy);
+        let known = self.registry.find_instance(&place.service, &place.id);
+        if known.is_none_or(|known| known.health == health) {
+            return;
+        }
+        let (tag, key) = (place.service.as_str().into(), place.id.as_str().into());
+        let judge = Operation::Judge { tag, key, stamp: self.issue(), health };
+        self.cluster.write(judge).await;
+        let kind = if healthy { EventKind::Healthy } else { EventKind::Unhealthy };
+        self.registry.note(&place.service, &place.id, kind, &|| actor.clone());
+    }
+
+    pub(super) async fn beat(
+        self,
+        place: Place,
+        whole: Option<Result<Instance, ApiError>>,
+        actor: String,
+    ) -> Result<BeatAnswer, ApiError> {
+        let (tag, key) = (place.service.as_str().into(), place.id.as_str().into());
+        let written = self.cluster.write(Operation::Hear { tag, key }).await;
+        if let Some(record) = written.record.as_ref().filter(|record| record.is_visible())
+            && let Some(Content::Instance(instance)) = record.value.as_deref()
+        {
+            self.registry.beats.count(BeatOutcome::Known);
+            return Ok(BeatAnswer::Known { interval_ms: instance.beat_interval_ms() });
+        }
+        // What the owner remembers of it is known here, too, by now.
+        if let Some(answer) = self.registry.hear(&place.service, &place.id) {
+            return Ok(answer);
+        }
+        if !self.cluster.may_judge_unknown(self.registry.clock.tick()) {
+            return Err(not_yet_known());
+        }
+        let Some(instance) = whole.transpose()? else {
+            self.registry.beats.count(BeatOutcome::Unknown);
+            return Ok(BeatAnswer::Unknown);
+        };
+        place.service.check_characters()?;
+        let interval_ms = instance.beat_interval_ms();
+        let registry = Arc::clone(&self.registry);
+        self.register(place, instance, true, actor).await?;
+        registry.beats.count(BeatOutcome::Registered);
+        Ok(BeatAnswer::Known { interval_ms })
+    }
+
+    pub(super) async fn change_settings(
+        self,
+        service: ServiceKey,
+        change: impl Fn(Option<&ServiceSettings>) -> Result<ServiceSettings, ApiError> + Send,
+    ) -> Result<(), ApiError> {
+        service.check_characters()?;
+        for _ in 0..MOST_TRIES {
+            let (known, written) = self.registry.find_settings(&service);
+            let settings = Arc::new(change(known.as_deref())?);
+            if known.is_none() {
+                self.registry.check_room_for_service()?;
+            }
+            let register = Operation::Register {
+                tag: service.as_str().into(),
+                key: DATUM_KEY.into(),
+                stamp: self.issue(),
+                value: Arc::new(Content::Service(settings)),
+                health: Health::Healthy,
+                expected: Some(written),
+            };
+            if self.cluster.write(register).await.is_applied {
+                return Ok(());
+            }
+        }
+        Err(contended())
+    }
+
+    pub(super) async fn delete_service(self, service: ServiceKey, actor: String) -> bool {
+        let Some(instances) = self.registry.instances_of(&service) else { return false };
+        let close = Operation::Close { tag: service.as_str().into(), stamp: self.issue() };
+        self.cluster.write(close).await;
+        for id in &instances {
+            self.registry.note(&service, id, EventKind::ServiceDeleted, &|| actor.clone());
+        }
+        true
+    }
+
+    async fn write(
+        &self,
+        place: &Place,
+        instance: Instance,
+        health: Health,
+        stamp: Stamp,
+        expected: Option<Stamp>,
+    ) -> Written<Content> {
+        let register = Operation::Register {
+            tag: place.service.as_str().into(),
+            key: place.id.as_str().into(),
+            stamp,
+            value: Arc::new(Content::Instance(instance)),
+            health,
+            expected,
+        };
+        self.cluster.write(register).await
+    }
+
+    fn issue(&self) -> Stamp {
+        self.registry.store.clock().issue(self.registry.clock.tick())
+    }
+}
+
+/// A number that no other registration gets: its moment, and the member that took it.
+fn number_of(stamp: Stamp) -> u64 {
+    const MEMBER_BITS: u32 = 10;
+    (stamp.time() << MEMBER_BITS) | u64::from(stamp.member().0 % (1 << MEMBER_BITS))
+}
+
+fn contended() -> ApiError {
+    ApiError::unavailable("others change this at the same time, please try again")
+}
+
+pub(super) fn not_yet_known() -> ApiError {
+    ApiError::unavailable("this server does not know yet which instances there are, try another")
+}

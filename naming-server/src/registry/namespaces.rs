@@ -1,0 +1,32 @@
+//! What people call the namespaces. The registry never looks at it: any namespace id works, with
+//! or without a name here.
+
+use crate::http::ApiError;
+
+/// Bytes of a name or description.
+const MAX_TEXT: usize = 256;
+
+/// Name and description of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Namespace {
+    /// What it is called.
+    pub(crate) name: Box<str>,
+    /// More about it; may be empty.
+    pub(crate) description: Box<str>,
+}
+
+impl Namespace {
+    /// Of these texts.
+    ///
+    /// # Errors
+    /// 400 if one of them is too long; `parameter` is what the name was given as.
+    pub(crate) fn new(parameter: &str, name: &str, description: &str) -> Result<Self, ApiError> {
+        for (parameter, text) in [(parameter, name), ("namespaceDesc", description)] {
+            if text.len() > MAX_TEXT {
+                let text = format!("Param '{parameter}' is longer than {MAX_TEXT} bytes");
+                return Err(ApiError::bad_request(text));
+            }
+        }
+        Ok(Self { name: name.into(), description: description.into() })
+    }
+}

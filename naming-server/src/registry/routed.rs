@@ -1,0 +1,282 @@
+//! Routing forward: a write goes to the member that owns the service, in one hop, and is done when
+//! this member holds the outcome, so that its client reads its own write here.
+//!
+//! Alone, or for services of our own, nothing waits: see [`Write::Done`].
+
+use std::sync::Arc;
+
+use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
+
+use super::cluster::Cluster;
+use super::elsewhere::{Elsewhere, not_yet_known};
+use super::{BeatAnswer, Instance, Registry, ServiceSettings};
+use crate::http::{Answer, ApiError, Later, Reply};
+
+/// The outcome of a write, or the way to it.
+pub(crate) enum Write<T> {
+    /// It is done.
+    Done(T),
+    /// It waits for another member.
+    Sent(Later<T>),
+}
+
+impl<T: Send + 'static> Write<T> {
+    /// The same write with what is made of its outcome.
+    pub(crate) fn map<R>(self, map: impl FnOnce(T) -> R + Send + 'static) -> Write<R> {
+        match self {
+            Self::Done(outcome) => Write::Done(map(outcome)),
+            Self::Sent(later) => Write::Sent(Box::pin(async { map(later.await) })),
+        }
+    }
+}
+
+impl<T: Send + 'static> Write<T> {
+    /// Several writes, one after the other, as one. The first outcomes come first.
+    pub(crate) fn all(writes: Vec<Self>) -> Write<Vec<T>> {
+        let mut done = Vec::with_capacity(writes.len());
+        let mut writes = writes.into_iter();
+        while let Some(write) = writes.next() {
+            match write {
+                Self::Done(outcome) => done.push(outcome),
+                Self::Sent(first) => {
+                    return Write::Sent(Box::pin(async move {
+                        done.push(first.await);
+                        for write in writes {
+                            done.push(match write {
+                                Self::Done(outcome) => outcome,
+                                Self::Sent(later) => later.await,
+                            });
+                        }
+                        done
+                    }));
+                }
+            }
+        }
+        Write::Done(done)
+    }
+}
+
+impl Write<Result<(), ApiError>> {
+    /// The answer to a write that says no more than that it is done.
+    pub(crate) fn into_ok(self) -> Answer {
+        self.map(|result| result.map(|()| Reply::ok()).into()).into()
+    }
+}
+
+impl From<Write<Reply>> for Answer {
+    fn from(write: Write<Reply>) -> Self {
+        match write {
+            Write::Done(reply) => Self::Now(reply),
+            Write::Sent(later) => Self::Later(later),
+        }
+    }
+}
+
+/// Carries out writes, here or where they belong.
+#[derive(Clone)]
+pub(crate) struct Writes {
+    registry: Arc<Registry>,
+    cluster: Option<Arc<Cluster>>,
+}
+
+/// An instance by its names, to be taken along.
+pub(super) struct Place {
+    pub(super) service: ServiceKey,
+    pub(super) id: String,
+}
+
+impl Place {
+    fn new(service: &ServiceKey, key: &InstanceKey<'_>) -> Self {
+        Self { service: service.clone(), id: key.text() }
+    }
+}
+
+impl Writes {
+    /// Writes to this registry, or through the cluster if there is one.
+    pub(crate) fn new(registry: Arc<Registry>, cluster: Option<Arc<Cluster>>) -> Self {
+        Self { registry, cluster }
+    }
+
+    /// The way to the owner of a service that is not ours.
+    fn elsewhere(&self, service: &ServiceKey) -> Option<Elsewhere> {
+        let cluster = self.cluster.as_ref().filter(|cluster| !cluster.owns(service.as_str()))?;
+        // An operator may have everything written where it arrives.
+        self.registry.switches.load().distro_enabled.then(|| Elsewhere {
+            registry: Arc::clone(&self.registry),
+            cluster: Arc::clone(cluster),
+        })
+    }
+
+    /// As [`Registry::register`].
+    pub(crate) fn register(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        instance: Instance,
+        healthy: bool,
+        actor: &dyn Fn() -> String,
+    ) -> Write<Result<(), ApiError>> {
+        match self.elsewhere(service) {
+            None => Write::Done(self.registry.register(service, key, instance, healthy, actor)),
+            Some(elsewhere) => {
+                let checked = service
+                    .check_characters()
+                    .and_then(|()| check_cluster_name(key.cluster))
+                    .map_err(ApiError::from);
+                let (place, actor) = (Place::new(service, key), actor());
+                Write::Sent(Box::pin(async move {
+                    checked?;
+                    elsewhere.register(place, instance, healthy, actor).await
+                }))
+            }
+        }
+    }
+
+    /// As [`Registry::update`].
+    pub(crate) fn update(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        instance: Instance,
+        healthy: bool,
+        actor: &dyn Fn() -> String,
+    ) -> Write<Result<(), ApiError>> {
+        match self.registry.check_known(service, key, instance.weight, healthy) {
+            Err(error) => Write::Done(Err(error)),
+            Ok(()) => self.register(service, key, instance, healthy, actor),
+        }
+    }
+
+    /// As [`Registry::patch`]. `change` may be asked several times, each time with what is newer.
+    pub(crate) fn patch(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        actor: &dyn Fn() -> String,
+        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send + 'static,
+    ) -> Write<Result<Patched, ApiError>> {
+        match self.elsewhere(service) {
+            None => Write::Done(self.registry.patch(service, key, actor, change)),
+            Some(elsewhere) => {
+                let (place, actor) = (Place::new(service, key), actor());
+                Write::Sent(Box::pin(elsewhere.patch(place, actor, change)))
+            }
+        }
+    }
+
+    /// As [`Registry::deregister`].
+    pub(crate) fn deregister(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        actor: &dyn Fn() -> String,
+    ) -> Write<()> {
+        match self.elsewhere(service) {
+            None => {
+                self.registry.deregister(service, key, actor);
+                Write::Done(())
+            }
+            Some(elsewhere) => {
+                let (place, actor) = (Place::new(service, key), actor());
+                Write::Sent(Box::pin(elsewhere.deregister(place, actor)))
+            }
+        }
+    }
+
+    /// As [`Registry::set_health`].
+    pub(crate) fn set_health(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        healthy: bool,
+        actor: &dyn Fn() -> String,
+    ) -> Write<()> {
+        match self.elsewhere(service) {
+            None => {
+                self.registry.set_health(service, key, healthy, actor);
+                Write::Done(())
+            }
+            Some(elsewhere) => {
+                let (place, actor) = (Place::new(service, key), actor());
+                Write::Sent(Box::pin(elsewhere.set_health(place, healthy, actor)))
+            }
+        }
+    }
+
+    /// Takes a beat: renewed here at once if the instance is known here. Whoever is unknown here
+    /// may be known to the owner.
+    ///
+    /// # Errors
+    /// As [`Registry::beat`], and 503 for an unknown instance while this node does not know enough
+    /// to say so.
+    pub(crate) fn beat(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        whole: Option<impl FnOnce() -> Result<Instance, ApiError>>,
+        actor: &dyn Fn() -> String,
+    ) -> Write<Result<BeatAnswer, ApiError>> {
+        if let Some(answer) = self.registry.hear(service, &key.text()) {
+            return Write::Done(Ok(answer));
+        }
+        match self.elsewhere(service) {
+            None => Write::Done(
+                self.check_may_judge_unknown()
+                    .and_then(|()| self.registry.beat_of_unknown(service, key, whole, actor)),
+            ),
+            Some(elsewhere) => {
+                let (place, actor) = (Place::new(service, key), actor());
+                let checked = check_cluster_name(key.cluster).map_err(ApiError::from);
+                let whole = whole.map(|whole| checked.and_then(|()| whole()));
+                Write::Sent(Box::pin(elsewhere.beat(place, whole, actor)))
+            }
+        }
+    }
+
+    fn check_may_judge_unknown(&self) -> Result<(), ApiError> {
+        match &self.cluster {
+            Some(cluster) if !cluster.may_judge_unknown(self.registry.clock.tick()) => {
+                Err(not_yet_known())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`Registry::change_settings`]. `change` may be asked several times.
+    pub(crate) fn change_settings(
+        &self,
+        service: &ServiceKey,
+        change: impl Fn(Option<&ServiceSettings>) -> Result<ServiceSettings, ApiError> + Send + 'static,
+    ) -> Write<Result<(), ApiError>> {
+        match self.elsewhere(service) {
+            None => Write::Done(self.registry.change_settings(service, change)),
+            Some(elsewhere) => {
+                Write::Sent(Box::pin(elsewhere.change_settings(service.clone(), change)))
+            }
+        }
+    }
+
+    /// As [`Registry::delete_service`].
+    pub(crate) fn delete_service(
+        &self,
+        service: &ServiceKey,
+        actor: &dyn Fn() -> String,
+    ) -> Write<bool> {
+        match self.elsewhere(service) {
+            None => Write::Done(self.registry.delete_service(service, actor)),
+            Some(elsewhere) => {
+                let (service, actor) = (service.clone(), actor());
+                Write::Sent(Box::pin(elsewhere.delete_service(service, actor)))
+            }
+        }
+    }
+}
+
+/// What became of a change to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patched {
+    /// It is made.
+    Done,
+    /// There is no such instance.
+    NotFound,
+}
