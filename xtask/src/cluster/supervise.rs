@@ -144,9 +144,8 @@ mod tests {
     async fn the_program_ends_when_told_so() {
         let mut child = Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
         let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
-        let (_keep, input) = tokio::io::duplex(64);
-        let mut keep = _keep;
-        tokio::io::AsyncWriteExt::write_all(&mut keep, b"stop\n").await.unwrap();
+        let (mut orders, input) = tokio::io::duplex(64);
+        tokio::io::AsyncWriteExt::write_all(&mut orders, b"stop\n").await.unwrap();
         let status = obey(&mut child, pid, &mut BufReader::new(input).lines()).await.unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
     }
