@@ -209,7 +209,7 @@ fn tell(outcome: &Outcome) {
         println!("  {text}");
     }
     println!(
-        "  {:?}: {} reads, {} pushes, {} registered again, {} not judged, failed calls {} late, \
+        "  {:?}: {} reads, {} pushes, {} registered again, {} could not beat, failed calls {} late, \
          {} early, {} at nodes that were down, frozen or not ready",
         outcome.verdict(),
         tally.reads,

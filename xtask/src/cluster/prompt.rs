@@ -23,22 +23,42 @@ pub(super) async fn serve(
 ) -> Result<()> {
     let mut lines = if with_prompt { Some(read_lines()) } else { None };
     loop {
-        let next = tokio::select! {
-            () = interrupts.wait() => Next::End,
+        let event = tokio::select! {
+            () = interrupts.wait() => return Ok(()),
             line = next_line(&mut lines) => match line {
-                Some(line) => at_prompt(hub, &line).await,
-                None if std::io::stdin().is_terminal() => Next::End,
-                // Nobody types; the socket and the signals remain.
-                None => { lines = None; Next::GoOn }
+                Some(line) => Event::Line(line),
+                None if std::io::stdin().is_terminal() => return Ok(()),
+                None => {
+                    // Nobody types; the socket and the signals remain.
+                    lines = None;
+                    continue;
+                }
             },
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => over_socket(hub, stream).await,
-                Err(_) => Next::GoOn,
+                Ok((stream, _)) => Event::Connection(stream),
+                Err(_) => continue,
             },
+        };
+        // Some orders take long; what they leave half done ends with the rest.
+        let next = tokio::select! {
+            () = interrupts.wait() => Next::End,
+            next = handle(hub, event) => next,
         };
         if next == Next::End {
             return Ok(());
         }
+    }
+}
+
+enum Event {
+    Line(String),
+    Connection(UnixStream),
+}
+
+async fn handle(hub: &mut Hub, event: Event) -> Next {
+    match event {
+        Event::Line(line) => at_prompt(hub, &line).await,
+        Event::Connection(stream) => over_socket(hub, stream).await,
     }
 }
 

@@ -23,8 +23,8 @@ const FAULT_WINDOW: Duration = Duration::from_secs(3);
 const DEAD: Duration = Duration::from_secs(45);
 /// So long a deregistered one may be listed by a member that could not be told.
 const DEREGISTERED: Duration = Duration::from_secs(10);
-/// Whoever was not heard for so long is not judged: its client is in trouble, and the time-out of
-/// 15 seconds may pass before the server hears of it again.
+/// Whoever was not heard for so long may rightly be missing soon, since the time-out is 15 seconds.
+/// That its client could not beat is counted on its own.
 const UNHEARD: Duration = Duration::from_secs(12);
 /// So old what a push says may be.
 const PUSH_AGE: Duration = Duration::from_secs(2);

@@ -46,7 +46,8 @@ pub(in crate::chaos) struct Tally {
     pub(in crate::chaos) unhealthy: BTreeSet<usize>,
     pub(in crate::chaos) left_dead: BTreeSet<usize>,
     pub(in crate::chaos) resurrected: BTreeSet<usize>,
-    /// Not judged, since no node had acknowledged a beat of theirs for long.
+    /// Living, but no node had acknowledged a beat of theirs for long: they cannot be judged, and
+    /// the row has missed its aim.
     pub(in crate::chaos) unheard: BTreeSet<usize>,
     pub(in crate::chaos) told: Vec<String>,
 }
@@ -64,6 +65,7 @@ impl Tally {
             && self.hurt() == 0
             && self.left_dead.is_empty()
             && self.resurrected.is_empty()
+            && self.unheard.is_empty()
     }
 
     pub(super) fn find(&mut self, finding: Finding, id: usize, at: At, text: String) {
