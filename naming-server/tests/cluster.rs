@@ -490,3 +490,35 @@ fn a_change_is_pushed_to_subscribers_of_other_members() {
         assert!(data["name"].as_str().unwrap().ends_with(&service), "{data}");
     }
 }
+
+#[test]
+fn switches_and_namespaces_are_those_of_the_cluster() {
+    let mut cluster = Cluster::start(3);
+    let switches = |server: &TestServer| server.get("operator/switches").json();
+    cluster.member(1).put("operator/switches?entry=clientBeatInterval&value=7000").expect(200);
+    cluster.member(2).put("operator/switches?entry=pushEnabled&value=false").expect(200);
+    cluster
+        .member(0)
+        .put("operator/switches?entry=lightBeatEnabled&value=false&debug=true")
+        .expect(200);
+    let namespaces = "/nacos/v1/console/namespaces";
+    let create = format!("{namespaces}?customNamespaceId=dev&namespaceName=Development");
+    assert_eq!(cluster.member(1).call("POST", &create).expect(200), "true");
+    assert_eq!(cluster.member(1).call("POST", &create).expect(200), "false");
+    let knows = |server: &TestServer| {
+        let switches = switches(server);
+        switches["clientBeatInterval"] == 7_000
+            && switches["pushEnabled"] == false
+            && server.get(namespaces).body.contains("Development")
+    };
+    wait_for("all know", || cluster.alive().all(knows));
+    assert_eq!(switches(cluster.member(0))["lightBeatEnabled"], false);
+    assert_eq!(switches(cluster.member(1))["lightBeatEnabled"], true, "set on one member alone");
+    cluster.take(2).kill();
+    cluster.restart(2);
+    cluster.wait_until_ready();
+    assert!(knows(cluster.member(2)), "after a restart");
+    cluster.member(2).call("DELETE", &format!("{namespaces}?namespaceId=dev")).expect(200);
+    let forgot = |server: &TestServer| !server.get(namespaces).body.contains("Development");
+    wait_for("all forget", || cluster.alive().all(forgot));
+}

@@ -61,14 +61,18 @@ async fn round(registry: &Registry, auto_clean: bool) {
     while !all.as_slice().is_empty() {
         for datum in all.by_ref().take(SLICE) {
             Views::sweep(&datum);
-            let is_ours = ServiceKey::is_tag(datum.tag()) && registry.store.owns(datum.slot());
             // In a cluster each member cleans up what it owns, so that no two do.
-            if auto_clean && is_ours && is_left_over(&datum) {
+            if auto_clean && is_ours(registry, &datum) && is_left_over(&datum) {
                 clean(registry, &datum);
             }
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// Whether it is a service, and this member's to clean up.
+fn is_ours(registry: &Registry, datum: &NamingDatum) -> bool {
+    ServiceKey::is_tag(datum.tag()) && registry.store.owns(datum.slot())
 }
 
 /// Whether the service has been empty for long enough. One that an operator configured stays:

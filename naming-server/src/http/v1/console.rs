@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Api, COMPATIBLE_VERSION};
-use crate::http::{ApiError, Call, Reply, cut};
+use crate::http::{Answer, ApiError, Call, Reply, cut};
 use crate::registry::{Content, NAMESPACES, Namespace};
 
 /// Namespaces kept; more are refused.
@@ -74,39 +74,39 @@ impl Api {
 
     /// False if the id is no id or taken, as with Nacos. Two members that create the same one at
     /// the same moment may both say true; the later name stays.
-    pub(super) fn create_namespace(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn create_namespace(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let id = call.params.or("customNamespaceId", "");
         let namespace = named(call, "namespaceName")?;
         let id = if id.is_empty() { random_id().into() } else { id };
         if !is_id(&id) || self.namespace_exists(&id) {
-            return Ok(Reply::json("false"));
+            return Ok(Reply::json("false").into());
         }
         if self.registry.namespaces().len() >= MAX_NAMESPACES {
             let text = format!("the limit of {MAX_NAMESPACES} namespaces is reached");
             return Err(ApiError::bad_request(text));
         }
-        self.registry.write_record(NAMESPACES, &id, Some(Content::Namespace(namespace)));
-        Ok(Reply::json("true"))
+        let content = Some(Content::Namespace(namespace));
+        Ok(self.writes.write_record(NAMESPACES, &id, content).map(|()| Reply::json("true")).into())
     }
 
-    pub(super) fn update_namespace(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn update_namespace(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let id = call.params.required("namespace")?;
         let namespace = named(call, "namespaceShowName")?;
-        let is_known = self.registry.find_namespace(&id).is_some();
-        if is_known {
-            self.registry.write_record(NAMESPACES, &id, Some(Content::Namespace(namespace)));
+        if self.registry.find_namespace(&id).is_none() {
+            return Ok(Reply::json("false").into());
         }
-        Ok(Reply::json(is_known.to_string()))
+        let content = Some(Content::Namespace(namespace));
+        Ok(self.writes.write_record(NAMESPACES, &id, content).map(|()| Reply::json("true")).into())
     }
 
     /// Forgets the name. What is registered in the namespace stays.
-    pub(super) fn delete_namespace(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn delete_namespace(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let id = call.params.required("namespaceId")?;
         // Of what is unknown no trace must remain.
-        if self.registry.find_namespace(&id).is_some() {
-            self.registry.write_record(NAMESPACES, &id, None);
+        if self.registry.find_namespace(&id).is_none() {
+            return Ok(Reply::json("true").into());
         }
-        Ok(Reply::json("true"))
+        Ok(self.writes.write_record(NAMESPACES, &id, None).map(|()| Reply::json("true")).into())
     }
 
     fn namespace_exists(&self, id: &str) -> bool {

@@ -1,9 +1,11 @@
 //! `/v1/ns/operator/switches`: reading and changing the switches.
 
+use serde_json::value::RawValue;
+
 use super::Api;
-use crate::http::{ApiError, Call, Reply, cut, not_a_number};
+use crate::http::{Answer, ApiError, Call, Reply, cut, not_a_number};
 use crate::registry::{
-    Content, Fields, MAX_SWITCH_ITEMS, SWITCHES, SwitchObject, SwitchValues, parse_status,
+    Content, Fields, MAX_SWITCH_ITEMS, SWITCHES, SwitchObject, SwitchValues, Write, parse_status,
     parse_version, unsigned,
 };
 
@@ -139,7 +141,7 @@ impl Api {
     }
 
     /// Sets one entry: for all members, or with `debug` for this one alone.
-    pub(super) fn update_switches(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn update_switches(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let name = call.params.required("entry")?;
         let missing = || ApiError::bad_request("Param 'value' is required.");
         let value = call.params.raw("value").ok_or_else(missing)?;
@@ -154,13 +156,14 @@ impl Api {
         tracing::info!(entry = entry.name, value, effect, here_alone, by, "switch set");
         if here_alone {
             self.registry.switches.set_here(fields);
-        } else {
-            for (name, value) in fields {
-                let content = Content::Switch(value.get().into());
-                self.registry.write_record(SWITCHES, &name, Some(content));
-            }
+            return Ok(Reply::ok().into());
         }
-        Ok(Reply::ok())
+        let write = |(name, value): (String, Box<RawValue>)| {
+            let content = Content::Switch(value.get().into());
+            self.writes.write_record(SWITCHES, &name, Some(content))
+        };
+        let writes = fields.into_iter().map(write).collect();
+        Ok(Write::all(writes).map(|_| Reply::ok()).into())
     }
 }
 
