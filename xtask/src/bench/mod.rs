@@ -14,6 +14,7 @@
 mod asking;
 mod boot;
 mod closed;
+mod cluster;
 mod compare;
 mod contender;
 mod epoll_server;
@@ -30,6 +31,7 @@ mod open;
 mod peers;
 mod process;
 mod push;
+mod replication;
 mod report;
 mod request;
 mod rounds;
@@ -169,6 +171,10 @@ enum Scenario {
     Memory,
     /// Requests while very many instances expire.
     MassExpiry,
+    /// Writes to three members: lag and bytes between them.
+    Replication,
+    /// A member joins two that are full.
+    Join,
 }
 
 /// The population of the closed loops.
@@ -307,6 +313,8 @@ impl Scenario {
             Self::Memory => memory::run(bench, report).await,
             Self::MassExpiry => expiry::run(bench, report).await,
             Self::Start => boot::run(bench, report).await,
+            Self::Replication => replication::replicate(bench, report).await,
+            Self::Join => replication::join(bench, report).await,
             Self::List10 | Self::List100 | Self::List1000 | Self::List10000 => Ok(()),
             Self::BeatLight | Self::BeatFull | Self::Register => Ok(()),
             Self::Mixed | Self::ListChurn => Ok(()),

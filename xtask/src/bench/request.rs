@@ -54,13 +54,15 @@ pub(super) struct Population {
     pub(super) first: u64,
     /// The number in the name of its first service.
     pub(super) first_service: u64,
+    /// Only every so manieth is spoken of; 1 for all.
+    pub(super) every: u64,
     pub(super) terms: Terms,
 }
 
 impl Population {
     /// Instances that outlive every run.
     pub(super) const fn lasting(services: u64, instances: u64) -> Self {
-        Self { services, instances, first: 0, first_service: 0, terms: Terms::Days }
+        Self { services, instances, first: 0, first_service: 0, every: 1, terms: Terms::Days }
     }
 }
 
@@ -145,12 +147,14 @@ impl Load {
     fn index(&self, number: u64) -> u64 {
         // A prime far above any population: multiplying by it visits every index once per turn.
         const PRIME: u64 = 1_000_000_007;
-        if self.kinds.len() > 1 {
+        let spoken_of = self.population.instances / self.population.every;
+        let number = match self.kinds.len() {
+            0 | 1 => number % spoken_of,
             // By chance: in turn, each member would only ever be asked for the same kind.
-            return mixed_up(number) % self.population.instances;
-        }
-        let number = number % self.population.instances;
-        if self.scattered { (number * PRIME) % self.population.instances } else { number }
+            _ => mixed_up(number) % spoken_of,
+        };
+        let number = if self.scattered { (number * PRIME) % spoken_of } else { number };
+        number * self.population.every
     }
 
     fn write_parts(
@@ -303,6 +307,14 @@ mod tests {
         let changes = (0..900).filter(|number| mix.kind(*number) == Kind::Change);
         let changed: HashSet<u64> = changes.map(|number| mix.index(number)).collect();
         assert_eq!(changed.len(), 30);
+    }
+
+    #[test]
+    fn a_sample_is_spread_over_the_population() {
+        let population = Population { every: 10, ..Population::lasting(3, 30) };
+        let sample = Load { kinds: &[Kind::List], population, scattered: true };
+        let indexes: HashSet<u64> = (0..100).map(|number| sample.index(number)).collect();
+        assert_eq!(indexes, HashSet::from([0, 10, 20]));
     }
 
     #[test]

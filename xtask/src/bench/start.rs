@@ -13,7 +13,7 @@ use super::static_server::FixedReply;
 use super::wire::{Connection, headers, is_expected, unexpected};
 
 /// How long the server may take from listening to its first good answer.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// Builds the server for release.
 pub(super) fn build(repository: &Path) -> Result<()> {
@@ -40,17 +40,23 @@ pub(super) async fn start_server(program: &Path, settings: &[&str]) -> Result<Se
     command.args(["--bind", "127.0.0.1", "--port", "0", "--set", "log.level=warn"]);
     command.args(settings.iter().flat_map(|setting| ["--set", setting]));
     let mut server = Server::start(&mut command, "", address_in_banner).await?;
+    wait_until_ready(&mut server).await?;
+    Ok(server)
+}
+
+/// Waits until a server answers reads.
+pub(super) async fn wait_until_ready(server: &mut Server) -> Result<()> {
     let deadline = Instant::now() + START;
     while let Err(error) = ask_for_nothing(server.address).await {
         server.check_alive()?;
         ensure!(Instant::now() < deadline, "the server does not get ready: {error:#}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    Ok(server)
+    Ok(())
 }
 
 /// The banner names the address with the port that was free.
-fn address_in_banner(line: &str) -> Option<SocketAddr> {
+pub(super) fn address_in_banner(line: &str) -> Option<SocketAddr> {
     line.split_once("listening on ")?.1.trim_end_matches(')').parse().ok()
 }
 
