@@ -76,6 +76,7 @@ pub use lease::JudgeTerms;
 mod datum;
 pub use datum::{Datum, Heard, Reader};
 
+mod aspect;
 mod writer;
 pub use writer::Writer;
 
