@@ -124,6 +124,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             Input::Judging(on) => self.judging = on,
             Input::Answered(call, reply) => self.answered(call, reply, now),
             Input::NoAnswer(call) => self.unanswered(call, now),
+            Input::NotTaken(call) => self.not_taken(call, now),
             Input::Refused(call) => {
                 let to = self.calls.get(&call).map(|call| call.to);
                 if let Some(peer) = to.and_then(|to| self.peers.get_mut(&to)) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::aspect::Aspect;
 use crate::datum::{Entry, Shelf, UNSCHEDULED};
 use crate::lease::{JudgeTerms, bucket_moment};
 use crate::record::{DATUM_KEY, Health, Key, Record, Value};
@@ -388,28 +389,4 @@ enum Origin {
     Here,
     /// Another member, which tells the others itself.
     Elsewhere,
-}
-
-/// What others can tell of a record, before or after a change.
-struct Aspect<V> {
-    shown: Option<(Arc<V>, Health)>,
-    fingerprint: u64,
-}
-
-impl<V: Value> Aspect<V> {
-    fn of(record: &Record<V>, tag: &str, key: &str) -> Self {
-        let value = record.value.as_ref().filter(|_| record.is_visible());
-        Self {
-            shown: value.map(|value| (Arc::clone(value), record.health())),
-            fingerprint: record.fingerprint(tag, key),
-        }
-    }
-
-    fn shows_like(&self, other: &Self) -> bool {
-        match (&self.shown, &other.shown) {
-            (None, None) => true,
-            (Some((a, a_health)), Some((b, b_health))) => a_health == b_health && a.shows_like(b),
-            _ => false,
-        }
-    }
 }

@@ -160,6 +160,19 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
     }
 
+    pub(super) fn not_taken(&mut self, id: CallId, now: Tick) {
+        let Some(call) = self.calls.remove(&id) else { return };
+        let Some(peer) = self.peers.get_mut(&call.to) else { return };
+        match call.purpose {
+            Purpose::Replicate => {
+                let dropped = peer.replicator.not_taken();
+                self.outputs.extend(dropped.map(|place| Output::Dropped(call.to, place)));
+            }
+            Purpose::Renew => peer.renewer.not_taken(),
+            purpose => self.call_failed(call.to, purpose, now),
+        }
+    }
+
     pub(super) fn call_failed(&mut self, to: MemberId, purpose: Purpose, now: Tick) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         match purpose {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::journal::Place;
 use crate::lease::JudgeTerms;
 use crate::member::{MemberState, Phase};
 use crate::message::{Reply, Request};
@@ -23,6 +24,9 @@ pub enum Input<V> {
     Answered(CallId, Reply<V>),
     /// A call was not answered by its deadline, or its connection broke.
     NoAnswer(CallId),
+    /// The request of a call could not be sent because it is too large, or the member could make
+    /// nothing of it: sending it again would be in vain.
+    NotTaken(CallId),
     /// The connection for a call was refused: nobody listens there.
     Refused(CallId),
     /// The other members are these from now on.
@@ -60,6 +64,9 @@ pub enum Output<V> {
     /// Some member has begun to take others for members than this one does, or none does any more.
     /// Worth a warning: until all lists are the same, the dead stay for minutes.
     ListsDiffer(bool),
+    /// A member can make nothing of a record, or it is too large to be sent: it was not told of
+    /// it. Worth an error in the log.
+    Dropped(MemberId, Place),
     /// This member has reached a phase.
     Phase(Phase),
     /// All is handed over, or the time for it is up: the process may end.
