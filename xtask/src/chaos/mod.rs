@@ -53,6 +53,10 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Profile::Release)]
     profile: Profile,
 
+    /// A setting of every node, as the server takes it: to see what becomes of a row without it.
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "write_docs")]
+    settings: Vec<String>,
+
     /// Use the loopback interface even if network namespaces could be made.
     #[arg(long)]
     loopback: bool,
@@ -117,6 +121,7 @@ async fn play_all(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         },
         server: server::path(root, arguments.profile),
         supervisor: std::env::current_exe().context("find this program")?,
+        settings: arguments.settings.clone(),
         logs: logs(root)?,
     };
     let mut report = Report { outcomes: Vec::new() };

@@ -28,6 +28,8 @@ pub(super) struct Means {
     pub(super) network: Network,
     pub(super) server: PathBuf,
     pub(super) supervisor: PathBuf,
+    /// Settings of every node.
+    pub(super) settings: Vec<String>,
     /// Where the logs go.
     pub(super) logs: PathBuf,
 }
@@ -210,7 +212,8 @@ impl<'a> Stage<'a> {
         let network = &self.means.network;
         let bind = network.bind(node).context("a node without address")?;
         let peer = network.for_peers(node).context("a node without address")?;
-        let program = server::member(&self.means.server, &self.files, bind, peer, &[]);
+        let program =
+            server::member(&self.means.server, &self.files, bind, peer, &self.means.settings);
         let program = network.place(node, program);
         let log = self.means.logs.join(format!("{}-node-{}.log", self.row, node + 1));
         let process = Process::start(&self.means.supervisor, &program, Output::File(log)).await?;
