@@ -139,8 +139,6 @@ async fn play_all(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
 
 fn logs(root: &Path) -> Result<PathBuf> {
     let directory = server::target(root).join("chaos");
-    // Of the run before, if there was one.
-    let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).context("make the directory of the logs")?;
     Ok(directory)
 }
@@ -161,7 +159,7 @@ fn chosen(arguments: &Arguments, can_cut: bool) -> Result<Vec<Row>> {
 async fn play(row: Row, means: &Means, is_quick: bool) -> Outcome {
     let mut attempt = 1;
     loop {
-        println!("{}: {}", row.name(), row.title());
+        println!("{}: {}", row.name(), row.title(is_quick));
         // Tasks that share what only one thread may touch; they end with the set.
         let tasks = tokio::task::LocalSet::new();
         let outcome = tasks.run_until(play_once(row, means, is_quick)).await;
@@ -175,7 +173,7 @@ async fn play(row: Row, means: &Means, is_quick: bool) -> Outcome {
 
 async fn play_once(row: Row, means: &Means, is_quick: bool) -> Outcome {
     let mut outcome = Outcome {
-        row,
+        title: row.title(is_quick),
         tally: judge::Tally::default(),
         agreement: Agreement::Never,
         worst_lag: Duration::ZERO,
