@@ -156,8 +156,8 @@ impl<'a> Stage<'a> {
         self.write_members()?;
         self.start_process(node).await?;
         self.mended(false);
-        self.wait_until_ready(node).await?;
-        self.load.watch_node(self.client_address(node)?).await
+        self.load.watch_node(self.client_address(node)?).await?;
+        self.wait_until_ready(node).await
     }
 
     /// Has a node leave and takes it off the list of members.
