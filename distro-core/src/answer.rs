@@ -51,6 +51,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 incarnation: self.board.incarnation(),
                 phase: self.board.phase(),
                 contacts: self.board.contacts(now),
+                list: self.board.list(),
             },
             Request::Replicate(entries) => {
                 merge(&self.store, &entries, now);

@@ -106,13 +106,21 @@ impl<'a, V: Value> Writer<'a, V> {
         }
     }
 
-    /// Deregisters every record and the datum itself: it is not open any more.
+    /// Deregisters every record that was registered before, and the datum itself: it is not open
+    /// any more.
     pub fn close(&mut self, stamp: Stamp) {
-        let keys: Vec<Key> = self.visible().map(|(key, ..)| Arc::clone(key)).collect();
-        for key in keys {
-            self.apply(&key, &Record::removed(stamp), Origin::Here);
-        }
         self.apply(DATUM_KEY, &Record::removed(stamp), Origin::Here);
+    }
+
+    /// A datum that is closed has no record from before, wherever it is held: others may hold
+    /// some that were not known where it was closed.
+    fn end_records_before_closing(&mut self, origin: Origin) {
+        let closed = self.shelf.closed;
+        let over = self.shelf.entries.iter().filter(|(_, entry)| is_over(&entry.record, closed));
+        let keys: Vec<Key> = over.map(|(key, _)| Arc::clone(key)).collect();
+        for key in keys {
+            self.apply(&key, &Record::removed(closed), origin);
+        }
     }
 
     /// Takes over what is newer in a record that comes from another member. If that says
@@ -165,6 +173,7 @@ impl<'a, V: Value> Writer<'a, V> {
     }
 
     fn apply(&mut self, key: &str, incoming: &Record<V>, origin: Origin) -> bool {
+        let closed = self.shelf.closed;
         let known = self.shelf.entries.get_mut(key);
         let is_new = known.is_none();
         let mut fresh = Entry::new(self.now);
@@ -174,6 +183,9 @@ impl<'a, V: Value> Writer<'a, V> {
         let stamps = entry.record.stamps();
         if !entry.record.merge(incoming) {
             return false;
+        }
+        if self.shared.config.rules.close_all && is_over(&entry.record, closed) {
+            entry.record.merge(&Record::removed(closed));
         }
         // Who never heard a record needs no content to refute with.
         if entry.record.health() == Health::Expired && entry.heard().is_none() {
@@ -214,6 +226,10 @@ impl<'a, V: Value> Writer<'a, V> {
         }
         if origin == Origin::Here {
             self.note_local(key);
+        }
+        let is_told = self.shared.config.rules.close_all || origin == Origin::Here;
+        if self.shelf.closed > closed && is_told {
+            self.end_records_before_closing(origin);
         }
         true
     }
@@ -358,6 +374,11 @@ impl<'a, V: Value> Writer<'a, V> {
             wrote_nothing: self.shelf.entries.is_empty(),
         }
     }
+}
+
+/// Whether a record was ended by the closing of its datum and does not say so yet.
+fn is_over<V>(record: &Record<V>, closed: Stamp) -> bool {
+    record.registration > record.deregistered && record.registration < closed
 }
 
 /// Who brings a change.

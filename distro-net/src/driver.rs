@@ -140,6 +140,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
                 self.status.moved_slots += slots as u64;
                 tracing::info!(slots, "slots have another owner");
             }
+            Output::ListsDiffer(true) => tracing::warn!(
+                "members take different addresses for members; until all lists are the same, dead instances stay for minutes"
+            ),
+            Output::ListsDiffer(false) => tracing::info!("all members have the same list again"),
             Output::Phase(phase) => tracing::info!(?phase, "this member has reached a phase"),
             Output::Left => {
                 self.status.has_left = true;

@@ -22,9 +22,15 @@ enum Command {
     Tidy,
     /// Measures the server against a static hyper server in the same run.
     Bench(bench::Arguments),
+    /// Counts the instructions of hot paths and compares them with the baseline.
+    Instructions(bench::instructions::Arguments),
     /// Serves the fixed replies read from standard input: the yardstick of `bench`.
     #[command(hide = true)]
-    StaticServer,
+    StaticServer {
+        /// From a bare epoll loop instead of hyper.
+        #[arg(long)]
+        epoll: bool,
+    },
     /// Runs published SDKs against the server.
     Conformance(conformance::Arguments),
     /// Runs a cluster of servers on this machine and does to it what it is told.
@@ -47,7 +53,10 @@ fn main() -> Result<ExitCode> {
         Command::Supervise(arguments) => cluster::supervise::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments, &repository()?),
         Command::Bench(arguments) => bench::run(&arguments, &repository()?),
-        Command::StaticServer => bench::static_server::run().map(|()| ExitCode::SUCCESS),
+        Command::Instructions(arguments) => bench::instructions::run(&arguments, &repository()?),
+        Command::StaticServer { epoll } => {
+            bench::static_server::run(epoll).map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 

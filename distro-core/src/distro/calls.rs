@@ -97,8 +97,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let Some(peer) = self.peers.get_mut(&call.to) else { return };
         peer.member.answered(call.sent);
         match (call.purpose, reply) {
-            (Purpose::Probe, Reply::Probed { incarnation, phase, contacts }) => {
+            (Purpose::Probe, Reply::Probed { incarnation, phase, contacts, list }) => {
                 peer.is_probing = false;
+                peer.list = list;
                 let before = peer.member.incarnation;
                 peer.member.introduced(incarnation, phase);
                 if before != 0 && before != incarnation {

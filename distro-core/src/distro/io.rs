@@ -57,6 +57,9 @@ pub enum Output<V> {
     Member(MemberId, MemberState),
     /// So many slots have another owner than before.
     Moved(usize),
+    /// Some member has begun to take others for members than this one does, or none does any more.
+    /// Worth a warning: until all lists are the same, the dead stay for minutes.
+    ListsDiffer(bool),
     /// This member has reached a phase.
     Phase(Phase),
     /// All is handed over, or the time for it is up: the process may end.
@@ -78,6 +81,8 @@ pub struct MemberView {
     pub queued_keys: usize,
     /// Beats that wait for it.
     pub queued_beats: usize,
+    /// Whether it takes the same for members as this one does, as far as it has said.
+    pub agrees_on_members: bool,
     /// Slots in which it was found to differ, since this member started.
     pub differences: u64,
 }

@@ -1,9 +1,11 @@
 //! The writes as they go to another member, the owner of the service.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use distro_core::{DATUM_KEY, Health, Operation, Stamp, Written};
 use naming_model::ServiceKey;
+use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::routed::{Patched, Place};
@@ -11,8 +13,10 @@ use super::writes::initial_health;
 use super::{BeatAnswer, BeatOutcome, Content, EventKind, Instance, Registry, ServiceSettings};
 use crate::http::ApiError;
 
-/// How often a change is worked out anew because another member changed the same thing meanwhile.
-const MOST_TRIES: u32 = 16;
+/// For how long a change is worked out anew because others changed the same thing meanwhile.
+const TRY_WITHIN: Duration = Duration::from_secs(3);
+/// The longest pause before the next try.
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
 /// The way to the owner of one service.
 pub(super) struct Elsewhere {
@@ -56,7 +60,8 @@ impl Elsewhere {
         actor: String,
         change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send,
     ) -> Result<Patched, ApiError> {
-        for _ in 0..MOST_TRIES {
+        let mut tries = Tries::begin();
+        while tries.next().await {
             let Some(known) = self.registry.find_instance(&place.service, &place.id) else {
                 return Ok(Patched::NotFound);
             };
@@ -135,7 +140,8 @@ impl Elsewhere {
         change: impl Fn(Option<&ServiceSettings>) -> Result<ServiceSettings, ApiError> + Send,
     ) -> Result<(), ApiError> {
         service.check_characters()?;
-        for _ in 0..MOST_TRIES {
+        let mut tries = Tries::begin();
+        while tries.next().await {
             let (known, written) = self.registry.find_settings(&service);
             let settings = Arc::new(change(known.as_deref())?);
             if known.is_none() {
@@ -154,6 +160,23 @@ impl Elsewhere {
             }
         }
         Err(contended())
+    }
+
+    pub(super) async fn write_record(
+        self,
+        tag: &'static str,
+        key: String,
+        content: Option<Content>,
+    ) {
+        let stamp = self.issue();
+        self.cluster
+            .write(match content {
+                Some(content) => {
+                    Operation::register(tag, key, stamp, Arc::new(content), Health::Healthy)
+                }
+                None => Operation::deregister(tag, key, stamp),
+            })
+            .await;
     }
 
     pub(super) async fn delete_service(self, service: ServiceKey, actor: String) -> bool {
@@ -187,6 +210,30 @@ impl Elsewhere {
 
     fn issue(&self) -> Stamp {
         self.registry.store.clock().issue(self.registry.clock.tick())
+    }
+}
+
+/// The tries of one change.
+struct Tries {
+    until: Instant,
+    pause: Option<Duration>,
+}
+
+impl Tries {
+    fn begin() -> Self {
+        Self { until: Instant::now() + TRY_WITHIN, pause: None }
+    }
+
+    /// Waits a little longer each time, but for the first; false when it is enough.
+    async fn next(&mut self) -> bool {
+        match self.pause {
+            None => self.pause = Some(Duration::from_millis(1)),
+            Some(pause) => {
+                tokio::time::sleep(pause).await;
+                self.pause = Some((pause * 2).min(LONGEST_PAUSE));
+            }
+        }
+        Instant::now() < self.until
     }
 }
 

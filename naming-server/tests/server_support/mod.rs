@@ -10,16 +10,25 @@ use std::time::{Duration, Instant};
 
 use naming_server::{Config, Server};
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 /// No step takes nearly as long; it is there so that a failure is no hang.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server on a free loopback port, with threads of its own.
+/// A server with threads of its own.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
+    end: Option<watch::Sender<Option<End>>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// How a server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// In the middle of whatever it does.
+    Killed,
+    /// As by a signal.
+    Stopped,
 }
 
 /// What came back.
@@ -47,9 +56,19 @@ impl TestServer {
         Self::start_with(Config::default())
     }
 
+    /// On a free loopback port.
     pub(crate) fn start_with(config: Config) -> Self {
-        let config = Config { bind: "127.0.0.1".to_owned(), port: 0, ..config };
-        let (stop, stopped) = oneshot::channel();
+        Self::start_at(Config { bind: "127.0.0.1".to_owned(), port: 0, ..config })
+    }
+
+    /// Where the settings say.
+    pub(crate) fn start_at(config: Config) -> Self {
+        Self::try_start_at(config).unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
+    /// The text of the error if it does not start.
+    pub(crate) fn try_start_at(config: Config) -> Result<Self, String> {
+        let (end, ended) = watch::channel(None);
         let (ready, address) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -58,17 +77,50 @@ impl TestServer {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let server = Server::bind(config).await.unwrap();
-                ready.send(server.local_addr()).unwrap();
-                let stopped = async {
-                    // An error means that the test is gone, which is the same.
-                    let _ = stopped.await;
+                let server = match Server::bind(config).await {
+                    Ok(server) => server,
+                    Err(error) => return ready.send(Err(format!("{error:#}"))).unwrap(),
                 };
-                server.run(stopped).await.unwrap();
+                ready.send(Ok(server.local_addr())).unwrap();
+                let how = async |mut ended: watch::Receiver<Option<End>>| {
+                    let told = ended.wait_for(Option::is_some).await;
+                    // An error means that the test is gone, which is as good as a signal.
+                    told.ok().and_then(|end| *end).unwrap_or(End::Stopped)
+                };
+                let stopped = async {
+                    if how(ended.clone()).await == End::Killed {
+                        std::future::pending().await
+                    }
+                };
+                let running = server.run(stopped);
+                let killed = async {
+                    if how(ended.clone()).await == End::Stopped {
+                        std::future::pending().await
+                    }
+                };
+                tokio::select! {
+                    ran = running => ran.unwrap(),
+                    () = killed => {}
+                }
             });
+            runtime.shutdown_background();
         });
-        let address = address.recv_timeout(PATIENCE).unwrap();
-        Self { address, stop: Some(stop), thread: Some(thread) }
+        let address = address.recv_timeout(PATIENCE).unwrap()?;
+        Ok(Self { address, end: Some(end), thread: Some(thread) })
+    }
+
+    /// Ends it without a word to anybody; its connections break.
+    pub(crate) fn kill(mut self) {
+        if let Some(end) = self.end.take() {
+            end.send(Some(End::Killed)).unwrap();
+        }
+    }
+
+    /// Ends it as a signal does; returns when it has ended.
+    pub(crate) fn stop(mut self) {
+        if let Some(end) = self.end.take() {
+            end.send(Some(End::Stopped)).unwrap();
+        }
     }
 
     pub(crate) fn get(&self, target: &str) -> Answer {
@@ -91,7 +143,7 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        drop(self.end.take());
         let ended = self.thread.take().unwrap().join();
         assert!(thread::panicking() || ended.is_ok(), "the server panicked");
     }

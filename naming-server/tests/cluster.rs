@@ -1,0 +1,524 @@
+//! Three servers of this process as members of one cluster.
+
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use naming_server::{ClusterConfig, Config};
+use serde_json::Value;
+use tempfile::TempDir;
+
+mod server_support;
+
+use server_support::{Answer, TestServer, wait_for};
+
+const READY: &str = "/nacos/v1/console/health/readiness";
+
+/// Members of a cluster, each on a loopback address of its own, so that any can be started again
+/// where it was.
+struct Cluster {
+    folder: TempDir,
+    network: [u8; 3],
+    members: Vec<Option<TestServer>>,
+}
+
+impl Cluster {
+    /// Starts so many and waits until they are ready.
+    fn start(count: u8) -> Self {
+        /// Tests of this process run at the same time.
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let process = std::process::id();
+        let [low, high] = [process % 250, process / 250 % 250].map(|part| part as u8);
+        let mut cluster = Self {
+            folder: tempfile::tempdir().unwrap(),
+            network: [low + 1, high, NEXT.fetch_add(1, Ordering::Relaxed)],
+            members: Vec::new(),
+        };
+        std::fs::write(cluster.secret_file(), "a secret of thirty-two characters or more").unwrap();
+        cluster.list(0..count);
+        for member in 0..count {
+            let server = TestServer::start_at(cluster.config(member));
+            cluster.members.push(Some(server));
+        }
+        cluster.wait_until_ready();
+        cluster
+    }
+
+    fn secret_file(&self) -> PathBuf {
+        self.folder.path().join("secret")
+    }
+
+    fn list_file(&self) -> PathBuf {
+        self.folder.path().join("cluster.conf")
+    }
+
+    fn ip(&self, member: u8) -> String {
+        let [a, b, c] = self.network;
+        // The network of a test is that of its process; the last part tells tests apart, too.
+        format!("127.{a}.{b}.{}", c.wrapping_mul(16).wrapping_add(member).max(1))
+    }
+
+    fn address(&self, member: u8) -> String {
+        format!("{}:8848", self.ip(member))
+    }
+
+    /// Writes the list of members as an editor does.
+    fn list(&self, members: impl Iterator<Item = u8>) {
+        let lines: String = members.map(|member| self.address(member) + "\n").collect();
+        let fresh = self.folder.path().join("cluster.conf.new");
+        std::fs::write(&fresh, lines).unwrap();
+        std::fs::rename(fresh, self.list_file()).unwrap();
+    }
+
+    fn config(&self, member: u8) -> Config {
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        Config {
+            bind: self.ip(member),
+            port: 8848,
+            cluster: ClusterConfig {
+                members_file: text(&self.list_file()),
+                secret_file: text(&self.secret_file()),
+                // Quicker than in earnest, so that tests are.
+                probe_period_ms: 200,
+                suspicious_after_ms: 600,
+                down_after_ms: 1_500,
+                verify_period_ms: 500,
+                alone_after_ms: 1_000,
+                empty_start_ms: 300,
+                ..ClusterConfig::default()
+            },
+            ..Config::default()
+        }
+    }
+
+    fn member(&self, member: u8) -> &TestServer {
+        self.members[usize::from(member)].as_ref().unwrap()
+    }
+
+    fn alive(&self) -> impl Iterator<Item = &TestServer> {
+        self.members.iter().flatten()
+    }
+
+    fn take(&mut self, member: u8) -> TestServer {
+        self.members[usize::from(member)].take().unwrap()
+    }
+
+    fn restart(&mut self, member: u8) {
+        let mut server = Err(String::new());
+        wait_for("the address is free", || {
+            server = TestServer::try_start_at(self.config(member));
+            server.is_ok()
+        });
+        self.members[usize::from(member)] = Some(server.unwrap());
+    }
+
+    fn wait_until_ready(&self) {
+        wait_for("all are ready", || {
+            let count = self.alive().count();
+            self.alive().all(|server| {
+                server.get(READY).status == 200
+                    && states(server).iter().filter(|state| *state == "UP").count() == count
+            })
+        });
+    }
+
+    /// Waits until all hold the same.
+    fn wait_until_equal(&self) {
+        wait_for("all hold the same", || {
+            let mut digests: Vec<String> = self.alive().map(digest).collect();
+            digests.dedup();
+            digests.len() == 1
+        });
+    }
+}
+
+fn states(server: &TestServer) -> Vec<String> {
+    let nodes = server.get("/nacos/v1/core/cluster/nodes").json();
+    let state = |node: &Value| node["state"].as_str().unwrap().to_owned();
+    nodes["data"].as_array().unwrap().iter().map(state).collect()
+}
+
+fn metric(server: &TestServer, name: &str) -> String {
+    let page = server.get("/metrics").expect(200);
+    let line = page.lines().find(|line| line.starts_with(name));
+    line.unwrap_or_else(|| panic!("no {name} in {page}")).to_owned()
+}
+
+fn digest(server: &TestServer) -> String {
+    metric(server, "distro_digest")
+}
+
+fn hosts(server: &TestServer, service: &str) -> Vec<Value> {
+    let list = server.get(&format!("instance/list?serviceName={service}")).expect(200);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    list["hosts"].as_array().unwrap().clone()
+}
+
+fn instance(server: &TestServer, method: &str, service: &str, rest: &str) -> Answer {
+    server.call(method, &format!("instance?serviceName={service}&ip=10.0.0.1&port=80{rest}"))
+}
+
+/// So many services that each of three members owns some.
+fn services() -> impl Iterator<Item = String> {
+    (0..12).map(|number| format!("s{number}"))
+}
+
+#[test]
+fn any_member_takes_any_call_and_a_client_reads_its_own_writes() {
+    let cluster = Cluster::start(3);
+    for (number, service) in (0_u8..).zip(services()) {
+        let [here, there] = [number % 3, (number + 1) % 3].map(|member| cluster.member(member));
+        assert_eq!(instance(here, "POST", &service, "&weight=2").expect(200), "ok");
+        assert_eq!(hosts(here, &service).len(), 1, "its own write");
+        wait_for("it is everywhere", || cluster.alive().all(|s| hosts(s, &service).len() == 1));
+        instance(there, "PATCH", &service, "&weight=3").expect(200);
+        assert_eq!(hosts(there, &service)[0]["weight"], 3.0);
+        let beat = format!("instance/beat?serviceName={service}&ip=10.0.0.1&port=80");
+        assert_eq!(cluster.member(2).put(&beat).json()["code"], 10_200);
+        if number % 2 == 0 {
+            instance(there, "DELETE", &service, "").expect(200);
+            assert_eq!(hosts(there, &service).len(), 0, "its own removal");
+            wait_for("it is gone", || cluster.alive().all(|s| hosts(s, &service).is_empty()));
+        }
+    }
+    let nobody = "instance/beat?serviceName=nobody&ip=10.0.0.1&port=80";
+    assert!(cluster.alive().all(|server| server.put(nobody).json()["code"] == 20_404));
+    assert!(
+        cluster
+            .alive()
+            .any(|server| metric(server, "distro_forwarded") != "distro_forwarded_total 0")
+    );
+    cluster.wait_until_equal();
+}
+
+#[test]
+fn an_instance_that_beats_through_any_member_stays_and_one_that_does_not_goes() {
+    let cluster = Cluster::start(3);
+    let short = "&metadata=%7B%22preserved.heart.beat.interval%22%3A%22500%22%2C\
+                 %22preserved.heart.beat.timeout%22%3A%221500%22%2C\
+                 %22preserved.ip.delete.timeout%22%3A%222500%22%7D";
+    for service in services() {
+        for port in [80, 81] {
+            let target = format!("instance?serviceName={service}&ip=10.0.0.1&port={port}{short}");
+            cluster.member(0).call("POST", &target).expect(200);
+        }
+    }
+    let dead_are_gone = || {
+        for service in services() {
+            // Heard by a member that owns a third of the services.
+            let beat = format!("instance/beat?serviceName={service}&ip=10.0.0.1&port=80");
+            assert_eq!(cluster.member(1).put(&beat).json()["code"], 10_200);
+            for server in cluster.alive() {
+                let hosts = hosts(server, &service);
+                let living = hosts.iter().find(|host| host["port"] == 80);
+                assert_eq!(living.map(|host| &host["healthy"]), Some(&Value::Bool(true)));
+            }
+        }
+        services().all(|service| cluster.alive().all(|server| hosts(server, &service).len() == 1))
+    };
+    wait_for("the dead are gone everywhere", dead_are_gone);
+    let actors: Vec<String> = cluster
+        .alive()
+        .map(|server| metric(server, "naming_removals_total{reason=\"expired\""))
+        .collect();
+    let counts = actors.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+    assert_eq!(counts.sum::<u64>(), 12, "each by one member: {actors:?}");
+    cluster.wait_until_equal();
+}
+
+#[test]
+fn patches_through_all_members_at_once_lose_nothing() {
+    const EACH: u32 = 20;
+    let cluster = Cluster::start(3);
+    for service in ["a", "b", "c"] {
+        instance(cluster.member(0), "POST", service, "").expect(200);
+        wait_for("it is everywhere", || cluster.alive().all(|s| hosts(s, service).len() == 1));
+        std::thread::scope(|scope| {
+            for (member, server) in cluster.alive().enumerate() {
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        let metadata = format!("%7B%22m{member}-{number}%22%3A%22x%22%7D");
+                        let target = format!(
+                            "instance/metadata/batch?serviceName={service}&consistencyType=ephemeral\
+                             &metadata={metadata}"
+                        );
+                        let updated = server.put(&target).json();
+                        assert_eq!(updated["updated"].as_array().unwrap().len(), 1, "{updated}");
+                    }
+                });
+            }
+        });
+        cluster.wait_until_equal();
+        let metadata = &hosts(cluster.member(0), service)[0]["metadata"];
+        assert_eq!(metadata.as_object().unwrap().len(), 3 * EACH as usize, "{metadata}");
+    }
+}
+
+#[test]
+fn settings_of_services_are_those_of_the_cluster() {
+    let cluster = Cluster::start(3);
+    for (number, service) in (0_u8..).zip(services()) {
+        let [here, there] = [number % 3, (number + 1) % 3].map(|member| cluster.member(member));
+        let target = format!("service?serviceName={service}&protectThreshold=0.5");
+        here.call("POST", &target).expect(200);
+        let known = |server: &TestServer| server.get(&format!("service?serviceName={service}"));
+        wait_for("it is everywhere", || cluster.alive().all(|server| known(server).status == 200));
+        assert_eq!(known(there).json()["protectThreshold"], 0.5);
+        assert!(there.call("POST", &target).expect(400).contains("already exists"));
+        there.put(&format!("service?serviceName={service}&protectThreshold=0.7")).expect(200);
+        assert_eq!(known(there).json()["protectThreshold"], 0.7);
+        there.call("DELETE", &format!("service?serviceName={service}")).expect(200);
+        assert_eq!(known(there).status, 404);
+        wait_for("it is gone", || cluster.alive().all(|server| known(server).status == 404));
+    }
+    cluster.wait_until_equal();
+}
+
+fn set_switch(server: &TestServer, entry: &str, value: &str) {
+    server.put(&format!("operator/switches?entry={entry}&value={value}")).expect(200);
+}
+
+fn switches(server: &TestServer) -> Value {
+    server.get("operator/switches").json()
+}
+
+#[test]
+fn switches_are_those_of_the_cluster() {
+    let mut cluster = Cluster::start(3);
+    set_switch(cluster.member(0), "clientBeatInterval", "7000");
+    set_switch(cluster.member(1), "defaultCacheMillis", "4000");
+    set_switch(cluster.member(2), "check", "false");
+    cluster.member(2).put("operator/switches?entry=pushEnabled&value=false&debug=true").expect(200);
+    let is_set = |server: &TestServer| {
+        let shown = switches(server);
+        [&shown["clientBeatInterval"], &shown["defaultCacheMillis"]] == [7_000, 4_000]
+            && shown["healthCheckEnabled"] == false
+    };
+    wait_for("all hold everywhere", || cluster.alive().all(is_set));
+    let pushes: Vec<bool> =
+        cluster.alive().map(|server| switches(server)["pushEnabled"] == true).collect();
+    assert_eq!(pushes, [true, true, false]);
+
+    // No member judges what it owns, until it is told to.
+    let short = "&metadata=%7B%22preserved.heart.beat.interval%22%3A%22100%22%2C\
+                 %22preserved.heart.beat.timeout%22%3A%22300%22%2C\
+                 %22preserved.ip.delete.timeout%22%3A%221000%22%7D";
+    for service in services() {
+        instance(cluster.member(0), "POST", &service, short).expect(200);
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    for service in services() {
+        wait_for("it is everywhere", || cluster.alive().all(|s| hosts(s, &service).len() == 1));
+    }
+
+    // Who comes later learns of them.
+    cluster.take(0).kill();
+    cluster.restart(0);
+    cluster.wait_until_ready();
+    assert!(is_set(cluster.member(0)), "{}", switches(cluster.member(0)));
+    set_switch(cluster.member(0), "check", "true");
+    for service in services() {
+        wait_for("it is gone", || cluster.alive().all(|s| hosts(s, &service).is_empty()));
+    }
+    for server in cluster.alive() {
+        let names = server.get("service/list?pageNo=1&pageSize=100&groupName=*").json();
+        assert_eq!(names["count"], 12, "switches are no services");
+    }
+    cluster.wait_until_equal();
+}
+
+#[test]
+fn namespaces_have_the_same_names_on_all_members() {
+    let mut cluster = Cluster::start(3);
+    let path = "/nacos/v1/console/namespaces";
+    let names = |server: &TestServer| {
+        let list = server.get(path).json();
+        let name = |item: &Value| item["namespaceShowName"].as_str().unwrap().to_owned();
+        list["data"].as_array().unwrap().iter().map(name).collect::<Vec<_>>()
+    };
+    let create = |server: &TestServer, id: &str| {
+        let target = format!("{path}?customNamespaceId={id}&namespaceName=of-{id}");
+        server.call("POST", &target).expect(200)
+    };
+    for (member, id) in [(0, "a"), (1, "b"), (2, "c")] {
+        assert_eq!(create(cluster.member(member), id), "true");
+        assert_eq!(names(cluster.member(member)).len(), usize::from(member) + 2, "its own write");
+        wait_for("it is everywhere", || {
+            cluster.alive().all(|server| create(server, id) == "false")
+        });
+    }
+    let update = format!("{path}?namespace=a&namespaceShowName=new");
+    assert_eq!(cluster.member(2).put(&update).expect(200), "true");
+    cluster.member(1).call("DELETE", &format!("{path}?namespaceId=c")).expect(200);
+    let expected = ["public", "new", "of-b"];
+    wait_for("all agree", || cluster.alive().all(|server| names(server) == expected));
+    cluster.take(1).kill();
+    cluster.restart(1);
+    cluster.wait_until_ready();
+    assert_eq!(names(cluster.member(1)), expected);
+    cluster.wait_until_equal();
+}
+
+#[test]
+fn no_call_fails_when_a_member_is_killed_and_a_new_one_loads_first() {
+    let mut cluster = Cluster::start(3);
+    for service in services() {
+        instance(cluster.member(0), "POST", &service, "").expect(200);
+    }
+    cluster.wait_until_equal();
+    cluster.take(2).kill();
+    wait_for("it is seen to be down", || {
+        for service in services() {
+            for server in cluster.alive() {
+                assert_eq!(hosts(server, &service).len(), 1);
+                instance(server, "POST", &service, "&weight=5").expect(200);
+                let beat = format!("instance/beat?serviceName={service}&ip=10.0.0.1&port=80");
+                assert_eq!(server.put(&beat).json()["code"], 10_200);
+            }
+        }
+        cluster.alive().all(|server| states(server).contains(&"DOWN".to_owned()))
+    });
+    instance(cluster.member(0), "DELETE", "s0", "").expect(200);
+    cluster.restart(2);
+    wait_for("it is ready", || {
+        let server = cluster.member(2);
+        let list = server.get("instance/list?serviceName=s1");
+        // Never an empty list: either it refuses, or it knows.
+        match list.status {
+            503 => false,
+            _ => {
+                assert_eq!(list.json()["hosts"].as_array().unwrap().len(), 1);
+                server.get(READY).status == 200
+            }
+        }
+    });
+    assert_eq!(hosts(cluster.member(2), "s0").len(), 0, "removed while it was away");
+    cluster.wait_until_ready();
+    cluster.wait_until_equal();
+}
+
+#[test]
+fn a_member_that_stops_hands_over_and_nothing_fails() {
+    let mut cluster = Cluster::start(3);
+    for service in services() {
+        instance(cluster.member(0), "POST", &service, "").expect(200);
+    }
+    let leaving = cluster.take(1);
+    // What it took last must not end with it.
+    instance(&leaving, "POST", "last", "").expect(200);
+    leaving.stop();
+    for server in cluster.alive() {
+        assert_eq!(hosts(server, "last").len(), 1);
+        instance(server, "POST", "later", "").expect(200);
+        wait_for("it is known to be gone", || states(server).iter().any(|state| state != "UP"));
+    }
+    cluster.wait_until_equal();
+}
+
+#[test]
+fn the_list_of_members_can_change_while_they_run() {
+    let mut cluster = Cluster::start(2);
+    instance(cluster.member(0), "POST", "s", "").expect(200);
+    cluster.list(0..3);
+    let third = TestServer::start_at(cluster.config(2));
+    cluster.members.push(Some(third));
+    cluster.wait_until_ready();
+    assert_eq!(hosts(cluster.member(2), "s").len(), 1);
+    cluster.take(0).stop();
+    cluster.list(1..3);
+    wait_for("it is forgotten", || cluster.alive().all(|server| states(server).len() == 2));
+    cluster.wait_until_ready();
+    assert!(cluster.alive().all(|server| hosts(server, "s").len() == 1));
+}
+
+#[test]
+fn who_does_not_belong_changes_nothing() {
+    let cluster = Cluster::start(2);
+    instance(cluster.member(0), "POST", "s", "").expect(200);
+    cluster.wait_until_equal();
+    let before = digest(cluster.member(0));
+
+    // The same member elsewhere.
+    let twin = Config { bind: cluster.ip(5), advertise: cluster.address(0), ..cluster.config(0) };
+    let refusal = TestServer::try_start_at(twin).err().unwrap();
+    assert!(refusal.contains("another server answers"), "{refusal}");
+
+    // On the list, but without the secret.
+    cluster.list(0..3);
+    let mut config = cluster.config(2);
+    config.cluster.secret_file.clear();
+    let refusal = TestServer::try_start_at(config.clone()).err().unwrap();
+    assert!(refusal.contains("openssl rand") && refusal.contains("secret_file"), "{refusal}");
+    let wrong = cluster.folder.path().join("wrong");
+    std::fs::write(&wrong, "quite another secret of at least 32 bytes").unwrap();
+    config.cluster.secret_file = wrong.to_str().unwrap().to_owned();
+    let stranger = TestServer::start_at(config);
+    instance(&stranger, "POST", "evil", "").expect(200);
+    let refused = |server: &TestServer| {
+        let page = server.get("/metrics").expect(200);
+        let refusals = page.lines().filter(|line| line.starts_with("distro_refusals_total"));
+        refusals.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+    };
+    wait_for("it is refused", || cluster.alive().all(|server| refused(server) > 0));
+
+    for (path, body) in [("call", "x"), ("hello", ""), ("nonsense", "")] {
+        let answer = cluster.member(0).send("POST", &format!("/distro/v1/{path}"), "", body);
+        assert!((400..500).contains(&answer.status), "{answer:?}");
+    }
+    assert!(cluster.alive().all(|server| digest(server) == before));
+    assert_eq!(hosts(cluster.member(0), "evil").len(), 0);
+    stranger.kill();
+}
+
+#[test]
+fn a_change_is_pushed_to_subscribers_of_other_members() {
+    let cluster = Cluster::start(3);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    for service in services() {
+        let target = format!("instance/list?serviceName={service}&udpPort={port}");
+        let agent = "User-Agent: Nacos-Java-Client:v1.4.8\r\n";
+        cluster.member(1).send("GET", &target, agent, "").expect(200);
+        instance(cluster.member(0), "POST", &service, "").expect(200);
+        let mut buffer = [0; 4_096];
+        let length = socket.recv(&mut buffer).expect("a push");
+        let packet: Value = serde_json::from_slice(&buffer[..length]).unwrap();
+        let data: Value = serde_json::from_str(packet["data"].as_str().unwrap()).unwrap();
+        assert_eq!(data["hosts"].as_array().unwrap().len(), 1, "{data}");
+        assert!(data["name"].as_str().unwrap().ends_with(&service), "{data}");
+    }
+}
+
+#[test]
+fn switches_and_namespaces_are_those_of_the_cluster() {
+    let mut cluster = Cluster::start(3);
+    let switches = |server: &TestServer| server.get("operator/switches").json();
+    cluster.member(1).put("operator/switches?entry=clientBeatInterval&value=7000").expect(200);
+    cluster.member(2).put("operator/switches?entry=pushEnabled&value=false").expect(200);
+    cluster
+        .member(0)
+        .put("operator/switches?entry=lightBeatEnabled&value=false&debug=true")
+        .expect(200);
+    let namespaces = "/nacos/v1/console/namespaces";
+    let create = format!("{namespaces}?customNamespaceId=dev&namespaceName=Development");
+    assert_eq!(cluster.member(1).call("POST", &create).expect(200), "true");
+    assert_eq!(cluster.member(1).call("POST", &create).expect(200), "false");
+    let knows = |server: &TestServer| {
+        let switches = switches(server);
+        switches["clientBeatInterval"] == 7_000
+            && switches["pushEnabled"] == false
+            && server.get(namespaces).body.contains("Development")
+    };
+    wait_for("all know", || cluster.alive().all(knows));
+    assert_eq!(switches(cluster.member(0))["lightBeatEnabled"], false);
+    assert_eq!(switches(cluster.member(1))["lightBeatEnabled"], true, "set on one member alone");
+    cluster.take(2).kill();
+    cluster.restart(2);
+    cluster.wait_until_ready();
+    assert!(knows(cluster.member(2)), "after a restart");
+    cluster.member(2).call("DELETE", &format!("{namespaces}?namespaceId=dev")).expect(200);
+    let forgot = |server: &TestServer| !server.get(namespaces).body.contains("Development");
+    wait_for("all forget", || cluster.alive().all(forgot));
+}
