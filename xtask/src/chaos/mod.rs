@@ -53,6 +53,10 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Profile::Release)]
     profile: Profile,
 
+    /// A setting of every node, as the server takes it: to see what becomes of a row without it.
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "write_docs")]
+    settings: Vec<String>,
+
     /// Use the loopback interface even if network namespaces could be made.
     #[arg(long)]
     loopback: bool,
@@ -117,6 +121,7 @@ async fn play_all(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         },
         server: server::path(root, arguments.profile),
         supervisor: std::env::current_exe().context("find this program")?,
+        settings: arguments.settings.clone(),
         logs: logs(root)?,
     };
     let mut report = Report { outcomes: Vec::new() };
@@ -134,8 +139,6 @@ async fn play_all(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
 
 fn logs(root: &Path) -> Result<PathBuf> {
     let directory = server::target(root).join("chaos");
-    // Of the run before, if there was one.
-    let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).context("make the directory of the logs")?;
     Ok(directory)
 }
@@ -156,7 +159,7 @@ fn chosen(arguments: &Arguments, can_cut: bool) -> Result<Vec<Row>> {
 async fn play(row: Row, means: &Means, is_quick: bool) -> Outcome {
     let mut attempt = 1;
     loop {
-        println!("{}: {}", row.name(), row.title());
+        println!("{}: {}", row.name(), row.title(is_quick));
         // Tasks that share what only one thread may touch; they end with the set.
         let tasks = tokio::task::LocalSet::new();
         let outcome = tasks.run_until(play_once(row, means, is_quick)).await;
@@ -170,7 +173,7 @@ async fn play(row: Row, means: &Means, is_quick: bool) -> Outcome {
 
 async fn play_once(row: Row, means: &Means, is_quick: bool) -> Outcome {
     let mut outcome = Outcome {
-        row,
+        title: row.title(is_quick),
         tally: judge::Tally::default(),
         agreement: Agreement::Never,
         worst_lag: Duration::ZERO,

@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use super::judge::Tally;
-use super::rows::Row;
 
 /// From heal to equal digests.
 const AGREEMENT: Duration = Duration::from_secs(10);
@@ -23,7 +22,8 @@ pub(super) enum Agreement {
 /// One row.
 #[derive(Debug, Clone)]
 pub(super) struct Outcome {
-    pub(super) row: Row,
+    /// The fault, as it stands in the table.
+    pub(super) title: &'static str,
     pub(super) tally: Tally,
     pub(super) agreement: Agreement,
     pub(super) worst_lag: Duration,
@@ -66,7 +66,7 @@ impl Outcome {
             Verdict::Missed => "MISSED",
         };
         [
-            self.row.title().to_owned(),
+            self.title.to_owned(),
             tally.failed_calls.to_string(),
             tally.hurt().to_string(),
             tally.resurrected.len().to_string(),
@@ -139,11 +139,12 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::Row;
     use super::*;
 
     fn good() -> Outcome {
         Outcome {
-            row: Row::Kill,
+            title: Row::Kill.title(false),
             tally: Tally { calls: 1000, reads: 900, failed_early: 2, ..Tally::default() },
             agreement: Agreement::After(Duration::from_millis(1234)),
             worst_lag: Duration::from_millis(30),

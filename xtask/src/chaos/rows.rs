@@ -65,8 +65,9 @@ impl Row {
     }
 
     /// As it stands in the table.
-    pub(super) fn title(self) -> &'static str {
+    pub(super) fn title(self, is_quick: bool) -> &'static str {
         match self {
+            Self::Kill if is_quick => "kill -9, 20 s, restart, few clients",
             Self::Quiet => "nothing happens, 30 s",
             Self::Kill => "kill -9, 40 s, restart",
             Self::Pause => "SIGSTOP 60 s",

@@ -28,6 +28,8 @@ pub(super) struct Means {
     pub(super) network: Network,
     pub(super) server: PathBuf,
     pub(super) supervisor: PathBuf,
+    /// Settings of every node.
+    pub(super) settings: Vec<String>,
     /// Where the logs go.
     pub(super) logs: PathBuf,
 }
@@ -59,6 +61,10 @@ impl<'a> Stage<'a> {
         let (members, cuts) = ((0..nodes).collect(), Vec::new());
         let mut stage = Self { means, row, files, processes, members, cuts, load, healed: None };
         stage.write_members()?;
+        for node in 0..most_nodes {
+            // Of the run before, if there was one.
+            let _ = std::fs::remove_file(stage.log(node));
+        }
         for node in 0..nodes {
             stage.start_process(node).await?;
             stage.load.watch_node(stage.client_address(node)?).await?;
@@ -150,8 +156,8 @@ impl<'a> Stage<'a> {
         self.write_members()?;
         self.start_process(node).await?;
         self.mended(false);
-        self.wait_until_ready(node).await?;
-        self.load.watch_node(self.client_address(node)?).await
+        self.load.watch_node(self.client_address(node)?).await?;
+        self.wait_until_ready(node).await
     }
 
     /// Has a node leave and takes it off the list of members.
@@ -210,12 +216,17 @@ impl<'a> Stage<'a> {
         let network = &self.means.network;
         let bind = network.bind(node).context("a node without address")?;
         let peer = network.for_peers(node).context("a node without address")?;
-        let program = server::member(&self.means.server, &self.files, bind, peer, &[]);
+        let program =
+            server::member(&self.means.server, &self.files, bind, peer, &self.means.settings);
         let program = network.place(node, program);
-        let log = self.means.logs.join(format!("{}-node-{}.log", self.row, node + 1));
-        let process = Process::start(&self.means.supervisor, &program, Output::File(log)).await?;
+        let log = Output::File(self.log(node));
+        let process = Process::start(&self.means.supervisor, &program, log).await?;
         self.processes[node] = Some(process);
         Ok(())
+    }
+
+    fn log(&self, node: usize) -> PathBuf {
+        self.means.logs.join(format!("{}-node-{}.log", self.row, node + 1))
     }
 
     fn process(&mut self, node: usize) -> Result<&mut Process> {
