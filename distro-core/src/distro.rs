@@ -182,6 +182,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             phase: peer.member.phase,
             incarnation: peer.member.incarnation,
             queued_keys: peer.replicator.len(),
+            lag: peer.replicator.lag(now),
             queued_beats: peer.renewer.len(),
             agrees_on_members: peer.list == 0 || peer.list == self.board.list(),
             differences: peer.verifier.differences,

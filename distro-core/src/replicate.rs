@@ -27,6 +27,10 @@ pub(crate) struct Replicator {
     ready_at: Tick,
     failures: u32,
     overflown: bool,
+    /// Since when the oldest of the keys that wait, and of those that are under way, may have been
+    /// waiting.
+    waiting_since: Option<Tick>,
+    sent_since: Option<Tick>,
 }
 
 impl Replicator {
@@ -34,6 +38,7 @@ impl Replicator {
         if self.dirty.is_empty() && self.failures == 0 {
             self.ready_at = self.ready_at.max(now.after(config.sync_delay));
         }
+        self.waiting_since.get_or_insert(now);
         if self.dirty.len() < config.queue_keys {
             self.dirty.insert(place);
         } else {
@@ -45,6 +50,7 @@ impl Replicator {
     pub(crate) fn overflow(&mut self) {
         self.overflown = true;
         self.dirty.clear();
+        self.waiting_since = None;
     }
 
     /// Whether it has forgotten keys since this was last asked.
@@ -56,6 +62,12 @@ impl Replicator {
     pub(crate) fn len(&self) -> usize {
         let suspects: usize = self.suspects.iter().map(Vec::len).sum();
         self.dirty.len() + suspects + self.in_flight.as_ref().map_or(0, Vec::len)
+    }
+
+    /// For how long the oldest change that the peer has not acknowledged may have been waiting.
+    pub(crate) fn lag(&self, now: Tick) -> Duration {
+        let oldest = self.sent_since.into_iter().chain(self.waiting_since).min();
+        oldest.map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// The next batch, if one may be sent.
@@ -88,9 +100,14 @@ impl Replicator {
         }
         // What has grown since it came under suspicion.
         self.dirty.extend(suspects.into_iter().flatten());
+        let since = self.waiting_since;
+        if self.dirty.is_empty() && self.suspects.is_empty() {
+            self.waiting_since = None;
+        }
         if entries.is_empty() {
             return None;
         }
+        self.sent_since = since.or(Some(now));
         entries.sort_by(|a, b| (&a.tag, &a.key).cmp(&(&b.tag, &b.key)));
         self.in_flight = Some(places);
         Some(Request::Replicate(entries))
@@ -98,6 +115,7 @@ impl Replicator {
 
     pub(crate) fn succeeded(&mut self) {
         self.in_flight = None;
+        self.sent_since = None;
         self.failures = 0;
     }
 
@@ -106,10 +124,12 @@ impl Replicator {
     /// it; that one is given up, and returned.
     pub(crate) fn not_taken(&mut self) -> Option<Place> {
         let mut places = self.in_flight.take().unwrap_or_default();
+        let since = self.sent_since.take();
         if places.len() <= 1 {
             return places.pop();
         }
         let rest = places.split_off(places.len() / 2);
+        self.waiting_since = since.into_iter().chain(self.waiting_since).min();
         self.suspects.push_front(rest);
         self.suspects.push_front(places);
         None
@@ -117,6 +137,7 @@ impl Replicator {
 
     pub(crate) fn failed(&mut self, config: &DistroConfig, random: &mut Random, now: Tick) {
         let places = self.in_flight.take().unwrap_or_default();
+        self.waiting_since = self.sent_since.take().into_iter().chain(self.waiting_since).min();
         self.failures = self.failures.saturating_add(1);
         let doubled = config.first_backoff.saturating_mul(1 << self.failures.min(10));
         let wait = random.vary(doubled.min(config.longest_backoff));

@@ -86,6 +86,8 @@ pub struct MemberView {
     pub incarnation: u32,
     /// Keys that it has not been told of.
     pub queued_keys: usize,
+    /// For how long the oldest of these may have been waiting.
+    pub lag: Duration,
     /// Beats that wait for it.
     pub queued_beats: usize,
     /// Whether it takes the same for members as this one does, as far as it has said.

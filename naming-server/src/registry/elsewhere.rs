@@ -144,6 +144,7 @@ impl Elsewhere {
         while tries.next().await {
             let (known, written) = self.registry.find_settings(&service);
             let settings = Arc::new(change(known.as_deref())?);
+            settings.check_size()?;
             if known.is_none() {
                 self.registry.check_room_for_service()?;
             }
