@@ -212,9 +212,11 @@ fn tell(outcome: &Outcome) {
         println!("  {text}");
     }
     println!(
-        "  {:?}: {} reads, {} pushes, {} registered again, {} could not beat, failed calls {} late, \
-         {} early, {} at nodes that were down, frozen or not ready",
+        "  {:?}: agreement {:?}, lag {:?}, {} reads, {} pushes, {} registered again, {} could not \
+         beat, failed calls {} late, {} early, {} at nodes that were down, frozen or not ready",
         outcome.verdict(),
+        outcome.agreement,
+        outcome.worst_lag,
         tally.reads,
         tally.pushes,
         tally.registered_again,

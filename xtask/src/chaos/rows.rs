@@ -99,7 +99,8 @@ impl Row {
         }
     }
 
-    /// Plays the fault. `is_quick` shortens the row that has a short form.
+    /// Plays the fault and ends with its heal: how long the nodes take to agree is measured from
+    /// there, and whoever waited here would look too late. `is_quick` shortens the row that has a short form.
     pub(super) async fn play(self, stage: &mut Stage<'_>, is_quick: bool) -> Result<()> {
         match self {
             Self::Quiet => stage.wait(30).await,
@@ -124,17 +125,17 @@ impl Row {
             }
             Self::Rolling => {
                 for node in 0..NODES {
+                    stage.wait(5).await;
                     stage.leave(node).await?;
                     restart(stage, &[node]).await?;
-                    stage.wait(5).await;
                 }
             }
             Self::Flap => {
                 for _ in 0..6 {
+                    stage.wait(3).await;
                     stage.kill(1).await?;
                     stage.wait(2).await;
                     restart(stage, &[1]).await?;
-                    stage.wait(3).await;
                 }
             }
             Self::Scale => scale(stage).await?,
@@ -195,13 +196,13 @@ async fn cut_for_a_minute(stage: &mut Stage<'_>, pairs: &[(usize, usize)]) -> Re
 
 async fn scale(stage: &mut Stage<'_>) -> Result<()> {
     for _ in NODES..MOST_NODES {
-        stage.add().await?;
         stage.wait(10).await;
+        stage.add().await?;
     }
     stage.wait(10).await;
     for node in (NODES..MOST_NODES).rev() {
-        stage.remove(node).await?;
         stage.wait(10).await;
+        stage.remove(node).await?;
     }
     Ok(())
 }
