@@ -114,8 +114,14 @@ impl ServiceKey {
     /// Takes back what [`Self::as_str`] gave out for a stored service. Stored names hold no `#`,
     /// so the last separator is the right one even if the namespace contains one.
     pub fn from_tag(tag: &str) -> Option<Self> {
-        let at = tag.rfind(NAMESPACE_SEPARATOR)? + NAMESPACE_SEPARATOR.len();
+        let at = find_grouped(tag)?;
         Some(Self { text: tag.into(), grouped_at: u32::try_from(at).ok()? })
+    }
+
+    /// Whether [`Self::as_str`] of a stored service can have given out this tag. Anything else
+    /// may come from elsewhere, and [`Self::from_tag`] may make a key of it that has no form.
+    pub fn is_tag(tag: &str) -> bool {
+        find_grouped(tag).is_some_and(|at| check_form(&tag[at..]).is_ok())
     }
 
     /// Checks the characters of a name that is about to be stored: `[0-9a-zA-Z@.:_-]+`.
@@ -163,6 +169,11 @@ impl fmt::Debug for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// Where the grouped name begins in the tag of a service.
+fn find_grouped(tag: &str) -> Option<usize> {
+    Some(tag.rfind(NAMESPACE_SEPARATOR)? + NAMESPACE_SEPARATOR.len())
 }
 
 /// Java's split drops trailing empty parts, so `g@@` has one part and `@@` none.
@@ -264,6 +275,18 @@ mod tests {
         let again = ServiceKey::from_tag(key.as_str()).unwrap();
         assert_eq!(again, key);
         assert_eq!((again.namespace(), again.grouped()), ("odd##space", "g@@s"));
+    }
+
+    #[test]
+    fn tags_of_services_have_a_form() {
+        for tag in
+            ["", "#", "##", "#switches", "g@@s", "n##", "n##s", "n##@@s", "n##g@@", "a##g@@s##"]
+        {
+            assert!(!ServiceKey::is_tag(tag), "{tag}");
+        }
+        for tag in ["##g@@s", "#switches##g@@s", "n###g@@s"] {
+            assert!(ServiceKey::is_tag(tag), "{tag}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::effects::Effects;
 use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiCluster, ApiParts};
 use crate::membership::{Membership, Origin};
@@ -62,8 +63,9 @@ impl App {
         watch.connect(Arc::new(PushSink(pusher.clone())));
         if !config.push.enabled {
             registry.switches.disable_push();
-            pusher.set_enabled(false);
         }
+        let effects = Effects::new(pusher.clone(), member.control.clone());
+        registry.switches.connect(Arc::new(effects));
         let parts = ApiParts {
             registry,
             pusher,

@@ -8,6 +8,7 @@
 mod app;
 
 mod config;
+mod effects;
 pub use config::{
     Arguments, ClusterConfig, Config, EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig,
     LogConfig, LogFormat, PushConfig, RegistryConfig, StoreConfig,

@@ -87,6 +87,43 @@ fn every_entry_is_taken_and_shown() {
 }
 
 #[test]
+fn a_switch_set_with_debug_holds_until_it_is_set_without() {
+    let server = TestServer::start();
+    let debug = |entry: &str, value: &str| {
+        server.put(&format!("operator/switches?entry={entry}&value={value}&debug=true")).expect(200)
+    };
+    debug("clientBeatInterval", "8000");
+    set(&server, "defaultCacheMillis", "4000").expect(200);
+    let shown = switches(&server);
+    assert_eq!(shown["clientBeatInterval"], 8_000);
+    assert_eq!(shown["defaultCacheMillis"], 4_000);
+    set(&server, "clientBeatInterval", "7000").expect(200);
+    debug("defaultCacheMillis", "5000");
+    debug("pushVersion", "go:1.2.3");
+    let shown = switches(&server);
+    assert_eq!(shown["clientBeatInterval"], 7_000);
+    assert_eq!(
+        (&shown["defaultCacheMillis"], &shown["pushGoVersion"]),
+        (&json!(5_000), &json!("1.2.3"))
+    );
+    set(&server, "batch", "{}").expect(200);
+    let defaults = switches(&TestServer::start());
+    assert_eq!(switches(&server), defaults);
+}
+
+#[test]
+fn limited_urls_are_tried_in_their_order() {
+    let server = TestServer::start();
+    for first in [404, 403] {
+        let value = format!("/nacos/v1/ns/operator/metrics:{first},/nacos/v1/ns:403");
+        set(&server, "limitedUrlMap", &value).expect(200);
+        server.get("operator/metrics").expect(first);
+    }
+    set(&server, "limitedUrlMap", "/nacos/v1/ns:403,/nacos/v1/ns/operator/metrics:404").expect(200);
+    server.get("operator/metrics").expect(403);
+}
+
+#[test]
 fn what_cannot_work_is_refused_and_changes_nothing() {
     let server = TestServer::start();
     let before = switches(&server);
@@ -131,6 +168,8 @@ fn no_switch_locks_the_door_behind_itself() {
         let refusal = server.get("service/list?pageNo=1&pageSize=1").expect(503);
         assert_eq!(refusal, format!("server is {status}now, please try again later!"));
         server.get("no/such/path").expect(503);
+        let readiness = server.get("/nacos/v1/console/health/readiness").expect(503);
+        assert_eq!(readiness, format!("the status of the server is set to {status}"));
         // Not the naming API.
         server.get("/nacos/v1/console/health/liveness").expect(200);
         assert!(metric(&server, "naming_services").is_some());
@@ -143,6 +182,8 @@ fn no_switch_locks_the_door_behind_itself() {
     set(&server, "overriddenServerStatus", "WRITE_ONLY").expect(200);
     server.get("operator/metrics").expect(503);
     server.call("POST", "instance?serviceName=s&ip=10.0.0.1&port=1").expect(200);
+    // Some clients are served.
+    server.get("/nacos/v1/console/health/readiness").expect(200);
     set(&server, "overriddenServerStatus", "").expect(200);
     assert_eq!(server.get("operator/metrics").json()["status"], "UP");
 
@@ -303,6 +344,26 @@ fn namespaces_can_be_named() {
 }
 
 #[test]
+fn there_is_a_limit_of_namespaces() {
+    let server = TestServer::start();
+    let path = "/nacos/v1/console/namespaces";
+    for _ in 0..1_000 {
+        assert_eq!(server.call("POST", &format!("{path}?namespaceName=n")).expect(200), "true");
+    }
+    let refusal = server.call("POST", &format!("{path}?namespaceName=n")).expect(400);
+    assert!(refusal.contains("1000"), "{refusal}");
+    let list = server.get(path).json()["data"].clone();
+    let list = list.as_array().unwrap();
+    assert_eq!(list.len(), 1_001);
+    // Deleting makes room, and none of it is a service.
+    let id = list[1]["namespace"].as_str().unwrap();
+    server.call("DELETE", &format!("{path}?namespaceId={id}")).expect(200);
+    assert_eq!(server.call("POST", &format!("{path}?namespaceName=n")).expect(200), "true");
+    assert_eq!(server.get("operator/metrics").json()["serviceCount"], 0);
+    assert_eq!(server.call("DELETE", &format!("{path}?namespaceId=unknown")).expect(200), "true");
+}
+
+#[test]
 fn what_is_not_offered_is_refused_with_a_reason() {
     let server = TestServer::start();
     let login = "/nacos/v1/auth/users/login?username=nacos&password=nacos";
@@ -378,9 +439,21 @@ fn a_log_level_takes_effect() {
     register("second");
     call("PUT", "operator/log?logName=naming-event&logLevel=info").expect(200);
     register("third");
+    // Lines are written by a thread of their own: what was registered may not be there yet.
+    let mut log = String::new();
+    let mut lines = BufReader::new(program.stderr.take().unwrap()).lines();
+    let reader = std::thread::spawn(move || {
+        while !log.contains("third")
+            && let Some(line) = lines.next()
+        {
+            log.push_str(&line.unwrap());
+        }
+        log
+    });
+    wait_for("the last line", || reader.is_finished());
     program.kill().unwrap();
-    let log = program.wait_with_output().unwrap().stderr;
-    let log = String::from_utf8(log).unwrap();
+    program.wait().unwrap();
+    let log = reader.join().unwrap();
     let named = ["first", "second", "third"].map(|service| log.contains(service));
     assert_eq!(named, [true, false, true], "{log}");
 }

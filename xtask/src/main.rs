@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use xtask::{bench, conformance, tidy};
+use xtask::{bench, chaos, cluster, conformance, sim, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Automation of this repository")]
@@ -33,12 +33,25 @@ enum Command {
     },
     /// Runs published SDKs against the server.
     Conformance(conformance::Arguments),
+    /// Runs a cluster of servers on this machine and does to it what it is told.
+    Cluster(cluster::Arguments),
+    /// Breaks a cluster in every way we know and counts what its clients notice.
+    Chaos(chaos::Arguments),
+    /// Runs a program and ends it when standard input ends.
+    #[command(hide = true)]
+    Supervise(cluster::supervise::Arguments),
+    /// Runs the simulation of the cluster with many seeds, or tells the story of one.
+    Sim(sim::Arguments),
 }
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Tidy => run_tidy(),
         Command::Conformance(arguments) => conformance::run(&arguments, &repository()?),
+        Command::Cluster(arguments) => cluster::run(&arguments, &repository()?),
+        Command::Chaos(arguments) => chaos::run(&arguments, &repository()?),
+        Command::Supervise(arguments) => cluster::supervise::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments, &repository()?),
         Command::Bench(arguments) => bench::run(&arguments, &repository()?),
         Command::Instructions(arguments) => bench::instructions::run(&arguments, &repository()?),
         Command::StaticServer { epoll } => {

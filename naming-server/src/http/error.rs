@@ -91,6 +91,12 @@ impl From<Result<Self, ApiError>> for Reply {
     }
 }
 
+/// The beginning of a text that may be long, for an error or a line in the log: so many bytes at
+/// most.
+pub(crate) fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
 /// The answer to a method and path nobody handles: 501 below `/v1/ns/`, which is what clients of
 /// the naming API expect, and 404 elsewhere.
 pub(crate) fn no_such_api(call: &Call<'_>) -> Reply {

@@ -162,6 +162,23 @@ impl Elsewhere {
         Err(contended())
     }
 
+    pub(super) async fn write_record(
+        self,
+        tag: &'static str,
+        key: String,
+        content: Option<Content>,
+    ) {
+        let stamp = self.issue();
+        self.cluster
+            .write(match content {
+                Some(content) => {
+                    Operation::register(tag, key, stamp, Arc::new(content), Health::Healthy)
+                }
+                None => Operation::deregister(tag, key, stamp),
+            })
+            .await;
+    }
+
     pub(super) async fn delete_service(self, service: ServiceKey, actor: String) -> bool {
         let Some(instances) = self.registry.instances_of(&service) else { return false };
         let close = Operation::Close { tag: service.as_str().into(), stamp: self.issue() };

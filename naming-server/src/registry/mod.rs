@@ -22,10 +22,10 @@ mod instance;
 mod json;
 mod kept;
 mod listing;
-#[cfg_attr(not(test), allow(dead_code, reason = "until namespaces are records"))]
 mod namespaces;
 mod page;
 mod plain;
+mod records;
 mod routed;
 mod service;
 mod switches;
@@ -46,9 +46,13 @@ pub(crate) use instance::{Instance, Metadata, check_address, check_port, text_fo
 pub(crate) use listing::{ListReply, list_reply};
 pub(crate) use namespaces::Namespace;
 pub(crate) use page::Page;
+pub(crate) use records::{NAMESPACES, SWITCHES};
 pub(crate) use routed::{Patched, Write, Writes};
 pub(crate) use service::{ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceSettings};
-pub(crate) use switches::{CheckPace, ServerStatus, SwitchValues, Switches};
+pub(crate) use switches::{
+    Fields, MAX_SWITCH_ITEMS, ServerStatus, SwitchObject, SwitchSink, SwitchValues, Switches,
+    parse_status, parse_version, unsigned,
+};
 pub(crate) use upkeep::{UpkeepSettings, run as run_upkeep};
 pub(crate) use view::{
     Flavour, ServiceState, View, ViewQuery, Views, checksum, clusters, settings,
@@ -134,7 +138,7 @@ pub(crate) struct RegistrySettings {
 pub(crate) struct Registry {
     pub(crate) store: Arc<NamingStore>,
     pub(crate) clock: Clock,
-    pub(crate) switches: Switches,
+    pub(crate) switches: Arc<Switches>,
     pub(crate) events: Arc<Events>,
     pub(crate) views: Views,
     pub(crate) index: Arc<ServiceIndex>,
@@ -165,11 +169,12 @@ impl Registry {
         mut watchers: Vec<Arc<dyn Watcher<Content, ServiceState>>>,
     ) -> Self {
         let index = Arc::clone(watch.index());
+        let switches = Arc::clone(watch.switches());
         watchers.push(watch);
         Self {
             store: Arc::new(Store::new(settings.store.clone(), stamps, watchers)),
             clock,
-            switches: Switches::default(),
+            switches,
             events,
             views: Views::new(settings.rendered_bytes, settings.protect_at_zero),
             index,

@@ -1,6 +1,11 @@
 //! What people call the namespaces. The registry never looks at it: any namespace id works, with
 //! or without a name here.
 
+use std::sync::Arc;
+
+use distro_core::Key;
+
+use super::{Content, NAMESPACES, Registry};
 use crate::http::ApiError;
 
 /// Bytes of a name or description.
@@ -28,5 +33,34 @@ impl Namespace {
             }
         }
         Ok(Self { name: name.into(), description: description.into() })
+    }
+}
+
+impl Registry {
+    /// What a namespace is called, if it has a name.
+    pub(crate) fn find_namespace(&self, id: &str) -> Option<Namespace> {
+        let datum = self.store.find(NAMESPACES)?;
+        datum.read(|reader| {
+            let record = reader.find(id).filter(|record| record.is_visible())?;
+            namespace(record.value.as_deref()?).cloned()
+        })
+    }
+
+    /// All namespaces with a name, by id.
+    pub(crate) fn namespaces(&self) -> Vec<(Key, Namespace)> {
+        let Some(datum) = self.store.find(NAMESPACES) else { return Vec::new() };
+        datum.read(|reader| {
+            let named = reader
+                .visible()
+                .filter_map(|(id, _, content)| Some((Arc::clone(id), namespace(content)?.clone())));
+            named.collect()
+        })
+    }
+}
+
+fn namespace(content: &Content) -> Option<&Namespace> {
+    match content {
+        Content::Namespace(namespace) => Some(namespace),
+        _ => None,
     }
 }

@@ -9,7 +9,7 @@ use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
 
 use super::cluster::Cluster;
 use super::elsewhere::{Elsewhere, not_yet_known};
-use super::{BeatAnswer, Instance, Registry, ServiceSettings};
+use super::{BeatAnswer, Content, Instance, Registry, ServiceSettings};
 use crate::http::{Answer, ApiError, Later, Reply};
 
 /// The outcome of a write, or the way to it.
@@ -99,7 +99,11 @@ impl Writes {
 
     /// The way to the owner of a service that is not ours.
     fn elsewhere(&self, service: &ServiceKey) -> Option<Elsewhere> {
-        let cluster = self.cluster.as_ref().filter(|cluster| !cluster.owns(service.as_str()))?;
+        self.elsewhere_of(service.as_str())
+    }
+
+    fn elsewhere_of(&self, tag: &str) -> Option<Elsewhere> {
+        let cluster = self.cluster.as_ref().filter(|cluster| !cluster.owns(tag))?;
         // An operator may have everything written where it arrives.
         self.registry.switches.load().distro_enabled.then(|| Elsewhere {
             registry: Arc::clone(&self.registry),
@@ -267,6 +271,26 @@ impl Writes {
             Some(elsewhere) => {
                 let (service, actor) = (service.clone(), actor());
                 Write::Sent(Box::pin(elsewhere.delete_service(service, actor)))
+            }
+        }
+    }
+}
+
+impl Writes {
+    /// As [`Registry::write_record`].
+    pub(crate) fn write_record(
+        &self,
+        tag: &'static str,
+        key: &str,
+        content: Option<Content>,
+    ) -> Write<()> {
+        match self.elsewhere_of(tag) {
+            None => {
+                self.registry.write_record(tag, key, content);
+                Write::Done(())
+            }
+            Some(elsewhere) => {
+                Write::Sent(Box::pin(elsewhere.write_record(tag, key.to_owned(), content)))
             }
         }
     }

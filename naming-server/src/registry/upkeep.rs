@@ -1,4 +1,5 @@
-//! What must be done now and then: empty services, unused views, the end of a log storm.
+//! What must be done now and then: empty services, unused views, the end of a log storm, switches
+//! that were not taken over.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -42,6 +43,7 @@ pub(crate) async fn run(
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             registry.events.flush_log(registry.clock.tick());
+            registry.switches.settle();
         }
     };
     tokio::select! {
@@ -60,12 +62,17 @@ async fn round(registry: &Registry, auto_clean: bool) {
         for datum in all.by_ref().take(SLICE) {
             Views::sweep(&datum);
             // In a cluster each member cleans up what it owns, so that no two do.
-            if auto_clean && registry.store.owns(datum.slot()) && is_left_over(&datum) {
+            if auto_clean && is_ours(registry, &datum) && is_left_over(&datum) {
                 clean(registry, &datum);
             }
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// Whether it is a service, and this member's to clean up.
+fn is_ours(registry: &Registry, datum: &NamingDatum) -> bool {
+    ServiceKey::is_tag(datum.tag()) && registry.store.owns(datum.slot())
 }
 
 /// Whether the service has been empty for long enough. One that an operator configured stays:

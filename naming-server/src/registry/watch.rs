@@ -1,13 +1,17 @@
 //! What the store tells the registry: judgements become events, visible changes wake the pusher,
-//! services that come and go enter and leave the index.
+//! services that come and go enter and leave the index, and changed switches come into force.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use distro_core::{Health, Key, Verdict, Watcher};
 use distro_net::Clock;
+use naming_model::ServiceKey;
 
-use super::{Content, Event, EventKind, Events, NamingDatum, ServiceIndex, ServiceState, wall_ms};
+use super::{
+    Content, Event, EventKind, Events, NamingDatum, SWITCHES, ServiceIndex, ServiceState, Switches,
+    wall_ms,
+};
 
 /// Who wants to know that a service looks different now. Called on the thread of the request
 /// that changed it; must be quick.
@@ -21,18 +25,25 @@ pub(crate) struct Watch {
     events: Arc<Events>,
     clock: Clock,
     index: Arc<ServiceIndex>,
+    switches: Arc<Switches>,
     sink: OnceLock<Arc<dyn ChangeSink>>,
 }
 
 impl Watch {
     /// Writes judgements to `events`.
     pub(crate) fn new(events: Arc<Events>, clock: Clock) -> Self {
-        Self { events, clock, index: Arc::default(), sink: OnceLock::new() }
+        let (index, switches) = (Arc::default(), Arc::default());
+        Self { events, clock, index, switches, sink: OnceLock::new() }
     }
 
     /// The services that exist in the store it listens to.
     pub(crate) fn index(&self) -> &Arc<ServiceIndex> {
         &self.index
+    }
+
+    /// The switches that the store it listens to holds.
+    pub(crate) fn switches(&self) -> &Arc<Switches> {
+        &self.switches
     }
 
     /// Sets who is told of changes. The first one stays.
@@ -44,6 +55,12 @@ impl Watch {
 
 impl Watcher<Content, ServiceState> for Watch {
     fn changed(&self, datum: &Arc<NamingDatum>, _: &[Key], visible: bool) {
+        if !ServiceKey::is_tag(datum.tag()) {
+            if &**datum.tag() == SWITCHES {
+                self.switches.follow(datum);
+            }
+            return;
+        }
         // A change that nobody sees can open a service, but never close it.
         if visible || !datum.attached().listed.load(Ordering::Acquire) {
             self.index.follow(datum);
@@ -54,6 +71,9 @@ impl Watcher<Content, ServiceState> for Watch {
     }
 
     fn judged(&self, datum: &Arc<NamingDatum>, verdict: &Verdict<Content>) {
+        if !ServiceKey::is_tag(datum.tag()) {
+            return;
+        }
         let kind = match verdict.health {
             Health::Healthy => EventKind::Healthy,
             Health::Unhealthy => EventKind::Unhealthy,

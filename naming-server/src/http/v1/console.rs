@@ -1,47 +1,37 @@
 //! `/v1/console/*`: health of the process, and the names of namespaces.
 
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
 use hyper::StatusCode;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::{Api, COMPATIBLE_VERSION};
-use crate::http::{ApiError, Call, Reply};
+use crate::http::{Answer, ApiError, Call, Reply, cut};
+use crate::registry::{Content, NAMESPACES, Namespace};
 
 /// Namespaces kept; more are refused.
 const MAX_NAMESPACES: usize = 1_000;
 /// Bytes of an id.
 const MAX_ID: usize = 128;
-/// Bytes of a name or description.
-const MAX_TEXT: usize = 256;
 /// Configurations a namespace may hold with Nacos; shown, never used.
 const QUOTA: u32 = 200;
-
-/// What people called the namespaces. The registry never looks at it: any namespace id works,
-/// with or without a name here.
-#[derive(Debug, Default)]
-pub(crate) struct Namespaces {
-    named: Mutex<BTreeMap<String, Namespace>>,
-}
-
-#[derive(Debug)]
-struct Namespace {
-    name: String,
-    description: String,
-}
 
 impl Api {
     pub(super) fn alive(&self) -> Result<Reply, ApiError> {
         Ok(Reply::text("OK"))
     }
 
-    /// Whether clients should be sent here. A member says why not.
+    /// Whether clients should be sent here. A member says why not, and so does who was closed by
+    /// an operator.
     pub(super) fn ready(&self) -> Result<Reply, ApiError> {
+        let unready = |reason| Reply::text(reason).with_status(StatusCode::SERVICE_UNAVAILABLE);
+        let overridden = self.registry.switches.load().overridden_status;
+        if let Some(status) = overridden.filter(|status| status.takes_nothing()) {
+            return Ok(unready(format!("the status of the server is set to {}", status.name())));
+        }
         match self.why_not_ready() {
             None => self.alive(),
-            Some(reason) => Ok(Reply::text(reason).with_status(StatusCode::SERVICE_UNAVAILABLE)),
+            Some(reason) => Ok(unready(reason.to_owned())),
         }
     }
 
@@ -73,92 +63,80 @@ impl Api {
     pub(super) fn read_namespaces(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let params = call.params;
         let shown = if params.flag_lenient("checkNamespaceIdExist", false) {
-            json!(self.namespaces.exists(&params.or("customNamespaceId", "")))
+            json!(self.namespace_exists(&params.or("customNamespaceId", "")))
         } else if params.or("show", "") == "all" {
-            self.namespaces.one(&params.or("namespaceId", ""))?
+            self.one_namespace(&params.or("namespaceId", ""))?
         } else {
-            json!({ "code": 200, "message": null, "data": self.namespaces.all() })
+            json!({ "code": 200, "message": null, "data": self.all_namespaces() })
         };
         Ok(Reply::json(shown.to_string()))
     }
 
-    pub(super) fn create_namespace(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    /// False if the id is no id or taken, as with Nacos. Two members that create the same one at
+    /// the same moment may both say true; the later name stays.
+    pub(super) fn create_namespace(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let id = call.params.or("customNamespaceId", "");
-        let namespace = Namespace::from_call(call, "namespaceName")?;
-        let created = self.namespaces.create(&id, namespace)?;
-        Ok(Reply::json(created.to_string()))
+        let namespace = named(call, "namespaceName")?;
+        let id = if id.is_empty() { random_id().into() } else { id };
+        if !is_id(&id) || self.namespace_exists(&id) {
+            return Ok(Reply::json("false").into());
+        }
+        if self.registry.namespaces().len() >= MAX_NAMESPACES {
+            let text = format!("the limit of {MAX_NAMESPACES} namespaces is reached");
+            return Err(ApiError::bad_request(text));
+        }
+        let content = Some(Content::Namespace(namespace));
+        Ok(self.writes.write_record(NAMESPACES, &id, content).map(|()| Reply::json("true")).into())
     }
 
-    pub(super) fn update_namespace(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn update_namespace(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let id = call.params.required("namespace")?;
-        let namespace = Namespace::from_call(call, "namespaceShowName")?;
-        let updated = self.namespaces.update(&id, namespace);
-        Ok(Reply::json(updated.to_string()))
+        let namespace = named(call, "namespaceShowName")?;
+        if self.registry.find_namespace(&id).is_none() {
+            return Ok(Reply::json("false").into());
+        }
+        let content = Some(Content::Namespace(namespace));
+        Ok(self.writes.write_record(NAMESPACES, &id, content).map(|()| Reply::json("true")).into())
     }
 
     /// Forgets the name. What is registered in the namespace stays.
-    pub(super) fn delete_namespace(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn delete_namespace(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let id = call.params.required("namespaceId")?;
-        self.namespaces.named.lock().remove(&*id);
-        Ok(Reply::json("true"))
-    }
-}
-
-impl Namespace {
-    fn from_call(call: &Call<'_>, name: &str) -> Result<Self, ApiError> {
-        let text = call.params.required(name)?.into_owned();
-        let description = call.params.or("namespaceDesc", "").into_owned();
-        for (parameter, text) in [(name, &text), ("namespaceDesc", &description)] {
-            if text.len() > MAX_TEXT {
-                let text = format!("Param '{parameter}' is longer than {MAX_TEXT} bytes");
-                return Err(ApiError::bad_request(text));
-            }
+        // Of what is unknown no trace must remain.
+        if self.registry.find_namespace(&id).is_none() {
+            return Ok(Reply::json("true").into());
         }
-        Ok(Self { name: text, description })
+        Ok(self.writes.write_record(NAMESPACES, &id, None).map(|()| Reply::json("true")).into())
     }
-}
 
-impl Namespaces {
-    fn exists(&self, id: &str) -> bool {
-        is_public(id) || self.named.lock().contains_key(id)
+    fn namespace_exists(&self, id: &str) -> bool {
+        is_public(id) || self.registry.find_namespace(id).is_some()
     }
 
     /// The public namespace, which has no id here, and the named ones by id.
-    fn all(&self) -> Vec<Value> {
-        let named = self.named.lock();
+    fn all_namespaces(&self) -> Vec<Value> {
+        let named = self.registry.namespaces();
         let named = named.iter().map(|(id, namespace)| shown(id, &namespace.name, 2));
         std::iter::once(shown("", "public", 0)).chain(named).collect()
     }
 
-    fn one(&self, id: &str) -> Result<Value, ApiError> {
-        let named = self.named.lock();
-        let (mut object, description) = match named.get(id) {
-            Some(namespace) => (shown(id, &namespace.name, 2), &*namespace.description),
-            None if is_public(id) => (shown("", "public", 0), "Public Namespace"),
-            None => return Err(ApiError::not_found(format!("namespace {id} is not found!"))),
+    fn one_namespace(&self, id: &str) -> Result<Value, ApiError> {
+        let (mut object, description) = match self.registry.find_namespace(id) {
+            Some(Namespace { name, description }) => (shown(id, &name, 2), description),
+            None if is_public(id) => (shown("", "public", 0), "Public Namespace".into()),
+            None => {
+                let text = format!("namespace {} is not found!", cut(id, MAX_ID));
+                return Err(ApiError::not_found(text));
+            }
         };
         object["namespaceDesc"] = json!(description);
         Ok(object)
     }
+}
 
-    /// False if the id is no id or taken, as with Nacos.
-    fn create(&self, id: &str, namespace: Namespace) -> Result<bool, ApiError> {
-        let id = if id.is_empty() { random_id() } else { id.to_owned() };
-        let mut named = self.named.lock();
-        if !is_id(&id) || is_public(&id) || named.contains_key(&id) {
-            return Ok(false);
-        }
-        if named.len() >= MAX_NAMESPACES {
-            let text = format!("the limit of {MAX_NAMESPACES} namespaces is reached");
-            return Err(ApiError::bad_request(text));
-        }
-        named.insert(id, namespace);
-        Ok(true)
-    }
-
-    fn update(&self, id: &str, namespace: Namespace) -> bool {
-        self.named.lock().get_mut(id).map(|known| *known = namespace).is_some()
-    }
+fn named(call: &Call<'_>, parameter: &str) -> Result<Namespace, ApiError> {
+    let name = call.params.required(parameter)?;
+    Namespace::new(parameter, &name, &call.params.or("namespaceDesc", ""))
 }
 
 fn shown(id: &str, name: &str, kind: u8) -> Value {
@@ -197,28 +175,12 @@ fn random_id() -> String {
 mod tests {
     use super::*;
 
-    fn namespace() -> Namespace {
-        Namespace { name: "n".to_owned(), description: String::new() }
-    }
-
     #[test]
-    fn ids_are_checked_and_taken_once() {
-        let namespaces = Namespaces::default();
-        assert!(namespaces.create("dev_1-a", namespace()).unwrap());
-        for bad in ["dev_1-a", "public", "a b", "ä", "a/b", &"a".repeat(129)] {
-            assert!(!namespaces.create(bad, namespace()).unwrap(), "{bad}");
+    fn ids_are_checked() {
+        assert!(is_id("dev_1-a") && is_id(&random_id()) && random_id() != random_id());
+        for bad in ["", "a b", "ä", "a/b", &"a".repeat(129)] {
+            assert!(!is_id(bad), "{bad}");
         }
-        assert!(namespaces.exists("dev_1-a") && namespaces.exists("") && !namespaces.exists("x"));
-    }
-
-    #[test]
-    fn there_is_a_limit() {
-        let namespaces = Namespaces::default();
-        for _ in 0..MAX_NAMESPACES {
-            assert!(namespaces.create("", namespace()).unwrap());
-        }
-        let error = namespaces.create("one-more", namespace()).unwrap_err();
-        assert!(error.message.contains("1000"), "{}", error.message);
-        assert_eq!(namespaces.all().len(), MAX_NAMESPACES + 1);
+        assert!(is_public("") && is_public("public") && !is_public("dev"));
     }
 }

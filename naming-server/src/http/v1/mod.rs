@@ -29,11 +29,9 @@ mod peer;
 mod push;
 mod route;
 mod service;
-mod switch_object;
 mod switches;
 mod system;
 
-use console::Namespaces;
 use route::{Route, find_route};
 use system::System;
 
@@ -57,7 +55,6 @@ pub(crate) struct Api {
     context_path: String,
     connections: Arc<ConnectionStats>,
     requests: Arc<RequestCounts>,
-    namespaces: Namespaces,
     system: System,
     started: Started,
 }
@@ -152,7 +149,6 @@ impl Api {
             context_path,
             connections,
             requests: Arc::new(RequestCounts::new(Route::ALL.len() + 1)),
-            namespaces: Namespaces::default(),
             system: System::default(),
             started: Started { instant: Instant::now(), wall_ms: wall_ms() },
         }
@@ -175,7 +171,7 @@ impl Api {
             Route::LegacyNames => self.legacy_names(call),
             Route::OperatorMetrics => self.operator_metrics(),
             Route::SwitchesRead => self.read_switches(),
-            Route::SwitchesUpdate => self.update_switches(call),
+            Route::SwitchesUpdate => return self.update_switches(call),
             Route::OperatorServers => self.operator_servers(call),
             Route::ResponsibleServer => self.responsible_server(call),
             Route::DistroStatus => self.distro_status(call),
@@ -193,9 +189,9 @@ impl Api {
             Route::Readiness => self.ready(),
             Route::ServerState => self.server_state(),
             Route::NamespacesRead => self.read_namespaces(call),
-            Route::NamespaceCreate => self.create_namespace(call),
-            Route::NamespaceUpdate => self.update_namespace(call),
-            Route::NamespaceDelete => self.delete_namespace(call),
+            Route::NamespaceCreate => return self.create_namespace(call),
+            Route::NamespaceUpdate => return self.update_namespace(call),
+            Route::NamespaceDelete => return self.delete_namespace(call),
             Route::Auth => self.refuse_auth(),
             Route::Configuration => self.refuse_configuration(),
             Route::ServerList => self.server_list(),

@@ -1,19 +1,15 @@
 //! `/v1/ns/operator/switches`: reading and changing the switches.
 
-use serde_json::{Map, Value};
-
-use distro_core::Input;
+use serde_json::value::RawValue;
 
 use super::Api;
-use super::switch_object::{SwitchObject, unsigned};
-use crate::http::{ApiError, Call, Reply, Version};
-use crate::registry::{ServerStatus, SwitchValues};
+use crate::http::{Answer, ApiError, Call, Reply, cut, not_a_number};
+use crate::registry::{
+    Content, Fields, MAX_SWITCH_ITEMS, SWITCHES, SwitchObject, SwitchValues, Write, parse_status,
+    parse_version, unsigned,
+};
 
-use check::check;
-
-mod check;
-
-/// Characters of a value that the log shows.
+/// Bytes of a value that the log shows.
 const MAX_SHOWN: usize = 200;
 
 /// One entry of the switches.
@@ -21,8 +17,19 @@ struct Entry {
     name: &'static str,
     /// Why it has no effect on this server, or empty.
     no_effect: &'static str,
+    sets: Sets,
     /// Reads a value; its range is checked afterwards.
     set: fn(&mut SwitchValues, &str) -> Result<(), ApiError>,
+}
+
+/// Which fields of the object an entry sets.
+enum Sets {
+    /// This one.
+    Field(&'static str),
+    /// That of the client that stands before the colon.
+    Version,
+    All,
+    None,
 }
 
 const NEVER: &str = "none, as in Nacos 1.4.8";
@@ -31,69 +38,101 @@ const PERSISTENT: &str = "none without persistent instances";
 
 /// All entries of Nacos 1.4.8.
 const ENTRIES: &[Entry] = &[
-    entry("batch", "", |values, text| {
+    entry("batch", "", Sets::All, |values, text| {
         *values = parse_object(text)?.into_values(values)?;
         Ok(())
     }),
-    entry("distroThreshold", NEVER, |values, text| {
+    entry("distroThreshold", NEVER, Sets::Field("distroThreshold"), |values, text| {
         values.distro_threshold = text.parse().map_err(|_| not_a_number(text))?;
         Ok(())
     }),
-    entry("clientBeatInterval", "", |values, text| {
+    entry("clientBeatInterval", "", Sets::Field("clientBeatInterval"), |values, text| {
         set_number(&mut values.client_beat_interval_ms, text)
     }),
-    entry("pushVersion", "", set_push_version),
-    entry("pushCacheMillis", "", |values, text| set_number(&mut values.push_cache_ms, text)),
-    entry("defaultCacheMillis", "", |values, text| set_number(&mut values.default_cache_ms, text)),
-    entry("masters", NEVER, |values, text| {
+    entry("pushVersion", "", Sets::Version, set_push_version),
+    entry("pushCacheMillis", "", Sets::Field("defaultPushCacheMillis"), |values, text| {
+        set_number(&mut values.push_cache_ms, text)
+    }),
+    entry("defaultCacheMillis", "", Sets::Field("defaultCacheMillis"), |values, text| {
+        set_number(&mut values.default_cache_ms, text)
+    }),
+    entry("masters", NEVER, Sets::Field("masters"), |values, text| {
         values.masters = Some(text.split(',').map(str::to_owned).collect());
         Ok(())
     }),
-    entry("distro", ALONE, |values, text| set_flag(&mut values.distro_enabled, text)),
-    entry("check", "", |values, text| set_flag(&mut values.health_check_enabled, text)),
-    entry("pushEnabled", "", |values, text| set_flag(&mut values.push_enabled, text)),
-    entry("serviceStatusSynchronizationPeriodMillis", ALONE, |values, text| {
-        set_number(&mut values.service_status_period_ms, text)
+    entry("distro", ALONE, Sets::Field("distroEnabled"), |values, text| {
+        set_flag(&mut values.distro_enabled, text)
     }),
-    entry("serverStatusSynchronizationPeriodMillis", ALONE, |values, text| {
-        set_number(&mut values.server_status_period_ms, text)
+    entry("check", "", Sets::Field("healthCheckEnabled"), |values, text| {
+        set_flag(&mut values.health_check_enabled, text)
     }),
-    entry("healthCheckTimes", PERSISTENT, |values, text| {
+    entry("pushEnabled", "", Sets::Field("pushEnabled"), |values, text| {
+        set_flag(&mut values.push_enabled, text)
+    }),
+    entry(
+        "serviceStatusSynchronizationPeriodMillis",
+        ALONE,
+        Sets::Field("serviceStatusSynchronizationPeriodMillis"),
+        |values, text| set_number(&mut values.service_status_period_ms, text),
+    ),
+    entry(
+        "serverStatusSynchronizationPeriodMillis",
+        ALONE,
+        Sets::Field("serverStatusSynchronizationPeriodMillis"),
+        |values, text| set_number(&mut values.server_status_period_ms, text),
+    ),
+    entry("healthCheckTimes", PERSISTENT, Sets::Field("checkTimes"), |values, text| {
         let times = unsigned(parse_number(text)?);
         values.check_times = u32::try_from(times).unwrap_or(u32::MAX);
         Ok(())
     }),
-    entry("disableAddIP", NEVER, |values, text| set_flag(&mut values.disable_add_ip, text)),
-    entry("sendBeatOnly", ALONE, |values, text| set_flag(&mut values.send_beat_only, text)),
-    entry("limitedUrlMap", "", |values, text| {
+    entry("disableAddIP", NEVER, Sets::Field("disableAddIP"), |values, text| {
+        set_flag(&mut values.disable_add_ip, text)
+    }),
+    entry("sendBeatOnly", ALONE, Sets::Field("sendBeatOnly"), |values, text| {
+        set_flag(&mut values.send_beat_only, text)
+    }),
+    entry("limitedUrlMap", "", Sets::Field("limitedUrlMap"), |values, text| {
         values.limited_urls = parse_limited_urls(text)?;
         Ok(())
     }),
     // Nacos tests the value the wrong way round and so keeps what it has.
-    entry("enableStandalone", NEVER, |_, text| set_flag(&mut false, text)),
-    entry("overriddenServerStatus", "", |values, text| {
+    entry("enableStandalone", NEVER, Sets::None, |_, text| set_flag(&mut false, text)),
+    entry("overriddenServerStatus", "", Sets::Field("overriddenServerStatus"), |values, text| {
         values.overridden_status = parse_status(text)?;
         values.status_taken_back = values.overridden_status.is_none();
         Ok(())
     }),
-    entry("defaultInstanceEphemeral", "", |values, text| {
-        set_flag(&mut values.default_instance_ephemeral, text)
+    entry(
+        "defaultInstanceEphemeral",
+        "",
+        Sets::Field("defaultInstanceEphemeral"),
+        |values, text| set_flag(&mut values.default_instance_ephemeral, text),
+    ),
+    entry(
+        "distroServerExpiredMillis",
+        NEVER,
+        Sets::Field("distroServerExpiredMillis"),
+        |values, text| set_number(&mut values.distro_server_expired_ms, text),
+    ),
+    entry("lightBeatEnabled", "", Sets::Field("lightBeatEnabled"), |values, text| {
+        set_flag(&mut values.light_beat_enabled, text)
     }),
-    entry("distroServerExpiredMillis", NEVER, |values, text| {
-        set_number(&mut values.distro_server_expired_ms, text)
-    }),
-    entry("lightBeatEnabled", "", |values, text| set_flag(&mut values.light_beat_enabled, text)),
-    entry("autoChangeHealthCheckEnabled", NEVER, |values, text| {
-        set_flag(&mut values.auto_change_health_check_enabled, text)
-    }),
+    entry(
+        "autoChangeHealthCheckEnabled",
+        NEVER,
+        Sets::Field("autoChangeHealthCheckEnabled"),
+        |values, text| set_flag(&mut values.auto_change_health_check_enabled, text),
+    ),
 ];
 
 const fn entry(
     name: &'static str,
     no_effect: &'static str,
+    sets: Sets,
     set: fn(&mut SwitchValues, &str) -> Result<(), ApiError>,
 ) -> Entry {
-    Entry { name, no_effect, set }
+    Entry { name, no_effect, sets, set }
 }
 
 impl Api {
@@ -101,64 +140,56 @@ impl Api {
         Ok(Reply::json(shown(&self.registry.switches.load())))
     }
 
-    /// Sets one entry. There is no other member to tell, so `debug` makes no difference yet.
-    pub(super) fn update_switches(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    /// Sets one entry: for all members, or with `debug` for this one alone.
+    pub(super) fn update_switches(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let name = call.params.required("entry")?;
         let missing = || ApiError::bad_request("Param 'value' is required.");
         let value = call.params.raw("value").ok_or_else(missing)?;
-        let debug = call.params.flag_lenient("debug", false);
+        let here_alone = call.params.flag_lenient("debug", false);
         let entry = ENTRIES.iter().find(|entry| entry.name == name).ok_or_else(|| {
             ApiError::bad_request(format!("unknown switch entry: {}", cut(&name, 64)))
         })?;
-        let (before, after) = self.registry.switches.change::<ApiError>(|before| {
-            let mut after = before.clone();
-            (entry.set)(&mut after, value.trim())?;
-            check(&after)?;
-            self.pass_on(before, &after)?;
-            Ok(after)
-        })?;
-        log_change(entry, &before, &after, debug, &call.actor());
-        Ok(Reply::ok())
-    }
-
-    /// Tells those who do not look at the switches themselves. Runs while no other change does,
-    /// so that they end with what the last change said.
-    fn pass_on(&self, before: &SwitchValues, after: &SwitchValues) -> Result<(), ApiError> {
-        let judging = after.health_check_enabled;
-        if judging != before.health_check_enabled && !self.control.input(Input::Judging(judging)) {
-            let text = "the health checks do not answer; nothing was changed";
-            return Err(ApiError::unavailable(text));
+        let fields = entry.fields(&self.registry.switches.load(), value.trim())?;
+        let effect = if entry.no_effect.is_empty() { "at once" } else { entry.no_effect };
+        let by = call.actor();
+        let (value, by) = (cut(value.trim(), MAX_SHOWN), cut(&by, MAX_SHOWN));
+        tracing::info!(entry = entry.name, value, effect, here_alone, by, "switch set");
+        if here_alone {
+            self.registry.switches.set_here(fields);
+            return Ok(Reply::ok().into());
         }
-        self.pusher.set_enabled(after.push_enabled);
-        Ok(())
+        let write = |(name, value): (String, Box<RawValue>)| {
+            let content = Content::Switch(value.get().into());
+            self.writes.write_record(SWITCHES, &name, Some(content))
+        };
+        let writes = fields.into_iter().map(write).collect();
+        Ok(Write::all(writes).map(|_| Reply::ok()).into())
+    }
+}
+
+impl Entry {
+    /// The fields that the entry sets to a value, as they are kept.
+    fn fields(&self, known: &SwitchValues, value: &str) -> Result<Fields, ApiError> {
+        let mut values = known.clone();
+        (self.set)(&mut values, value)?;
+        values.check()?;
+        let mut fields = SwitchObject::fields(&values);
+        match self.sets {
+            Sets::Field(name) => fields.retain(|field, _| field == name),
+            Sets::Version => {
+                let field = version_field(value);
+                fields.retain(|name, _| Some(name.as_str()) == field);
+            }
+            Sets::All => {}
+            Sets::None => fields.clear(),
+        }
+        Ok(fields)
     }
 }
 
 fn shown(values: &SwitchValues) -> String {
     // Strings and finite numbers under fixed names: nothing that has no JSON form.
     serde_json::to_string(&SwitchObject::of(values)).unwrap_or_default()
-}
-
-fn log_change(entry: &Entry, before: &SwitchValues, after: &SwitchValues, local: bool, by: &str) {
-    let fields = |values| serde_json::from_str::<Map<String, Value>>(&shown(values));
-    let (Ok(before), Ok(after)) = (fields(before), fields(after)) else { return };
-    let effect = if entry.no_effect.is_empty() { "at once" } else { entry.no_effect };
-    let by = cut(by, MAX_SHOWN);
-    let mut changed =
-        after.iter().filter(|(field, new)| before.get(*field) != Some(new)).peekable();
-    if changed.peek().is_none() {
-        tracing::info!(entry = entry.name, effect, local, by, "switch set to the value it had");
-    }
-    for (field, new) in changed {
-        let old = before.get(field).map(Value::to_string).unwrap_or_default();
-        let (old, new) = (cut(&old, MAX_SHOWN), new.to_string());
-        let new = cut(&new, MAX_SHOWN);
-        tracing::info!(entry = entry.name, field, old, new, effect, local, by, "switch changed");
-    }
-}
-
-fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
 }
 
 fn parse_object(text: &str) -> Result<SwitchObject, ApiError> {
@@ -172,10 +203,6 @@ fn parse_object(text: &str) -> Result<SwitchObject, ApiError> {
 
 fn parse_number(text: &str) -> Result<i64, ApiError> {
     text.parse().map_err(|_| not_a_number(text))
-}
-
-fn not_a_number(text: &str) -> ApiError {
-    ApiError::bad_request(format!("For input string: \"{}\"", cut(text, MAX_SHOWN)))
 }
 
 fn set_number(field: &mut u64, text: &str) -> Result<(), ApiError> {
@@ -197,6 +224,17 @@ fn set_flag(field: &mut bool, text: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
+fn version_field(text: &str) -> Option<&'static str> {
+    match text.split_once(':')?.0 {
+        "java" => Some("pushJavaVersion"),
+        "python" => Some("pushPythonVersion"),
+        "c" => Some("pushCVersion"),
+        "go" => Some("pushGoVersion"),
+        "csharp" => Some("pushCSharpVersion"),
+        _ => None,
+    }
+}
+
 fn set_push_version(values: &mut SwitchValues, text: &str) -> Result<(), ApiError> {
     let (client, version) = text.split_once(':').unwrap_or((text, ""));
     let version = parse_version(version)?;
@@ -216,30 +254,6 @@ fn set_push_version(values: &mut SwitchValues, text: &str) -> Result<(), ApiErro
     Ok(())
 }
 
-/// Three numbers with dots between them.
-pub(super) fn parse_version(text: &str) -> Result<Version, ApiError> {
-    let number = |part: &str| {
-        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten()
-    };
-    let mut parts = text.split('.').map(number);
-    match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten(), parts.next()) {
-        (Some(major), Some(minor), Some(patch), None) => Ok(Version(major, minor, patch)),
-        _ => Err(ApiError::bad_request("illegal version, must match: [0-9]+\\.[0-9]+\\.[0-9]+")),
-    }
-}
-
-/// A status name; `null` and nothing for none.
-pub(super) fn parse_status(text: &str) -> Result<Option<ServerStatus>, ApiError> {
-    if text.is_empty() || text == "null" {
-        return Ok(None);
-    }
-    ServerStatus::named(text).map(Some).ok_or_else(|| {
-        let names = ServerStatus::ALL.map(ServerStatus::name).join(", ");
-        let text = cut(text, MAX_SHOWN);
-        ApiError::bad_request(format!("illegal server status \"{text}\", must be one of {names}"))
-    })
-}
-
 /// `prefix:status` with commas between. Nothing clears the list; Nacos would keep it as it is.
 fn parse_limited_urls(text: &str) -> Result<Vec<(String, u16)>, ApiError> {
     let pair = |item: &str| {
@@ -254,7 +268,7 @@ fn parse_limited_urls(text: &str) -> Result<Vec<(String, u16)>, ApiError> {
     };
     let items = text.trim_end_matches(',').split(',').filter(|_| !text.is_empty());
     // One more than the limit is enough to see that it is passed.
-    items.take(check::MAX_ITEMS + 1).map(|item| pair(item.trim())).collect()
+    items.take(MAX_SWITCH_ITEMS + 1).map(|item| pair(item.trim())).collect()
 }
 
 #[cfg(test)]
@@ -264,15 +278,36 @@ mod tests {
     fn set(name: &str, value: &str) -> Result<SwitchValues, String> {
         let mut values = SwitchValues::default();
         let entry = ENTRIES.iter().find(|entry| entry.name == name).unwrap();
-        (entry.set)(&mut values, value).and_then(|()| check(&values)).map_err(|e| e.message)?;
+        (entry.set)(&mut values, value).and_then(|()| values.check()).map_err(|e| e.message)?;
         Ok(values)
     }
 
     #[test]
-    fn versions_have_three_numbers() {
-        assert_eq!(parse_version("1.20.3").unwrap(), Version(1, 20, 3));
-        for bad in ["", "1", "1.2", "1.2.3.4", "a.b.c", "1..2", "+1.2.3", "99999999999.1.1"] {
-            assert!(parse_version(bad).is_err(), "{bad}");
+    fn every_entry_sets_the_fields_that_it_changes() {
+        let known = SwitchValues::default();
+        let names = |entry: &Entry, value| {
+            entry.fields(&known, value).unwrap().into_keys().collect::<Vec<_>>()
+        };
+        let all = SwitchObject::fields(&known);
+        for entry in ENTRIES {
+            let value = ["12000", "5", "true", "", "java:1.2.3", "{}"]
+                .into_iter()
+                .find(|value| entry.fields(&known, value).is_ok())
+                .unwrap_or("0.5");
+            let expected = match entry.sets {
+                Sets::Field(name) => vec![name.to_owned()],
+                Sets::Version => vec!["pushJavaVersion".to_owned()],
+                Sets::All => all.keys().cloned().collect(),
+                Sets::None => Vec::new(),
+            };
+            assert_eq!(names(entry, value), expected, "{}", entry.name);
+            // What it does not set is as it was.
+            let mut values = known.clone();
+            (entry.set)(&mut values, value).unwrap();
+            for (name, after) in SwitchObject::fields(&values) {
+                let is_set = expected.contains(&name);
+                assert!(is_set || after.get() == all[&name].get(), "{} {name}", entry.name);
+            }
         }
     }
 
@@ -284,7 +319,7 @@ mod tests {
         for bad in ["garbage", ":403", "/a:0", "/a:-1", "/a:99999", "/a:x", ",,"] {
             set("limitedUrlMap", bad).unwrap_err();
         }
-        let long: Vec<_> = (0..=check::MAX_ITEMS).map(|n| format!("/{n}:403")).collect();
+        let long: Vec<_> = (0..=MAX_SWITCH_ITEMS).map(|n| format!("/{n}:403")).collect();
         assert!(set("limitedUrlMap", &long.join(",")).unwrap_err().contains("limitedUrlMap"));
         assert!(set("limitedUrlMap", &format!("/{}:403", "a".repeat(1_000))).is_err());
     }

@@ -1,20 +1,24 @@
 //! The switches as one JSON object, as they are shown and set at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 
-use super::switches::{parse_status, parse_version};
-use crate::http::{ApiError, PushVersions};
-use crate::registry::{CheckPace, SwitchValues};
+use super::{CheckPace, ServerStatus, SwitchValues};
+use crate::http::{ApiError, PushVersions, Version, cut};
 
 /// The name every Nacos server shows.
 const NAME: &str = "00-00---000-NACOS_SWITCH_DOMAIN-000---00-00";
+/// Characters of a value that an error shows.
+const MAX_SHOWN: usize = 200;
 
 /// The fields with their names on the wire. What is missing has its default.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct SwitchObject {
+pub(crate) struct SwitchObject {
     name: Option<String>,
     masters: Option<Vec<String>>,
     ad_weight_map: BTreeMap<String, i32>,
@@ -38,7 +42,7 @@ pub(super) struct SwitchObject {
     disable_add_ip: bool,
     send_beat_only: bool,
     light_beat_enabled: bool,
-    limited_url_map: BTreeMap<String, u16>,
+    limited_url_map: InOrder,
     distro_server_expired_millis: i64,
     push_go_version: String,
     push_java_version: String,
@@ -60,6 +64,49 @@ struct Pace {
     factor: f32,
 }
 
+/// A map whose order counts.
+#[derive(Debug)]
+struct InOrder(Vec<(String, u16)>);
+
+impl Serialize for InOrder {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Of two with one name the first counts, and an object has room for one.
+        let mut seen = BTreeSet::new();
+        let first = self.0.iter().filter(|(prefix, _)| seen.insert(prefix));
+        serializer.collect_map(first.map(|(prefix, status)| (prefix, status)))
+    }
+}
+
+impl<'de> Deserialize<'de> for InOrder {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = InOrder;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object of statuses")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<InOrder, M::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(InOrder(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+/// The fields of the object by name, each as JSON: what one can set.
+pub(crate) type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// Fields of the object that say nothing, or keep what they have.
+const FIXED: [&str; 3] = ["name", "checksum", "enableStandalone"];
+
 impl Default for SwitchObject {
     fn default() -> Self {
         Self::of(&SwitchValues::default())
@@ -68,7 +115,7 @@ impl Default for SwitchObject {
 
 impl SwitchObject {
     /// The object that shows these values.
-    pub(super) fn of(values: &SwitchValues) -> Self {
+    pub(crate) fn of(values: &SwitchValues) -> Self {
         let versions = &values.push_versions;
         Self {
             name: Some(NAME.to_owned()),
@@ -93,7 +140,7 @@ impl SwitchObject {
             disable_add_ip: values.disable_add_ip,
             send_beat_only: values.send_beat_only,
             light_beat_enabled: values.light_beat_enabled,
-            limited_url_map: values.limited_urls.iter().cloned().collect(),
+            limited_url_map: InOrder(values.limited_urls.clone()),
             distro_server_expired_millis: signed(values.distro_server_expired_ms),
             push_go_version: versions.go.to_string(),
             push_java_version: versions.java.to_string(),
@@ -111,12 +158,34 @@ impl SwitchObject {
         }
     }
 
+    /// The object as fields.
+    pub(crate) fn fields(values: &SwitchValues) -> Fields {
+        // Strings and finite numbers under fixed names: nothing that has no JSON form.
+        let text = serde_json::to_string(&Self::of(values)).unwrap_or_default();
+        let mut fields: Fields = serde_json::from_str(&text).unwrap_or_default();
+        fields.retain(|name, _| !FIXED.contains(&name.as_str()));
+        fields
+    }
+
+    /// The values that fields stand for.
+    ///
+    /// # Errors
+    /// 400 for a field that is unknown or not within its range.
+    pub(crate) fn read(fields: &Fields) -> Result<SwitchValues, ApiError> {
+        let bad = |error: serde_json::Error| ApiError::bad_request(error.to_string());
+        let text = serde_json::to_string(fields).map_err(bad)?;
+        let object: Self = serde_json::from_str(&text).map_err(bad)?;
+        let values = object.into_values(&SwitchValues::default())?;
+        values.check()?;
+        Ok(values)
+    }
+
     /// The values it stands for. Name and checksum say nothing, and `enableStandalone` is left
     /// as it is, as with Nacos. Ranges are not checked here.
     ///
     /// # Errors
     /// 400 for what is no version or status.
-    pub(super) fn into_values(self, known: &SwitchValues) -> Result<SwitchValues, ApiError> {
+    pub(crate) fn into_values(self, known: &SwitchValues) -> Result<SwitchValues, ApiError> {
         let status = self.overridden_server_status.as_deref();
         Ok(SwitchValues {
             masters: self.masters,
@@ -140,7 +209,7 @@ impl SwitchObject {
             disable_add_ip: self.disable_add_ip,
             send_beat_only: self.send_beat_only,
             light_beat_enabled: self.light_beat_enabled,
-            limited_urls: self.limited_url_map.into_iter().collect(),
+            limited_urls: self.limited_url_map.0,
             distro_server_expired_ms: unsigned(self.distro_server_expired_millis),
             push_versions: PushVersions {
                 java: parse_version(&self.push_java_version)?,
@@ -175,8 +244,32 @@ fn signed(number: u64) -> i64 {
 }
 
 /// Negative numbers are as far out of every range as 0 is.
-pub(super) fn unsigned(number: i64) -> u64 {
+pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
+}
+
+/// Three numbers with dots between them.
+pub(crate) fn parse_version(text: &str) -> Result<Version, ApiError> {
+    let number = |part: &str| {
+        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten()
+    };
+    let mut parts = text.split('.').map(number);
+    match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten(), parts.next()) {
+        (Some(major), Some(minor), Some(patch), None) => Ok(Version(major, minor, patch)),
+        _ => Err(ApiError::bad_request("illegal version, must match: [0-9]+\\.[0-9]+\\.[0-9]+")),
+    }
+}
+
+/// A status name; `null` and nothing for none.
+pub(crate) fn parse_status(text: &str) -> Result<Option<ServerStatus>, ApiError> {
+    if text.is_empty() || text == "null" {
+        return Ok(None);
+    }
+    ServerStatus::named(text).map(Some).ok_or_else(|| {
+        let names = ServerStatus::ALL.map(ServerStatus::name).join(", ");
+        let text = cut(text, MAX_SHOWN);
+        ApiError::bad_request(format!("illegal server status \"{text}\", must be one of {names}"))
+    })
 }
 
 #[cfg(test)]
@@ -184,15 +277,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn versions_have_three_numbers() {
+        assert_eq!(parse_version("1.20.3").unwrap(), Version(1, 20, 3));
+        for bad in ["", "1", "1.2", "1.2.3.4", "a.b.c", "1..2", "+1.2.3", "99999999999.1.1"] {
+            assert!(parse_version(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn what_is_shown_can_be_set() {
         let values = SwitchValues {
-            limited_urls: vec![("/a".to_owned(), 403)],
-            overridden_status: crate::registry::ServerStatus::named("READ_ONLY"),
+            limited_urls: vec![("/b".to_owned(), 403), ("/a".to_owned(), 503)],
+            overridden_status: ServerStatus::named("READ_ONLY"),
             client_beat_interval_ms: 7_000,
             ..SwitchValues::default()
         };
         let text = serde_json::to_string(&SwitchObject::of(&values)).unwrap();
         let object: SwitchObject = serde_json::from_str(&text).unwrap();
         assert_eq!(object.into_values(&SwitchValues::default()).unwrap(), values);
+        assert_eq!(SwitchObject::read(&SwitchObject::fields(&values)).unwrap(), values);
     }
 }

@@ -2,25 +2,27 @@
 
 use std::ops::RangeInclusive;
 
+use super::{CheckPace, SwitchValues};
 use crate::http::ApiError;
-use crate::registry::{CheckPace, SwitchValues};
 
 /// Items of one list or map.
-pub(super) const MAX_ITEMS: usize = 64;
+pub(crate) const MAX_SWITCH_ITEMS: usize = 64;
 /// Bytes of one item.
 const MAX_ITEM_BYTES: usize = 256;
 /// One day; longer times are typing errors.
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// Checks all values.
-///
-/// # Errors
-/// 400 that says which one is out of its range, in the words of Nacos where it has some.
-pub(super) fn check(values: &SwitchValues) -> Result<(), ApiError> {
-    check_times(values)?;
-    check_numbers(values)?;
-    check_paces(values)?;
-    check_lists(values)
+impl SwitchValues {
+    /// Checks all values.
+    ///
+    /// # Errors
+    /// 400 that says which one is out of its range, in the words of Nacos where it has some.
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        check_times(self)?;
+        check_numbers(self)?;
+        check_paces(self)?;
+        check_lists(self)
+    }
 }
 
 fn check_times(values: &SwitchValues) -> Result<(), ApiError> {
@@ -93,7 +95,9 @@ fn check_items<'a>(
     name: &str,
     items: impl ExactSizeIterator<Item = &'a String>,
 ) -> Result<(), ApiError> {
-    ensure(items.len() <= MAX_ITEMS, || format!("{name} may have {MAX_ITEMS} items at most"))?;
+    ensure(items.len() <= MAX_SWITCH_ITEMS, || {
+        format!("{name} may have {MAX_SWITCH_ITEMS} items at most")
+    })?;
     for item in items {
         ensure(item.len() <= MAX_ITEM_BYTES, || {
             format!("an item of {name} may have {MAX_ITEM_BYTES} bytes at most")
