@@ -26,6 +26,7 @@ mod large;
 #[cfg(test)]
 mod loop_tests;
 mod machine;
+mod members;
 mod memory;
 mod open;
 mod peers;
@@ -171,6 +172,8 @@ enum Scenario {
     Memory,
     /// Requests while very many instances expire.
     MassExpiry,
+    /// Three members: lag, pushes from one to the other, and what beats cost them.
+    Members,
     /// Writes to three members: lag and bytes between them.
     Replication,
     /// A member joins two that are full.
@@ -313,6 +316,7 @@ impl Scenario {
             Self::Memory => memory::run(bench, report).await,
             Self::MassExpiry => expiry::run(bench, report).await,
             Self::Start => boot::run(bench, report).await,
+            Self::Members => members::run(bench, report).await,
             Self::Replication => replication::replicate(bench, report).await,
             Self::Join => replication::join(bench, report).await,
             Self::List10 | Self::List100 | Self::List1000 | Self::List10000 => Ok(()),

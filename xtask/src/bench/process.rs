@@ -91,7 +91,13 @@ impl Server {
     /// Memory that is resident now, in bytes.
     pub(super) fn resident_bytes(&self) -> Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.id))?;
-        resident_bytes_in(&text).context("the status of a process states VmRSS")
+        bytes_in(&text, "VmRSS:").context("the status of a process states VmRSS")
+    }
+
+    /// The most memory that was ever resident, in bytes.
+    pub(super) fn peak_bytes(&self) -> Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.id))?;
+        bytes_in(&text, "VmHWM:").context("the status of a process states VmHWM")
     }
 }
 
@@ -116,8 +122,8 @@ fn user_time_in(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis(ticks * TICK_MS))
 }
 
-fn resident_bytes_in(status: &str) -> Option<u64> {
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+fn bytes_in(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find(|line| line.starts_with(field))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -132,8 +138,8 @@ mod tests {
         assert_eq!(nanoseconds_on_cpu(""), None);
         let stat = "1 (a) b) S 2 3 4 5 6 7 8 9 10 11 123 14 15";
         assert_eq!(user_time_in(stat), Some(Duration::from_millis(1_230)));
-        assert_eq!(resident_bytes_in("Name:\tx\nVmRSS:\t     20 kB\n"), Some(20_480));
-        assert_eq!(resident_bytes_in("Name:\tx\n"), None);
+        assert_eq!(bytes_in("Name:\tx\nVmRSS:\t     20 kB\n", "VmRSS:"), Some(20_480));
+        assert_eq!(bytes_in("Name:\tx\n", "VmRSS:"), None);
     }
 
     #[test]

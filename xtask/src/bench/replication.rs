@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::Bench;
-use super::closed::Closed;
 use super::cluster::Cluster;
+use super::members::fill;
 use super::open::{self, Stream};
 use super::report::Report;
 use super::request::{Kind, Load, Population};
-use super::sample::{Latencies, Snapshot, latencies};
+use super::sample::{Latencies, latencies};
 use super::tally::Tally;
 use super::wire::{Connection, is_expected, unexpected};
 
@@ -22,7 +22,6 @@ const WRITES_PER_SECOND: u64 = 10_000;
 const WARM_UP: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(10);
 const BEATS_PER_SECOND: u64 = 2_000;
-const PIPELINE: u64 = 16;
 /// An instance as a list shows it, and as members of Nacos send it to each other.
 const JSON: &str = "{\"ip\":\"10.0.0.1\",\"port\":8080,\"valid\":true,\"healthy\":true,\
     \"marked\":false,\"instanceId\":\"10.0.0.1#8080#DEFAULT#DEFAULT_GROUP@@bench.service.000001\",\
@@ -89,7 +88,11 @@ fn cpu(cluster: &mut Cluster) -> Result<Duration> {
 }
 
 /// Registers at one member and asks another until it knows, again and again for `span`.
-async fn lags(source: SocketAddr, target: SocketAddr, span: Duration) -> Result<Latencies> {
+pub(super) async fn lags(
+    source: SocketAddr,
+    target: SocketAddr,
+    span: Duration,
+) -> Result<Latencies> {
     const STEP: Duration = Duration::from_millis(1);
     const PATIENCE: Duration = Duration::from_secs(10);
     let (mut writer, mut reader) =
@@ -114,7 +117,7 @@ async fn lags(source: SocketAddr, target: SocketAddr, span: Duration) -> Result<
 }
 
 /// Whether the reply holds the instance.
-async fn ask(
+pub(super) async fn ask(
     connection: &mut Connection,
     method: &str,
     rest: &str,
@@ -133,6 +136,9 @@ async fn ask(
 pub(super) async fn join(bench: &Bench, report: &mut Report) -> Result<()> {
     const FILL: Duration = Duration::from_secs(120);
     const LOAD: Duration = Duration::from_secs(60);
+    const SETTLE: Duration = Duration::from_secs(10);
+    const QUIET: Duration = Duration::from_secs(12);
+    const PAIRS: f64 = 3.0;
     let instances = bench.arguments.instances;
     let population = Population::lasting((instances / 10).max(1), instances);
     let mut cluster = Cluster::prepare()?;
@@ -142,21 +148,8 @@ pub(super) async fn join(bench: &Bench, report: &mut Report) -> Result<()> {
     for member in [0, 1] {
         cluster.wait_until_ready(member).await?;
     }
-    let address = cluster.running(0)?.address;
     let load = |kinds| Load { kinds, population, scattered: true };
-    let tally = Arc::new(Tally::default());
-    let start = Snapshot::take(cluster.running(0)?, &tally)?;
-    let plan = Closed {
-        address,
-        connections: bench.arguments.connections,
-        threads: bench.arguments.client_threads,
-        pipeline: PIPELINE,
-        load: load(&[Kind::Register]),
-        may_sleep: true,
-        count: Some(instances),
-    };
-    let filling = plan.start(&tally);
-    filling.measure_count(cluster.running(0)?, instances, start, |_| {}).await?;
+    fill(bench, cluster.running(0)?, population).await?;
     cluster.wait_for_instances(1, instances, FILL).await?;
 
     let beats = load(&[Kind::BeatLight]);
@@ -179,5 +172,15 @@ pub(super) async fn join(bench: &Bench, report: &mut Report) -> Result<()> {
     }
     let what = format!("start to serving {instances} instances");
     report.judge(JOIN, what, (took.as_secs_f64(), "s"), 10.0);
+    let joined = cluster.running(2)?;
+    let peak = joined.peak_bytes()? as f64 / joined.resident_bytes()? as f64;
+    report.judge(JOIN, "its peak of memory over what it holds then", (peak, "x"), 1.3);
+    // Nothing changes any more: what is left is probes and comparisons.
+    tokio::time::sleep(SETTLE).await;
+    let before = cluster.bytes();
+    tokio::time::sleep(QUIET).await;
+    let each = (cluster.bytes() - before) as f64 / QUIET.as_secs_f64() / PAIRS;
+    let what = format!("between two members at rest with {instances} instances");
+    report.judge(JOIN, what, (each / 1024.0, "KiB/s"), 2.0);
     Ok(())
 }
