@@ -128,7 +128,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             Input::Refused(call) => {
                 let to = self.calls.get(&call).map(|call| call.to);
                 if let Some(peer) = to.and_then(|to| self.peers.get_mut(&to)) {
-                    peer.member.refused(now);
+                    peer.member.refused(now, self.config.down_after);
                 }
                 self.unanswered(call, now);
             }

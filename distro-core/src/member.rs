@@ -60,8 +60,9 @@ pub(crate) struct Member {
     answered: Option<Tick>,
     /// The last contact that others told of.
     rumoured: Option<Tick>,
+    /// How many calls in a row were refused, and when the first of them was.
     refused: u8,
-    refused_at: Tick,
+    refused_since: Tick,
 }
 
 /// How many refusals in a row mean that the process is gone.
@@ -79,7 +80,7 @@ impl Member {
             answered: None,
             rumoured: None,
             refused: 0,
-            refused_at: Tick::ZERO,
+            refused_since: Tick::ZERO,
         }
     }
 
@@ -100,10 +101,21 @@ impl Member {
         (self.incarnation > 0).then_some(self.phase)
     }
 
-    /// Its machine refused the connection: the process is not there.
-    pub(crate) fn refused(&mut self, now: Tick) {
+    /// The connection was refused: the process is not there, or something on the way refuses in
+    /// its name. Who was heard by others in spite of that is believed to be gone when they have
+    /// not heard it for `forget_after` either.
+    pub(crate) fn refused(&mut self, now: Tick, forget_after: Duration) {
+        let is_forgotten = self.is_heard_since_refusal()
+            && Some(now) >= self.rumoured.map(|at| at.after(forget_after));
+        if self.refused == 0 || is_forgotten {
+            (self.refused, self.refused_since) = (0, now);
+        }
         self.refused = self.refused.saturating_add(1);
-        self.refused_at = now;
+    }
+
+    /// Whether others had contact with it after we were refused.
+    fn is_heard_since_refusal(&self) -> bool {
+        self.rumoured.is_some_and(|at| at > self.refused_since)
     }
 
     /// It said that it stops.
@@ -115,7 +127,7 @@ impl Member {
 
     /// Another member told of it. What a refusal has disproved does not count.
     pub(crate) fn rumoured(&mut self, contact: &Contact, at: Tick) {
-        if self.is_surely_gone() && at <= self.refused_at || Some(at) <= self.last_contact() {
+        if self.is_surely_gone() && at <= self.refused_since || Some(at) <= self.last_contact() {
             return;
         }
         if contact.incarnation == 0 {
@@ -139,8 +151,9 @@ impl Member {
         self.answered.max(self.rumoured)
     }
 
+    /// Refused more than once, and nobody has heard it since.
     pub(crate) fn is_surely_gone(&self) -> bool {
-        self.refused >= SURE_REFUSALS
+        self.refused >= SURE_REFUSALS && !self.is_heard_since_refusal()
     }
 
     /// The state as shown to operators.
@@ -223,16 +236,37 @@ mod tests {
     #[test]
     fn refused_twice_is_down_at_once_and_surely_so() {
         let (config, mut member) = (DistroConfig::default(), member());
-        member.refused(at(10_100));
+        member.refused(at(10_100), config.down_after);
         assert!(!member.is_reachable(&config, at(10_100)) && !member.is_surely_gone());
-        member.refused(at(10_200));
+        member.refused(at(10_200), config.down_after);
         assert_eq!(member.state(&config, at(10_200)), MemberState::Down);
         assert!(!member.is_eligible(&config, at(10_200)));
         assert!(!member.is_unheard(&config, at(99_000)));
-        member.rumoured(&contact(1, Phase::Up), at(10_150));
+        member.rumoured(&contact(1, Phase::Up), at(10_050));
         assert_eq!(member.contact(at(10_300)), None, "older than the refusal");
         member.answered(at(11_000));
         assert_eq!(member.state(&config, at(11_000)), MemberState::Up);
+    }
+
+    #[test]
+    fn who_refuses_us_but_is_heard_by_others_is_not_gone() {
+        let (config, mut member) = (DistroConfig::default(), member());
+        let refuse = |member: &mut Member, ms| member.refused(at(ms), config.down_after);
+        // A firewall answers for it: refusals and hearsay go on side by side.
+        for second in 11..30 {
+            refuse(&mut member, second * 1_000);
+            member.rumoured(&contact(1, Phase::Up), at(second * 1_000 + 500));
+            let now = at(second * 1_000 + 700);
+            assert!(member.is_eligible(&config, now) && !member.is_surely_gone());
+            assert!(!member.is_reachable(&config, now) && !member.is_unheard(&config, now));
+        }
+        // When the others do not hear it either, refusals count again.
+        refuse(&mut member, 30_000);
+        assert!(!member.is_surely_gone());
+        refuse(&mut member, 36_000);
+        refuse(&mut member, 37_000);
+        assert!(member.is_surely_gone() && !member.is_eligible(&config, at(37_000)));
+        assert_eq!(member.contact(at(37_000)), None);
     }
 
     #[test]

@@ -95,23 +95,53 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
     pub async fn run(mut self, shutdown: CancellationToken) {
         self.perform_outputs().await;
         self.publish();
+        let mut ticked = false;
         loop {
-            let deadline = self.clock.instant(self.distro.poll_timeout());
-            let input = tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep_until(deadline) => Input::Tick,
-                Some(outcome) = self.calls.join_next() => match told(outcome) {
-                    Some(input) => input,
-                    None => continue,
-                },
-                Some(input) = self.inputs.recv() => input,
-                () = self.nudge.told() => Input::Changed,
-            };
+            let Some(input) = self.next_input(&shutdown, ticked).await else { return };
             let is_hint = matches!(input, Input::Changed);
+            ticked = matches!(input, Input::Tick);
             self.distro.handle_input(self.clock.tick(), input);
             self.perform_outputs().await;
             if !is_hint {
                 self.publish();
+            }
+        }
+    }
+
+    /// What comes next; `None` when it is to stop. The order is fixed, so that a simulation can
+    /// be repeated. A tick that is due goes first, unless the last input was one: when judging
+    /// takes longer than from one tick to the next, the others have their turn in between.
+    async fn next_input(&mut self, shutdown: &CancellationToken, ticked: bool) -> Option<Input<V>> {
+        let deadline = self.clock.instant(self.distro.poll_timeout());
+        let (calls, inputs, nudge) = (&mut self.calls, &mut self.inputs, &self.nudge);
+        let others = async {
+            loop {
+                // Operators are slow, and calls are few.
+                let input = tokio::select! {
+                    biased;
+                    Some(input) = inputs.recv() => Some(input),
+                    Some(outcome) = calls.join_next() => told(outcome),
+                    () = nudge.told() => Some(Input::Changed),
+                };
+                if let Some(input) = input {
+                    return input;
+                }
+            }
+        };
+        let tick = tokio::time::sleep_until(deadline);
+        if ticked {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => None,
+                input = others => Some(input),
+                () = tick => Some(Input::Tick),
+            }
+        } else {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => None,
+                () = tick => Some(Input::Tick),
+                input = others => Some(input),
             }
         }
     }
