@@ -164,6 +164,10 @@ impl<'a, V: Value> Writer<'a, V> {
         if merged.registration <= merged.deregistered || merged.health() == Health::Healthy {
             return None;
         }
+        // The health that it was registered with was said, not judged from silence.
+        if merged.liveness == merged.registration {
+            return None;
+        }
         let lease = merged.value.as_ref()?.lease()?;
         let truth = lease.health_after(self.now.since(entry.heard()?));
         if truth >= merged.health() {

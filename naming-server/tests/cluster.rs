@@ -522,3 +522,40 @@ fn switches_and_namespaces_are_those_of_the_cluster() {
     let forgot = |server: &TestServer| !server.get(namespaces).body.contains("Development");
     wait_for("all forget", || cluster.alive().all(forgot));
 }
+
+#[test]
+fn a_health_that_was_said_stays_until_the_next_beat() {
+    let cluster = Cluster::start(3);
+    for (number, service) in (0_u8..).zip(services()) {
+        let [here, there] = [number % 3, (number + 1) % 3].map(|member| cluster.member(member));
+        instance(here, "POST", &service, "&healthy=false").expect(200);
+        let second = format!("instance?serviceName={service}&ip=10.0.0.2&port=80&clusterName=c");
+        here.call("POST", &second).expect(200);
+        let checker =
+            "checkPort=80&useInstancePort4Check=true&healthChecker=%7B%22type%22%3A%22NONE%22%7D";
+        let target = format!("cluster?serviceName={service}&clusterName=c&{checker}");
+        wait_for("the service is known there", || there.put(&target).status == 200);
+        let beat = format!("instance/beat?serviceName={service}&ip=10.0.0.2&port=80&clusterName=c");
+        wait_for("it is known there", || there.put(&beat).json()["code"] == 10_200);
+        let health = format!(
+            "health/instance?serviceName={service}&ip=10.0.0.2&port=80&clusterName=c&healthy=false"
+        );
+        wait_for("the checker is known here", || here.put(&health).status == 200);
+    }
+    cluster.wait_until_equal();
+    // Longer than replication and renewals, shorter than a beat interval.
+    std::thread::sleep(Duration::from_millis(700));
+    for (service, server) in services().flat_map(|s| cluster.alive().map(move |m| (s.clone(), m))) {
+        for ip in ["10.0.0.1", "10.0.0.2"] {
+            let cluster = if ip == "10.0.0.1" { "DEFAULT" } else { "c" };
+            let target =
+                format!("instance?serviceName={service}&ip={ip}&port=80&clusterName={cluster}");
+            assert_eq!(server.get(&target).json()["healthy"], false, "{ip} of {service}");
+        }
+    }
+    let beat = "instance/beat?serviceName=s0&ip=10.0.0.2&port=80&clusterName=c";
+    cluster.member(2).put(beat).expect(200);
+    let target = "instance?serviceName=s0&ip=10.0.0.2&port=80&clusterName=c";
+    let is_back = |server: &TestServer| server.get(target).json()["healthy"] == true;
+    wait_for("the beat sets it right", || cluster.alive().all(is_back));
+}
