@@ -314,7 +314,7 @@ fn records(store: &TextStore) -> Vec<(Arc<str>, String, Record<Text>)> {
         datum.read(|reader| {
             for key in keys {
                 if let Some(record) = reader.find(key) {
-                    all.push((datum.tag().clone(), key.to_owned(), record.clone()));
+                    all.push((datum.tag().clone(), key.to_owned(), record.into_owned()));
                 }
             }
         });
