@@ -17,6 +17,10 @@ use crate::stamp::Stamp;
 use crate::store::{Effect, Shared, Verdict};
 use crate::time::Tick;
 
+/// Tombstones of a datum are forgotten at most so many times within the retention time, which
+/// makes that longer by this part of it at most.
+const GATHERED: u32 = 16;
+
 /// Exclusive access to the records of a datum.
 pub struct Writer<'a, V: Value> {
     tag: &'a str,
@@ -312,7 +316,11 @@ impl<'a, V: Value> Writer<'a, V> {
         let owned_since = self.shared.judged_since(self.slot);
         let mut verdicts = Vec::new();
         if let Some(oldest) = self.shelf.tombstones.oldest() {
-            self.deadline = self.deadline.min(oldest.after(config.tombstone_retention));
+            // Those that are left are not looked at one by one: where removals come all the time,
+            // a datum would be walked through for each of them.
+            let soonest = now.after(config.tombstone_retention / GATHERED);
+            let next = oldest.after(config.tombstone_retention).max(soonest);
+            self.deadline = self.deadline.min(next);
         }
         for (key, entry) in &self.shelf.entries {
             let Some(value) = entry.record.value.as_ref().filter(|_| entry.record.is_visible())
