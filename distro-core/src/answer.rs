@@ -166,7 +166,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             let within = |key: &Key| sheet.until.as_ref().is_none_or(|until| key <= until);
             let records = reader.records_after(sheet.after.as_deref());
             let records = records.take_while(|(key, _)| within(key)).take(room + 1);
-            records.map(|(key, record)| (key.clone(), record.clone())).collect()
+            records.collect()
         });
         let more = mine.len() > room;
         mine.truncate(room);
@@ -190,10 +190,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                     if bytes >= self.config.batch_bytes || entries.len() >= self.config.batch_keys {
                         return true;
                     }
-                    let place = (tag.clone(), key.clone());
-                    bytes += weight(&place, record);
+                    let place = (tag.clone(), key);
+                    bytes += weight(&place, &record);
                     let (tag, key) = place;
-                    entries.push(Entry { tag, key, record: record.clone() });
+                    entries.push(Entry { tag, key, record });
                 }
                 false
             });

@@ -6,8 +6,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
     /// How long a removed or expired record is remembered, counted from when this member learned
-    /// of it. Longer than any cut that should heal without a full load; costs about 150 bytes for
-    /// each removal meanwhile. Default 1 h.
+    /// of it. Longer than any cut that should heal without a full load; costs less than
+    /// 100 bytes for each removal meanwhile, unless its key is long. Default 1 h.
     pub tombstone_retention: Duration,
     /// Tombstones a slot may hold before they are kept for [`Self::compensation_window`] only.
     /// Bounds the memory that a storm of registrations and removals can take. Default 1,024.

@@ -1,6 +1,8 @@
 //! A datum: the records of one tag under one lock.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::iter;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +16,7 @@ use crate::slot::Slot;
 use crate::stamp::Stamp;
 use crate::store::{Effect, Shared, Verdict};
 use crate::time::Tick;
+use crate::tombstone::{Tombstone, Tombstones};
 use crate::writer::Writer;
 
 pub(crate) const UNSCHEDULED: Tick = Tick::from_ms(u64::MAX);
@@ -29,7 +32,10 @@ pub struct Datum<V: Value, A> {
 
 /// What the lock of a datum guards.
 pub(crate) struct Shelf<V> {
+    /// Every record that has content, be it that of an expired one.
     pub(crate) entries: BTreeMap<Key, Entry<V>>,
+    /// Every record that has none. No key is in both.
+    pub(crate) tombstones: Tombstones,
     pub(crate) newest_registration: Stamp,
     pub(crate) closed: Stamp,
     /// Sum of the fingerprints of the records.
@@ -52,6 +58,22 @@ pub(crate) struct Entry<V> {
 impl<V: Value> Entry<V> {
     pub(crate) fn new(now: Tick) -> Self {
         Self { record: Record::default(), learned: now, heard_ms: AtomicU64::new(0) }
+    }
+
+    /// A packed tombstone as an entry again.
+    pub(crate) fn unpacked(tombstone: &Tombstone) -> Self {
+        let heard_ms = AtomicU64::new(tombstone.heard_ms);
+        Self { record: tombstone.record(), learned: tombstone.learned, heard_ms }
+    }
+
+    /// What is left of it if it has no content.
+    pub(crate) fn tombstone(&self) -> Option<Tombstone> {
+        if self.record.value.is_some() {
+            return None;
+        }
+        let Record { registration, liveness, deregistered, judged, .. } = self.record;
+        let (learned, heard_ms) = (self.learned, self.heard_ms.load(Ordering::Relaxed));
+        Some(Tombstone { registration, liveness, deregistered, judged, learned, heard_ms })
     }
 
     /// When it was last heard by this member.
@@ -108,6 +130,7 @@ impl<V: Value, A: Default> Datum<V, A> {
     pub(crate) fn new(tag: Arc<str>) -> Self {
         let shelf = Shelf {
             entries: BTreeMap::new(),
+            tombstones: Tombstones::default(),
             newest_registration: Stamp::NEVER,
             closed: Stamp::NEVER,
             checksum: 0,
@@ -153,14 +176,16 @@ impl<V: Value, A> Datum<V, A> {
 
     pub(crate) fn hear(&self, key: &str, now: Tick) -> Heard<V> {
         let shelf = self.shelf.read();
-        let Some(entry) = shelf.entries.get(key) else { return Heard::Unknown };
+        let Some(entry) = shelf.entries.get(key) else {
+            let removed = shelf.tombstones.find(key).filter(Tombstone::is_deregistered);
+            return removed.map_or(Heard::Unknown, |tombstone| Heard::Deregistered {
+                learned: tombstone.learned,
+            });
+        };
         match &entry.record.value {
             Some(value) if entry.record.is_visible() => {
                 entry.hear(now);
                 Heard::Known { value: Arc::clone(value), health: entry.record.health() }
-            }
-            _ if entry.record.deregistered > entry.record.registration => {
-                Heard::Deregistered { learned: entry.learned }
             }
             _ => Heard::Unknown,
         }
@@ -169,21 +194,20 @@ impl<V: Value, A> Datum<V, A> {
     /// A beat that another member heard at `at`, of what was written at `written`.
     pub(crate) fn hear_of(&self, key: &str, at: Tick, written: u64) -> HeardOf<V> {
         let shelf = self.shelf.read();
-        let Some(entry) = shelf.entries.get(key) else { return HeardOf::Unknown };
-        let record = &entry.record;
+        let Some(record) = shelf.find(key) else { return HeardOf::Unknown };
         let is_behind = record.registration.time() < written;
         if record.deregistered >= record.registration {
             // A registration that is not known here may have come after the removal.
             return if is_behind && record.deregistered.time() < written {
                 HeardOf::Unknown
             } else {
-                HeardOf::Removed(record.clone())
+                HeardOf::Removed(record.into_owned())
             };
         }
         if record.value.is_none() || is_behind && !record.is_visible() {
             return HeardOf::Unknown;
         }
-        let is_news = entry.hear(at);
+        let is_news = shelf.entries.get(key).is_some_and(|entry| entry.hear(at));
         HeardOf::Known { is_news, is_healthy: record.health() == Health::Healthy, is_behind }
     }
 
@@ -246,13 +270,13 @@ impl<V: Value, A> Datum<V, A> {
     /// Whether nothing would be lost by dropping it.
     pub(crate) fn may_be_dropped(&self) -> bool {
         let shelf = self.shelf.read();
-        shelf.entries.is_empty() && !shelf.is_open()
+        shelf.is_empty() && !shelf.is_open()
     }
 
     /// Marks it as dropped, unless something was written meanwhile.
     pub(crate) fn retire(&self) -> bool {
         let mut shelf = self.shelf.write();
-        shelf.retired = shelf.entries.is_empty() && !shelf.is_open();
+        shelf.retired = shelf.is_empty() && !shelf.is_open();
         shelf.retired
     }
 }
@@ -262,8 +286,20 @@ impl<V: Value> Shelf<V> {
         self.newest_registration > self.closed
     }
 
-    pub(crate) fn find(&self, key: &str) -> Option<&Record<V>> {
-        self.entries.get(key).map(|entry| &entry.record)
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.tombstones.is_empty()
+    }
+
+    pub(crate) fn find(&self, key: &str) -> Option<Cow<'_, Record<V>>> {
+        match self.entries.get(key) {
+            Some(entry) => Some(Cow::Borrowed(&entry.record)),
+            None => Some(Cow::Owned(self.tombstones.find(key)?.record())),
+        }
+    }
+
+    pub(crate) fn find_visible(&self, key: &str) -> Option<(&Record<V>, &Arc<V>)> {
+        let record = &self.entries.get(key).filter(|entry| entry.record.is_visible())?.record;
+        Some((record, record.value.as_ref()?))
     }
 
     pub(crate) fn visible(&self) -> impl Iterator<Item = (&Key, &Record<V>, &Arc<V>)> {
@@ -292,9 +328,14 @@ impl<'a, V: Value> Reader<'a, V> {
         self.shelf.is_open()
     }
 
-    /// The record of a key, visible or not.
-    pub fn find(&self, key: &str) -> Option<&'a Record<V>> {
+    /// The record of a key, visible or not. Borrowed, unless it is a tombstone.
+    pub fn find(&self, key: &str) -> Option<Cow<'a, Record<V>>> {
         self.shelf.find(key)
+    }
+
+    /// The record of a key and its value, if readers see it.
+    pub fn find_visible(&self, key: &str) -> Option<(&'a Record<V>, &'a Arc<V>)> {
+        self.shelf.find_visible(key)
     }
 
     /// The visible records in the order of their keys.
@@ -308,10 +349,20 @@ impl<'a, V: Value> Reader<'a, V> {
     pub fn records_after(
         &self,
         after: Option<&str>,
-    ) -> impl Iterator<Item = (&'a Key, &'a Record<V>)> + use<'a, V> {
+    ) -> impl Iterator<Item = (Key, Record<V>)> + use<'a, V> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let entries = self.shelf.entries.range::<str, _>((from, Bound::Unbounded));
-        entries.map(|(key, entry)| (key, &entry.record))
+        let mut entries = self.shelf.entries.range::<str, _>((from, Bound::Unbounded)).peekable();
+        let mut tombstones = self.shelf.tombstones.after(after).peekable();
+        iter::from_fn(move || {
+            let is_packed = match (entries.peek(), tombstones.peek()) {
+                (Some((key, _)), Some((other, _))) => *other < &***key,
+                (entry, _) => entry.is_none(),
+            };
+            if is_packed {
+                return tombstones.next().map(|(key, packed)| (key.into(), packed.record()));
+            }
+            entries.next().map(|(key, entry)| (Arc::clone(key), entry.record.clone()))
+        })
     }
 
     /// When each visible record was last heard by this member, if it was.
@@ -321,17 +372,22 @@ impl<'a, V: Value> Reader<'a, V> {
         visible.filter_map(|(key, entry)| Some((key, entry.heard()?)))
     }
 
-    /// The keys of all records, tombstones included, that belong to the life of an open datum.
-    pub fn keys_since_closing(&self) -> impl Iterator<Item = &'a Key> + use<'a, V> {
+    /// The keys of all records, tombstones included, that belong to the life of an open datum, in
+    /// no particular order.
+    pub fn keys_since_closing(&self) -> impl Iterator<Item = &'a str> + use<'a, V> {
         let closed = self.shelf.closed;
-        let lived = move |(key, entry): (&'a Key, &'a Entry<V>)| {
-            (entry.record.registration > closed).then_some(key)
-        };
-        self.shelf.entries.iter().filter_map(lived)
+        let entries = self.shelf.entries.iter();
+        let whole = entries.map(|(key, entry)| (&**key, entry.record.registration));
+        let packed = self.shelf.tombstones.after(None);
+        let all = whole.chain(packed.map(|(key, packed)| (key, packed.registration)));
+        all.filter_map(move |(key, registration)| (registration > closed).then_some(key))
     }
 
     /// When a record was last heard (of a tombstone: when this member learned of it).
     pub fn last_heard(&self, key: &str) -> Option<Tick> {
-        self.shelf.entries.get(key).map(Entry::moment)
+        match self.shelf.entries.get(key) {
+            Some(entry) => Some(entry.moment()),
+            None => Some(Entry::<V>::unpacked(&self.shelf.tombstones.find(key)?).moment()),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Writes on behalf of clients: by the owner of the slot in one hop, or here if it is silent.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -171,11 +172,11 @@ pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
     match operation {
         Operation::Register { stamp, value, health, expected, .. } => {
             let (record, is_refused) = store.update(tag, now, |writer| {
-                let is_met = is_met(writer.find(key), *expected, *stamp);
+                let is_met = is_met(writer.find(key).as_deref(), *expected, *stamp);
                 if is_met {
                     writer.register(key, *stamp, Arc::clone(value), *health);
                 }
-                (writer.find(key).cloned(), !is_met)
+                (writer.find(key).map(Cow::into_owned), !is_met)
             });
             if !is_refused {
                 store.note_registered(tag, key, now);
@@ -185,7 +186,7 @@ pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
         Operation::Deregister { stamp, .. } => store.update(tag, now, |writer| {
             // Another member may hold what is not known here.
             writer.deregister_unseen(key, *stamp);
-            (writer.find(key).cloned(), false)
+            (writer.find(key).map(Cow::into_owned), false)
         }),
         Operation::Judge { stamp, health, .. } => {
             let judged = store.update_existing(tag, now, |writer| {
@@ -193,18 +194,19 @@ pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
                 if is_visible {
                     writer.judge(key, *stamp, *health);
                 }
-                (writer.find(key).cloned(), !is_visible)
+                (writer.find(key).map(Cow::into_owned), !is_visible)
             });
             judged.unwrap_or((None, true))
         }
         Operation::Close { stamp, .. } => store.update(tag, now, |writer| {
             writer.close(*stamp);
-            (writer.find(key).cloned(), false)
+            (writer.find(key).map(Cow::into_owned), false)
         }),
         Operation::Hear { .. } => {
             store.hear(tag, key, now);
             let datum = store.find(tag);
-            let record = datum.and_then(|datum| datum.read(|reader| reader.find(key).cloned()));
+            let record =
+                datum.and_then(|datum| datum.read(|reader| reader.find(key).map(Cow::into_owned)));
             let is_visible = record.as_ref().is_some_and(Record::is_visible);
             (record, !is_visible)
         }

@@ -70,6 +70,8 @@ pub use slot::{SLOT_COUNT, Slot};
 mod record;
 pub use record::{CLASSES, DATUM_KEY, Health, Key, LeaseTerms, Record, Stamps, Value};
 
+mod tombstone;
+
 mod lease;
 pub use lease::JudgeTerms;
 

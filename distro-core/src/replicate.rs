@@ -1,5 +1,6 @@
 //! Sending local changes to one peer.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::time::Duration;
@@ -89,7 +90,8 @@ impl Replicator {
             };
             let Some(place) = place else { break };
             let record = store.find(&place.0);
-            let record = record.and_then(|datum| datum.read(|r| r.find(&place.1).cloned()));
+            let record =
+                record.and_then(|datum| datum.read(|r| r.find(&place.1).map(Cow::into_owned)));
             // Nothing there: it was removed so long ago that it is forgotten.
             if let Some(record) = record {
                 bytes += weight(&place, &record);

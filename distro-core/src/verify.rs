@@ -205,7 +205,7 @@ impl Verifier {
             let stamps: Vec<_> = store.find(&tag).map_or_else(Vec::new, |datum| {
                 datum.read(|reader| {
                     let records = reader.records_after(after.as_deref()).take(room);
-                    records.map(|(key, record)| (key.clone(), record.stamps())).collect()
+                    records.map(|(key, record)| (key, record.stamps())).collect()
                 })
             });
             let until = (stamps.len() == room).then(|| stamps.last().map(|(key, _)| key.clone()));

@@ -1,6 +1,8 @@
 //! Writing to a datum: the one place where records change, and where checksum, counts, schedule
 //! and journal follow from it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +16,10 @@ use crate::slot::Slot;
 use crate::stamp::Stamp;
 use crate::store::{Effect, Shared, Verdict};
 use crate::time::Tick;
+
+/// Tombstones of a datum are forgotten at most so many times within the retention time, which
+/// makes that longer by this part of it at most.
+const GATHERED: u32 = 16;
 
 /// Exclusive access to the records of a datum.
 pub struct Writer<'a, V: Value> {
@@ -51,15 +57,14 @@ impl<'a, V: Value> Writer<'a, V> {
         }
     }
 
-    /// The record of a key, visible or not.
-    pub fn find(&self, key: &str) -> Option<&Record<V>> {
+    /// The record of a key, visible or not. Borrowed, unless it is a tombstone.
+    pub fn find(&self, key: &str) -> Option<Cow<'_, Record<V>>> {
         self.shelf.find(key)
     }
 
     /// The value of a key if readers see it.
     pub fn find_visible(&self, key: &str) -> Option<(&Record<V>, &Arc<V>)> {
-        let record = self.shelf.find(key).filter(|record| record.is_visible())?;
-        Some((record, record.value.as_ref()?))
+        self.shelf.find_visible(key)
     }
 
     /// The visible records in the order of their keys.
@@ -118,7 +123,11 @@ impl<'a, V: Value> Writer<'a, V> {
     fn end_records_before_closing(&mut self, origin: Origin) {
         let closed = self.shelf.closed;
         let over = self.shelf.entries.iter().filter(|(_, entry)| is_over(&entry.record, closed));
-        let keys: Vec<Key> = over.map(|(key, _)| Arc::clone(key)).collect();
+        let mut keys: Vec<Key> = over.map(|(key, _)| Arc::clone(key)).collect();
+        // Those that have expired and lost their content.
+        let packed = self.shelf.tombstones.after(None);
+        let over = packed.filter(|(_, packed)| is_over(&packed.record::<V>(), closed));
+        keys.extend(over.map(|(key, _)| Key::from(key)));
         for key in keys {
             self.apply(&key, &Record::removed(closed), origin);
         }
@@ -149,7 +158,7 @@ impl<'a, V: Value> Writer<'a, V> {
 
     /// Takes back a judgement of a record that was heard within its time-out after all.
     pub(crate) fn refute(&mut self, key: &str) {
-        let Some(record) = self.find(key).cloned() else { return };
+        let Some(record) = self.find(key).map(Cow::into_owned) else { return };
         if let Some(refuted) = self.refutation(key, &record) {
             self.apply(key, &refuted, Origin::Here);
         }
@@ -158,8 +167,11 @@ impl<'a, V: Value> Writer<'a, V> {
     /// `incoming` with the truth about its health in place of what it says, if this member knows
     /// better: it heard the record within its time-out.
     fn refutation(&self, key: &str, incoming: &Record<V>) -> Option<Record<V>> {
-        let entry = self.shelf.entries.get(key)?;
-        let mut merged = entry.record.clone();
+        let packed = || self.shelf.tombstones.find(key).as_ref().map(Entry::unpacked);
+        let (mut merged, heard) = match self.shelf.entries.get(key) {
+            Some(entry) => (entry.record.clone(), entry.heard()),
+            None => packed().map(|entry| (entry.record.clone(), entry.heard()))?,
+        };
         merged.merge(incoming);
         if merged.registration <= merged.deregistered || merged.health() == Health::Healthy {
             return None;
@@ -169,7 +181,7 @@ impl<'a, V: Value> Writer<'a, V> {
             return None;
         }
         let lease = merged.value.as_ref()?.lease()?;
-        let truth = lease.health_after(self.now.since(entry.heard()?));
+        let truth = lease.health_after(self.now.since(heard?));
         if truth >= merged.health() {
             return None;
         }
@@ -180,13 +192,23 @@ impl<'a, V: Value> Writer<'a, V> {
     fn apply(&mut self, key: &str, incoming: &Record<V>, origin: Origin) -> bool {
         let closed = self.shelf.closed;
         let known = self.shelf.entries.get_mut(key);
-        let is_new = known.is_none();
-        let mut fresh = Entry::new(self.now);
-        let entry = known.unwrap_or(&mut fresh);
+        let is_whole = known.is_some();
+        let packed = if is_whole { None } else { self.shelf.tombstones.find(key) };
+        let is_new = !is_whole && packed.is_none();
+        let mut other = match &packed {
+            Some(packed) => Entry::unpacked(packed),
+            None => Entry::new(self.now),
+        };
+        let entry = known.unwrap_or(&mut other);
 
         let before = Aspect::of(&entry.record, self.tag, key);
         let stamps = entry.record.stamps();
         if !entry.record.merge(incoming) {
+            if packed.is_some() && entry.record.value.is_some() {
+                // It has its content back, and nothing else.
+                self.shelf.tombstones.remove(key);
+                self.shelf.entries.insert(key.into(), other);
+            }
             return false;
         }
         if self.shared.config.rules.close_all && is_over(&entry.record, closed) {
@@ -224,10 +246,23 @@ impl<'a, V: Value> Writer<'a, V> {
             self.shelf.closed = self.shelf.closed.max(entry.record.deregistered);
         }
         self.visible |= !before.shows_like(&after) || key == DATUM_KEY;
+        let left = entry.tombstone();
         self.account(&before, &after, is_new);
         let known = self.note_changed(key);
-        if is_new {
-            self.shelf.entries.insert(known, fresh);
+        match left {
+            Some(tombstone) => {
+                if is_whole {
+                    self.shelf.entries.remove(key);
+                }
+                self.shelf.tombstones.insert(key, &tombstone);
+            }
+            None if is_whole => {}
+            None => {
+                if packed.is_some() {
+                    self.shelf.tombstones.remove(key);
+                }
+                self.shelf.entries.insert(known, other);
+            }
         }
         if origin == Origin::Here {
             self.note_local(key);
@@ -274,10 +309,9 @@ impl<'a, V: Value> Writer<'a, V> {
     }
 
     fn note_local(&mut self, key: &str) {
-        if self.shared.journal.is_kept()
-            && let Some((key, _)) = self.shelf.entries.get_key_value(key)
-        {
-            self.local.push(Arc::clone(key));
+        if self.shared.journal.is_kept() {
+            let known = self.shelf.entries.get_key_value(key);
+            self.local.push(known.map_or_else(|| key.into(), |(key, _)| Arc::clone(key)));
         }
     }
 
@@ -285,13 +319,17 @@ impl<'a, V: Value> Writer<'a, V> {
         let (config, now) = (&self.shared.config, self.now);
         let owned_since = self.shared.judged_since(self.slot);
         let mut verdicts = Vec::new();
+        if let Some(oldest) = self.shelf.tombstones.oldest() {
+            // Those that are left are not looked at one by one: where removals come all the time,
+            // a datum would be walked through for each of them.
+            let soonest = now.after(config.tombstone_retention / GATHERED);
+            let next = oldest.after(config.tombstone_retention).max(soonest);
+            self.deadline = self.deadline.min(next);
+        }
         for (key, entry) in &self.shelf.entries {
             let Some(value) = entry.record.value.as_ref().filter(|_| entry.record.is_visible())
             else {
-                let kept = match &entry.record.value {
-                    Some(_) => config.content_retention.min(config.tombstone_retention),
-                    None => config.tombstone_retention,
-                };
+                let kept = config.content_retention.min(config.tombstone_retention);
                 self.deadline = self.deadline.min(entry.learned.after(kept));
                 continue;
             };
@@ -321,16 +359,26 @@ impl<'a, V: Value> Writer<'a, V> {
         let crowded = slot.tombstones.load(Ordering::Relaxed) > config.tombstones_per_slot;
         let keep = if crowded { config.compensation_window } else { config.tombstone_retention };
         let now = self.now;
-        self.shelf.entries.retain(|_, entry| {
+        let Shelf { entries, tombstones, .. } = &mut *self.shelf;
+        let mut gone = tombstones.forget(now, keep);
+        entries.retain(|key, entry| {
+            if entry.record.is_visible() {
+                return true;
+            }
             let age = now.since(entry.learned);
-            let kept = entry.record.is_visible() || age < keep;
-            if !kept {
-                slot.tombstones.fetch_sub(1, Ordering::Relaxed);
-            } else if !entry.record.is_visible() && age >= config.content_retention {
+            if age >= keep {
+                gone += 1;
+                return false;
+            }
+            if age >= config.content_retention {
                 entry.record.value = None;
             }
-            kept
+            // What is left without content goes to the others of that kind.
+            let left = entry.tombstone();
+            left.iter().for_each(|left| tombstones.insert(key, left));
+            left.is_none()
         });
+        slot.tombstones.fetch_sub(gone, Ordering::Relaxed);
     }
 
     /// Forgets, without leaving a tombstone, every visible record that has a lease and was not
@@ -368,6 +416,10 @@ impl<'a, V: Value> Writer<'a, V> {
         if self.visible {
             revision.fetch_add(1, Ordering::AcqRel);
         }
+        if self.shelf.entries.is_empty() {
+            // An emptied map keeps a node as large as eleven entries.
+            self.shelf.entries = BTreeMap::new();
+        }
         let mut changed = mem::take(&mut self.changed);
         changed.sort_unstable();
         changed.dedup();
@@ -376,7 +428,7 @@ impl<'a, V: Value> Writer<'a, V> {
             local: mem::take(&mut self.local),
             visible: self.visible,
             schedule,
-            wrote_nothing: self.shelf.entries.is_empty(),
+            wrote_nothing: self.shelf.is_empty(),
         }
     }
 }

@@ -203,6 +203,25 @@ fn a_crowd_of_tombstones_is_kept_for_the_compensation_window_only() {
 }
 
 #[test]
+fn tombstones_that_come_all_the_time_are_forgotten_in_few_goes_and_little_later() {
+    let seconds = Duration::from_secs;
+    let config = StoreConfig { tombstone_retention: seconds(64), ..StoreConfig::default() };
+    let (store, _) = store_with(config, 1);
+    let mut goes = 0;
+    for second in 1..1_000 {
+        let (key, before) = (format!("k{second}"), store.tombstone_count());
+        judge(&store, at(second));
+        goes += u32::from(store.tombstone_count() < before);
+        // None goes early, and none stays for more than a sixteenth longer than it should.
+        let expected = (second - 1).min(63)..=67;
+        assert!(expected.contains(&store.tombstone_count()), "at {second} s");
+        register(&store, "t", &key, 1, at(second));
+        deregister(&store, "t", &key, at(second));
+    }
+    assert!((200..=300).contains(&goes), "{goes}");
+}
+
+#[test]
 fn a_key_written_twice_in_one_update_is_told_once() {
     let (store, diary) = store();
     store.update("t", at(0), |writer| {
@@ -314,7 +333,7 @@ fn records(store: &TextStore) -> Vec<(Arc<str>, String, Record<Text>)> {
         datum.read(|reader| {
             for key in keys {
                 if let Some(record) = reader.find(key) {
-                    all.push((datum.tag().clone(), key.to_owned(), record.clone()));
+                    all.push((datum.tag().clone(), key.to_owned(), record.into_owned()));
                 }
             }
         });

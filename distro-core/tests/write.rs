@@ -1,5 +1,6 @@
 //! Writes of clients as a member carries them out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use distro_core::{
@@ -34,7 +35,7 @@ fn stamp(store: &Store<Text, ()>) -> Stamp {
 }
 
 fn find(store: &Store<Text, ()>, key: &str) -> Option<Record<Text>> {
-    store.find("t")?.read(|reader| reader.find(key).cloned())
+    store.find("t")?.read(|reader| reader.find(key).map(Cow::into_owned))
 }
 
 fn shown(written: &Written<Text>) -> (bool, Option<u32>) {

@@ -1,5 +1,6 @@
 //! One server: the core, the store, and what its request handlers do with both.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -196,7 +197,8 @@ impl Process {
             return Progress::Told(client, attempt, Told::Busy);
         }
         let record = self.store.find(place.0);
-        let record = record.and_then(|datum| datum.read(|reader| reader.find(place.1).cloned()));
+        let record =
+            record.and_then(|datum| datum.read(|reader| reader.find(place.1).map(Cow::into_owned)));
         let version = record.as_ref().map_or(Stamp::NEVER, Record::version);
         let number = record.and_then(|record| record.value).map_or(0, |text| text.number) + 1;
         let (stamp, value) = (self.store.clock().issue(now), Text { number, is_setting: true });

@@ -49,11 +49,9 @@ impl Registry {
         service: &ServiceKey,
     ) -> (Option<Arc<ServiceSettings>>, Stamp) {
         let Some(datum) = self.store.find(service.as_str()) else { return (None, Stamp::NEVER) };
-        datum.read(|reader| match reader.find(DATUM_KEY).filter(|record| record.is_visible()) {
-            Some(record) => match record.value.as_deref() {
-                Some(Content::Service(settings)) => {
-                    (Some(Arc::clone(settings)), record.registration)
-                }
+        datum.read(|reader| match reader.find_visible(DATUM_KEY) {
+            Some((record, content)) => match &**content {
+                Content::Service(settings) => (Some(Arc::clone(settings)), record.registration),
                 _ => (None, record.registration),
             },
             None => (reader.is_open().then(Arc::default), Stamp::NEVER),

@@ -41,8 +41,8 @@ impl Registry {
     pub(crate) fn find_namespace(&self, id: &str) -> Option<Namespace> {
         let datum = self.store.find(NAMESPACES)?;
         datum.read(|reader| {
-            let record = reader.find(id).filter(|record| record.is_visible())?;
-            namespace(record.value.as_deref()?).cloned()
+            let (_, content) = reader.find_visible(id)?;
+            namespace(content).cloned()
         })
     }
 

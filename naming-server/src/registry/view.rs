@@ -214,8 +214,7 @@ fn hex_digits(text: &str) -> [u8; 32] {
 
 /// The settings of a service, or the defaults if nobody has written any.
 pub(crate) fn settings(reader: &Reader<'_, Content>) -> Arc<ServiceSettings> {
-    let record = reader.find(DATUM_KEY).filter(|record| record.is_visible());
-    match record.and_then(|record| record.value.as_deref()) {
+    match reader.find_visible(DATUM_KEY).map(|(_, content)| &**content) {
         Some(Content::Service(settings)) => Arc::clone(settings),
         _ => Arc::default(),
     }

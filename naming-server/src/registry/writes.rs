@@ -90,8 +90,8 @@ impl Registry {
     /// What is known of an instance.
     pub(super) fn find_instance(&self, service: &ServiceKey, id: &str) -> Option<KnownInstance> {
         self.store.find(service.as_str())?.read(|reader| {
-            let record = reader.find(id).filter(|record| record.is_visible())?;
-            let Content::Instance(instance) = record.value.as_deref()? else { return None };
+            let (record, content) = reader.find_visible(id)?;
+            let Content::Instance(instance) = &**content else { return None };
             let (health, written) = (record.health(), record.registration);
             Some(KnownInstance { instance: instance.clone(), health, written })
         })

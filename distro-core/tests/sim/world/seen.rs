@@ -1,5 +1,7 @@
 //! What a story can see of the world.
 
+use std::borrow::Cow;
+
 use distro_core::{Health, Phase, Record, Slot};
 
 use super::World;
@@ -15,7 +17,7 @@ impl World {
     pub(crate) fn record(&self, node: usize, client: usize) -> Option<Record<Text>> {
         let client = &self.clients[client];
         let datum = self.nodes[node].process.as_ref()?.store.find(&client.tag)?;
-        datum.read(|reader| reader.find(&client.key).cloned())
+        datum.read(|reader| reader.find(&client.key).map(Cow::into_owned))
     }
 
     /// Whether a member remembers that the last registration of an instance was ended.

@@ -26,9 +26,8 @@ fn switch(text: &str) -> Content {
 /// Gives every record of a tag to another member, as replication does.
 fn give(source: &Registry, target: &Registry, tag: &str) {
     let datum = source.store.find(tag).unwrap();
-    let records: Vec<(Key, Record<Content>)> = datum.read(|reader| {
-        reader.records_after(None).map(|(key, record)| (Arc::clone(key), record.clone())).collect()
-    });
+    let records: Vec<(Key, Record<Content>)> =
+        datum.read(|reader| reader.records_after(None).collect());
     target.store.update(tag, target.clock.tick(), |writer| {
         for (key, record) in &records {
             writer.merge(key, record);
@@ -173,7 +172,7 @@ fn writers_at_the_same_time_leave_the_last_value_in_force() {
         }
     });
     let last = registry.store.find(SWITCHES).unwrap().read(|reader| {
-        let record = reader.find("clientBeatInterval").unwrap().clone();
+        let record = reader.find("clientBeatInterval").unwrap().into_owned();
         let Some(Content::Switch(text)) = record.value.as_deref() else { panic!("no switch") };
         text.parse::<u64>().unwrap()
     });

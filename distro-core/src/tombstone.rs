@@ -1,0 +1,531 @@
+//! Tombstones that have no content left, packed: what a datum remembers of a removal is a few
+//! dozen bytes beside its key, not the room of a whole record.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::record::{Health, Record};
+use crate::stamp::{MemberId, Stamp};
+use crate::time::Tick;
+
+/// A block that would grow beyond this is split. Small enough that walking through one costs
+/// little, large enough that its own allocation does not count.
+const BLOCK_BYTES: usize = 1_024;
+
+/// All that is kept of a record whose content is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tombstone {
+    pub(crate) registration: Stamp,
+    pub(crate) liveness: Stamp,
+    pub(crate) deregistered: Stamp,
+    pub(crate) judged: Health,
+    /// See [`Entry`](crate::datum::Entry).
+    pub(crate) learned: Tick,
+    pub(crate) heard_ms: u64,
+}
+
+impl Tombstone {
+    /// As the record it is.
+    pub(crate) fn record<V>(&self) -> Record<V> {
+        let Self { registration, liveness, deregistered, judged, .. } = *self;
+        Record { registration, liveness, deregistered, judged, value: None }
+    }
+
+    /// Whether it was removed on purpose, not just expired.
+    pub(crate) fn is_deregistered(&self) -> bool {
+        self.deregistered > self.registration
+    }
+}
+
+/// The tombstones of a datum in the order of their keys.
+///
+/// Each block is a run of items one behind the other, exactly as long as they are. One pointer
+/// while there are none, because most datums have none.
+#[derive(Debug, Default)]
+pub(crate) struct Tombstones(Option<Box<Blocks>>);
+
+#[derive(Debug, Default)]
+struct Blocks {
+    /// None is empty, and their first keys ascend.
+    blocks: Vec<Box<[u8]>>,
+    /// None was learned of earlier.
+    oldest: Tick,
+}
+
+impl Tombstones {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// A moment that none was learned of before; `None` if there is none.
+    pub(crate) fn oldest(&self) -> Option<Tick> {
+        self.0.as_ref().map(|all| all.oldest)
+    }
+
+    pub(crate) fn find(&self, key: &str) -> Option<Tombstone> {
+        let block = self.0.as_ref()?.block_of(key)?;
+        let item = items(block).find(|item| item.key >= key.as_bytes())?;
+        (item.key == key.as_bytes()).then(|| decode(item.body)).flatten()
+    }
+
+    /// Those after a key, all without one, in the order of their keys.
+    pub(crate) fn after<'a>(
+        &'a self,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a str, Tombstone)> + use<'a> {
+        let blocks = self.0.as_ref().map_or(&[][..], |all| &all.blocks);
+        let after = after.map(str::as_bytes);
+        let from = after.map_or(0, |key| index_of(blocks, key).unwrap_or(0));
+        let blocks = blocks.get(from..).unwrap_or_default();
+        // Only the first block has items to pass over.
+        let passed = blocks
+            .first()
+            .zip(after)
+            .map_or(0, |(block, after)| items(block).take_while(|item| item.key <= after).count());
+        let all = blocks.iter().flat_map(|block| items(block)).skip(passed);
+        all.filter_map(|item| Some((std::str::from_utf8(item.key).ok()?, decode(item.body)?)))
+    }
+
+    /// Puts one in, in place of one of the same key.
+    pub(crate) fn insert(&mut self, key: &str, tombstone: &Tombstone) {
+        let all = self.0.get_or_insert_with(|| {
+            Box::new(Blocks { blocks: Vec::new(), oldest: tombstone.learned })
+        });
+        all.oldest = all.oldest.min(tombstone.learned);
+        all.insert(key.as_bytes(), &encode(key.as_bytes(), tombstone));
+    }
+
+    pub(crate) fn remove(&mut self, key: &str) {
+        let Some(all) = &mut self.0 else { return };
+        all.remove(key.as_bytes());
+        if all.blocks.is_empty() {
+            self.0 = None;
+        }
+    }
+
+    /// Forgets all that were learned of `age` ago or earlier and says how many they were. Looks
+    /// at them only if there may be any.
+    pub(crate) fn forget(&mut self, now: Tick, age: Duration) -> u32 {
+        let Some(all) = &mut self.0 else { return 0 };
+        let is_old = |learned| now.since(learned) >= age;
+        if !is_old(all.oldest) {
+            return 0;
+        }
+        let mut kept = Blocks { blocks: Vec::new(), oldest: Tick::from_ms(u64::MAX) };
+        let (mut gone, mut block) = (0, Vec::with_capacity(BLOCK_BYTES));
+        for old in &all.blocks {
+            for item in items(old) {
+                match decode(item.body) {
+                    Some(tombstone) if !is_old(tombstone.learned) => {
+                        kept.oldest = kept.oldest.min(tombstone.learned);
+                    }
+                    _ => {
+                        gone += 1;
+                        continue;
+                    }
+                }
+                let bytes = old.get(item.range).unwrap_or_default();
+                if block.len() + bytes.len() > BLOCK_BYTES && !block.is_empty() {
+                    kept.blocks.push(block.as_slice().into());
+                    block.clear();
+                }
+                block.extend_from_slice(bytes);
+            }
+        }
+        if !block.is_empty() {
+            kept.blocks.push(block.into());
+        }
+        kept.blocks.shrink_to_fit();
+        self.0 = (!kept.blocks.is_empty()).then(|| Box::new(kept));
+        gone
+    }
+}
+
+impl Blocks {
+    fn block_of(&self, key: &str) -> Option<&[u8]> {
+        self.blocks.get(index_of(&self.blocks, key.as_bytes())?).map(|block| &**block)
+    }
+
+    fn insert(&mut self, key: &[u8], item: &[u8]) {
+        let index = index_of(&self.blocks, key).unwrap_or(0);
+        let Some(block) = self.blocks.get_mut(index) else {
+            self.blocks.push(item.into());
+            return;
+        };
+        let range = range_of(block, key);
+        let is_last = range.start == block.len();
+        let (head, tail) = (&block[..range.start], &block[range.end..]);
+        if head.len() + item.len() + tail.len() <= BLOCK_BYTES {
+            *block = [head, item, tail].concat().into();
+        } else if is_last {
+            // Where keys ascend, the blocks behind stay full.
+            self.make_room();
+            self.blocks.insert(index + 1, item.into());
+        } else {
+            let joined = [head, item, tail].concat();
+            let (first, second) = joined.split_at(middle(&joined));
+            *block = first.into();
+            if !second.is_empty() {
+                let second = second.into();
+                self.make_room();
+                self.blocks.insert(index + 1, second);
+            }
+        }
+    }
+
+    /// Few blocks grow by one, not to a capacity of four.
+    fn make_room(&mut self) {
+        if self.blocks.len() == self.blocks.capacity() {
+            self.blocks.reserve_exact((self.blocks.len() / 4).max(1));
+        }
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        let Some(index) = index_of(&self.blocks, key) else { return };
+        let Some(block) = self.blocks.get_mut(index) else { return };
+        let range = range_of(block, key);
+        if range.is_empty() {
+            return;
+        }
+        *block = [&block[..range.start], &block[range.end..]].concat().into();
+        if block.is_empty() {
+            self.blocks.remove(index);
+        } else {
+            self.join(index);
+            self.join(index.saturating_sub(1));
+        }
+    }
+
+    /// Makes one block of two neighbours that are less than half full together, so that there are
+    /// never many nearly empty ones.
+    fn join(&mut self, index: usize) {
+        let Some([first, second]) = self.blocks.get(index..index + 2) else { return };
+        if first.len() + second.len() <= BLOCK_BYTES / 2 {
+            self.blocks[index] = [&**first, &**second].concat().into();
+            self.blocks.remove(index + 1);
+        }
+    }
+}
+
+/// The block in which a key is, if it is anywhere; `None` if it is before all.
+fn index_of(blocks: &[Box<[u8]>], key: &[u8]) -> Option<usize> {
+    let begins_before = |block: &[u8]| items(block).next().is_some_and(|item| item.key <= key);
+    blocks.partition_point(|block| begins_before(block)).checked_sub(1)
+}
+
+/// Where the item of a key is in a block; empty, and where it belongs, if it is not there.
+fn range_of(block: &[u8], key: &[u8]) -> Range<usize> {
+    match items(block).find(|item| item.key >= key) {
+        Some(item) if item.key == key => item.range,
+        Some(item) => item.range.start..item.range.start,
+        None => block.len()..block.len(),
+    }
+}
+
+/// The end of the first item that reaches into the second half.
+fn middle(block: &[u8]) -> usize {
+    let half = block.len() / 2;
+    items(block).map(|item| item.range.end).find(|end| *end >= half).unwrap_or(block.len())
+}
+
+/// One tombstone in a block: length of the body, length of the key, key, body.
+struct Item<'a> {
+    range: Range<usize>,
+    key: &'a [u8],
+    body: &'a [u8],
+}
+
+fn items(block: &[u8]) -> impl Iterator<Item = Item<'_>> {
+    let mut rest = block;
+    std::iter::from_fn(move || {
+        let start = block.len() - rest.len();
+        let body_bytes = take_number(&mut rest)?;
+        let key_bytes = take_number(&mut rest)?;
+        let key = take(&mut rest, usize::try_from(key_bytes).ok()?)?;
+        let body = take(&mut rest, usize::try_from(body_bytes).ok()?)?;
+        Some(Item { range: start..block.len() - rest.len(), key, body })
+    })
+}
+
+fn encode(key: &[u8], tombstone: &Tombstone) -> Vec<u8> {
+    let body = encode_body(tombstone);
+    let mut item = Vec::with_capacity(body.len() + key.len() + 8);
+    put_number(&mut item, body.len() as u64);
+    put_number(&mut item, key.len() as u64);
+    item.extend_from_slice(key);
+    item.extend_from_slice(&body);
+    item
+}
+
+/// How a stamp is written: two bits each, in the first byte of the body.
+const NEVER: u8 = 0;
+/// The same as the one before.
+const SAME: u8 = 1;
+/// By the same member in the same start as the one before: only the difference in time.
+const NEAR: u8 = 2;
+const FULL: u8 = 3;
+
+fn encode_body(tombstone: &Tombstone) -> Vec<u8> {
+    let mut body = Vec::with_capacity(48);
+    let mut first = match tombstone.judged {
+        Health::Healthy => 0,
+        Health::Unhealthy => 1,
+        Health::Expired => 2,
+    };
+    body.push(0);
+    let mut last = Stamp::NEVER;
+    for stamp in [tombstone.registration, tombstone.liveness, tombstone.deregistered] {
+        let issuer = |stamp: Stamp| (stamp.member(), stamp.incarnation());
+        let kind = if stamp == Stamp::NEVER {
+            NEVER
+        } else if stamp == last {
+            SAME
+        } else if issuer(stamp) == issuer(last) {
+            put_number(&mut body, zigzag(stamp.time().wrapping_sub(last.time())));
+            NEAR
+        } else {
+            body.extend_from_slice(&stamp.time().to_le_bytes());
+            body.extend_from_slice(&stamp.member().0.to_le_bytes());
+            body.extend_from_slice(&stamp.incarnation().to_le_bytes());
+            FULL
+        };
+        first = first << 2 | kind;
+        if kind != NEVER {
+            last = stamp;
+        }
+    }
+    let learned = tombstone.learned.as_ms();
+    put_number(&mut body, learned);
+    put_number(&mut body, zigzag(learned.wrapping_sub(tombstone.heard_ms)));
+    if let Some(place) = body.first_mut() {
+        *place = first;
+    }
+    body
+}
+
+/// `None` only for what [`encode_body`] did not write.
+fn decode(body: &[u8]) -> Option<Tombstone> {
+    let (first, mut rest) = body.split_first()?;
+    let mut last = Stamp::NEVER;
+    let mut stamp = |kind: u8, rest: &mut &[u8]| {
+        let stamp = match kind & 3 {
+            NEVER => return Some(Stamp::NEVER),
+            SAME => last,
+            NEAR => {
+                let time = last.time().wrapping_add(unzigzag(take_number(rest)?));
+                Stamp::from_parts(time, last.member(), last.incarnation())
+            }
+            _ => {
+                let time = u64::from_le_bytes(take(rest, 8)?.try_into().ok()?);
+                let member = u32::from_le_bytes(take(rest, 4)?.try_into().ok()?);
+                let incarnation = u32::from_le_bytes(take(rest, 4)?.try_into().ok()?);
+                Stamp::from_parts(time, MemberId(member), incarnation)
+            }
+        };
+        last = stamp;
+        Some(stamp)
+    };
+    let registration = stamp(first >> 4, &mut rest)?;
+    let liveness = stamp(first >> 2, &mut rest)?;
+    let deregistered = stamp(*first, &mut rest)?;
+    let judged = match first >> 6 {
+        0 => Health::Healthy,
+        1 => Health::Unhealthy,
+        _ => Health::Expired,
+    };
+    let learned = take_number(&mut rest)?;
+    let heard_ms = learned.wrapping_sub(unzigzag(take_number(&mut rest)?));
+    let learned = Tick::from_ms(learned);
+    Some(Tombstone { registration, liveness, deregistered, judged, learned, heard_ms })
+}
+
+/// Small numbers either side of zero become small numbers.
+const fn zigzag(difference: u64) -> u64 {
+    (difference << 1) ^ (0_u64.wrapping_sub(difference >> 63))
+}
+
+const fn unzigzag(number: u64) -> u64 {
+    (number >> 1) ^ (0_u64.wrapping_sub(number & 1))
+}
+
+/// Seven bits a byte, the lowest first; the highest bit says that more follow.
+fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn take_number(rest: &mut &[u8]) -> Option<u64> {
+    let (mut number, mut shift) = (0, 0);
+    loop {
+        let (byte, after) = rest.split_first()?;
+        *rest = after;
+        number |= u64::from(byte & 0x7F).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+        shift += 7;
+    }
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stamp() -> impl Strategy<Value = Stamp> {
+        let time = prop_oneof![0..9_u64, Just(u64::MAX), (1_u64 << 50)..(1 << 57)];
+        let part = prop_oneof![Just(0), Just(7), Just(u32::MAX)];
+        (time, part.clone(), part)
+            .prop_map(|(time, member, start)| Stamp::from_parts(time, MemberId(member), start))
+    }
+
+    fn tombstone() -> impl Strategy<Value = Tombstone> {
+        let stamps = prop_oneof![
+            (stamp(), stamp(), stamp()),
+            stamp().prop_map(|stamp| (stamp, stamp, stamp)),
+        ];
+        let judged =
+            prop_oneof![Just(Health::Healthy), Just(Health::Unhealthy), Just(Health::Expired)];
+        let ms = || prop_oneof![0..9_u64, Just(u64::MAX), 0..1_u64 << 40];
+        (stamps, judged, ms(), ms()).prop_map(|(stamps, judged, learned, heard_ms)| {
+            let (registration, liveness, deregistered) = stamps;
+            let learned = Tick::from_ms(learned);
+            Tombstone { registration, liveness, deregistered, judged, learned, heard_ms }
+        })
+    }
+
+    /// Some keys are long: they fill blocks of their own.
+    fn key() -> impl Strategy<Value = String> {
+        (0..60_u32, prop_oneof![9 => Just(20), 1 => Just(3_000)], any::<bool>()).prop_map(
+            |(n, length, is_empty)| {
+                if is_empty && n == 0 { String::new() } else { format!("k{n:0>length$}ü") }
+            },
+        )
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Insert(String, Tombstone),
+        Remove(String),
+        Forget(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (key(), tombstone()).prop_map(|(key, tombstone)| Step::Insert(key, tombstone)),
+            3 => key().prop_map(Step::Remove),
+            1 => (0..9_u64).prop_map(Step::Forget),
+        ]
+    }
+
+    fn all(tombstones: &Tombstones, after: Option<&str>) -> Vec<(String, Tombstone)> {
+        tombstones.after(after).map(|(key, tombstone)| (key.to_owned(), tombstone)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_comes_out_as_it_was(tombstone in tombstone()) {
+            prop_assert_eq!(decode(&encode_body(&tombstone)), Some(tombstone));
+        }
+
+        #[test]
+        fn they_behave_as_a_sorted_map(
+            steps in proptest::collection::vec(step(), 0..300),
+            looked in proptest::collection::vec(key(), 20),
+        ) {
+            let (mut packed, mut model) = (Tombstones::default(), BTreeMap::new());
+            for step in steps {
+                match step {
+                    Step::Insert(key, tombstone) => {
+                        packed.insert(&key, &tombstone);
+                        model.insert(key, tombstone);
+                    }
+                    Step::Remove(key) => {
+                        packed.remove(&key);
+                        model.remove(&key);
+                    }
+                    Step::Forget(until) => {
+                        let before = model.len();
+                        let (now, age) = (Tick::from_ms(10), Duration::from_millis(until));
+                        model.retain(|_, tombstone| now.since(tombstone.learned) < age);
+                        let gone = packed.forget(now, age);
+                        prop_assert_eq!(gone as usize, before - model.len());
+                    }
+                }
+                prop_assert_eq!(packed.is_empty(), model.is_empty());
+                let oldest = model.values().map(|tombstone| tombstone.learned).min();
+                prop_assert!(packed.oldest() <= oldest && packed.oldest().is_some() == oldest.is_some());
+            }
+            prop_assert_eq!(all(&packed, None), model.clone().into_iter().collect::<Vec<_>>());
+            for key in looked {
+                prop_assert_eq!(packed.find(&key), model.get(&key).copied());
+                let rest = model.range(key.clone()..).filter(|(other, _)| **other != key);
+                let rest: Vec<_> = rest.map(|(key, tombstone)| (key.clone(), *tombstone)).collect();
+                prop_assert_eq!(all(&packed, Some(&key)), rest);
+            }
+        }
+    }
+
+    /// A removed instance as it usually is.
+    fn usual(n: u64) -> (String, Tombstone) {
+        let stamp = |ms: u64| {
+            Stamp::from_parts((1_700_000_000_000 + ms) << 16, MemberId(0xABCD_EF01), 1_700_000_000)
+        };
+        let ms = n * 7 % 100_000;
+        let tombstone = Tombstone {
+            registration: stamp(ms),
+            liveness: stamp(ms),
+            deregistered: stamp(ms + 3_000_000),
+            judged: Health::Healthy,
+            learned: Tick::from_ms(ms + 3_000_000),
+            heard_ms: ms + 2_995_001,
+        };
+        (format!("10.0.{}.{}#8080#DEFAULT", n / 250 % 250, n % 250), tombstone)
+    }
+
+    #[test]
+    fn a_tombstone_takes_less_than_a_hundred_bytes_in_whatever_order_they_come() {
+        const ALLOCATION: usize = 16;
+        for (count, step) in [(10, 1), (10, 7), (1_000, 1), (1_000, 617), (50_000, 12_347)] {
+            let mut packed = Tombstones::default();
+            for n in 0..count {
+                let (key, tombstone) = usual(n * step % count);
+                packed.insert(&key, &tombstone);
+            }
+            let blocks = packed.0.as_ref().unwrap();
+            let own = size_of::<Blocks>() + blocks.blocks.capacity() * size_of::<Box<[u8]>>();
+            let each: usize = blocks.blocks.iter().map(|block| block.len() + ALLOCATION).sum();
+            let bytes = (own + each + 2 * ALLOCATION) as u64 / count;
+            assert!(bytes < 80, "{bytes} bytes each of {count} by {step}");
+        }
+    }
+
+    #[test]
+    fn nearly_empty_blocks_are_joined_and_nothing_is_left_of_no_tombstones() {
+        let mut packed = Tombstones::default();
+        for (key, tombstone) in (0..10_000).map(usual) {
+            packed.insert(&key, &tombstone);
+        }
+        for (key, _) in (0..10_000).filter(|n| n % 100 != 0).map(usual) {
+            packed.remove(&key);
+        }
+        assert_eq!(packed.after(None).count(), 100);
+        assert!(packed.0.as_ref().unwrap().blocks.len() <= 30);
+        for (key, _) in (0..10_000).map(usual) {
+            packed.remove(&key);
+        }
+        assert!(packed.is_empty() && packed.0.is_none());
+    }
+}
