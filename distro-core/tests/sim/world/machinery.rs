@@ -206,7 +206,9 @@ impl World {
         let now = self.now;
         let request = self.understood(self.codec.decode_request(request));
         let ways = self.net.ways(to, from, &mut self.chance);
-        let sender = Sender { member: self.nodes[from].id, incarnation };
+        // Some are of a release before.
+        let minor = if from == 2 { 1 } else { 2 };
+        let sender = Sender { member: self.nodes[from].id, incarnation, minor };
         let Some(process) = &mut self.nodes[to].process else {
             for way in ways {
                 self.push(way, Event::Refused { to: from, incarnation, call });
