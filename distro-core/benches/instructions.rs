@@ -83,7 +83,7 @@ impl Node {
             let record = Record::registered(stamp, Arc::new(Text(turn)), Health::Healthy);
             Entry { tag: Arc::clone(tag), key: Arc::clone(key), record }
         });
-        let from = Sender { member: MemberId(2), incarnation: 1 };
+        let from = Sender { member: MemberId(2), incarnation: 1, minor: 2 };
         let now = Tick::from_ms(1_000 + turn);
         let reply = self.distro.answer().answer(from, Request::Replicate(entries.collect()), now);
         assert!(matches!(reply, Reply::Done), "records are merged");

@@ -77,8 +77,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             Request::Compare(sheets) => self.compare(&sheets),
             Request::Load { first, last, after } => self.page(first, last, after.as_ref()),
             Request::Forward(operation) => {
-                let (record, is_refused) = forward::carry_out(&self.store, &operation, now);
-                Reply::Forwarded { record, is_refused }
+                forward::carry_out_for(&self.store, from, &operation, now)
             }
             Request::Leave { incarnation } => {
                 self.board.note_left(from.member, incarnation);

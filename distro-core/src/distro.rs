@@ -43,6 +43,8 @@ pub struct Distro<V: Value, A> {
     outputs: VecDeque<Output<V>>,
     /// When the driver should have come back.
     next_tick: Tick,
+    /// When the first batch of changes that waits for its turn may be sent.
+    next_batch: Option<Tick>,
     listening_since: Tick,
     judging: bool,
     phase: Phase,
@@ -73,6 +75,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let board = Arc::new(Board::new(member, incarnation, config.pause_threshold, now));
         let mut distro = Self {
             next_tick: now.after(config.tick_period),
+            next_batch: None,
             config: Arc::new(config),
             store,
             board,
@@ -150,7 +153,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
 
     /// When to come back with [`Input::Tick`] at the latest.
     pub fn poll_timeout(&self) -> Tick {
-        self.next_tick
+        self.next_batch.map_or(self.next_tick, |batch| batch.min(self.next_tick))
     }
 
     /// Since when this member has listened without a break.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::board::Board;
-use crate::message::{Reply, Request};
+use crate::message::{Reply, Request, Sender};
 use crate::operation::{Operation, Written};
 use crate::record::{Record, Value};
 use crate::slot::Slot;
@@ -75,8 +75,10 @@ impl<V: Value> Forwarding<V> {
         reply: Reply<V>,
         now: Tick,
     ) -> Step<V> {
-        let Reply::Forwarded { record, is_refused } = reply else {
-            return Step::Done(apply(store, &self.operation, now));
+        let (record, is_refused) = match (reply, self.operation.as_record()) {
+            (Reply::Forwarded { record, is_refused }, _) => (record, is_refused),
+            (Reply::AsSent, Some(record)) => (Some(record), false),
+            _ => return Step::Done(apply(store, &self.operation, now)),
         };
         if let Some(record) = &record {
             self.take_over(store, record, is_refused, now);
@@ -154,15 +156,41 @@ pub fn apply<V: Value, A: Default + Send + Sync + 'static>(
     operation: &Operation<V>,
     now: Tick,
 ) -> Written<V> {
-    let (record, is_refused) = carry_out(store, operation, now);
+    let (record, is_refused) = carry_out(store, operation, None, now);
     Written::of(operation, record, is_refused)
 }
 
-/// Carries out a write. Returns what the record is then, and whether what the write demands was
-/// not so.
+/// Carries out a write for another member. That one is not told of it by replication, too: it
+/// merges the reply, or does the same itself. Where it might not do the same, it is told.
+pub(crate) fn carry_out_for<V: Value, A: Default + Send + Sync + 'static>(
+    store: &Store<V, A>,
+    from: Sender,
+    operation: &Operation<V>,
+    now: Tick,
+) -> Reply<V> {
+    let is_spared = from.holds_what_it_forwards() && operation.is_unconditional();
+    let spared = is_spared.then_some(from.member);
+    let (record, is_refused) = carry_out(store, operation, spared, now);
+    let is_as_sent = match (&record, operation.as_record()) {
+        // Equal stamps are equal values, but one of the two may have been dropped.
+        (Some(record), Some(sent)) => {
+            !is_refused && record.stamps() == sent.stamps() && record.judged == sent.judged
+        }
+        _ => false,
+    };
+    if is_as_sent && from.holds_what_it_forwards() {
+        Reply::AsSent
+    } else {
+        Reply::Forwarded { record, is_refused }
+    }
+}
+
+/// Carries out a write, of which `spared` need not be told. Returns what the record is then, and
+/// whether what the write demands was not so.
 pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
     store: &Store<V, A>,
     operation: &Operation<V>,
+    spared: Option<MemberId>,
     now: Tick,
 ) -> (Option<Record<V>>, bool) {
     let (tag, key) = (operation.tag(), operation.key());
@@ -174,6 +202,7 @@ pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
             let (record, is_refused) = store.update(tag, now, |writer| {
                 let is_met = is_met(writer.find(key).as_deref(), *expected, *stamp);
                 if is_met {
+                    writer.spare(spared);
                     writer.register(key, *stamp, Arc::clone(value), *health);
                 }
                 (writer.find(key).map(Cow::into_owned), !is_met)
@@ -184,6 +213,7 @@ pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
             (record, is_refused)
         }
         Operation::Deregister { stamp, .. } => store.update(tag, now, |writer| {
+            writer.spare(spared);
             // Another member may hold what is not known here.
             writer.deregister_unseen(key, *stamp);
             (writer.find(key).map(Cow::into_owned), false)

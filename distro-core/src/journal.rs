@@ -1,7 +1,8 @@
 //! What request threads leave for the control plane: keys that changed, and beats that belong to
 //! other members. Keys, not values, so that bursts coalesce; bounded, so that nothing piles up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::record::Key;
+use crate::stamp::MemberId;
 use crate::time::Tick;
 
 /// Where a record is: its tag and its key in the datum of that tag.
@@ -28,7 +30,8 @@ pub(crate) struct HeardAt {
 /// Local changes since the last look.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    pub(crate) places: BTreeSet<Place>,
+    /// Each with the member that need not be told, because it brought all that has changed.
+    pub(crate) places: BTreeMap<Place, Option<MemberId>>,
     /// There were more than may wait; they can only be found by comparing everything.
     pub(crate) overflown: bool,
 }
@@ -76,17 +79,23 @@ impl Journal {
         self.takes_all.store(takes_all, Ordering::Relaxed);
     }
 
-    pub(crate) fn note_changes(&self, tag: &Arc<str>, keys: Vec<Key>) {
+    /// `spared` need not be told of these changes.
+    pub(crate) fn note_changes(&self, tag: &Arc<str>, keys: Vec<Key>, spared: Option<MemberId>) {
         if !self.is_kept() || keys.is_empty() {
             return;
         }
         let mut changes = self.changes.lock();
         for key in keys {
-            if changes.places.len() >= self.limit {
-                changes.overflown = true;
-                return;
+            let is_full = changes.places.len() >= self.limit;
+            match changes.places.entry((Arc::clone(tag), key)) {
+                Entry::Occupied(mut known) if *known.get() != spared => _ = known.insert(None),
+                Entry::Occupied(_) => {}
+                Entry::Vacant(_) if is_full => {
+                    changes.overflown = true;
+                    return;
+                }
+                Entry::Vacant(fresh) => _ = fresh.insert(spared),
             }
-            changes.places.insert((Arc::clone(tag), key));
         }
     }
 
@@ -124,13 +133,26 @@ mod tests {
         let journal = Journal::new(3);
         journal.keep(true);
         for n in 0..5 {
-            journal.note_changes(&"tag".into(), vec![place(n).1]);
+            journal.note_changes(&"tag".into(), vec![place(n).1], None);
             journal.note_heard(place(n), HeardAt { tick: Tick::from_ms(n), hops: 0, written: 1 });
         }
         let changes = journal.take_changes();
         assert_eq!((changes.places.len(), changes.overflown), (3, true));
         assert!(!journal.take_changes().overflown);
         assert_eq!(journal.take_heard().len(), 3);
+    }
+
+    #[test]
+    fn who_brought_a_change_is_spared_unless_another_changed_the_same() {
+        let journal = Journal::new(10);
+        journal.keep(true);
+        let [a, b] = [Some(MemberId(1)), Some(MemberId(2))];
+        for (n, spared) in [(0, a), (1, a), (1, a), (2, a), (2, b), (3, a), (3, None), (4, None)] {
+            journal.note_changes(&"tag".into(), vec![place(n).1], spared);
+        }
+        journal.note_changes(&"tag".into(), vec![place(4).1], a);
+        let spared: Vec<_> = journal.take_changes().places.into_values().collect();
+        assert_eq!(spared, [a, a, None, None, None]);
     }
 
     #[test]

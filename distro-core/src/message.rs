@@ -149,6 +149,9 @@ pub enum Reply<V> {
         /// [`Written::is_applied`](crate::Written::is_applied)).
         is_refused: bool,
     },
+    /// To [`Request::Forward`] of a registration: the record is now exactly what was sent. Only to
+    /// who [understands](Sender::minor) it.
+    AsSent,
     /// The receiver was stopped and has not caught up, or has no data yet: ask another.
     Busy,
 }
@@ -160,4 +163,15 @@ pub struct Sender {
     pub member: MemberId,
     /// Its start number.
     pub incarnation: u32,
+    /// The minor version of the protocol that it speaks.
+    pub minor: u32,
+}
+
+impl Sender {
+    /// Whether it understands [`Reply::AsSent`], and holds what it forwards in any case: by the
+    /// reply, or by a write of its own.
+    pub(crate) fn holds_what_it_forwards(&self) -> bool {
+        const SINCE_MINOR: u32 = 2;
+        self.minor >= SINCE_MINOR
+    }
 }

@@ -165,6 +165,22 @@ impl<V> Operation<V> {
 }
 
 impl<V: Value> Operation<V> {
+    /// What a record is that came from this alone, if it is a registration.
+    pub(crate) fn as_record(&self) -> Option<Record<V>> {
+        match self {
+            Self::Register { stamp, value, health, .. } => {
+                Some(Record::registered(*stamp, Arc::clone(value), *health))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it has effect wherever it arrives, whatever is there: who forwards it does the same
+    /// itself if it gets no answer.
+    pub(crate) fn is_unconditional(&self) -> bool {
+        matches!(self, Self::Register { expected: None, .. } | Self::Deregister { .. })
+    }
+
     /// Whether something with a greater stamp stood in its way.
     pub(crate) fn is_lost(&self, record: &Record<V>) -> bool {
         match self {

@@ -71,6 +71,13 @@ impl Replicator {
         oldest.map_or(Duration::ZERO, |since| now.since(since))
     }
 
+    /// When to [`poll`](Self::poll) again at the latest, if something waits that may not be sent
+    /// before.
+    pub(crate) fn due(&self, now: Tick) -> Option<Tick> {
+        let waits = !self.dirty.is_empty() || !self.suspects.is_empty();
+        (waits && self.in_flight.is_none() && self.ready_at > now).then_some(self.ready_at)
+    }
+
     /// The next batch, if one may be sent.
     pub(crate) fn poll<V: Value, A: Default + Send + Sync + 'static>(
         &mut self,
@@ -111,6 +118,9 @@ impl Replicator {
         }
         self.sent_since = since.or(Some(now));
         entries.sort_by(|a, b| (&a.tag, &a.key).cmp(&(&b.tag, &b.key)));
+        if places.len() < config.batch_keys && bytes < config.batch_bytes {
+            self.ready_at = now.after(config.batch_period);
+        }
         self.in_flight = Some(places);
         Some(Request::Replicate(entries))
     }
@@ -131,6 +141,7 @@ impl Replicator {
             return places.pop();
         }
         let rest = places.split_off(places.len() / 2);
+        self.ready_at = Tick::ZERO;
         self.waiting_since = since.into_iter().chain(self.waiting_since).min();
         self.suspects.push_front(rest);
         self.suspects.push_front(places);
@@ -222,9 +233,25 @@ mod tests {
         replicator.mark(place(0), &config, at(1));
         assert_eq!(keys(replicator.poll(&store, &config, at(1))), ["k0"]);
         (0..3).for_each(|n| replicator.mark(place(n), &config, at(1)));
-        assert!(replicator.poll(&store, &config, at(1)).is_none());
+        assert!(replicator.poll(&store, &config, at(100)).is_none());
         replicator.succeeded();
-        assert_eq!(keys(replicator.poll(&store, &config, at(1))), ["k0", "k1", "k2"]);
+        assert_eq!(keys(replicator.poll(&store, &config, at(100))), ["k0", "k1", "k2"]);
+    }
+
+    #[test]
+    fn changes_gather_after_a_batch_that_was_not_full_and_it_says_for_how_long() {
+        let config = DistroConfig { batch_keys: 2, ..DistroConfig::default() };
+        let (store, mut replicator) = (store(3), Replicator::default());
+        replicator.mark(place(0), &config, at(1));
+        assert_eq!(keys(replicator.poll(&store, &config, at(1))), ["k0"]);
+        replicator.succeeded();
+        assert_eq!(replicator.due(at(2)), None);
+        (0..3).for_each(|n| replicator.mark(place(n), &config, at(2)));
+        assert!(replicator.poll(&store, &config, at(20)).is_none());
+        assert_eq!(replicator.due(at(20)), Some(at(21)));
+        assert_eq!(keys(replicator.poll(&store, &config, at(21))).len(), 2);
+        replicator.succeeded();
+        assert_eq!(keys(replicator.poll(&store, &config, at(21))).len(), 1);
     }
 
     #[test]
@@ -256,7 +283,7 @@ mod tests {
         (0..20).for_each(|n| replicator.mark(place(n), &config, at(0)));
         let (mut taken, mut dropped, mut calls) = (Vec::new(), Vec::new(), 0);
         while replicator.len() > 0 {
-            let keys = keys(replicator.poll(&store, &config, at(0)));
+            let keys = keys(replicator.poll(&store, &config, at(calls * 100)));
             calls += 1;
             if keys.iter().any(|key| key == "k7" || key == "k16") {
                 dropped.extend(replicator.not_taken().map(|(_, key)| key.to_string()));

@@ -360,7 +360,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         if let Some(moment) = effect.schedule {
             self.ring.schedule(moment, Arc::downgrade(datum));
         }
-        self.shared.journal.note_changes(datum.tag(), effect.local);
+        self.shared.journal.note_changes(datum.tag(), effect.local, effect.spared);
         if !effect.changed.is_empty() {
             for watcher in &self.watchers {
                 watcher.changed(datum, &effect.changed, effect.visible);
@@ -389,6 +389,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
 pub(crate) struct Effect {
     pub(crate) changed: Vec<Key>,
     pub(crate) local: Vec<Key>,
+    pub(crate) spared: Option<MemberId>,
     pub(crate) visible: bool,
     pub(crate) schedule: Option<Tick>,
     pub(crate) wrote_nothing: bool,

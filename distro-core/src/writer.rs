@@ -13,7 +13,7 @@ use crate::datum::{Entry, Shelf, UNSCHEDULED};
 use crate::lease::{JudgeTerms, bucket_moment};
 use crate::record::{DATUM_KEY, Health, Key, Record, Value};
 use crate::slot::Slot;
-use crate::stamp::Stamp;
+use crate::stamp::{MemberId, Stamp};
 use crate::store::{Effect, Shared, Verdict};
 use crate::time::Tick;
 
@@ -31,6 +31,8 @@ pub struct Writer<'a, V: Value> {
     changed: Vec<Key>,
     /// Those of the changed keys that other members must be told of.
     local: Vec<Key>,
+    /// Who need not be told of those, because it brought them.
+    spared: Option<MemberId>,
     visible: bool,
     deadline: Tick,
 }
@@ -52,9 +54,15 @@ impl<'a, V: Value> Writer<'a, V> {
             now,
             changed,
             local,
+            spared: None,
             visible: false,
             deadline: UNSCHEDULED,
         }
+    }
+
+    /// This member need not be told of what is written here from now on.
+    pub(crate) fn spare(&mut self, member: Option<MemberId>) {
+        self.spared = member;
     }
 
     /// The record of a key, visible or not. Borrowed, unless it is a tombstone.
@@ -426,6 +434,7 @@ impl<'a, V: Value> Writer<'a, V> {
         Effect {
             changed,
             local: mem::take(&mut self.local),
+            spared: self.spared,
             visible: self.visible,
             schedule,
             wrote_nothing: self.shelf.is_empty(),

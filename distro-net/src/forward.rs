@@ -40,12 +40,29 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
 
     /// Carries out a write whose stamp this member's clock has just issued. A read on this member
     /// sees what came of it. Takes two deadlines at most, and never fails for another member's
-    /// sake. If the future is dropped, the write may have happened or not.
+    /// sake. If the future is dropped, the write goes on.
     pub async fn write(&self, operation: Operation<V>) -> Written<V> {
+        let (store, now) = (&*self.store, self.peers.clock().tick());
+        match Forwarding::begin(store, &self.board, self.deadline, operation, now) {
+            (_, Step::Done(written)) => written,
+            (forwarding, step) => {
+                // To its end, whatever becomes of the client: the owner relies on it that this
+                // member merges the reply, and does not tell it of the write again.
+                match tokio::spawn(self.clone().follow(forwarding, step)).await {
+                    Ok(written) => written,
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        // The runtime ends, and this with it.
+                        Err(_) => std::future::pending().await,
+                    },
+                }
+            }
+        }
+    }
+
+    async fn follow(self, mut forwarding: Forwarding<V>, mut step: Step<V>) -> Written<V> {
         let clock = self.peers.clock();
         let (store, board) = (&*self.store, &*self.board);
-        let (mut forwarding, mut step) =
-            Forwarding::begin(store, board, self.deadline, operation, clock.tick());
         loop {
             step = match step {
                 Step::Done(written) => return written,

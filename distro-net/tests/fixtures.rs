@@ -163,6 +163,7 @@ fn replies() -> Vec<(&'static str, Reply<String>)> {
         ("forwarded", Reply::Forwarded { record: record.clone(), is_refused: false }),
         ("forwarded-refused", Reply::Forwarded { record, is_refused: true }),
         ("forwarded-none", Reply::Forwarded { record: None, is_refused: false }),
+        ("as-sent", Reply::AsSent),
         ("busy", Reply::Busy),
     ]
 }
@@ -196,14 +197,17 @@ fn from_hex(text: &str) -> Vec<u8> {
 }
 
 /// What each minor version added.
-const ADDED: [&[&str]; MINOR as usize] = [&[
-    "forward-register-if",
-    "forward-register-new",
-    "forward-judge",
-    "forward-close",
-    "forwarded-refused",
-    "probed-list",
-]];
+const ADDED: [&[&str]; MINOR as usize] = [
+    &[
+        "forward-register-if",
+        "forward-register-new",
+        "forward-judge",
+        "forward-close",
+        "forwarded-refused",
+        "probed-list",
+    ],
+    &["as-sent"],
+];
 
 #[test]
 fn messages_of_every_version_so_far_still_mean_the_same() {

@@ -17,8 +17,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             if changes.overflown {
                 peer.replicator.overflow();
             }
-            for place in &changes.places {
-                peer.replicator.mark(place.clone(), &self.config, now);
+            for (place, spared) in &changes.places {
+                if *spared != Some(peer.member.id) {
+                    peer.replicator.mark(place.clone(), &self.config, now);
+                }
             }
         }
     }

@@ -49,6 +49,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     pub(super) fn send_what_is_due(&mut self, now: Tick) {
         let (config, store) = (Arc::clone(&self.config), Arc::clone(&self.store));
         let members: Vec<MemberId> = self.peers.keys().copied().collect();
+        self.next_batch = None;
         for id in members {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             let mut due = Vec::new();
@@ -58,6 +59,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             if peer.member.is_reachable(&config, now) {
                 let request = peer.replicator.poll(&store, &config, now);
                 due.extend(request.map(|request| (Purpose::Replicate, request)));
+                let batches = [self.next_batch, peer.replicator.due(now)];
+                self.next_batch = batches.into_iter().flatten().min();
                 let request = peer.renewer.poll(&config, now);
                 due.extend(request.map(|request| (Purpose::Renew, request)));
                 if let Some(loader) =

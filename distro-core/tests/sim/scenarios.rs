@@ -545,3 +545,24 @@ fn a_forwarded_write_that_comes_late_and_twice_undoes_nothing() {
     world.run_for(40_000);
     assert!(nobody_shows(&world, client));
 }
+
+#[test]
+fn a_write_whose_answer_is_lost_is_where_it_was_made_and_everywhere() {
+    // The owner does not tell the member of it that brought it, and nobody compares anything.
+    let mut world = three(Rules { verify: false, ..Rules::default() });
+    let client = client_of(&mut world, 0, &[1]);
+    assert!(everybody_shows(&world, client, 1));
+    world.cut_one_way(0, 1);
+    world.write_again(client);
+    assert!(world.run_until(400, |world| {
+        matches!(world.view(0, client), Some((2, _)))
+            && matches!(world.view(1, client), Some((1, _)))
+    }));
+    assert!(world.run_until(1_000, |world| everybody_shows(world, client, 2)));
+    world.write_again(client);
+    world.run_for(5_000);
+    world.heal();
+    assert!(world.run_until(10_000, |world| everybody_shows(world, client, 3)));
+    world.run_for(1_000);
+    assert!(world.roots_agree());
+}

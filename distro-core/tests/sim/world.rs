@@ -40,6 +40,8 @@ pub(crate) struct Node {
     /// When it last heard each client.
     pub(crate) heard: BTreeMap<usize, u64>,
     pub(crate) left: bool,
+    /// When its control plane is woken next, if nothing comes in before.
+    wakes_at: u64,
 }
 
 pub(crate) struct World {
@@ -77,6 +79,7 @@ impl World {
             list: 0,
             heard: BTreeMap::new(),
             left: false,
+            wakes_at: 0,
         };
         Self {
             seed,
@@ -143,6 +146,7 @@ impl World {
         self.nodes[node].process = Some(process);
         self.nodes[node].heard.clear();
         self.nodes[node].left = false;
+        self.nodes[node].wakes_at = 0;
         self.invariants.forget(node);
         self.tell(format!("start {node}"));
         self.disturbed_at = self.now;

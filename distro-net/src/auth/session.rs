@@ -67,7 +67,11 @@ impl Sessions {
             wall_ms: now.wall_ms,
         };
         let body = welcome.encode_to_vec();
-        let sender = Sender { member: MemberId(hello.source), incarnation: hello.incarnation };
+        let sender = Sender {
+            member: MemberId(hello.source),
+            incarnation: hello.incarnation,
+            minor: hello.minor,
+        };
         let key = identity.secret.session_key(&hello_body, &body);
         let mut table = self.table.lock();
         make_room(&mut table, sender.member, now.tick);

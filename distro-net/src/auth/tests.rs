@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::super::seal_reply;
 use super::*;
+use crate::codec::MINOR;
 
 fn identity(member: u32) -> Identity {
     Identity {
@@ -37,7 +38,7 @@ fn requests_and_replies_pass_between_members_that_share_the_secret() {
     assert_eq!(caller.wall_ms, at(0).wall_ms);
     for text in [&b"first"[..], b"", b"third"] {
         let opened = sessions.open(caller.seal(text).into(), at(1).tick).unwrap();
-        assert_eq!(opened.sender, Sender { member: MemberId(1), incarnation: 10 });
+        assert_eq!(opened.sender, Sender { member: MemberId(1), incarnation: 10, minor: MINOR });
         assert_eq!(&*opened.message, text);
         let reply = seal_reply(&opened.key, opened.counter, b"answer");
         assert_eq!(&*caller.open(reply.into()).unwrap(), b"answer");

@@ -62,6 +62,7 @@ impl<V> Encoder<'_, V> {
                 let forwarded = wire::Forwarded { record, is_refused: *is_refused };
                 (kind::FORWARDED, forwarded.encode_to_vec())
             }
+            Reply::AsSent => (kind::AS_SENT, Vec::new()),
             Reply::Busy => (kind::BUSY, Vec::new()),
         }
     }
@@ -121,6 +122,7 @@ impl<V> Decoder<'_, V> {
                 let record = forwarded.record.map(|record| self.record(record)).transpose()?;
                 Reply::Forwarded { record, is_refused: forwarded.is_refused }
             }
+            kind::AS_SENT => Reply::AsSent,
             kind::BUSY => Reply::Busy,
             _ => return Err(unknown("reply", kind)),
         })

@@ -148,6 +148,7 @@ fn replies() -> impl Strategy<Value = Reply<String>> {
         (entries(), any::<bool>()).prop_map(|(entries, more)| Reply::Page { entries, more }),
         (option::of(records()), any::<bool>())
             .prop_map(|(record, is_refused)| Reply::Forwarded { record, is_refused }),
+        Just(()).prop_map(|()| Reply::AsSent),
         Just(()).prop_map(|()| Reply::Busy),
     ]
 }

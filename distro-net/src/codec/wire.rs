@@ -1,4 +1,4 @@
-//! The messages as bytes, protocol version 1.1. Field numbers are for ever: a field that goes
+//! The messages as bytes, protocol version 1.2. Field numbers are for ever: a field that goes
 //! leaves its number unused, a field that comes gets the next one and a meaning for its absence.
 //!
 //! Lists are lists of bytes, decoded one by one under a budget: what a peer sends is never turned
@@ -44,6 +44,8 @@ pub(crate) mod kind {
     pub(crate) const PAGE: u32 = 71;
     pub(crate) const FORWARDED: u32 = 72;
     pub(crate) const BUSY: u32 = 73;
+    /// Since 1.2, and sent to members of 1.2 only.
+    pub(crate) const AS_SENT: u32 = 74;
 }
 
 /// Numbers of the operations.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use distro_core::{Input, MemberId, Output, Reply, Request, Sender};
 use distro_net::CodecError;
 
-use super::World;
+use super::{Node, World};
 use crate::client::Life;
 use crate::node::{Ask, Call, Progress, Text, Told};
 
@@ -47,8 +47,10 @@ impl World {
         match event {
             Event::Wake { node, incarnation } => {
                 if self.is_current(node, incarnation) {
-                    self.input(node, Input::Tick);
-                    self.schedule_wake(node);
+                    // One that an earlier one has replaced is not there.
+                    if self.now >= self.nodes[node].wakes_at {
+                        self.input(node, Input::Tick);
+                    }
                 }
             }
             Event::Request { from, incarnation, to, call, request } => {
@@ -114,8 +116,13 @@ impl World {
     pub(super) fn schedule_wake(&mut self, node: usize) {
         let Some(process) = &self.nodes[node].process else { return };
         let at = process.started_at + process.distro.poll_timeout().as_ms();
-        let incarnation = self.nodes[node].incarnation;
-        self.push(at.saturating_sub(self.now).max(1), Event::Wake { node, incarnation });
+        let at = at.max(self.now + 1);
+        let Node { wakes_at, incarnation, .. } = &mut self.nodes[node];
+        if *wakes_at <= self.now || at < *wakes_at {
+            *wakes_at = at;
+            let incarnation = *incarnation;
+            self.push(at - self.now, Event::Wake { node, incarnation });
+        }
     }
 
     /// The law of the loop: one input, then outputs until there are none.
@@ -155,6 +162,7 @@ impl World {
             let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
             self.send(node, to, Call::Control(call), request, deadline);
         }
+        self.schedule_wake(node);
     }
 
     pub(super) fn send(
@@ -198,7 +206,9 @@ impl World {
         let now = self.now;
         let request = self.understood(self.codec.decode_request(request));
         let ways = self.net.ways(to, from, &mut self.chance);
-        let sender = Sender { member: self.nodes[from].id, incarnation };
+        // Some are of a release before.
+        let minor = if from == 2 { 1 } else { 2 };
+        let sender = Sender { member: self.nodes[from].id, incarnation, minor };
         let Some(process) = &mut self.nodes[to].process else {
             for way in ways {
                 self.push(way, Event::Refused { to: from, incarnation, call });
