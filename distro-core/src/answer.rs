@@ -51,6 +51,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 incarnation: self.board.incarnation(),
                 phase: self.board.phase(),
                 contacts: self.board.contacts(now),
+                list: self.board.list(),
             },
             Request::Replicate(entries) => {
                 merge(&self.store, &entries, now);
@@ -130,8 +131,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 looked.insert(key, ());
                 let (ours, theirs) = (record.stamps(), theirs.get(&**key).copied());
                 if ours.has_news_for(theirs) {
-                    bytes += weight(record);
-                    let (tag, key) = (sheet.tag.clone(), key.clone());
+                    let place = (sheet.tag.clone(), key.clone());
+                    bytes += weight(&place, record);
+                    let (tag, key) = place;
                     given.push(Entry { tag, key, record: record.clone() });
                 }
                 if theirs.is_some_and(|theirs| theirs.has_news_for(Some(&ours))) {
@@ -188,8 +190,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                     if bytes >= self.config.batch_bytes || entries.len() >= self.config.batch_keys {
                         return true;
                     }
-                    bytes += weight(record);
-                    let (tag, key) = (tag.clone(), key.clone());
+                    let place = (tag.clone(), key.clone());
+                    bytes += weight(&place, record);
+                    let (tag, key) = place;
                     entries.push(Entry { tag, key, record: record.clone() });
                 }
                 false
@@ -202,10 +205,15 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
     }
 }
 
-/// About how many bytes a record takes in a message.
-pub(crate) fn weight<V: Value>(record: &Record<V>) -> usize {
+/// About how many bytes a record takes in a message at most.
+pub(crate) fn weight<V: Value>(place: &Place, record: &Record<V>) -> usize {
+    names(place) + record.value.as_ref().map_or(0, |value| value.weight())
+}
+
+/// About how many bytes the names and stamps of something take in a message at most.
+pub(crate) fn names((tag, key): &Place) -> usize {
     const STAMPS: usize = 64;
-    STAMPS + record.value.as_ref().map_or(0, |value| value.weight())
+    STAMPS + tag.len() + key.len()
 }
 
 /// Merges records from another member, a datum at a time.

@@ -20,6 +20,8 @@ pub struct Board {
     phase: AtomicU8,
     is_ready: AtomicBool,
     is_resting: AtomicBool,
+    /// The checksum of all members.
+    list: AtomicU64,
     /// When the control plane last ran.
     last_run_ms: AtomicU64,
     table: RwLock<Arc<Table>>,
@@ -55,6 +57,7 @@ impl Board {
             phase: AtomicU8::new(0),
             is_ready: AtomicBool::new(false),
             is_resting: AtomicBool::new(false),
+            list: AtomicU64::new(0),
             last_run_ms: AtomicU64::new(now.as_ms()),
             table: RwLock::default(),
             notes: Mutex::default(),
@@ -146,6 +149,14 @@ impl Board {
             ..*contact
         };
         table.contacts.iter().map(aged).collect()
+    }
+
+    pub(crate) fn list(&self) -> u64 {
+        self.list.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_list(&self, list: u64) {
+        self.list.store(list, Ordering::Relaxed);
     }
 
     pub(crate) fn publish(&self, table: Table) {

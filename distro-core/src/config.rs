@@ -162,6 +162,10 @@ pub struct Rules {
     pub pause: bool,
     /// Beats that the owner does not acknowledge go round by others.
     pub relay: bool,
+    /// While lists of members differ, beats go to all and judging is slower.
+    pub lists: bool,
+    /// Closing a datum ends what others hold of it, too.
+    pub close_all: bool,
     /// Members tell each other whom they have heard.
     pub hearsay: bool,
     /// Members compare what they hold.
@@ -184,6 +188,8 @@ impl Default for Rules {
             regain_grace: true,
             pause: true,
             relay: true,
+            lists: true,
+            close_all: true,
             hearsay: true,
             verify: true,
             renew: true,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::answer::Answer;
 use crate::board::Board;
 use crate::config::DistroConfig;
-use crate::lease::{JudgeTerms, patience};
+use crate::lease::{JudgeTerms, LONGEST_PATIENCE, patience};
 use crate::load::Loader;
 use crate::member::{MemberState, Phase};
 use crate::peer::Peer;
@@ -48,6 +48,8 @@ pub struct Distro<V: Value, A> {
     phase: Phase,
     eligible: Vec<MemberId>,
     ring: Ring,
+    /// A member takes others for members than this one does.
+    lists_differ: bool,
     loader: Option<Loader>,
     /// Found no data: shows nothing until clients had time to register again.
     quiet_until: Tick,
@@ -85,6 +87,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             phase: Phase::Up,
             eligible: vec![member],
             ring: Ring::new(&[member]),
+            lists_differ: false,
             loader: None,
             quiet_until: now,
             resting_since: None,
@@ -121,6 +124,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             Input::Judging(on) => self.judging = on,
             Input::Answered(call, reply) => self.answered(call, reply, now),
             Input::NoAnswer(call) => self.unanswered(call, now),
+            Input::NotTaken(call) => self.not_taken(call, now),
             Input::Refused(call) => {
                 let to = self.calls.get(&call).map(|call| call.to);
                 if let Some(peer) = to.and_then(|to| self.peers.get_mut(&to)) {
@@ -178,7 +182,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             phase: peer.member.phase,
             incarnation: peer.member.incarnation,
             queued_keys: peer.replicator.len(),
+            lag: peer.replicator.lag(now),
             queued_beats: peer.renewer.len(),
+            agrees_on_members: peer.list == 0 || peer.list == self.board.list(),
             differences: peer.verifier.differences,
         };
         self.peers.values().map(view).collect()
@@ -234,6 +240,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             self.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
         late.into_iter().for_each(|call| self.unanswered(call, now));
         self.notice_contact(now);
+        self.compare_lists(now);
         self.advance_phase(now);
         self.rest(now);
         self.look_around(now);
@@ -254,6 +261,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let unheard = self.peers.values().filter(unheard).count();
         let patience =
             if self.config.rules.patience { patience(unheard, self.peers.len() + 1) } else { 0 };
+        let patience = if self.lists_differ { LONGEST_PATIENCE } else { patience };
         JudgeTerms {
             enabled: self.judging,
             expire: self.config.expire,

@@ -118,6 +118,16 @@ impl<V: Value> Forwarding<V> {
         });
     }
 
+    /// The request is too large to be sent, or the owner can make nothing of it: it may be of an
+    /// earlier release. The write is taken here.
+    pub fn not_taken<A: Default + Send + Sync + 'static>(
+        &mut self,
+        store: &Store<V, A>,
+        now: Tick,
+    ) -> Step<V> {
+        Step::Done(apply(store, &self.operation, now))
+    }
+
     /// The owner refused the connection or did not answer in time: the write is taken here, and
     /// further writes for that owner too until it is heard again.
     pub fn failed<A: Default + Send + Sync + 'static>(

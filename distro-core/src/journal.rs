@@ -36,6 +36,8 @@ pub(crate) struct Changes {
 /// Takes nothing until a control plane with peers switches it on.
 pub(crate) struct Journal {
     is_kept: AtomicBool,
+    /// Beats of this member's own slots are taken, too.
+    takes_all: AtomicBool,
     limit: usize,
     changes: Mutex<Changes>,
     heard: Mutex<BTreeMap<Place, HeardAt>>,
@@ -45,6 +47,7 @@ impl Journal {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             is_kept: AtomicBool::new(false),
+            takes_all: AtomicBool::new(false),
             limit,
             changes: Mutex::default(),
             heard: Mutex::default(),
@@ -62,6 +65,15 @@ impl Journal {
 
     pub(crate) fn is_kept(&self) -> bool {
         self.is_kept.load(Ordering::Relaxed)
+    }
+
+    /// Whether beats are taken for others although this member owns their slot.
+    pub(crate) fn takes_all(&self) -> bool {
+        self.takes_all.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn take_all(&self, takes_all: bool) {
+        self.takes_all.store(takes_all, Ordering::Relaxed);
     }
 
     pub(crate) fn note_changes(&self, tag: &Arc<str>, keys: Vec<Key>) {

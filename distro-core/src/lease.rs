@@ -77,6 +77,9 @@ impl JudgeTerms {
     }
 }
 
+/// More beats than go into [`LONGEST`].
+pub(crate) const LONGEST_PATIENCE: u32 = u16::MAX as u32;
+
 /// How many beats in a row must be missing before silence means anything, when `unheard` of `all`
 /// members cannot be heard and every beat goes to a member at random: so many that the
 /// chance that they all went there is below one in a million.
@@ -87,7 +90,7 @@ pub(crate) fn patience(unheard: usize, all: usize) -> u32 {
     // Member counts are small; the result is cut to what u32 holds.
     let share = unheard.min(all) as f64 / all as f64;
     let beats = (1e-6_f64.ln() / share.ln()).ceil();
-    if beats.is_finite() { beats.min(f64::from(u16::MAX)) as u32 } else { u32::from(u16::MAX) }
+    if beats.is_finite() { beats.min(f64::from(LONGEST_PATIENCE)) as u32 } else { LONGEST_PATIENCE }
 }
 
 /// The bucket in which something due at `deadline` belongs, as a moment: at or after the

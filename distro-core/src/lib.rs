@@ -42,8 +42,8 @@
 //! In a cluster the driver has these duties besides:
 //!
 //! * Every [`Output::Send`] ends in exactly one of [`Input::Answered`], [`Input::NoAnswer`] (the
-//!   deadline passed, or the connection broke) and [`Input::Refused`] (nobody listens there). A
-//!   connection that missed a deadline is not used again. Calls to one member may overtake each
+//!   deadline passed, or the connection broke), [`Input::Refused`] (nobody listens there) and
+//!   [`Input::NotTaken`] (the request is too large, or means nothing to the other). A connection that missed a deadline is not used again. Calls to one member may overtake each
 //!   other.
 //! * A request of another member is answered by [`Answer::answer`], on any thread, once the
 //!   transport knows who sent it. Its size must have been bounded: as many entries, beats and
@@ -76,6 +76,7 @@ pub use lease::JudgeTerms;
 mod datum;
 pub use datum::{Datum, Heard, Reader};
 
+mod aspect;
 mod writer;
 pub use writer::Writer;
 

@@ -130,6 +130,10 @@ impl Member {
         if self.is_surely_gone() && at <= self.refused_since || Some(at) <= self.last_contact() {
             return;
         }
+        if contact.incarnation == 0 {
+            // Who told of it has not been told itself what it is.
+            return;
+        }
         self.rumoured = Some(at);
         if !(self.phase == Phase::Leaving && self.incarnation == contact.incarnation) {
             self.introduced(contact.incarnation, contact.phase);
@@ -189,8 +193,10 @@ impl Member {
             && limit(self.rumoured, config.suspicious_after * HEARSAY_DELAY)
     }
 
-    /// What this member may tell others of it.
+    /// What this member may tell others of it: nothing before it has itself been told what it is.
+    /// Others would take our ignorance for news, and its slots away from it.
     pub(crate) fn contact(&self, now: Tick) -> Option<Contact> {
+        self.told_phase()?;
         let at = self.last_contact().filter(|_| !self.is_surely_gone())?;
         let age_ms = u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX);
         Some(Contact { member: self.id, incarnation: self.incarnation, phase: self.phase, age_ms })
@@ -283,6 +289,16 @@ mod tests {
         assert!(!member.is_eligible(&config, at(11_000)));
         member.rumoured(&contact(2, Phase::Up), at(11_500));
         assert!(member.is_eligible(&config, at(11_500)), "it started again");
+    }
+
+    #[test]
+    fn what_a_member_is_spreads_from_those_only_who_were_told() {
+        let (config, mut heard) = (DistroConfig::default(), Member::new(MemberId(2)));
+        heard.answered(at(11_000));
+        assert_eq!(heard.contact(at(11_000)), None);
+        let mut member = member();
+        member.rumoured(&contact(0, Phase::Joining), at(11_000));
+        assert!(member.is_eligible(&config, at(11_000)));
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub enum Reply<V> {
         phase: Phase,
         /// Whom it has heard, directly or by hearsay.
         contacts: Vec<Contact>,
+        /// A checksum of whom it takes for members; 0 if it does not say.
+        list: u64,
     },
     /// To [`Request::Replicate`] and [`Request::Leave`].
     Done,

@@ -20,6 +20,8 @@ pub(crate) struct Peer {
     /// The start of the member that could not be heard, if it could not.
     pub(crate) unheard: Option<u32>,
     pub(crate) knows_of_leave: bool,
+    /// The checksum of whom it takes for members; 0 if it has not said.
+    pub(crate) list: u64,
 }
 
 impl Peer {
@@ -34,6 +36,7 @@ impl Peer {
             was_reachable: false,
             unheard: Some(0),
             knows_of_leave: false,
+            list: 0,
         }
     }
 

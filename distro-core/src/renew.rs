@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use crate::answer::MOST_HOPS;
+use crate::answer::{MOST_HOPS, names};
 use crate::config::DistroConfig;
 use crate::journal::{HeardAt, Place};
 use crate::message::{Beat, Request};
@@ -14,6 +14,8 @@ use crate::time::Tick;
 pub(crate) struct Renewer {
     waiting: BTreeMap<Place, HeardAt>,
     in_flight: Option<BTreeMap<Place, HeardAt>>,
+    /// Batches are halved so many times: larger ones were not taken.
+    halved: u32,
 }
 
 impl Renewer {
@@ -35,7 +37,7 @@ impl Renewer {
         if self.in_flight.is_some() || self.waiting.is_empty() {
             return None;
         }
-        let rest = match self.waiting.keys().nth(config.batch_beats).cloned() {
+        let rest = match self.waiting.keys().nth(self.batch_size(config)).cloned() {
             Some(place) => self.waiting.split_off(&place),
             None => BTreeMap::new(),
         };
@@ -52,8 +54,35 @@ impl Renewer {
         Some(Request::Renew(beats))
     }
 
+    /// As many beats as fit into a message by number and by the bytes of their names; at least
+    /// one.
+    fn batch_size(&self, config: &DistroConfig) -> usize {
+        let most = config.batch_beats.checked_shr(self.halved).unwrap_or(0);
+        let mut bytes = 0;
+        let fits = |place: &&Place| {
+            bytes += names(place);
+            bytes <= config.batch_bytes
+        };
+        self.waiting.keys().take(most).take_while(fits).count().max(1)
+    }
+
     pub(crate) fn succeeded(&mut self) {
         self.in_flight = None;
+        self.halved = self.halved.saturating_sub(1);
+    }
+
+    /// The peer can make nothing of the batch: smaller ones are tried. A single beat is given up;
+    /// the next one takes its place.
+    pub(crate) fn not_taken(&mut self) {
+        let batch = self.in_flight.take().unwrap_or_default();
+        if batch.len() <= 1 {
+            return;
+        }
+        // Never fewer than one: the size is held at that.
+        self.halved = (self.halved + 1).min(usize::BITS);
+        for (place, heard) in batch {
+            self.waiting.entry(place).or_insert(heard);
+        }
     }
 
     /// The peer cannot be reached: what waits for it is handed back.
@@ -68,5 +97,58 @@ impl Renewer {
             lost.entry(place).or_insert(heard);
         }
         lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(n: usize, length: usize) -> Place {
+        ("t".repeat(length).into(), format!("{n:04}").into())
+    }
+
+    fn add(renewer: &mut Renewer, place: Place, config: &DistroConfig) {
+        renewer.add(place, HeardAt { tick: Tick::ZERO, hops: 0, written: 1 }, config);
+    }
+
+    fn keys(renewer: &mut Renewer, config: &DistroConfig) -> Vec<String> {
+        let Some(Request::<()>::Renew(beats)) = renewer.poll(config, Tick::ZERO) else {
+            return Vec::new();
+        };
+        beats.into_iter().map(|beat| beat.key.to_string()).collect()
+    }
+
+    #[test]
+    fn a_batch_of_beats_is_bounded_by_the_bytes_of_their_names() {
+        let (config, mut renewer) = (DistroConfig::default(), Renewer::default());
+        (0..1_000).for_each(|n| add(&mut renewer, place(n, 8_000), &config));
+        let mut sent = 0;
+        while renewer.len() > 0 {
+            let count = keys(&mut renewer, &config).len();
+            assert!(count >= 1 && count * 8_000 <= config.batch_bytes, "{count}");
+            sent += count;
+            renewer.succeeded();
+        }
+        assert_eq!(sent, 1_000);
+    }
+
+    #[test]
+    fn a_beat_that_cannot_be_taken_is_given_up_and_the_others_are_not() {
+        let (config, mut renewer) = (DistroConfig::default(), Renewer::default());
+        (0..100).for_each(|n| add(&mut renewer, place(n, 1), &config));
+        let (mut taken, mut calls) = (0, 0);
+        while renewer.len() > 0 {
+            calls += 1;
+            let keys = keys(&mut renewer, &config);
+            if keys.iter().any(|key| key == "0042") {
+                renewer.not_taken();
+            } else {
+                taken += keys.len();
+                renewer.succeeded();
+            }
+            assert!(calls < 1_000, "it goes on for ever");
+        }
+        assert_eq!(taken, 99);
     }
 }

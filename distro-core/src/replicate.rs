@@ -1,6 +1,6 @@
 //! Sending local changes to one peer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -20,11 +20,17 @@ use crate::time::Tick;
 pub(crate) struct Replicator {
     dirty: BTreeSet<Place>,
     in_flight: Option<Vec<Place>>,
+    /// Parts of batches that could not be taken: one record in them spoils the rest.
+    suspects: VecDeque<Vec<Place>>,
     /// Where the last batch ended, so that busy keys do not starve those after them.
     cursor: Option<Place>,
     ready_at: Tick,
     failures: u32,
     overflown: bool,
+    /// Since when the oldest of the keys that wait, and of those that are under way, may have been
+    /// waiting.
+    waiting_since: Option<Tick>,
+    sent_since: Option<Tick>,
 }
 
 impl Replicator {
@@ -32,6 +38,7 @@ impl Replicator {
         if self.dirty.is_empty() && self.failures == 0 {
             self.ready_at = self.ready_at.max(now.after(config.sync_delay));
         }
+        self.waiting_since.get_or_insert(now);
         if self.dirty.len() < config.queue_keys {
             self.dirty.insert(place);
         } else {
@@ -43,6 +50,7 @@ impl Replicator {
     pub(crate) fn overflow(&mut self) {
         self.overflown = true;
         self.dirty.clear();
+        self.waiting_since = None;
     }
 
     /// Whether it has forgotten keys since this was last asked.
@@ -52,7 +60,14 @@ impl Replicator {
 
     /// How many keys the peer has not been told of.
     pub(crate) fn len(&self) -> usize {
-        self.dirty.len() + self.in_flight.as_ref().map_or(0, Vec::len)
+        let suspects: usize = self.suspects.iter().map(Vec::len).sum();
+        self.dirty.len() + suspects + self.in_flight.as_ref().map_or(0, Vec::len)
+    }
+
+    /// For how long the oldest change that the peer has not acknowledged may have been waiting.
+    pub(crate) fn lag(&self, now: Tick) -> Duration {
+        let oldest = self.sent_since.into_iter().chain(self.waiting_since).min();
+        oldest.map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// The next batch, if one may be sent.
@@ -62,25 +77,37 @@ impl Replicator {
         config: &DistroConfig,
         now: Tick,
     ) -> Option<Request<V>> {
-        if self.in_flight.is_some() || self.dirty.is_empty() || now < self.ready_at {
+        if self.in_flight.is_some() || now < self.ready_at {
             return None;
         }
         let (mut entries, mut places, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let mut suspects = self.suspects.pop_front().map(Vec::into_iter);
         while places.len() < config.batch_keys && bytes < config.batch_bytes {
-            let Some(place) = self.next() else { break };
+            let place = match &mut suspects {
+                Some(suspects) => suspects.next(),
+                None => self.next(),
+            };
+            let Some(place) = place else { break };
             let record = store.find(&place.0);
             let record = record.and_then(|datum| datum.read(|r| r.find(&place.1).cloned()));
             // Nothing there: it was removed so long ago that it is forgotten.
             if let Some(record) = record {
-                bytes += weight(&record);
+                bytes += weight(&place, &record);
                 let (tag, key) = place.clone();
                 entries.push(Entry { tag, key, record });
                 places.push(place);
             }
         }
+        // What has grown since it came under suspicion.
+        self.dirty.extend(suspects.into_iter().flatten());
+        let since = self.waiting_since;
+        if self.dirty.is_empty() && self.suspects.is_empty() {
+            self.waiting_since = None;
+        }
         if entries.is_empty() {
             return None;
         }
+        self.sent_since = since.or(Some(now));
         entries.sort_by(|a, b| (&a.tag, &a.key).cmp(&(&b.tag, &b.key)));
         self.in_flight = Some(places);
         Some(Request::Replicate(entries))
@@ -88,11 +115,29 @@ impl Replicator {
 
     pub(crate) fn succeeded(&mut self) {
         self.in_flight = None;
+        self.sent_since = None;
         self.failures = 0;
+    }
+
+    /// The peer can make nothing of the request, or it is too large to be sent: sending it again
+    /// would be in vain. Its parts are tried one by one, until the record is found that spoils
+    /// it; that one is given up, and returned.
+    pub(crate) fn not_taken(&mut self) -> Option<Place> {
+        let mut places = self.in_flight.take().unwrap_or_default();
+        let since = self.sent_since.take();
+        if places.len() <= 1 {
+            return places.pop();
+        }
+        let rest = places.split_off(places.len() / 2);
+        self.waiting_since = since.into_iter().chain(self.waiting_since).min();
+        self.suspects.push_front(rest);
+        self.suspects.push_front(places);
+        None
     }
 
     pub(crate) fn failed(&mut self, config: &DistroConfig, random: &mut Random, now: Tick) {
         let places = self.in_flight.take().unwrap_or_default();
+        self.waiting_since = self.sent_since.take().into_iter().chain(self.waiting_since).min();
         self.failures = self.failures.saturating_add(1);
         let doubled = config.first_backoff.saturating_mul(1 << self.failures.min(10));
         let wait = random.vary(doubled.min(config.longest_backoff));
@@ -200,6 +245,27 @@ mod tests {
         assert!(waits[11] <= config.longest_backoff * 5 / 4);
         replicator.hurry();
         assert!(replicator.poll(&store, &config, now).is_some());
+    }
+
+    #[test]
+    fn one_record_that_cannot_be_taken_does_not_hold_up_the_others() {
+        let (config, store) = (DistroConfig::default(), store(20));
+        let mut replicator = Replicator::default();
+        (0..20).for_each(|n| replicator.mark(place(n), &config, at(0)));
+        let (mut taken, mut dropped, mut calls) = (Vec::new(), Vec::new(), 0);
+        while replicator.len() > 0 {
+            let keys = keys(replicator.poll(&store, &config, at(0)));
+            calls += 1;
+            if keys.iter().any(|key| key == "k7" || key == "k16") {
+                dropped.extend(replicator.not_taken().map(|(_, key)| key.to_string()));
+            } else {
+                taken.extend(keys);
+                replicator.succeeded();
+            }
+        }
+        dropped.sort();
+        assert_eq!((dropped, taken.len()), (vec!["k16".to_owned(), "k7".to_owned()], 18));
+        assert!(calls <= 21, "{calls}");
     }
 
     #[test]

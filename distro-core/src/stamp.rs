@@ -9,6 +9,9 @@ use crate::time::{Now, Tick};
 /// How many low bits of a stamp's time count changes within one millisecond.
 const COUNTER_BITS: u32 = 16;
 
+/// No wall clock counts for more than the year 3000, in milliseconds since the epoch.
+const FURTHEST_WALL_MS: u64 = 32_503_680_000_000;
+
 /// Identity of a member: a hash of the address it advertises, equal in every member's view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MemberId(pub u32);
@@ -37,6 +40,11 @@ pub struct Stamp {
 impl Stamp {
     /// Earlier than every issued stamp: "this has not happened".
     pub const NEVER: Self = Self { time: 0, member: MemberId(0), incarnation: 0 };
+
+    /// No member ever issues a later [`time`](Self::time), however wrong its clock is: it stands
+    /// for the year 4000. What claims to be later is broken, and must not get in: once the time of
+    /// stamps had come to its end, nothing could ever be written again.
+    pub const LATEST_TIME: u64 = 64_060_588_800_000 << COUNTER_BITS;
 
     /// A stamp from its parts, as they come from a peer.
     pub const fn from_parts(time: u64, member: MemberId, incarnation: u32) -> Self {
@@ -79,7 +87,7 @@ impl StampClock {
     /// A clock for one start of one member. `incarnation` must differ between two starts whose
     /// stamps may meet; the wall clock in seconds will do.
     pub fn new(member: MemberId, incarnation: u32, now: Now) -> Self {
-        let origin_ms = now.wall_ms.saturating_sub(now.tick.as_ms());
+        let origin_ms = now.wall_ms.saturating_sub(now.tick.as_ms()).min(FURTHEST_WALL_MS);
         Self { last: AtomicU64::new(1), origin_ms, member, incarnation }
     }
 
@@ -95,7 +103,8 @@ impl StampClock {
 
     /// A stamp greater than every one issued or observed before.
     pub fn issue(&self, tick: Tick) -> Stamp {
-        let physical = (self.origin_ms.saturating_add(tick.as_ms())) << COUNTER_BITS;
+        let wall_ms = self.origin_ms.saturating_add(tick.as_ms()).min(FURTHEST_WALL_MS);
+        let physical = wall_ms << COUNTER_BITS;
         let next = |last: u64| physical.max(last.saturating_add(1));
         let previous = self
             .last
@@ -105,9 +114,11 @@ impl StampClock {
     }
 
     /// Takes note of a stamp from elsewhere, so that later ones of ours are greater even if the
-    /// other clock runs ahead.
+    /// other clock runs ahead, be it by centuries. Beyond [`Stamp::LATEST_TIME`] it is ignored.
     pub fn observe(&self, stamp: Stamp) {
-        self.last.fetch_max(stamp.time, Ordering::AcqRel);
+        if stamp.time <= Stamp::LATEST_TIME {
+            self.last.fetch_max(stamp.time, Ordering::AcqRel);
+        }
     }
 }
 
@@ -140,10 +151,16 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_stamp_does_not_make_the_clock_wrap() {
-        let clock = clock(1_000);
-        clock.observe(Stamp::from_parts(u64::MAX, MemberId(1), 1));
-        assert_eq!(clock.issue(Tick::ZERO).time(), u64::MAX);
+    fn an_absurd_stamp_or_wall_clock_leaves_room_for_later_ones() {
+        let sane = clock(1_000);
+        sane.observe(Stamp::from_parts(u64::MAX, MemberId(1), 1));
+        sane.observe(Stamp::from_parts(Stamp::LATEST_TIME + 1, MemberId(1), 1));
+        assert_eq!(sane.issue(Tick::ZERO).time(), 1_000 << COUNTER_BITS);
+        let absurd = clock(u64::MAX);
+        let first = absurd.issue(Tick::from_ms(u64::MAX));
+        assert!(first < absurd.issue(Tick::ZERO) && first.time() < Stamp::LATEST_TIME - (1 << 60));
+        sane.observe(first);
+        assert!(sane.issue(Tick::ZERO) > first);
     }
 
     #[test]

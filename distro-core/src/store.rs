@@ -273,8 +273,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
 
     /// Leaves a beat for the owner of the slot.
     fn pass_on(&self, datum: &Datum<V, A>, key: &str, heard: impl FnOnce() -> HeardAt) {
-        if self.shared.journal.is_kept() && !self.owns(datum.slot()) {
-            self.shared.journal.note_heard((Arc::clone(datum.tag()), key.into()), heard());
+        let journal = &self.shared.journal;
+        if journal.is_kept() && (!self.owns(datum.slot()) || journal.takes_all()) {
+            journal.note_heard((Arc::clone(datum.tag()), key.into()), heard());
         }
     }
 

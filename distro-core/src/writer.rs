@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::aspect::Aspect;
 use crate::datum::{Entry, Shelf, UNSCHEDULED};
 use crate::lease::{JudgeTerms, bucket_moment};
 use crate::record::{DATUM_KEY, Health, Key, Record, Value};
@@ -106,13 +107,21 @@ impl<'a, V: Value> Writer<'a, V> {
         }
     }
 
-    /// Deregisters every record and the datum itself: it is not open any more.
+    /// Deregisters every record that was registered before, and the datum itself: it is not open
+    /// any more.
     pub fn close(&mut self, stamp: Stamp) {
-        let keys: Vec<Key> = self.visible().map(|(key, ..)| Arc::clone(key)).collect();
-        for key in keys {
-            self.apply(&key, &Record::removed(stamp), Origin::Here);
-        }
         self.apply(DATUM_KEY, &Record::removed(stamp), Origin::Here);
+    }
+
+    /// A datum that is closed has no record from before, wherever it is held: others may hold
+    /// some that were not known where it was closed.
+    fn end_records_before_closing(&mut self, origin: Origin) {
+        let closed = self.shelf.closed;
+        let over = self.shelf.entries.iter().filter(|(_, entry)| is_over(&entry.record, closed));
+        let keys: Vec<Key> = over.map(|(key, _)| Arc::clone(key)).collect();
+        for key in keys {
+            self.apply(&key, &Record::removed(closed), origin);
+        }
     }
 
     /// Takes over what is newer in a record that comes from another member. If that says
@@ -155,6 +164,10 @@ impl<'a, V: Value> Writer<'a, V> {
         if merged.registration <= merged.deregistered || merged.health() == Health::Healthy {
             return None;
         }
+        // The health that it was registered with was said, not judged from silence.
+        if merged.liveness == merged.registration {
+            return None;
+        }
         let lease = merged.value.as_ref()?.lease()?;
         let truth = lease.health_after(self.now.since(entry.heard()?));
         if truth >= merged.health() {
@@ -165,6 +178,7 @@ impl<'a, V: Value> Writer<'a, V> {
     }
 
     fn apply(&mut self, key: &str, incoming: &Record<V>, origin: Origin) -> bool {
+        let closed = self.shelf.closed;
         let known = self.shelf.entries.get_mut(key);
         let is_new = known.is_none();
         let mut fresh = Entry::new(self.now);
@@ -174,6 +188,9 @@ impl<'a, V: Value> Writer<'a, V> {
         let stamps = entry.record.stamps();
         if !entry.record.merge(incoming) {
             return false;
+        }
+        if self.shared.config.rules.close_all && is_over(&entry.record, closed) {
+            entry.record.merge(&Record::removed(closed));
         }
         // Who never heard a record needs no content to refute with.
         if entry.record.health() == Health::Expired && entry.heard().is_none() {
@@ -214,6 +231,10 @@ impl<'a, V: Value> Writer<'a, V> {
         }
         if origin == Origin::Here {
             self.note_local(key);
+        }
+        let is_told = self.shared.config.rules.close_all || origin == Origin::Here;
+        if self.shelf.closed > closed && is_told {
+            self.end_records_before_closing(origin);
         }
         true
     }
@@ -360,6 +381,11 @@ impl<'a, V: Value> Writer<'a, V> {
     }
 }
 
+/// Whether a record was ended by the closing of its datum and does not say so yet.
+fn is_over<V>(record: &Record<V>, closed: Stamp) -> bool {
+    record.registration > record.deregistered && record.registration < closed
+}
+
 /// Who brings a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
@@ -367,28 +393,4 @@ enum Origin {
     Here,
     /// Another member, which tells the others itself.
     Elsewhere,
-}
-
-/// What others can tell of a record, before or after a change.
-struct Aspect<V> {
-    shown: Option<(Arc<V>, Health)>,
-    fingerprint: u64,
-}
-
-impl<V: Value> Aspect<V> {
-    fn of(record: &Record<V>, tag: &str, key: &str) -> Self {
-        let value = record.value.as_ref().filter(|_| record.is_visible());
-        Self {
-            shown: value.map(|value| (Arc::clone(value), record.health())),
-            fingerprint: record.fingerprint(tag, key),
-        }
-    }
-
-    fn shows_like(&self, other: &Self) -> bool {
-        match (&self.shown, &other.shown) {
-            (None, None) => true,
-            (Some((a, a_health)), Some((b, b_health))) => a_health == b_health && a.shows_like(b),
-            _ => false,
-        }
-    }
 }

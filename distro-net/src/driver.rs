@@ -170,6 +170,16 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
                 self.status.moved_slots += slots as u64;
                 tracing::info!(slots, "slots have another owner");
             }
+            Output::ListsDiffer(true) => tracing::warn!(
+                "members take different addresses for members; until all lists are the same, dead instances stay for minutes"
+            ),
+            Output::ListsDiffer(false) => tracing::info!("all members have the same list again"),
+            Output::Dropped(member, (tag, key)) => {
+                self.status.dropped_records += 1;
+                let address = self.peers.as_ref().and_then(|peers| peers.address(member));
+                let member = address.unwrap_or_default();
+                tracing::error!(%member, %tag, %key, "a record cannot be given to a member");
+            }
             Output::Phase(phase) => tracing::info!(?phase, "this member has reached a phase"),
             Output::Left => {
                 self.status.has_left = true;
@@ -222,6 +232,7 @@ fn told<V>(outcome: Result<(CallId, Outcome<V>), JoinError>) -> Option<Input<V>>
         Ok((call, Outcome::Answered(reply))) => Some(Input::Answered(call, reply)),
         Ok((call, Outcome::NoAnswer)) => Some(Input::NoAnswer(call)),
         Ok((call, Outcome::Refused)) => Some(Input::Refused(call)),
+        Ok((call, Outcome::NotTaken)) => Some(Input::NotTaken(call)),
         Err(error) => {
             tracing::error!(%error, "a call between members failed");
             None

@@ -52,6 +52,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
                 Step::Send { to, request, deadline } => {
                     match self.peers.call(to, &request, deadline).await {
                         Outcome::Answered(reply) => forwarding.answered(store, reply, clock.tick()),
+                        Outcome::NotTaken => forwarding.not_taken(store, clock.tick()),
                         Outcome::NoAnswer | Outcome::Refused => {
                             forwarding.failed(store, board, clock.tick())
                         }

@@ -20,6 +20,7 @@ pub(crate) struct Calls {
     pub(crate) unanswered: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) rejected: AtomicU64,
+    pub(crate) not_taken: AtomicU64,
     pub(crate) sent_bytes: AtomicU64,
     pub(crate) received_bytes: AtomicU64,
 }
@@ -36,6 +37,8 @@ pub struct CallCounts {
     /// The other member did not accept us, or we did not accept its proof. Counted as not
     /// answered, too.
     pub rejected: u64,
+    /// Too large to be sent, or without meaning to the other member.
+    pub not_taken: u64,
     /// Bytes of messages sent, without HTTP around them.
     pub sent_bytes: u64,
     /// Bytes of messages received, without HTTP around them.
@@ -66,6 +69,7 @@ impl PeerStats {
             unanswered: read(&self.calls.unanswered),
             refused: read(&self.calls.refused),
             rejected: read(&self.calls.rejected),
+            not_taken: read(&self.calls.not_taken),
             sent_bytes: read(&self.calls.sent_bytes),
             received_bytes: read(&self.calls.received_bytes),
         }

@@ -21,6 +21,8 @@ pub struct Status {
     pub owner_changes: u64,
     /// Slots that have changed their owner in this member's view.
     pub moved_slots: u64,
+    /// Times that a member could not be given a record: it is too large, or means nothing to it.
+    pub dropped_records: u64,
     /// Whether this member has handed over everything and may end.
     pub has_left: bool,
 }
@@ -48,6 +50,7 @@ impl Default for Status {
             calls_under_way: 0,
             owner_changes: 0,
             moved_slots: 0,
+            dropped_records: 0,
             has_left: false,
         }
     }

@@ -145,8 +145,13 @@ fn replies() -> Vec<(&'static str, Reply<String>)> {
     let sums = (0..SLOT_COUNT as u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
     let record = entries().into_iter().next().map(|entry| entry.record);
     let stopped = Some((1, "k".into()));
+    let probed = |contacts, list| {
+        let (incarnation, phase) = (1_700_000_000, Phase::Up);
+        Reply::Probed { incarnation, phase, contacts, list }
+    };
     vec![
-        ("probed", Reply::Probed { incarnation: 1_700_000_000, phase: Phase::Up, contacts }),
+        ("probed", probed(contacts.clone(), 0)),
+        ("probed-list", probed(contacts, 0x0123_4567_89ab_cdef)),
         ("done", Reply::Done),
         ("renewed", Reply::Renewed { removed: entries(), unknown: places() }),
         ("same", Reply::Same),
@@ -197,6 +202,7 @@ const ADDED: [&[&str]; MINOR as usize] = [&[
     "forward-judge",
     "forward-close",
     "forwarded-refused",
+    "probed-list",
 ]];
 
 #[test]

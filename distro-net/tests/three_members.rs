@@ -135,6 +135,26 @@ async fn who_judges_by_hand_or_closes_reads_its_own_write() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_no_message_can_carry_holds_up_nothing_else() {
+    let members = three().await;
+    let giant = "g".repeat(Limits::default().message_bytes + 1);
+    members[0].register("giant", "k", &giant).await;
+    for n in 0..50 {
+        members[0].register(&format!("service-{n}"), "k", "text").await;
+    }
+    for n in 0..50 {
+        everywhere(&members, &format!("service-{n}"), "k", Some("text")).await;
+    }
+    assert_eq!(members[0].read("giant", "k").map(|text| text.len()), Some(giant.len()));
+    eventually("it is given up and counted", || {
+        members[0].control.status().dropped_records >= 2
+            && members[0].peers.stats().calls().not_taken >= 2
+    })
+    .await;
+    assert!(members.iter().all(Member::may_read));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_does_not_wait_for_the_next_tick() {
     let members = three().await;
     let mut fastest = Duration::MAX;

@@ -34,6 +34,26 @@ fn no_page_number_is_too_large() {
 }
 
 #[test]
+fn a_page_of_services_has_a_limit() {
+    let site = Site::start();
+    for number in 0..1_001 {
+        let name = format!("s{number:04}");
+        site.ok("POST service", &[("serviceName", &name)]);
+    }
+    let page = |number: &str, with_instances: &str| {
+        let ask = [("pageNo", number), ("pageSize", "5000"), ("withInstances", with_instances)];
+        site.call("GET catalog/services", &ask).json()
+    };
+    assert_eq!(page("0", "true").as_array().unwrap().len(), 1_000);
+    assert_eq!(page("1", "true")[0]["serviceName"], "s1000");
+    let counted = page("1", "false");
+    assert_eq!(
+        (counted["serviceList"].as_array().unwrap().len(), &counted["count"]),
+        (1_001, &json!(1_001))
+    );
+}
+
+#[test]
 fn catalog_pages_are_checked_by_name() {
     let site = Site::start();
     register(&site, "a", "10.0.0.1", &[]);
@@ -49,6 +69,9 @@ fn catalog_pages_are_checked_by_name() {
         let number = [base, &[("pageNo", "1")]].concat();
         site.refused(request, &number, 400, "Param 'pageSize' is required.");
     }
+    let long = "9".repeat(5_000);
+    let answer = site.call("GET catalog/services", &[("pageNo", &long), ("pageSize", "1")]);
+    assert!(answer.status == 400 && answer.text.len() < 200, "{}", answer.text);
     let negative = [service, &[("pageNo", "-1"), ("pageSize", "1")]].concat();
     site.refused("GET catalog/instances", &negative, 400, "'pageNo'");
     let page = [("pageNo", "1"), ("pageSize", "1")];

@@ -275,6 +275,91 @@ fn settings_of_services_are_those_of_the_cluster() {
     cluster.wait_until_equal();
 }
 
+fn set_switch(server: &TestServer, entry: &str, value: &str) {
+    server.put(&format!("operator/switches?entry={entry}&value={value}")).expect(200);
+}
+
+fn switches(server: &TestServer) -> Value {
+    server.get("operator/switches").json()
+}
+
+#[test]
+fn switches_are_those_of_the_cluster() {
+    let mut cluster = Cluster::start(3);
+    set_switch(cluster.member(0), "clientBeatInterval", "7000");
+    set_switch(cluster.member(1), "defaultCacheMillis", "4000");
+    set_switch(cluster.member(2), "check", "false");
+    cluster.member(2).put("operator/switches?entry=pushEnabled&value=false&debug=true").expect(200);
+    let is_set = |server: &TestServer| {
+        let shown = switches(server);
+        [&shown["clientBeatInterval"], &shown["defaultCacheMillis"]] == [7_000, 4_000]
+            && shown["healthCheckEnabled"] == false
+    };
+    wait_for("all hold everywhere", || cluster.alive().all(is_set));
+    let pushes: Vec<bool> =
+        cluster.alive().map(|server| switches(server)["pushEnabled"] == true).collect();
+    assert_eq!(pushes, [true, true, false]);
+
+    // No member judges what it owns, until it is told to.
+    let short = "&metadata=%7B%22preserved.heart.beat.interval%22%3A%22100%22%2C\
+                 %22preserved.heart.beat.timeout%22%3A%22300%22%2C\
+                 %22preserved.ip.delete.timeout%22%3A%221000%22%7D";
+    for service in services() {
+        instance(cluster.member(0), "POST", &service, short).expect(200);
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    for service in services() {
+        wait_for("it is everywhere", || cluster.alive().all(|s| hosts(s, &service).len() == 1));
+    }
+
+    // Who comes later learns of them.
+    cluster.take(0).kill();
+    cluster.restart(0);
+    cluster.wait_until_ready();
+    assert!(is_set(cluster.member(0)), "{}", switches(cluster.member(0)));
+    set_switch(cluster.member(0), "check", "true");
+    for service in services() {
+        wait_for("it is gone", || cluster.alive().all(|s| hosts(s, &service).is_empty()));
+    }
+    for server in cluster.alive() {
+        let names = server.get("service/list?pageNo=1&pageSize=100&groupName=*").json();
+        assert_eq!(names["count"], 12, "switches are no services");
+    }
+    cluster.wait_until_equal();
+}
+
+#[test]
+fn namespaces_have_the_same_names_on_all_members() {
+    let mut cluster = Cluster::start(3);
+    let path = "/nacos/v1/console/namespaces";
+    let names = |server: &TestServer| {
+        let list = server.get(path).json();
+        let name = |item: &Value| item["namespaceShowName"].as_str().unwrap().to_owned();
+        list["data"].as_array().unwrap().iter().map(name).collect::<Vec<_>>()
+    };
+    let create = |server: &TestServer, id: &str| {
+        let target = format!("{path}?customNamespaceId={id}&namespaceName=of-{id}");
+        server.call("POST", &target).expect(200)
+    };
+    for (member, id) in [(0, "a"), (1, "b"), (2, "c")] {
+        assert_eq!(create(cluster.member(member), id), "true");
+        assert_eq!(names(cluster.member(member)).len(), usize::from(member) + 2, "its own write");
+        wait_for("it is everywhere", || {
+            cluster.alive().all(|server| create(server, id) == "false")
+        });
+    }
+    let update = format!("{path}?namespace=a&namespaceShowName=new");
+    assert_eq!(cluster.member(2).put(&update).expect(200), "true");
+    cluster.member(1).call("DELETE", &format!("{path}?namespaceId=c")).expect(200);
+    let expected = ["public", "new", "of-b"];
+    wait_for("all agree", || cluster.alive().all(|server| names(server) == expected));
+    cluster.take(1).kill();
+    cluster.restart(1);
+    cluster.wait_until_ready();
+    assert_eq!(names(cluster.member(1)), expected);
+    cluster.wait_until_equal();
+}
+
 #[test]
 fn no_call_fails_when_a_member_is_killed_and_a_new_one_loads_first() {
     let mut cluster = Cluster::start(3);
@@ -436,4 +521,41 @@ fn switches_and_namespaces_are_those_of_the_cluster() {
     cluster.member(2).call("DELETE", &format!("{namespaces}?namespaceId=dev")).expect(200);
     let forgot = |server: &TestServer| !server.get(namespaces).body.contains("Development");
     wait_for("all forget", || cluster.alive().all(forgot));
+}
+
+#[test]
+fn a_health_that_was_said_stays_until_the_next_beat() {
+    let cluster = Cluster::start(3);
+    for (number, service) in (0_u8..).zip(services()) {
+        let [here, there] = [number % 3, (number + 1) % 3].map(|member| cluster.member(member));
+        instance(here, "POST", &service, "&healthy=false").expect(200);
+        let second = format!("instance?serviceName={service}&ip=10.0.0.2&port=80&clusterName=c");
+        here.call("POST", &second).expect(200);
+        let checker =
+            "checkPort=80&useInstancePort4Check=true&healthChecker=%7B%22type%22%3A%22NONE%22%7D";
+        let target = format!("cluster?serviceName={service}&clusterName=c&{checker}");
+        wait_for("the service is known there", || there.put(&target).status == 200);
+        let beat = format!("instance/beat?serviceName={service}&ip=10.0.0.2&port=80&clusterName=c");
+        wait_for("it is known there", || there.put(&beat).json()["code"] == 10_200);
+        let health = format!(
+            "health/instance?serviceName={service}&ip=10.0.0.2&port=80&clusterName=c&healthy=false"
+        );
+        wait_for("the checker is known here", || here.put(&health).status == 200);
+    }
+    cluster.wait_until_equal();
+    // Longer than replication and renewals, shorter than a beat interval.
+    std::thread::sleep(Duration::from_millis(700));
+    for (service, server) in services().flat_map(|s| cluster.alive().map(move |m| (s.clone(), m))) {
+        for ip in ["10.0.0.1", "10.0.0.2"] {
+            let cluster = if ip == "10.0.0.1" { "DEFAULT" } else { "c" };
+            let target =
+                format!("instance?serviceName={service}&ip={ip}&port=80&clusterName={cluster}");
+            assert_eq!(server.get(&target).json()["healthy"], false, "{ip} of {service}");
+        }
+    }
+    let beat = "instance/beat?serviceName=s0&ip=10.0.0.2&port=80&clusterName=c";
+    cluster.member(2).put(beat).expect(200);
+    let target = "instance?serviceName=s0&ip=10.0.0.2&port=80&clusterName=c";
+    let is_back = |server: &TestServer| server.get(target).json()["healthy"] == true;
+    wait_for("the beat sets it right", || cluster.alive().all(is_back));
 }

@@ -168,6 +168,8 @@ fn no_switch_locks_the_door_behind_itself() {
         let refusal = server.get("service/list?pageNo=1&pageSize=1").expect(503);
         assert_eq!(refusal, format!("server is {status}now, please try again later!"));
         server.get("no/such/path").expect(503);
+        let readiness = server.get("/nacos/v1/console/health/readiness").expect(503);
+        assert_eq!(readiness, format!("the status of the server is set to {status}"));
         // Not the naming API.
         server.get("/nacos/v1/console/health/liveness").expect(200);
         assert!(metric(&server, "naming_services").is_some());
@@ -180,6 +182,8 @@ fn no_switch_locks_the_door_behind_itself() {
     set(&server, "overriddenServerStatus", "WRITE_ONLY").expect(200);
     server.get("operator/metrics").expect(503);
     server.call("POST", "instance?serviceName=s&ip=10.0.0.1&port=1").expect(200);
+    // Some clients are served.
+    server.get("/nacos/v1/console/health/readiness").expect(200);
     set(&server, "overriddenServerStatus", "").expect(200);
     assert_eq!(server.get("operator/metrics").json()["status"], "UP");
 
@@ -435,9 +439,21 @@ fn a_log_level_takes_effect() {
     register("second");
     call("PUT", "operator/log?logName=naming-event&logLevel=info").expect(200);
     register("third");
+    // Lines are written by a thread of their own: what was registered may not be there yet.
+    let mut log = String::new();
+    let mut lines = BufReader::new(program.stderr.take().unwrap()).lines();
+    let reader = std::thread::spawn(move || {
+        while !log.contains("third")
+            && let Some(line) = lines.next()
+        {
+            log.push_str(&line.unwrap());
+        }
+        log
+    });
+    wait_for("the last line", || reader.is_finished());
     program.kill().unwrap();
-    let log = program.wait_with_output().unwrap().stderr;
-    let log = String::from_utf8(log).unwrap();
+    program.wait().unwrap();
+    let log = reader.join().unwrap();
     let named = ["first", "second", "third"].map(|service| log.contains(service));
     assert_eq!(named, [true, false, true], "{log}");
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask conformance`: published SDKs, installed by their ordinary package managers, run
 //! against a real server. What is checked and how to read the table: `docs/conformance.md`.
 
+mod failover;
 mod interrupt;
 mod own;
 mod process;
@@ -36,6 +37,11 @@ pub struct Arguments {
     /// Use a server that runs on this machine instead of building and starting one.
     #[arg(long, value_name = "http://127.0.0.1:PORT")]
     server: Option<String>,
+
+    /// Instead of the checks: a Java application with the addresses of three servers, each of which
+    /// is killed and started again. Takes about a minute.
+    #[arg(long, conflicts_with_all = ["sdks", "server"])]
+    failover: bool,
 }
 
 /// Installs the chosen SDKs, runs them side by side against one server and prints the table.
@@ -47,6 +53,12 @@ pub struct Arguments {
 /// If an SDK of that name is not known, or if the server cannot be built, started or reached, or on
 /// SIGINT and SIGTERM. Every process started is stopped in each case.
 pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
+    if arguments.failover {
+        let places = Places::new(root);
+        fs::create_dir_all(&places.work).context("create the directory of the builds")?;
+        interrupt::listen()?;
+        return failover::run(&places);
+    }
     let (own, foreign): (Vec<_>, Vec<_>) =
         arguments.sdks.iter().cloned().partition(|name| name == own::NAME);
     let with_own = !own.is_empty() || foreign.is_empty();
@@ -71,10 +83,14 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         (own.map(joined), columns)
     });
     interrupt::check()?;
-    let skip_is_failure = std::env::var("CI").is_ok_and(|value| value == "true");
-    let report = Report { columns, own, skip_is_failure };
+    let report = Report { columns, own, skip_is_failure: skip_is_failure() };
     print!("{report}");
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether it counts as a failure that a tool is missing.
+fn skip_is_failure() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
 }
 
 /// Where the sources of the programs are and where what is built from them goes.

@@ -8,5 +8,8 @@
 #![allow(clippy::print_stdout)]
 
 pub mod bench;
+pub mod chaos;
+pub mod cluster;
 pub mod conformance;
+pub mod sim;
 pub mod tidy;

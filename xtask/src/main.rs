@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use xtask::{bench, conformance, tidy};
+use xtask::{bench, chaos, cluster, conformance, sim, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Automation of this repository")]
@@ -22,19 +22,41 @@ enum Command {
     Tidy,
     /// Measures the server against a static hyper server in the same run.
     Bench(bench::Arguments),
+    /// Counts the instructions of hot paths and compares them with the baseline.
+    Instructions(bench::instructions::Arguments),
     /// Serves the fixed replies read from standard input: the yardstick of `bench`.
     #[command(hide = true)]
-    StaticServer,
+    StaticServer {
+        /// From a bare epoll loop instead of hyper.
+        #[arg(long)]
+        epoll: bool,
+    },
     /// Runs published SDKs against the server.
     Conformance(conformance::Arguments),
+    /// Runs a cluster of servers on this machine and does to it what it is told.
+    Cluster(cluster::Arguments),
+    /// Breaks a cluster in every way we know and counts what its clients notice.
+    Chaos(chaos::Arguments),
+    /// Runs a program and ends it when standard input ends.
+    #[command(hide = true)]
+    Supervise(cluster::supervise::Arguments),
+    /// Runs the simulation of the cluster with many seeds, or tells the story of one.
+    Sim(sim::Arguments),
 }
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Tidy => run_tidy(),
         Command::Conformance(arguments) => conformance::run(&arguments, &repository()?),
+        Command::Cluster(arguments) => cluster::run(&arguments, &repository()?),
+        Command::Chaos(arguments) => chaos::run(&arguments, &repository()?),
+        Command::Supervise(arguments) => cluster::supervise::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments, &repository()?),
         Command::Bench(arguments) => bench::run(&arguments, &repository()?),
-        Command::StaticServer => bench::static_server::run().map(|()| ExitCode::SUCCESS),
+        Command::Instructions(arguments) => bench::instructions::run(&arguments, &repository()?),
+        Command::StaticServer { epoll } => {
+            bench::static_server::run(epoll).map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -34,6 +34,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
         for (place, heard) in beats {
             let owner = self.store.owner(Slot::of(&place.0));
+            if self.lists_differ {
+                // Somebody may take another for the owner.
+                self.relay(owner.unwrap_or_default(), &place, heard);
+            }
             let Some(peer) = owner.and_then(|owner| self.peers.get_mut(&owner)) else { continue };
             if !self.config.rules.renew {
                 continue;

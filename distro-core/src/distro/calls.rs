@@ -97,8 +97,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let Some(peer) = self.peers.get_mut(&call.to) else { return };
         peer.member.answered(call.sent);
         match (call.purpose, reply) {
-            (Purpose::Probe, Reply::Probed { incarnation, phase, contacts }) => {
+            (Purpose::Probe, Reply::Probed { incarnation, phase, contacts, list }) => {
                 peer.is_probing = false;
+                peer.list = list;
                 let before = peer.member.incarnation;
                 peer.member.introduced(incarnation, phase);
                 if before != 0 && before != incarnation {
@@ -156,6 +157,19 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     pub(super) fn unanswered(&mut self, id: CallId, now: Tick) {
         if let Some(call) = self.calls.remove(&id) {
             self.call_failed(call.to, call.purpose, now);
+        }
+    }
+
+    pub(super) fn not_taken(&mut self, id: CallId, now: Tick) {
+        let Some(call) = self.calls.remove(&id) else { return };
+        let Some(peer) = self.peers.get_mut(&call.to) else { return };
+        match call.purpose {
+            Purpose::Replicate => {
+                let dropped = peer.replicator.not_taken();
+                self.outputs.extend(dropped.map(|place| Output::Dropped(call.to, place)));
+            }
+            Purpose::Renew => peer.renewer.not_taken(),
+            purpose => self.call_failed(call.to, purpose, now),
         }
     }
 

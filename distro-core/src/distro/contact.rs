@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::{Distro, Output};
 use crate::board::Table;
 use crate::load::Prospect;
@@ -14,6 +16,15 @@ use crate::slot::Slot;
 use crate::stamp::MemberId;
 use crate::time::Tick;
 
+/// Equal for members that take the same for members.
+fn list_checksum<'a>(me: MemberId, others: impl Iterator<Item = &'a MemberId>) -> u64 {
+    let mut all: Vec<u32> = others.map(|id| id.0).chain([me.0]).collect();
+    all.sort_unstable();
+    let bytes: Vec<u8> = all.into_iter().flat_map(u32::to_le_bytes).collect();
+    // Zero stands for "does not say".
+    xxh3_64(&bytes).max(1)
+}
+
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     pub(super) fn set_members(&mut self, others: &[MemberId], now: Tick) {
         let me = self.store.clock().member();
@@ -23,9 +34,28 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         for id in others {
             self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
         }
+        self.board.set_list(list_checksum(me, self.peers.keys()));
         self.states.retain(|id, _| self.peers.contains_key(id));
         self.store.journal().keep(!self.peers.is_empty());
         self.look_around(now);
+    }
+
+    /// Notices who has another list of members. Then owners are not agreed upon: beats go to all,
+    /// and silence counts for little.
+    pub(super) fn compare_lists(&mut self, now: Tick) {
+        let ours = self.board.list();
+        let differs = |peer: &Peer| peer.was_reachable && peer.list != 0 && peer.list != ours;
+        let differ = self.config.rules.lists && self.peers.values().any(differs);
+        if differ == self.lists_differ {
+            return;
+        }
+        self.lists_differ = differ;
+        self.store.journal().take_all(differ);
+        self.outputs.push_back(Output::ListsDiffer(differ));
+        if !differ {
+            // What the others heard meanwhile may not have come here.
+            self.listening_since = now;
+        }
     }
 
     /// Notices who can be heard again.

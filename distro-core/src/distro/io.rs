@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::journal::Place;
 use crate::lease::JudgeTerms;
 use crate::member::{MemberState, Phase};
 use crate::message::{Reply, Request};
@@ -23,6 +24,9 @@ pub enum Input<V> {
     Answered(CallId, Reply<V>),
     /// A call was not answered by its deadline, or its connection broke.
     NoAnswer(CallId),
+    /// The request of a call could not be sent because it is too large, or the member could make
+    /// nothing of it: sending it again would be in vain.
+    NotTaken(CallId),
     /// The connection for a call was refused: nobody listens there.
     Refused(CallId),
     /// The other members are these from now on.
@@ -57,6 +61,12 @@ pub enum Output<V> {
     Member(MemberId, MemberState),
     /// So many slots have another owner than before.
     Moved(usize),
+    /// Some member has begun to take others for members than this one does, or none does any more.
+    /// Worth a warning: until all lists are the same, the dead stay for minutes.
+    ListsDiffer(bool),
+    /// A member can make nothing of a record, or it is too large to be sent: it was not told of
+    /// it. Worth an error in the log.
+    Dropped(MemberId, Place),
     /// This member has reached a phase.
     Phase(Phase),
     /// All is handed over, or the time for it is up: the process may end.
@@ -76,8 +86,12 @@ pub struct MemberView {
     pub incarnation: u32,
     /// Keys that it has not been told of.
     pub queued_keys: usize,
+    /// For how long the oldest of these may have been waiting.
+    pub lag: Duration,
     /// Beats that wait for it.
     pub queued_beats: usize,
+    /// Whether it takes the same for members as this one does, as far as it has said.
+    pub agrees_on_members: bool,
     /// Slots in which it was found to differ, since this member started.
     pub differences: u64,
 }

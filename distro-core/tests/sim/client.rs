@@ -13,6 +13,10 @@ pub(crate) enum Life {
     Gone(u64),
     /// Killed then, without a word.
     Dead(u64),
+    /// Not an instance: adds one to a number again and again.
+    Counting,
+    /// Has counted for long enough.
+    Resting,
 }
 
 pub(crate) struct Client {
@@ -32,6 +36,11 @@ pub(crate) struct Client {
     pub(crate) is_lost: bool,
     /// Since when every beat was acknowledged in time.
     pub(crate) steady_since: Option<u64>,
+    /// When an operator last closed its service. Until it has registered again it may be gone
+    /// anywhere.
+    pub(crate) closed_at: Option<u64>,
+    /// When an operator last set its health.
+    pub(crate) judged_at: u64,
     /// When a call of it was last acknowledged.
     pub(crate) last_contact: u64,
     /// The call under way.
@@ -44,6 +53,7 @@ pub(crate) struct Client {
 pub(crate) struct Attempt {
     pub(crate) ask: Ask,
     pub(crate) number: u64,
+    pub(crate) began: u64,
     /// Members that are yet to be tried.
     pub(crate) left: Vec<usize>,
 }
@@ -62,11 +72,18 @@ impl Client {
             acked_by: 0,
             is_lost: false,
             steady_since: None,
+            closed_at: None,
+            judged_at: 0,
             last_contact: 0,
             call: None,
             next_attempt: 0,
             wakes_at: 0,
         }
+    }
+
+    /// Somebody who counts.
+    pub(crate) fn counter(tag: &str) -> Self {
+        Self { life: Life::Counting, ..Self::new(tag, "number") }
     }
 
     /// What it does when it wakes.
@@ -75,7 +92,8 @@ impl Client {
             Life::Alive if self.acked < self.version => Some(Ask::Register(self.version)),
             Life::Alive => Some(Ask::Beat(self.full_beats.then_some(self.version))),
             Life::Leaving => Some(Ask::Deregister),
-            Life::Gone(_) | Life::Dead(_) => None,
+            Life::Counting => Some(Ask::Count(0)),
+            Life::Gone(_) | Life::Dead(_) | Life::Resting => None,
         }
     }
 }

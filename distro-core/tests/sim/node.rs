@@ -6,18 +6,29 @@ use std::time::Duration;
 
 use distro_core::{
     Answer, CallId, Distro, DistroConfig, Forwarding, Health, Heard, LeaseTerms, MemberId, Now,
-    Operation, Record, Rules, StampClock, Step, Store, StoreConfig, Tick, Value,
+    Operation, Record, Rules, Stamp, StampClock, Step, Store, StoreConfig, Tick, Value,
 };
 use distro_net::{BadValue, ValueCodec};
 
-/// What an instance is in these runs: the number of its last write.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Text(pub u32);
+/// What a record is in these runs: an instance with the number of its last write, or a number that
+/// lives without beats.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Text {
+    pub(crate) number: u32,
+    pub(crate) is_setting: bool,
+}
+
+impl Text {
+    fn instance(number: u32) -> Arc<Self> {
+        Arc::new(Self { number, is_setting: false })
+    }
+}
 
 impl Value for Text {
     fn lease(&self) -> Option<LeaseTerms> {
         let seconds = Duration::from_secs;
-        Some(LeaseTerms { unhealthy_after: seconds(15), expire_after: seconds(30) })
+        let terms = LeaseTerms { unhealthy_after: seconds(15), expire_after: seconds(30) };
+        (!self.is_setting).then_some(terms)
     }
     fn shows_like(&self, other: &Self) -> bool {
         self == other
@@ -32,11 +43,12 @@ pub(crate) struct Texts;
 
 impl ValueCodec<Text> for Texts {
     fn encode(&self, value: &Text, target: &mut Vec<u8>) {
-        target.extend_from_slice(&value.0.to_le_bytes());
+        target.push(u8::from(value.is_setting));
+        target.extend_from_slice(&value.number.to_le_bytes());
     }
     fn decode(&self, source: &[u8]) -> Result<Text, BadValue> {
-        let bytes = source.try_into().map_err(|_| BadValue("not four bytes".into()))?;
-        Ok(Text(u32::from_le_bytes(bytes)))
+        let &[kind, a, b, c, d] = source else { return Err(BadValue("not five bytes".into())) };
+        Ok(Text { number: u32::from_le_bytes([a, b, c, d]), is_setting: kind != 0 })
     }
 }
 
@@ -54,12 +66,20 @@ pub(crate) enum Ask {
     Deregister,
     /// A beat; with the number of the last write if it carries the whole instance.
     Beat(Option<u32>),
+    /// Add one to the number that is there; it is this then.
+    Count(u32),
+    /// An operator sets the health.
+    Judge(Health),
+    /// An operator removes all that has the tag.
+    Close,
 }
 
 /// What a client is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
     Done,
+    /// Counted up to this.
+    Counted(u32),
     /// 20404: register again.
     Unknown,
     /// 503: try another.
@@ -71,6 +91,8 @@ pub(crate) struct Task {
     pub(crate) client: usize,
     pub(crate) attempt: u64,
     pub(crate) ask: Ask,
+    /// How often somebody else came in between.
+    retries: u8,
     forwarding: Forwarding<Text>,
 }
 
@@ -150,8 +172,38 @@ impl Process {
                 _ => {}
             }
         }
+        if let Ask::Count(_) = ask {
+            if !board.may_read(now) {
+                return told(Told::Busy);
+            }
+            return self.count(client, attempt, place, 0, now);
+        }
         let operation = self.operation(place, ask, now);
-        self.begin(client, attempt, ask, operation, now)
+        self.begin(client, attempt, ask, 0, operation, now)
+    }
+
+    /// Reads a number, adds one, and writes that if nobody else has written meanwhile.
+    fn count(
+        &mut self,
+        client: usize,
+        attempt: u64,
+        place: (&str, &str),
+        retries: u8,
+        now: Tick,
+    ) -> Progress {
+        const MOST_RETRIES: u8 = 5;
+        if retries > MOST_RETRIES {
+            return Progress::Told(client, attempt, Told::Busy);
+        }
+        let record = self.store.find(place.0);
+        let record = record.and_then(|datum| datum.read(|reader| reader.find(place.1).cloned()));
+        let version = record.as_ref().map_or(Stamp::NEVER, Record::version);
+        let number = record.and_then(|record| record.value).map_or(0, |text| text.number) + 1;
+        let (stamp, value) = (self.store.clock().issue(now), Text { number, is_setting: true });
+        let (tag, key) = place;
+        let operation = Operation::register(tag, key, stamp, Arc::new(value), Health::Healthy)
+            .expecting(version);
+        self.begin(client, attempt, Ask::Count(number), retries, operation, now)
     }
 
     fn operation(&self, place: (&str, &str), ask: Ask, now: Tick) -> Operation<Text> {
@@ -159,10 +211,12 @@ impl Process {
         let stamp = self.store.clock().issue(now);
         match ask {
             Ask::Register(version) => {
-                Operation::register(tag, key, stamp, Arc::new(Text(version)), Health::Healthy)
+                Operation::register(tag, key, stamp, Text::instance(version), Health::Healthy)
             }
             Ask::Deregister => Operation::deregister(tag, key, stamp),
-            Ask::Beat(_) => Operation::hear(tag, key),
+            Ask::Beat(_) | Ask::Count(_) => Operation::hear(tag, key),
+            Ask::Judge(health) => Operation::judge(tag, key, stamp, health),
+            Ask::Close => Operation::close(tag, stamp),
         }
     }
 
@@ -171,6 +225,7 @@ impl Process {
         client: usize,
         attempt: u64,
         ask: Ask,
+        retries: u8,
         operation: Operation<Text>,
         now: Tick,
     ) -> Progress {
@@ -178,12 +233,12 @@ impl Process {
         let deadline = DistroConfig::default().forward_deadline;
         let place = (Arc::clone(operation.tag()), operation.key().to_owned());
         let (forwarding, step) = Forwarding::begin(&self.store, &board, deadline, operation, now);
-        let task = Task { client, attempt, ask, forwarding };
+        let task = Task { client, attempt, ask, retries, forwarding };
         self.follow(task, (&place.0, &place.1), step, now)
     }
 
     fn follow(&mut self, task: Task, place: (&str, &str), step: Step<Text>, now: Tick) -> Progress {
-        let Task { client, attempt, ask, .. } = task;
+        let Task { client, attempt, ask, retries, .. } = task;
         match step {
             Step::Send { to, request, deadline } => {
                 self.next_task += 1;
@@ -194,6 +249,10 @@ impl Process {
                 Ask::Beat(whole) => {
                     self.compensate(client, attempt, place, whole, written.record, now)
                 }
+                Ask::Count(number) if written.is_applied => {
+                    Progress::Told(client, attempt, Told::Counted(number))
+                }
+                Ask::Count(_) => self.count(client, attempt, place, retries + 1, now),
                 _ => Progress::Told(client, attempt, Told::Done),
             },
         }
@@ -225,7 +284,7 @@ impl Process {
             None => told(Told::Unknown),
             Some(version) => {
                 let operation = self.operation(place, Ask::Register(version), now);
-                self.begin(client, attempt, Ask::Register(version), operation, now)
+                self.begin(client, attempt, Ask::Register(version), 0, operation, now)
             }
         }
     }
@@ -263,7 +322,7 @@ impl Process {
         let datum = self.store.find(tag)?;
         datum.read(|reader| {
             let record = reader.find(key).filter(|record| record.is_visible())?;
-            Some((record.value.as_ref()?.0, record.health()))
+            Some((record.value.as_ref()?.number, record.health()))
         })
     }
 }

@@ -2,13 +2,18 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use distro_core::Rules;
+use distro_core::{Health, Rules};
 
 use crate::client::{Client, Life};
+use crate::node::Ask;
 use crate::world::World;
 
 const SEEDS: u64 = 200;
 const CLIENTS: u64 = 8;
+/// Nodes that are not members at first.
+const SPARE: usize = 2;
+/// The last node learns at most so much later of a change of members.
+const SLOWEST_LIST_MS: u64 = 60_000;
 
 /// How long everything has to become well.
 const LIVENESS_MS: u64 = 70_000;
@@ -36,6 +41,8 @@ fn rules() -> Rules {
         "verify" => rules.verify = false,
         "renew" => rules.renew = false,
         "load" => rules.load = false,
+        "close_all" => rules.close_all = false,
+        "lists" => rules.lists = false,
         other => panic!("there is no rule {other}"),
     }
     rules
@@ -82,14 +89,15 @@ fn story(world: &World) -> String {
 }
 
 fn run(seed: u64) -> World {
-    let mut world = World::new(3 + (seed % 3) as usize, seed, rules());
-    let count = world.nodes.len();
-    for node in 0..count {
+    let mut world = World::new(SPARE + 3 + (seed % 3) as usize, seed, rules());
+    let count = world.nodes.len() - SPARE;
+    world.set_members(&(0..count).collect::<Vec<_>>());
+    for node in 0..world.nodes.len() {
         // Less than from one write of a client to its next: two members that are cut off from
         // each other cannot order them otherwise.
         world.nodes[node].skew_ms = world.chance.range(0, 200) as i64 - 100;
-        world.start(node);
     }
+    (0..count).for_each(|node| world.start(node));
     if world.chance.permille(300) {
         world.run_for(8_000);
     }
@@ -104,11 +112,15 @@ fn run(seed: u64) -> World {
         }
         world.add_client(client);
     }
+    for n in 0..3 {
+        world.add_client(Client::counter(if n < 2 { "counter" } else { "tag-1" }));
+    }
     world.run_for(20_000);
     let steps = world.chance.range(4, 10);
     for _ in 0..steps {
         disturb(&mut world);
         clients_do_something(&mut world);
+        operators_do_something(&mut world);
         let span = world.chance.range(1_000, 25_000);
         world.run_for(span);
         clients_do_something(&mut world);
@@ -118,8 +130,14 @@ fn run(seed: u64) -> World {
             world.run_for(span);
         }
     }
+    let members: Vec<usize> = world.members().iter().copied().collect();
+    world.set_members(&members);
     mend(&mut world);
     world.run_for(LIVENESS_MS);
+    for client in world.clients.iter_mut().filter(|client| client.life == Life::Counting) {
+        client.life = Life::Resting;
+    }
+    world.run_for(5_000);
     all_is_well(&world);
     world
 }
@@ -131,7 +149,7 @@ fn disturb(world: &mut World) {
         world.chance.range(0, count as u64) as usize,
         world.chance.range(0, count as u64) as usize,
     );
-    match world.chance.range(0, 11) {
+    match world.chance.range(0, 14) {
         0 | 1 if a != b => world.cut(a, b),
         2 if a != b => world.cut_one_way(a, b),
         3 => (0..count).filter(|other| *other != a).for_each(|other| world.cut(a, other)),
@@ -151,7 +169,49 @@ fn disturb(world: &mut World) {
             world.net.slowest_ms = world.chance.range(2, 80);
             world.tell("the network turns bad");
         }
+        11 => join(world, a),
+        12 => decommission(world, a),
         _ => mend(world),
+    }
+}
+
+/// A new member starts; the others learn of it sooner or later.
+fn join(world: &mut World, node: usize) {
+    if world.members().contains(&node) {
+        return;
+    }
+    let mut members = world.members().clone();
+    members.insert(node);
+    world.change_members(members.clone(), SLOWEST_LIST_MS);
+    world.configure(node, members);
+    world.start(node);
+}
+
+/// A member goes for good: it leaves if it can.
+fn decommission(world: &mut World, node: usize) {
+    let mut members = world.members().clone();
+    if members.len() <= 3 || !members.remove(&node) {
+        return;
+    }
+    if world.is_running(node) {
+        world.leave(node);
+    } else {
+        world.kill(node);
+    }
+    world.change_members(members, SLOWEST_LIST_MS);
+}
+
+fn operators_do_something(world: &mut World) {
+    let node = world.chance.range(0, world.nodes.len() as u64) as usize;
+    let client = world.chance.range(0, CLIENTS) as usize;
+    if !world.is_running(node) || !world.members().contains(&node) {
+        return;
+    }
+    match world.chance.range(0, 10) {
+        0 => world.operate(client, node, Ask::Close),
+        1 => world.operate(client, node, Ask::Judge(Health::Unhealthy)),
+        2 => world.operate(client, node, Ask::Judge(Health::Healthy)),
+        _ => {}
     }
 }
 
@@ -170,7 +230,7 @@ fn mend(world: &mut World) {
         if world.nodes[node].is_paused {
             world.resume(node);
         }
-        if world.nodes[node].process.is_none() {
+        if world.nodes[node].process.is_none() && world.members().contains(&node) {
             world.start(node);
         }
     }
@@ -196,7 +256,10 @@ fn all_is_well(world: &World) {
         world.fail("members do not agree at the end");
     }
     for (c, client) in world.clients.iter().enumerate() {
-        for node in 0..world.nodes.len() {
+        for node in world.members().iter().copied() {
+            if client.life == Life::Resting {
+                continue;
+            }
             let view = world.view(node, c).map(|(version, _)| version);
             let expected = (client.life == Life::Alive).then_some(client.version);
             let is_excused = client.life == Life::Leaving || client.is_lost && view.is_some();

@@ -354,8 +354,9 @@ fn a_member_that_starts_shows_nothing_before_it_has_what_the_others_have() {
 }
 
 #[test]
-fn a_clock_an_hour_ahead_or_behind_costs_nothing() {
-    for skew in [3_600_000, -3_600_000] {
+fn a_clock_an_hour_or_centuries_ahead_or_behind_costs_nothing() {
+    const CENTURY_MS: i64 = 3_155_760_000_000;
+    for skew in [3_600_000, -3_600_000, 3 * CENTURY_MS, -CENTURY_MS, i64::MAX] {
         let mut world = World::new(3, 1, Rules::default());
         world.nodes[0].skew_ms = skew;
         (0..3).for_each(|node| world.start(node));
@@ -452,6 +453,57 @@ fn members_come_and_go_under_load() {
     // The invariants watch over all of it.
     world.run_for(60_000);
     assert!(world.roots_agree());
+}
+
+#[test]
+fn members_whose_lists_differ_lose_nothing_meanwhile() {
+    // Node 0 has not been told of node 2 and takes itself for the owner, in its place.
+    let story = |rules, is_told: bool| {
+        let mut world = three(rules);
+        let ring = Ring::new(&[world.nodes[0].id, world.nodes[1].id]);
+        let is_taken = |tag: &String| {
+            world.owner(1, tag) == Some(2) && ring.owner(Slot::of(tag)) == Some(world.nodes[0].id)
+        };
+        let tag = (0..).map(|n| format!("tag-{n}")).find(is_taken).expect("there are tags for all");
+        let mut client = Client::new(&tag, "key");
+        client.reach = vec![1];
+        let client = world.add_client(client);
+        world.run_for(20_000);
+        if !is_told {
+            world.configure(0, [0, 1].into());
+        }
+        let is_well = stays(&mut world, client, &[0, 1, 2], 60_000);
+        world.configure(0, [0, 1, 2].into());
+        let stays_well = stays(&mut world, client, &[0, 1, 2], 60_000);
+        world.die(client);
+        is_well && stays_well && world.run_until(45_000, |world| nobody_shows(world, client))
+    };
+    assert!(story(Rules { lists: false, ..Rules::default() }, true));
+    shows(|rules| story(rules, false), |rules| rules.lists = false);
+}
+
+#[test]
+fn closing_ends_what_only_a_member_in_a_cut_holds() {
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let tag = world.tag_owned_by(0, 0);
+            let counter = world.add_client(Client::counter(&tag));
+            world.clients[counter].life = Life::Resting;
+            world.cut(0, 2);
+            world.cut(1, 2);
+            world.run_for(3_000);
+            world.ask(counter, 2, Ask::Count(0));
+            world.run_for(1_000);
+            assert_eq!(world.view(2, counter), Some((1, Health::Healthy)));
+            world.operate(counter, 1, Ask::Close);
+            world.run_for(1_000);
+            world.heal();
+            world.run_for(20_000);
+            nobody_shows(&world, counter)
+        },
+        |rules| rules.close_all = false,
+    );
 }
 
 #[test]

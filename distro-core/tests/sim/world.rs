@@ -33,6 +33,10 @@ pub(crate) struct Node {
     pub(crate) incarnation: u32,
     /// How far its wall clock is off, in milliseconds.
     pub(crate) skew_ms: i64,
+    /// The members in its list; it need not be among them.
+    pub(crate) members: BTreeSet<usize>,
+    /// Which list that is; an older one does not take its place.
+    list: u64,
     /// When it last heard each client.
     pub(crate) heard: BTreeMap<usize, u64>,
     pub(crate) left: bool,
@@ -51,6 +55,7 @@ pub(crate) struct World {
     /// When something last went wrong in the network or with a member, or slots moved.
     pub(crate) disturbed_at: u64,
     members: BTreeSet<usize>,
+    last_list: u64,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     next_check: u64,
@@ -68,6 +73,8 @@ impl World {
             backlog: VecDeque::new(),
             incarnation: 0,
             skew_ms: 0,
+            members: (0..count).collect(),
+            list: 0,
             heard: BTreeMap::new(),
             left: false,
         };
@@ -83,6 +90,7 @@ impl World {
             invariants: Invariants::default(),
             disturbed_at: 0,
             members: (0..count).collect(),
+            last_list: 0,
             queue: BTreeMap::new(),
             sequence: 0,
             next_check: 0,
@@ -126,7 +134,7 @@ impl World {
     // What a story can do.
 
     pub(crate) fn start(&mut self, node: usize) {
-        let others: Vec<MemberId> = self.members.iter().map(|n| self.nodes[*n].id).collect();
+        let others = self.ids(&self.nodes[node].members);
         let (id, skew) = (self.nodes[node].id, self.nodes[node].skew_ms);
         self.nodes[node].incarnation += 1;
         let incarnation = self.nodes[node].incarnation;
@@ -191,12 +199,43 @@ impl World {
     /// The members that are configured everywhere from now on.
     pub(crate) fn set_members(&mut self, members: &[usize]) {
         self.members = members.iter().copied().collect();
-        let ids: Vec<MemberId> = members.iter().map(|n| self.nodes[*n].id).collect();
+        self.last_list += 1;
         self.tell(format!("members {members:?}"));
         for node in 0..self.nodes.len() {
-            self.input(node, Input::Members(ids.clone()));
+            self.configure(node, self.members.clone());
         }
         self.disturbed_at = self.now;
+    }
+
+    /// The members are these, and each node learns of it in its own time, the slowest after so
+    /// long.
+    pub(crate) fn change_members(&mut self, members: BTreeSet<usize>, slowest_ms: u64) {
+        self.tell(format!("members will be {members:?}"));
+        self.last_list += 1;
+        for node in 0..self.nodes.len() {
+            let (after, members) = (self.chance.range(0, slowest_ms), members.clone());
+            let list = self.last_list;
+            self.push(after, Event::Configure { node, list, members });
+        }
+        self.members = members;
+        self.disturbed_at = self.now;
+    }
+
+    /// The list of one node.
+    pub(crate) fn configure(&mut self, node: usize, members: BTreeSet<usize>) {
+        self.tell(format!("node {node} is told of the members {members:?}"));
+        let ids = self.ids(&members);
+        self.nodes[node].members = members;
+        self.nodes[node].list = self.last_list;
+        self.input(node, Input::Members(ids));
+    }
+
+    fn ids(&self, members: &BTreeSet<usize>) -> Vec<MemberId> {
+        members.iter().map(|n| self.nodes[*n].id).collect()
+    }
+
+    pub(crate) fn members(&self) -> &BTreeSet<usize> {
+        &self.members
     }
 
     pub(crate) fn leave(&mut self, node: usize) {
@@ -294,7 +333,9 @@ impl World {
     }
 
     pub(super) fn check(&mut self) {
-        if (0..self.nodes.len()).any(|node| self.nodes[node].is_paused) || !self.net.is_calm() {
+        let differs = |node: &Node| node.process.is_some() && node.members != self.members;
+        let is_torn = self.nodes.iter().any(|node| node.is_paused || differs(node));
+        if is_torn || !self.net.is_calm() {
             self.disturbed_at = self.now;
         }
         let mut invariants = std::mem::take(&mut self.invariants);

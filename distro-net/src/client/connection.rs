@@ -26,8 +26,23 @@ pub(crate) enum CallError {
     Broken(String),
     #[error("it does not accept this member: {0}")]
     Rejected(String),
+    #[error("the request cannot be sent: {0}")]
+    Unsendable(String),
     #[error("its answer is not acceptable: {0}")]
     Unproven(#[from] Refusal),
+}
+
+impl CallError {
+    /// Whether the same message would fail again, and another one might not.
+    pub(crate) fn is_about_the_message(&self) -> bool {
+        match self {
+            Self::Unsendable(_) => true,
+            Self::Rejected(reason) => [Refusal::BadMessage, Refusal::TooLarge]
+                .iter()
+                .any(|refusal| reason.ends_with(refusal.name())),
+            _ => false,
+        }
+    }
 }
 
 /// Whom a connection is for, and as whom.

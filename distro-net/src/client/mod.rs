@@ -28,6 +28,9 @@ pub enum Outcome<V> {
     NoAnswer,
     /// Nobody listens at its address: the process is gone.
     Refused,
+    /// The request is larger than the transport takes, or the member can make nothing of it.
+    /// Sending it again would be in vain.
+    NotTaken,
 }
 
 /// Settings of [`Peers`].
@@ -176,6 +179,11 @@ impl<V> Peers<V> {
                 if matches!(error, CallError::Rejected(_) | CallError::Unproven(_)) {
                     add(&calls.rejected, 1);
                 }
+                if error.is_about_the_message() {
+                    tracing::error!(peer = %peer.address, %error, "a request was not taken");
+                    add(&calls.not_taken, 1);
+                    return Outcome::NotTaken;
+                }
                 tracing::debug!(peer = %peer.address, %error, "no answer");
                 add(&calls.unanswered, 1);
                 Outcome::NoAnswer
@@ -191,10 +199,9 @@ impl<V> Peers<V> {
         let Shared { identity, codec, connector, clock, stats, .. } = &*self.shared;
         let is_forward = matches!(request, Request::Forward(_));
         let _permit = if is_forward { peer.forwards.acquire().await.ok() } else { None };
-        let message = codec.encode_request(request).map_err(|error| {
-            tracing::error!(%error, "a request cannot be sent");
-            CallError::Broken(error.to_string())
-        })?;
+        let message = codec
+            .encode_request(request)
+            .map_err(|error| CallError::Unsendable(error.to_string()))?;
         add(&stats.calls.sent_bytes, message.len());
         let limit = codec.limits().message_bytes;
         let reply = peer.call(&**connector, identity, limit, &message, clock.now()).await?;

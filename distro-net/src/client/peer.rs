@@ -80,6 +80,8 @@ impl Peer {
     /// Notes what comes of calls, and says so in the log if that is news.
     pub(crate) fn note_outcome(&self, error: Option<&CallError>) {
         let text = match error {
+            // Nothing is wrong between the two.
+            Some(error) if error.is_about_the_message() => return,
             Some(error @ (CallError::Rejected(_) | CallError::Unproven(_))) => {
                 Some(error.to_string())
             }

@@ -186,7 +186,8 @@ impl<'a, V> Decoder<'a, V> {
         let beat = wire::Beat::decode(source)?;
         let (tag, key) = self.place(beat.place)?;
         let hops = u8::try_from(beat.hops).map_err(|_| unknown("hop count", beat.hops))?;
-        Ok(Beat { tag, key, age_ms: beat.age_ms, hops, written: beat.written })
+        let written = read_time(beat.written)?;
+        Ok(Beat { tag, key, age_ms: beat.age_ms, hops, written })
     }
 
     pub(super) fn place(&mut self, place: Option<wire::Place>) -> Result<Place> {
@@ -258,9 +259,15 @@ pub(super) fn read_stamp(stamp: Option<wire::Stamp>) -> Result<Stamp> {
         // It would be a second "never", and not equal to the first.
         Some(wire::Stamp { time: 0, .. }) => Err(CodecError::Missing("the time of a stamp")),
         Some(wire::Stamp { time, member, incarnation }) => {
+            let time = read_time(time)?;
             Ok(Stamp::from_parts(time, MemberId(member), incarnation))
         }
     }
+}
+
+/// The time of a stamp. One that nobody can have issued would be merged for ever.
+pub(super) fn read_time(time: u64) -> Result<u64> {
+    if time > Stamp::LATEST_TIME { Err(unknown("the time of a stamp", time)) } else { Ok(time) }
 }
 
 pub(super) fn read_contact(source: Bytes) -> Result<Contact> {

@@ -14,10 +14,14 @@ impl<V> Encoder<'_, V> {
     /// The number of the message, and its body.
     pub(super) fn reply(&self, reply: &Reply<V>) -> (u32, Vec<u8>) {
         match reply {
-            Reply::Probed { incarnation, phase: is, contacts } => {
+            Reply::Probed { incarnation, phase: is, contacts, list } => {
                 let contacts = contacts.iter().map(contact).collect();
-                let probed =
-                    wire::Probed { incarnation: *incarnation, phase: phase(*is), contacts };
+                let probed = wire::Probed {
+                    incarnation: *incarnation,
+                    phase: phase(*is),
+                    contacts,
+                    list: *list,
+                };
                 (kind::PROBED, probed.encode_to_vec())
             }
             Reply::Done => (kind::DONE, Vec::new()),
@@ -73,6 +77,7 @@ impl<V> Decoder<'_, V> {
                     incarnation: probed.incarnation,
                     phase: read_phase(probed.phase)?,
                     contacts: self.list(probed.contacts, |_, bytes| read_contact(bytes))?,
+                    list: probed.list,
                 }
             }
             kind::DONE => Reply::Done,

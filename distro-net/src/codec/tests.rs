@@ -29,7 +29,7 @@ fn name() -> impl Strategy<Value = Arc<str>> {
 }
 
 fn stamps() -> impl Strategy<Value = Stamp> {
-    let issued = (1_u64.., any::<u32>(), any::<u32>());
+    let issued = (1..=Stamp::LATEST_TIME, any::<u32>(), any::<u32>());
     let issued = issued.prop_map(|(time, id, start)| Stamp::from_parts(time, MemberId(id), start));
     prop_oneof![Just(Stamp::NEVER), issued]
 }
@@ -101,7 +101,7 @@ fn operations() -> impl Strategy<Value = Operation<String>> {
 }
 
 fn requests() -> impl Strategy<Value = Request<String>> {
-    let beat = (name(), name(), any::<u64>(), any::<u8>(), any::<u64>());
+    let beat = (name(), name(), any::<u64>(), any::<u8>(), 0..=Stamp::LATEST_TIME);
     let beat =
         beat.prop_map(|(tag, key, age_ms, hops, written)| Beat { tag, key, age_ms, hops, written });
     prop_oneof![
@@ -129,9 +129,14 @@ fn replies() -> impl Strategy<Value = Reply<String>> {
     );
     let places = || vec((name(), name()), 0..6);
     prop_oneof![
-        (any::<u32>(), phases(), vec(contact, 0..5)).prop_map(|(incarnation, phase, contacts)| {
-            Reply::Probed { incarnation, phase, contacts }
-        }),
+        (any::<u32>(), phases(), vec(contact, 0..5), any::<u64>()).prop_map(
+            |(incarnation, phase, contacts, list)| Reply::Probed {
+                incarnation,
+                phase,
+                contacts,
+                list
+            }
+        ),
         Just(()).prop_map(|()| Reply::Done),
         (entries(), places()).prop_map(|(removed, unknown)| Reply::Renewed { removed, unknown }),
         Just(()).prop_map(|()| Reply::Same),
@@ -245,6 +250,32 @@ fn numbers_that_stand_for_nothing_are_refused() {
     }
     let error = codec().decode_reply(with_body(MAJOR, kind::DIFFERS, few)).unwrap_err();
     assert!(matches!(error, CodecError::Unknown { .. }), "{error}");
+}
+
+#[test]
+fn stamps_that_nobody_can_have_issued_are_refused() {
+    let stamp = |time| Stamp::from_parts(time, MemberId(1), 1);
+    let record = |registration, liveness, deregistered| {
+        let record = Record { registration, liveness, deregistered, ..Record::default() };
+        Request::Replicate(vec![Entry { tag: "t".into(), key: "k".into(), record }])
+    };
+    for (time, is_fine) in
+        [(Stamp::LATEST_TIME, true), (Stamp::LATEST_TIME + 1, false), (u64::MAX, false)]
+    {
+        let (at, never) = (stamp(time), Stamp::NEVER);
+        let beat = Beat { tag: "t".into(), key: "k".into(), age_ms: 0, hops: 1, written: time };
+        for request in [
+            record(at, never, never),
+            record(never, at, never),
+            record(never, never, at),
+            Request::Forward(Operation::deregister("t", "k", at)),
+            Request::Renew(vec![beat]),
+        ] {
+            let bytes = codec().encode_request(&request).unwrap();
+            let decoded = codec().decode_request(bytes.into());
+            assert_eq!(decoded.is_ok(), is_fine, "{time}: {request:?}");
+        }
+    }
 }
 
 #[test]

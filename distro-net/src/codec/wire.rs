@@ -229,6 +229,9 @@ pub(crate) struct Probed {
     /// Of [`Contact`].
     #[prost(bytes = "bytes", repeated, tag = "3")]
     pub(crate) contacts: Vec<Bytes>,
+    /// Since 1.1. Absent: it does not say.
+    #[prost(fixed64, tag = "4")]
+    pub(crate) list: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

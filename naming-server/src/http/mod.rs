@@ -44,7 +44,7 @@ pub(crate) use answer::{Answer, Later};
 pub(crate) use error::{ApiError, cut, escape_html, no_such_api};
 pub(crate) use listen::{ConnectionStats, serve};
 pub(crate) use metadata::metadata_text;
-pub(crate) use params::{Params, decode};
+pub(crate) use params::{Params, decode, not_a_number};
 pub(crate) use reply::Reply;
 
 /// Answers requests.

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use memchr::{memchr2, memchr2_iter};
 
-use super::error::ApiError;
+use super::error::{ApiError, cut};
 
+/// Bytes of a value that is no number in the error.
+const MAX_SHOWN: usize = 64;
 /// Most parameters kept of one request. No client sends more than about twenty; what follows is
 /// ignored, so that a body of a million `&` costs neither memory nor time per lookup.
 const MAX_PAIRS: usize = 256;
@@ -174,8 +176,9 @@ fn parse_double(text: &str) -> Result<f64, ApiError> {
     Ok(if negative { -magnitude } else { magnitude })
 }
 
-fn not_a_number(text: &str) -> ApiError {
-    ApiError::bad_request(format!("For input string: \"{text}\""))
+/// 400 in the words of Java, with the beginning of what is no number.
+pub(crate) fn not_a_number(text: &str) -> ApiError {
+    ApiError::bad_request(format!("For input string: \"{}\"", cut(text, MAX_SHOWN)))
 }
 
 /// Where the first byte stands that does not stand for itself.
@@ -338,6 +341,14 @@ mod tests {
             let error = double(bad).unwrap_err();
             assert_eq!(error.message, format!("For input string: \"{bad}\""));
         }
+    }
+
+    #[test]
+    fn errors_show_the_beginning_of_what_is_no_number() {
+        let long = format!("p={}é{}", "9".repeat(63), "9".repeat(1_000));
+        let shown = format!("For input string: \"{}\"", "9".repeat(63));
+        assert_eq!(query(&long).int("p", 1).unwrap_err().message, shown);
+        assert_eq!(query(&format!("{long}x")).double("p", 1.0).unwrap_err().message, shown);
     }
 
     #[test]

@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use naming_model::ServiceKey;
 
-use crate::registry::Flavour;
+use crate::registry::{Flavour, Page};
 
 // The metrics page uses them all.
 pub(crate) use socket::PushSocket;
@@ -251,15 +251,18 @@ impl Pusher {
     }
 
     /// The subscribers of the services of `namespace` whose group contains `group` and whose
-    /// name contains `service`, in an order that stays the same from page to page.
+    /// name contains `service`: those on a page, in an order that stays the same from page to
+    /// page, and how many there are on all pages.
     pub(crate) fn subscribers(
         &self,
         namespace: &str,
         group: &str,
         service: &str,
-    ) -> Vec<Subscriber> {
-        let found = self.shared.table.matching(namespace, group, service, Instant::now());
-        found.iter().map(|subscription| subscription.subscriber.clone()).collect()
+        page: Page,
+    ) -> (Vec<Subscriber>, usize) {
+        let now = Instant::now();
+        let (found, count) = self.shared.table.matching(namespace, group, service, page, now);
+        (found.iter().map(|subscription| subscription.subscriber.clone()).collect(), count)
     }
 
     /// Switches pushing on or off. Changes made while it is off are not pushed later.

@@ -15,6 +15,7 @@ use naming_model::ServiceKey;
 use super::HashState;
 use super::stats::PushStats;
 use super::subscriber::{SubscribeRefused, Subscriber, Subscription};
+use crate::registry::Page;
 
 /// The table has so many shards; a sweep takes some of them at a time.
 const SHARDS: usize = 64;
@@ -247,14 +248,16 @@ impl Table {
     }
 
     /// The subscriptions of all services of `namespace` whose group contains `group` and whose
-    /// name contains `service`, in a stable order.
+    /// name contains `service`: those on a page, in an order that stays the same from page to
+    /// page, and how many there are on all pages.
     pub(super) fn matching(
         &self,
         namespace: &str,
         group: &str,
         service: &str,
+        page: Page,
         now: Instant,
-    ) -> Vec<Arc<Subscription>> {
+    ) -> (Vec<Arc<Subscription>>, usize) {
         let matches = |key: &ServiceKey| {
             key.namespace() == namespace
                 && key.group().contains(group)
@@ -269,8 +272,8 @@ impl Table {
             }
         }
         found.retain(|subscription| subscription.state.lock().is_alive(now));
-        found.sort_unstable_by(|left, right| order(left).cmp(&order(right)));
-        found
+        let count = found.len();
+        (page.of_sorted(found, |left, right| order(left).cmp(&order(right))), count)
     }
 
     fn shard(&self, tag: &str) -> &Shard {
@@ -394,11 +397,15 @@ mod tests {
             table.subscribe(subscriber(service, port), now, LIFETIME).unwrap();
         }
         let ports = |namespace, group, service, now| -> Vec<u16> {
-            let found = table.matching(namespace, group, service, now);
+            let all = Page::new(1, i64::MAX);
+            let (found, count) = table.matching(namespace, group, service, all, now);
+            assert_eq!(count, found.len());
             found.iter().map(|found| found.subscriber.address.port()).collect()
         };
         assert_eq!(ports("public", "group", "orders", now), [1, 2]);
         assert_eq!(ports("public", "o", "order", now), [1, 2, 3]);
+        let (second, count) = table.matching("public", "o", "order", Page::new(2, 2), now);
+        assert_eq!((second[0].subscriber.address.port(), second.len(), count), (3, 1, 3));
         assert_eq!(ports("publi", "group", "orders", now), [0_u16; 0]);
         assert_eq!(ports("public", "group", "ordersx", now), [0_u16; 0]);
         assert_eq!(ports("public", "group", "orders", now + LIFETIME), [0_u16; 0]);

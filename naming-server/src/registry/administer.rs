@@ -31,6 +31,7 @@ impl Registry {
                 None => writer.is_open().then(Arc::default),
             };
             let settings = Arc::new(change(known.as_deref())?);
+            settings.check_size()?;
             if known.is_none() && self.has_all_services() {
                 return Err(self.too_many_services());
             }

@@ -56,6 +56,7 @@ impl Elsewhere {
 
     pub(super) async fn patch(
         self,
+        kind: EventKind,
         place: Place,
         actor: String,
         change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send,
@@ -70,8 +71,7 @@ impl Elsewhere {
             let stamp = self.issue();
             let expected = Some(known.written);
             if self.write(&place, instance, health, stamp, expected).await.is_applied {
-                self.registry
-                    .note(&place.service, &place.id, EventKind::Updated, &|| actor.clone());
+                self.registry.note(&place.service, &place.id, kind, &|| actor.clone());
                 return Ok(Patched::Done);
             }
         }
@@ -86,19 +86,6 @@ impl Elsewhere {
             let actor = || actor.clone();
             self.registry.note(&place.service, &place.id, EventKind::Deregistered, &actor);
         }
-    }
-
-    pub(super) async fn set_health(self, place: Place, healthy: bool, actor: String) {
-        let health = initial_health(healthy);
-        let known = self.registry.find_instance(&place.service, &place.id);
-        if known.is_none_or(|known| known.health == health) {
-            return;
-        }
-        let (tag, key) = (place.service.as_str().into(), place.id.as_str().into());
-        let judge = Operation::Judge { tag, key, stamp: self.issue(), health };
-        self.cluster.write(judge).await;
-        let kind = if healthy { EventKind::Healthy } else { EventKind::Unhealthy };
-        self.registry.note(&place.service, &place.id, kind, &|| actor.clone());
     }
 
     pub(super) async fn beat(
@@ -144,6 +131,7 @@ impl Elsewhere {
         while tries.next().await {
             let (known, written) = self.registry.find_settings(&service);
             let settings = Arc::new(change(known.as_deref())?);
+            settings.check_size()?;
             if known.is_none() {
                 self.registry.check_room_for_service()?;
             }

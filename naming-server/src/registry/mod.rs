@@ -84,13 +84,16 @@ pub(crate) enum Content {
     Switch(Box<str>),
     /// What a namespace is called, under its id.
     Namespace(Namespace),
+    /// Something that only members of a later release understand, as they encoded it. Kept and
+    /// passed on, so that members of two releases agree.
+    Unknown(Box<[u8]>),
 }
 
 impl Value for Content {
     fn lease(&self) -> Option<LeaseTerms> {
         match self {
             Self::Instance(instance) => Some(instance.lease()),
-            Self::Service(_) | Self::Switch(_) | Self::Namespace(_) => None,
+            _ => None,
         }
     }
 
@@ -100,6 +103,7 @@ impl Value for Content {
             (Self::Service(a), Self::Service(b)) => a == b,
             (Self::Switch(a), Self::Switch(b)) => a == b,
             (Self::Namespace(a), Self::Namespace(b)) => a == b,
+            (Self::Unknown(a), Self::Unknown(b)) => a == b,
             _ => false,
         }
     }
@@ -108,7 +112,7 @@ impl Value for Content {
         match self {
             Self::Instance(_) => CLASS_INSTANCE,
             Self::Service(_) => CLASS_SERVICE,
-            Self::Switch(_) | Self::Namespace(_) => CLASS_OTHER,
+            Self::Switch(_) | Self::Namespace(_) | Self::Unknown(_) => CLASS_OTHER,
         }
     }
 

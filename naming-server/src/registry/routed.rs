@@ -9,7 +9,8 @@ use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
 
 use super::cluster::Cluster;
 use super::elsewhere::{Elsewhere, not_yet_known};
-use super::{BeatAnswer, Content, Instance, Registry, ServiceSettings};
+use super::writes::initial_health;
+use super::{BeatAnswer, Content, EventKind, Instance, Registry, ServiceSettings};
 use crate::http::{Answer, ApiError, Later, Reply};
 
 /// The outcome of a write, or the way to it.
@@ -163,7 +164,7 @@ impl Writes {
             None => Write::Done(self.registry.patch(service, key, actor, change)),
             Some(elsewhere) => {
                 let (place, actor) = (Place::new(service, key), actor());
-                Write::Sent(Box::pin(elsewhere.patch(place, actor, change)))
+                Write::Sent(Box::pin(elsewhere.patch(EventKind::Updated, place, actor, change)))
             }
         }
     }
@@ -187,24 +188,33 @@ impl Writes {
         }
     }
 
-    /// As [`Registry::set_health`].
+    /// As [`Registry::set_health`]. In a cluster the instance is written anew with this health: a
+    /// judgement would be refuted by whoever heard it a moment ago.
     pub(crate) fn set_health(
         &self,
         service: &ServiceKey,
         key: &InstanceKey<'_>,
         healthy: bool,
         actor: &dyn Fn() -> String,
-    ) -> Write<()> {
-        match self.elsewhere(service) {
-            None => {
-                self.registry.set_health(service, key, healthy, actor);
-                Write::Done(())
-            }
+    ) -> Write<Result<(), ApiError>> {
+        if self.cluster.is_none() {
+            self.registry.set_health(service, key, healthy, actor);
+            return Write::Done(Ok(()));
+        }
+        let differs = self.registry.find_instance(service, &key.text());
+        if differs.is_none_or(|known| known.health == initial_health(healthy)) {
+            return Write::Done(Ok(()));
+        }
+        let kind = if healthy { EventKind::Healthy } else { EventKind::Unhealthy };
+        let change = move |known: &Instance| Ok((known.clone(), Some(healthy)));
+        let write = match self.elsewhere(service) {
+            None => Write::Done(self.registry.patch_as(kind, service, key, actor, change)),
             Some(elsewhere) => {
                 let (place, actor) = (Place::new(service, key), actor());
-                Write::Sent(Box::pin(elsewhere.set_health(place, healthy, actor)))
+                Write::Sent(Box::pin(elsewhere.patch(kind, place, actor, change)))
             }
-        }
+        };
+        write.map(|patched| patched.map(|_| ()))
     }
 
     /// Takes a beat: renewed here at once if the instance is known here. Whoever is unknown here

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::content_codec::settings_weight;
 use super::instance::Metadata;
 use crate::http::ApiError;
 
@@ -12,6 +13,8 @@ use crate::http::ApiError;
 pub(crate) const MAX_CLUSTERS: usize = 256;
 /// Longest text of a selector in bytes.
 const MAX_SELECTOR: usize = 4_096;
+/// Bytes of all settings of a service: what fits into a message between members.
+const MAX_SETTINGS: usize = 2 << 20;
 /// Longest text of a health checker in bytes.
 const MAX_CHECKER: usize = 4_096;
 
@@ -28,6 +31,20 @@ pub(crate) struct ServiceSettings {
     pub(crate) clusters: BTreeMap<String, ClusterSettings>,
     /// Whether an operator wrote them: such a service outlives its last instance.
     pub(crate) explicit: bool,
+}
+
+impl ServiceSettings {
+    /// # Errors
+    /// 400 if they are too large to be sent to other members.
+    pub(super) fn check_size(&self) -> Result<(), ApiError> {
+        let bytes = settings_weight(self);
+        if bytes <= MAX_SETTINGS {
+            return Ok(());
+        }
+        let text =
+            format!("the settings of the service take {bytes} bytes, the limit is {MAX_SETTINGS}");
+        Err(ApiError::bad_request(text))
+    }
 }
 
 /// Settings of one cluster of a service.
@@ -293,5 +310,20 @@ mod tests {
         }
         assert_eq!(HealthChecker::parse(r#"{"type":"odd"}"#), Ok(HealthChecker::None));
         assert!(HealthChecker::parse("{bad").is_err() && HealthChecker::parse("{}").is_err());
+    }
+
+    #[test]
+    fn settings_that_no_message_can_carry_are_refused() {
+        let large = |_| {
+            let map = BTreeMap::from([("k".to_owned(), "v".repeat(100_000))]);
+            ClusterSettings {
+                metadata: Metadata::new(&map, 1 << 20).unwrap(),
+                ..Default::default()
+            }
+        };
+        let clusters = |count: usize| (0..count).map(|n| (n.to_string(), large(n))).collect();
+        let settings = |count| ServiceSettings { clusters: clusters(count), ..Default::default() };
+        assert_eq!(settings(20).check_size(), Ok(()));
+        assert!(settings(21).check_size().unwrap_err().message.contains("2097152"));
     }
 }

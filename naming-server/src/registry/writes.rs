@@ -108,6 +108,18 @@ impl Registry {
         actor: &dyn Fn() -> String,
         change: impl FnOnce(&Instance) -> Result<(Instance, Option<bool>), ApiError>,
     ) -> Result<Patched, ApiError> {
+        self.patch_as(EventKind::Updated, service, key, actor, change)
+    }
+
+    /// The same under another name in the events.
+    pub(super) fn patch_as(
+        &self,
+        kind: EventKind,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        actor: &dyn Fn() -> String,
+        change: impl FnOnce(&Instance) -> Result<(Instance, Option<bool>), ApiError>,
+    ) -> Result<Patched, ApiError> {
         let now = self.clock.tick();
         let id = key.text();
         let patched =
@@ -123,7 +135,7 @@ impl Registry {
             });
         let patched = patched.unwrap_or(Ok(Patched::NotFound))?;
         if patched == Patched::Done {
-            self.note(service, &id, EventKind::Updated, actor);
+            self.note(service, &id, kind, actor);
         }
         Ok(patched)
     }

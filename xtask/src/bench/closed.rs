@@ -83,13 +83,13 @@ impl Closed {
             (first..last).for_each(|number| self.load.write(number, &mut requests));
             let sent = Instant::now();
             connection.send(&requests).await?;
-            for _ in first..last {
-                let expected = self.load.kind.expected();
+            for number in first..last {
+                let expected = self.load.kind(number).expected();
                 let judge = |status, _: &[u8], body: &[u8]| {
                     (!is_expected(status, body, expected)).then(|| unexpected(status, body))
                 };
                 if let Some(complaint) = connection.receive(judge).await? {
-                    tally.complain(complaint);
+                    tally.count_error(|| complaint);
                 }
                 tally.count_done();
                 if tally.is_recording() {

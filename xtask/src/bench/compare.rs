@@ -1,125 +1,152 @@
-//! The scenarios that are measured against the static server.
+//! The scenarios in which servers take turns under the same load.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::Arguments;
 use super::closed::Closed;
+use super::contender::{Contender, line_up};
 use super::open::{self, Stream};
-use super::process::Server;
-use super::report::{Comparison, Pairs};
+use super::report::{Limits, Report};
 use super::request::{Kind, Load, Population};
+use super::rounds::Rounds;
 use super::sample::{Sample, Snapshot};
-use super::start::{start_server, start_static};
 use super::tally::Tally;
+use super::{Arguments, Bench};
 
-/// The population of the closed loops: 500 services of 10 instances.
-const SMALL: Population = Population { services: 500, instances: 5_000, first: 0 };
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Long enough to open a thousand connections and for the first beats to be over.
-const WARM_UP_OPEN: Duration = Duration::from_secs(2);
 /// Requests under way at once on a connection while a server is filled.
 const PIPELINE: u64 = 16;
 
-/// Runs `kind` over a small population as fast as both servers can.
-pub(super) async fn closed(
-    scenario: &'static str,
-    kind: Kind,
-    bar: Option<f64>,
-    program: &Path,
-    arguments: &Arguments,
-) -> Result<Comparison> {
-    let mut server = start_server(program).await?;
-    fill(&mut server, SMALL, arguments).await?;
-    let load = Load { kind, population: SMALL, scattered: true };
-    let mut fixed = start_static(&server, &[load]).await?;
-    let mut pairs = Pairs::default();
-    for on_server in order(arguments.rounds) {
-        let target = if on_server { &mut server } else { &mut fixed };
-        let tally = Arc::new(Tally::default());
-        let running = closed_loop(target, load, None, arguments).start(&tally);
-        let window = Duration::from_secs(arguments.seconds);
-        let sample = running.measure_window(target, WARM_UP, window).await?;
-        keep(scenario, &mut pairs, on_server, sample);
+/// Kinds of requests in a closed loop over one population.
+pub(super) struct ClosedLoop {
+    pub(super) name: &'static str,
+    pub(super) kinds: &'static [Kind],
+    pub(super) population: Population,
+    pub(super) limits: Limits,
+}
+
+/// As fast as each server can, then once more at a fixed rate for the latencies.
+pub(super) async fn closed(plan: &ClosedLoop, bench: &Bench, report: &mut Report) -> Result<()> {
+    let arguments = &bench.arguments;
+    let load = Load { kinds: plan.kinds, population: plan.population, scattered: true };
+    let mut contenders = line_up(bench, plan.population, &[load]).await?;
+    let mut rounds = Rounds::new(plan.name, &contenders);
+    for round in 0..arguments.rounds {
+        for turn in order(contenders.len(), round) {
+            let contender = &mut contenders[turn];
+            if contender.failure.is_none() {
+                let sample = closed_window(contender, load, arguments).await;
+                rounds.keep(turn, contender.judge(sample)?);
+            }
+        }
     }
-    Ok(pairs.compare(scenario, bar))
+    if arguments.latency_rate > 0 {
+        for (turn, contender) in contenders.iter_mut().enumerate() {
+            if contender.failure.is_none() {
+                let sample = paced_window(contender, load, arguments).await;
+                rounds.keep_paced(turn, contender.judge(sample)?);
+            }
+        }
+    }
+    rounds.finish(&contenders, &plan.limits, Some(arguments.latency_rate), report);
+    Ok(())
+}
+
+async fn closed_window(
+    contender: &mut Contender,
+    load: Load,
+    arguments: &Arguments,
+) -> Result<Sample> {
+    refill(contender, load.population, arguments).await?;
+    let tally = contender.tally();
+    let running = closed_loop(contender, load, None, arguments).start(&tally);
+    let window = Duration::from_secs(arguments.seconds);
+    running.measure_window(&mut contender.server, WARM_UP, window).await
+}
+
+async fn paced_window(
+    contender: &mut Contender,
+    load: Load,
+    arguments: &Arguments,
+) -> Result<Sample> {
+    refill(contender, load.population, arguments).await?;
+    let per_second = arguments.latency_rate;
+    let stream = Stream { load, per_second, connections: arguments.connections };
+    let running = open::start(contender.server.address, vec![stream], &contender.tally());
+    let window = Duration::from_secs(arguments.seconds);
+    running.measure_window(&mut contender.server, WARM_UP, window).await
 }
 
 /// Registers instances that are new and removes them again: two scenarios in one.
-pub(super) async fn churn(program: &Path, arguments: &Arguments) -> Result<Vec<Comparison>> {
-    const BAR: Option<f64> = Some(1.6);
-    let mut server = start_server(program).await?;
-    fill(&mut server, SMALL, arguments).await?;
-    let load = |kind, population| Load { kind, population, scattered: true };
-    let probes = [load(Kind::Register, SMALL), load(Kind::Deregister, SMALL)];
-    let mut fixed = start_static(&server, &probes).await?;
-    let (mut registered, mut deregistered) = (Pairs::default(), Pairs::default());
-    let mut first = SMALL.instances;
-    for on_server in order(arguments.rounds) {
-        let target = if on_server { &mut server } else { &mut fixed };
-        let population = Population { services: 5_000, instances: arguments.churn, first };
-        first += arguments.churn;
-        let sample = count(target, load(Kind::Register, population), 1, arguments).await?;
-        keep("register-new", &mut registered, on_server, sample);
-        let sample = count(target, load(Kind::Deregister, population), 1, arguments).await?;
-        keep("deregister", &mut deregistered, on_server, sample);
+pub(super) async fn churn(bench: &Bench, report: &mut Report) -> Result<()> {
+    let arguments = &bench.arguments;
+    let load =
+        |kind: &'static [Kind], population| Load { kinds: kind, population, scattered: true };
+    let small = super::SMALL;
+    let probes = [load(&[Kind::Register], small), load(&[Kind::Deregister], small)];
+    let mut contenders = line_up(bench, small, &probes).await?;
+    let mut registered = Rounds::new("register-new", &contenders);
+    let mut deregistered = Rounds::new("deregister", &contenders);
+    let mut first = small.instances;
+    for round in 0..arguments.rounds {
+        for turn in order(contenders.len(), round) {
+            let contender = &mut contenders[turn];
+            if contender.failure.is_some() {
+                continue;
+            }
+            let instances = arguments.churn;
+            let population = Population { first, ..Population::lasting(5_000, instances) };
+            first += instances;
+            for (kinds, kept) in
+                [(&[Kind::Register], &mut registered), (&[Kind::Deregister], &mut deregistered)]
+            {
+                let sample = count(contender, load(kinds, population), 1, arguments).await;
+                kept.keep(turn, contender.judge(sample)?);
+            }
+        }
     }
-    Ok(vec![registered.compare("register-new", BAR), deregistered.compare("deregister", None)])
-}
-
-/// Beats at a fixed rate, with some lists asked for meanwhile.
-pub(super) async fn beats_open(program: &Path, arguments: &Arguments) -> Result<Comparison> {
-    const SCENARIO: &str = "beats-open";
-    const BAR: Option<f64> = Some(1.4);
-    let instances = arguments.beating_instances;
-    let population = Population { services: (instances / 10).max(1), instances, first: 0 };
-    let mut server = start_server(program).await?;
-    fill(&mut server, population, arguments).await?;
-    let load = |kind| Load { kind, population, scattered: false };
-    let loads = [load(Kind::BeatLight), load(Kind::List)];
-    let mut fixed = start_static(&server, &loads).await?;
-    let [beats, lists] = loads;
-    let streams = vec![
-        Stream { load: beats, per_second: arguments.rate, connections: arguments.open_connections },
-        Stream { load: lists, per_second: arguments.list_rate, connections: 50 },
-    ];
-    let mut pairs = Pairs::default();
-    for on_server in order(arguments.open_rounds) {
-        let target = if on_server { &mut server } else { &mut fixed };
-        let tally = Arc::new(Tally::default());
-        let running = open::start(target.address, streams.clone(), &tally);
-        let window = Duration::from_secs(arguments.open_seconds);
-        let sample = running.measure_window(target, WARM_UP_OPEN, window).await?;
-        keep(SCENARIO, &mut pairs, on_server, sample);
-    }
-    Ok(pairs.compare(SCENARIO, BAR))
+    let limits = Limits { over_static: Some(1.5), over_peer: Some(0.25) };
+    registered.finish(&contenders, &limits, None, report);
+    deregistered.finish(&contenders, &limits, None, report);
+    Ok(())
 }
 
 /// Registers a whole population, each instance once.
 pub(super) async fn fill(
-    server: &mut Server,
+    contender: &mut Contender,
     population: Population,
     arguments: &Arguments,
 ) -> Result<Sample> {
-    let load = Load { kind: Kind::Register, population, scattered: false };
-    count(server, load, PIPELINE, arguments).await
+    let load = Load { kinds: &[Kind::Register], population, scattered: false };
+    count(contender, load, PIPELINE, arguments).await
+}
+
+/// Registers everyone again where something may have expired meanwhile.
+pub(super) async fn refill(
+    contender: &mut Contender,
+    population: Population,
+    arguments: &Arguments,
+) -> Result<()> {
+    if contender.is_registry() {
+        fill(contender, population, arguments).await?;
+    }
+    Ok(())
 }
 
 /// Asks the whole population of `load` once.
-async fn count(
-    server: &mut Server,
+pub(super) async fn count(
+    contender: &mut Contender,
     load: Load,
     pipeline: u64,
     arguments: &Arguments,
 ) -> Result<Sample> {
     let count = load.population.instances;
-    let tally = Arc::new(Tally::default());
+    let tally = contender.tally();
     tally.record(true);
-    let start = Snapshot::take(server, &tally)?;
-    let plan = Closed { pipeline, ..closed_loop(server, load, Some(count), arguments) };
+    let start = Snapshot::take(&contender.server, &tally)?;
+    let plan = Closed { pipeline, ..closed_loop(contender, load, Some(count), arguments) };
     let mut announced = 0;
     let progress = |done: u64| {
         // A tenth at a time, and only where it takes long.
@@ -127,15 +154,20 @@ async fn count(
         const STEP: u64 = 100_000;
         if count >= LONG && done / STEP > announced {
             announced = done / STEP;
-            println!("  {:?}: {done} of {count}", load.kind);
+            eprintln!("  {:?}: {done} of {count}", load.kinds);
         }
     };
-    plan.start(&tally).measure_count(server, count, start, progress).await
+    plan.start(&tally).measure_count(&mut contender.server, count, start, progress).await
 }
 
-fn closed_loop(server: &Server, load: Load, count: Option<u64>, arguments: &Arguments) -> Closed {
+pub(super) fn closed_loop(
+    contender: &Contender,
+    load: Load,
+    count: Option<u64>,
+    arguments: &Arguments,
+) -> Closed {
     Closed {
-        address: server.address,
+        address: contender.server.address,
         connections: arguments.connections,
         threads: arguments.client_threads,
         pipeline: 1,
@@ -145,19 +177,28 @@ fn closed_loop(server: &Server, load: Load, count: Option<u64>, arguments: &Argu
     }
 }
 
-/// Which server has its turn: A B, B A, A B, so that neither always goes first.
-fn order(rounds: usize) -> impl Iterator<Item = bool> {
-    (0..rounds).flat_map(|round| if round % 2 == 0 { [true, false] } else { [false, true] })
+/// Who goes first, second and so on: in turn forwards and backwards, another one first each time.
+pub(super) fn order(contenders: usize, round: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..contenders).collect();
+    if contenders > 0 {
+        order.rotate_left(round / 2 % contenders);
+    }
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
 }
 
-fn keep(scenario: &str, pairs: &mut Pairs, on_server: bool, sample: Sample) {
-    let side = if on_server { "server" } else { "static" };
-    println!(
-        "  {scenario} {side}: {:.0} requests/s, {:.2} us of processor each",
-        sample.requests_per_second(),
-        sample.cpu_per_request_us()
-    );
-    if on_server { pairs.server.push(sample) } else { pairs.fixed.push(sample) }
+/// Several streams at their fixed rates over one window.
+pub(super) async fn paced(
+    contender: &mut Contender,
+    streams: Vec<Stream>,
+    tally: &Arc<Tally>,
+    warm_up: Duration,
+    window: Duration,
+) -> Result<Sample> {
+    let running = open::start(contender.server.address, streams, tally);
+    running.measure_window(&mut contender.server, warm_up, window).await
 }
 
 #[cfg(test)]
@@ -166,7 +207,9 @@ mod tests {
 
     #[test]
     fn the_servers_take_turns_in_going_first() {
-        let turns: Vec<bool> = order(3).collect();
-        assert_eq!(turns, [true, false, false, true, true, false]);
+        assert_eq!(order(2, 0), [0, 1]);
+        assert_eq!(order(2, 1), [1, 0]);
+        assert_eq!(order(3, 2), [1, 2, 0]);
+        assert_eq!(order(3, 3), [0, 2, 1]);
     }
 }

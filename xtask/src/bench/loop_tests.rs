@@ -17,13 +17,13 @@ use super::sample::{Sample, Snapshot};
 use super::static_server::{FixedReply, serve};
 use super::tally::Tally;
 
-const POPULATION: Population = Population { services: 10, instances: 100, first: 0 };
-const BEATS: Load = Load { kind: Kind::BeatLight, population: POPULATION, scattered: true };
+const POPULATION: Population = Population::lasting(10, 100);
+const BEATS: Load = Load { kinds: &[Kind::BeatLight], population: POPULATION, scattered: true };
 
 fn reply(body: &str) -> FixedReply {
     FixedReply {
-        method: BEATS.kind.method().to_owned(),
-        path: BEATS.kind.path().to_owned(),
+        method: Kind::BeatLight.method().to_owned(),
+        path: Kind::BeatLight.path().to_owned(),
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: body.to_owned(),
     }

@@ -190,16 +190,16 @@ impl Slot {
             }
             while let Some(reply) = parse_reply(&input)? {
                 let body = &input[reply.body.clone()];
-                if !is_expected(reply.status, body, self.load.kind.expected()) {
-                    tally.complain(unexpected(reply.status, body));
+                let number = self.finish_first(tally, found)?;
+                if !is_expected(reply.status, body, self.load.kind(number).expected()) {
+                    tally.count_error(|| unexpected(reply.status, body));
                 }
                 input.drain(..reply.body.end);
-                self.finish_first(tally, found)?;
             }
         }
     }
 
-    fn finish_first(&self, tally: &Tally, found: &RefCell<Latencies>) -> Result<()> {
+    fn finish_first(&self, tally: &Tally, found: &RefCell<Latencies>) -> Result<u64> {
         let mut waiting = self.waiting.borrow_mut();
         let finished = waiting.pop_front().context("a reply that nobody asked for")?;
         tally.count_done();
@@ -207,7 +207,10 @@ impl Slot {
             let latency = finished.due.elapsed().as_nanos();
             found.borrow_mut().saturating_record(u64::try_from(latency).unwrap_or(u64::MAX));
         }
-        waiting.front().map_or(Ok(()), |next| self.send(next.number))
+        if let Some(next) = waiting.front() {
+            self.send(next.number)?;
+        }
+        Ok(finished.number)
     }
 }
 

@@ -18,9 +18,11 @@ pub(super) struct CpuTime {
     pub(super) user: Duration,
 }
 
-/// A child process that ends with this handle.
+/// A server to measure. One that was started ends with this handle, a foreign one does not.
 pub(super) struct Server {
-    child: Child,
+    /// `None` of a foreign one.
+    child: Option<Child>,
+    id: u32,
     pub(super) address: SocketAddr,
 }
 
@@ -35,11 +37,12 @@ impl Server {
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
         // From here on the child ends with the handle, whatever fails.
         let mut server = Self::adopt(child, SocketAddr::from(([127, 0, 0, 1], 0)));
-        let output = server.child.stdout.take().context("its output was asked for")?;
+        let child = server.child.as_mut().context("it was started here")?;
+        let output = child.stdout.take().context("its output was asked for")?;
         let found = tokio::task::spawn_blocking(move || {
             BufReader::new(output).lines().map_while(Result::ok).find_map(|line| find(&line))
         });
-        let target = server.child.stdin.as_mut().context("its input was asked for")?;
+        let target = child.stdin.as_mut().context("its input was asked for")?;
         // A server that takes no input may be gone or not listening: its output tells.
         let _ = target.write_all(input.as_bytes());
         let found = tokio::time::timeout(START, found).await;
@@ -50,20 +53,29 @@ impl Server {
 
     /// Takes over a child that is already running.
     pub(super) fn adopt(child: Child, address: SocketAddr) -> Self {
-        Self { child, address }
+        let id = child.id();
+        Self { child: Some(child), id, address }
+    }
+
+    /// Watches a process that somebody else started.
+    pub(super) fn foreign(id: u32, address: SocketAddr) -> Result<Self> {
+        let server = Self { child: None, id, address };
+        server.cpu_time().with_context(|| format!("watching process {id}"))?;
+        Ok(server)
     }
 
     /// Fails once the process has ended.
     pub(super) fn check_alive(&mut self) -> Result<()> {
-        match self.child.try_wait()? {
-            Some(status) => bail!("the server ended by itself: {status}"),
-            None => Ok(()),
+        let status = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+        if let Some(status) = status {
+            bail!("the server ended by itself: {status}");
         }
+        self.resident_bytes().map(|_| ())
     }
 
     /// Processor time used so far by all threads.
     pub(super) fn cpu_time(&self) -> Result<CpuTime> {
-        let folder = format!("/proc/{}", self.child.id());
+        let folder = format!("/proc/{}", self.id);
         let mut total = 0;
         for task in fs::read_dir(format!("{folder}/task"))? {
             // A thread may end between the listing and the reading.
@@ -78,16 +90,24 @@ impl Server {
 
     /// Memory that is resident now, in bytes.
     pub(super) fn resident_bytes(&self) -> Result<u64> {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        resident_bytes_in(&text).context("the status of a process states VmRSS")
+        let text = fs::read_to_string(format!("/proc/{}/status", self.id))?;
+        bytes_in(&text, "VmRSS:").context("the status of a process states VmRSS")
+    }
+
+    /// The most memory that was ever resident, in bytes.
+    pub(super) fn peak_bytes(&self) -> Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.id))?;
+        bytes_in(&text, "VmHWM:").context("the status of a process states VmHWM")
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself; then there is nothing to kill and only to reap.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -102,8 +122,8 @@ fn user_time_in(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis(ticks * TICK_MS))
 }
 
-fn resident_bytes_in(status: &str) -> Option<u64> {
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+fn bytes_in(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find(|line| line.starts_with(field))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -118,8 +138,8 @@ mod tests {
         assert_eq!(nanoseconds_on_cpu(""), None);
         let stat = "1 (a) b) S 2 3 4 5 6 7 8 9 10 11 123 14 15";
         assert_eq!(user_time_in(stat), Some(Duration::from_millis(1_230)));
-        assert_eq!(resident_bytes_in("Name:\tx\nVmRSS:\t     20 kB\n"), Some(20_480));
-        assert_eq!(resident_bytes_in("Name:\tx\n"), None);
+        assert_eq!(bytes_in("Name:\tx\nVmRSS:\t     20 kB\n", "VmRSS:"), Some(20_480));
+        assert_eq!(bytes_in("Name:\tx\n", "VmRSS:"), None);
     }
 
     #[test]
@@ -130,7 +150,7 @@ mod tests {
         server.check_alive().unwrap();
         assert!(server.resident_bytes().unwrap() > 0);
         server.cpu_time().unwrap();
-        let path = format!("/proc/{}", server.child.id());
+        let path = format!("/proc/{}", server.id);
         drop(server);
         assert!(!std::path::Path::new(&path).exists());
     }

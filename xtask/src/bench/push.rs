@@ -1,7 +1,6 @@
 //! How long it takes from a registration to the datagram that tells a subscriber.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -9,67 +8,109 @@ use serde_json::Value;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::Arguments;
-use super::report::Figure;
-use super::sample::latencies;
-use super::start::start_server;
+use super::Bench;
+use super::asking::Counts;
+use super::contender::{Contender, own};
+use super::report::Report;
+use super::sample::{Latencies, latencies};
+use super::subscribers::{Crowd, Manner};
 use super::wire::{Connection, is_expected, unexpected};
 
 const SCENARIO: &str = "push";
-const BAR_P99_MS: f64 = 20.0;
+const GROUPED_SERVICE: &str = "DEFAULT_GROUP%40%40bench.push";
 const SERVICE: &str = "serviceName=DEFAULT_GROUP%40%40bench.push&namespaceId=public";
 /// How long a datagram may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A subscription lasts 10 s.
 const RENEWAL: Duration = Duration::from_secs(4);
+/// Other subscribers of the same service, in the comparison of stalled ones with others.
+const OTHERS: usize = 1_000;
+const QUIET: usize = 50;
 
-/// Registers and removes one instance after the other on an idle server, with one subscriber.
-pub(super) async fn run(program: &Path, arguments: &Arguments) -> Result<Vec<Figure>> {
-    let mut server = start_server(program).await?;
+/// From a registration to the datagram: alone, beside many subscribers that acknowledge what they
+/// are sent, and beside as many that do not. Then what quiet subscribers cost.
+pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    let pushes = bench.arguments.pushes;
+    let mut server = own(bench, &[]).await?;
+    let alone = measure(&mut server, pushes, None).await?;
+    report.judge(SCENARIO, "register sent to datagram received, p50", ms(&alone, 0.5), 3.0);
+    report.judge(SCENARIO, "register sent to datagram received, p99", ms(&alone, 0.99), 15.0);
+    let mut p99 = Vec::new();
+    for (manner, name) in [(Manner::Acknowledge, "that acknowledge"), (Manner::Stall, "stalled")] {
+        let mut server = own(bench, &[]).await?;
+        let address = server.server.address;
+        let crowd = Crowd::open(address, GROUPED_SERVICE, OTHERS, manner).await?;
+        let found = measure(&mut server, pushes / 2, Some(&crowd)).await?;
+        for (quantile, word) in [(0.5, "p50"), (0.99, "p99")] {
+            let what = format!("the same beside {OTHERS} {name}, {word}");
+            report.figure(SCENARIO, what, ms(&found, quantile));
+        }
+        p99.push(ms(&found, 0.99).0);
+    }
+    // Both send a thousand packets for each change; stalled ones are sent some of them twice.
+    let above = (p99[1] - p99[0], "ms");
+    report.judge(SCENARIO, "p99 beside stalled ones above that beside others", above, 2.0);
+    quiet(bench, report).await
+}
+
+/// Subscribers that come one by one to a service that does not change.
+async fn quiet(bench: &Bench, report: &mut Report) -> Result<()> {
+    const SETTLE: Duration = Duration::from_secs(2);
+    let server = own(bench, &[]).await?;
+    let address = server.server.address;
+    let mut one = Subscriber::open(address).await?;
+    one.ask("POST", "10.9.9.9").await?;
+    one.wait_for(|hosts| !hosts.is_empty()).await?;
+    let before = sends(address).await?;
+    let mut crowds = Vec::new();
+    for _ in 0..QUIET {
+        crowds.push(Crowd::open(address, GROUPED_SERVICE, 1, Manner::Acknowledge).await?);
+    }
+    tokio::time::sleep(SETTLE).await;
+    let sent = sends(address).await? - before;
+    report.judge(SCENARIO, format!("sends for {QUIET} quiet subscribers"), (sent, ""), 50.0);
+    Ok(())
+}
+
+async fn sends(address: SocketAddr) -> Result<f64> {
+    let counts = Counts::ask(address).await?;
+    Ok(counts.value("naming_pushes_sent_total")? + counts.value("naming_pushes_resent_total")?)
+}
+
+fn ms(found: &Latencies, quantile: f64) -> (f64, &'static str) {
+    (found.value_at_quantile(quantile) as f64 / 1e3, "ms")
+}
+
+/// Registers and removes one instance after the other; microseconds until one subscriber knows.
+async fn measure(
+    contender: &mut Contender,
+    pushes: u64,
+    crowd: Option<&Crowd>,
+) -> Result<Latencies> {
+    let server = &mut contender.server;
     let mut subscriber = Subscriber::open(server.address).await?;
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let (mut since_sent, mut since_answered) = (latencies(), latencies());
-    for number in 0..arguments.pushes {
+    let mut found = latencies();
+    let mut renewed = Instant::now();
+    for number in 0..pushes {
         subscriber.rest(Duration::from_millis(random.between(150, 300))).await?;
+        if let Some(crowd) = crowd.filter(|_| renewed.elapsed() > RENEWAL) {
+            renewed = Instant::now();
+            crowd.renew(server.address).await?;
+        }
         let ip = format!("10.9.{}.{}", number / 256 % 256, number % 256);
-        let registered = subscriber.ask("POST", &ip).await?;
+        let sent = subscriber.ask("POST", &ip).await?;
         let received = subscriber.wait_for(|hosts| hosts.iter().any(|host| host["ip"] == *ip));
         let received = received.await?;
-        since_sent.saturating_record(microseconds(received - registered.sent));
-        // The datagram may overtake the answer: then nothing was waited for.
-        let after_answer = received.saturating_duration_since(registered.answered);
-        since_answered.saturating_record(microseconds(after_answer));
+        found.saturating_record(microseconds(received - sent));
         subscriber.ask("DELETE", &ip).await?;
         subscriber.wait_for(<[Value]>::is_empty).await?;
         server.check_alive()?;
         if number % 50 == 49 {
-            println!("  push: {} of {}", number + 1, arguments.pushes);
+            eprintln!("  push: {} of {pushes}", number + 1);
         }
     }
-    let milliseconds = |histogram: &super::sample::Latencies, quantile| {
-        (histogram.value_at_quantile(quantile) as f64 / 1e3, "ms")
-    };
-    Ok(vec![
-        Figure::new(SCENARIO, "sent to received, p50", milliseconds(&since_sent, 0.5), None),
-        Figure::new(
-            SCENARIO,
-            "sent to received, p99",
-            milliseconds(&since_sent, 0.99),
-            Some(BAR_P99_MS),
-        ),
-        Figure::new(
-            SCENARIO,
-            "answered to received, p50",
-            milliseconds(&since_answered, 0.5),
-            None,
-        ),
-        Figure::new(
-            SCENARIO,
-            "answered to received, p99",
-            milliseconds(&since_answered, 0.99),
-            None,
-        ),
-    ])
+    Ok(found)
 }
 
 struct Subscriber {
@@ -77,11 +118,6 @@ struct Subscriber {
     socket: UdpSocket,
     port: u16,
     renewed: Instant,
-}
-
-struct Asked {
-    sent: Instant,
-    answered: Instant,
 }
 
 impl Subscriber {
@@ -101,7 +137,8 @@ impl Subscriber {
         Ok(())
     }
 
-    async fn ask(&mut self, method: &str, ip: &str) -> Result<Asked> {
+    /// The moment when it was sent; returns once it is answered.
+    async fn ask(&mut self, method: &str, ip: &str) -> Result<Instant> {
         let query = format!("ip={ip}&port=8080&clusterName=DEFAULT&ephemeral=true");
         self.exchange(method, "", &query, b"ok").await
     }
@@ -112,7 +149,7 @@ impl Subscriber {
         path: &str,
         query: &str,
         expected: &[u8],
-    ) -> Result<Asked> {
+    ) -> Result<Instant> {
         let request = format!(
             "{method} /nacos/v1/ns/instance{path}?{SERVICE}&{query} HTTP/1.1\r\nHost: bench\r\n\
              User-Agent: Nacos-Java-Client:v1.4.8\r\n\r\n"
@@ -124,7 +161,7 @@ impl Subscriber {
             Ok(())
         };
         self.connection.receive(judge).await??;
-        Ok(Asked { sent, answered: Instant::now() })
+        Ok(sent)
     }
 
     /// Pauses, and renews the subscription in time.

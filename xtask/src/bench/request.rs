@@ -1,6 +1,7 @@
 //! The requests of the load, byte for byte what the Java client 1.4.8 sends.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +10,9 @@ pub(super) enum Kind {
     BeatLight,
     BeatFull,
     Register,
+    /// A registration with another weight each time: unlike [`Kind::Register`] it always alters
+    /// what the list shows.
+    Change,
     Deregister,
 }
 
@@ -17,7 +21,7 @@ impl Kind {
         match self {
             Self::List => "GET",
             Self::BeatLight | Self::BeatFull => "PUT",
-            Self::Register => "POST",
+            Self::Register | Self::Change => "POST",
             Self::Deregister => "DELETE",
         }
     }
@@ -26,7 +30,7 @@ impl Kind {
         match self {
             Self::List => "/nacos/v1/ns/instance/list",
             Self::BeatLight | Self::BeatFull => "/nacos/v1/ns/instance/beat",
-            Self::Register | Self::Deregister => "/nacos/v1/ns/instance",
+            Self::Register | Self::Change | Self::Deregister => "/nacos/v1/ns/instance",
         }
     }
 
@@ -36,33 +40,72 @@ impl Kind {
         match self {
             Self::List => b"\"hosts\":[{",
             Self::BeatLight | Self::BeatFull => b"\"code\":10200",
-            Self::Register | Self::Deregister => b"ok",
+            Self::Register | Self::Change | Self::Deregister => b"ok",
         }
     }
 }
 
-/// The instances that a load speaks of: index `i` lies in service `i % services`.
+/// The instances that a load speaks of: index `i` lies in service `i % services` of its own.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Population {
     pub(super) services: u64,
     pub(super) instances: u64,
     /// Added to every index to make its address, so that two populations share no instance.
     pub(super) first: u64,
+    /// The number in the name of its first service.
+    pub(super) first_service: u64,
+    /// Only every so manieth is spoken of; 1 for all.
+    pub(super) every: u64,
+    pub(super) terms: Terms,
 }
 
-/// A kind of request about each member of a population in turn.
+impl Population {
+    /// Instances that outlive every run.
+    pub(super) const fn lasting(services: u64, instances: u64) -> Self {
+        Self { services, instances, first: 0, first_service: 0, every: 1, terms: Terms::Days }
+    }
+}
+
+/// When an instance that sends no beats goes; its two metadata entries say so.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Terms {
+    /// After a day: nothing expires during a run.
+    Days,
+    /// As the server sees fit: unhealthy after 15 s, gone after 30 s.
+    Defaults,
+    /// All at the same moment, whenever they were registered.
+    Until(Instant),
+}
+
+/// Kinds of requests, in turn, about each member of a population in turn.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
-    pub(super) kind: Kind,
+    pub(super) kinds: &'static [Kind],
     pub(super) population: Population,
     /// Visit the population in a scattered order, so that no cache line is warm by luck.
     pub(super) scattered: bool,
 }
 
-/// Time-outs long enough that nothing expires during a run; also the two metadata entries that
-/// each instance has.
-const METADATA: &str =
-    r#"{"preserved.heart.beat.timeout":"86400000","preserved.ip.delete.timeout":"86400000"}"#;
+const PLAIN_METADATA: &str = r#"{"preserved.register.source":"SPRING_CLOUD","version":"2026.11"}"#;
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Terms {
+    fn metadata(self) -> String {
+        match self {
+            Self::Days => Self::silent_for(DAY),
+            Self::Defaults => PLAIN_METADATA.to_owned(),
+            Self::Until(end) => Self::silent_for(end.saturating_duration_since(Instant::now())),
+        }
+    }
+
+    fn silent_for(span: Duration) -> String {
+        let span_ms = span.as_millis().max(1);
+        format!(
+            "{{\"preserved.heart.beat.timeout\":\"{span_ms}\",\
+             \"preserved.ip.delete.timeout\":\"{span_ms}\"}}"
+        )
+    }
+}
 
 /// The headers of the Java client below its `Host`.
 const HEADERS: &str = "Accept-Charset: UTF-8\r\n\
@@ -76,32 +119,57 @@ const HEADERS: &str = "Accept-Charset: UTF-8\r\n\
     Connection: keep-alive\r\n";
 
 impl Load {
+    /// What request number `number` asks for.
+    pub(super) fn kind(&self, number: u64) -> Kind {
+        self.kinds[(number % self.kinds.len() as u64) as usize]
+    }
+
+    /// The number of the first request of each kind.
+    pub(super) fn first_of_each_kind(&self) -> Vec<u64> {
+        let mut seen = Vec::new();
+        let is_new = |number: &u64| {
+            let kind = self.kind(*number);
+            let is_new = !seen.contains(&kind);
+            seen.push(kind);
+            is_new
+        };
+        (0..self.kinds.len() as u64).filter(is_new).collect()
+    }
+
     /// Appends request number `number` to `buffer`. Numbers past the population start over.
     pub(super) fn write(&self, number: u64, buffer: &mut Vec<u8>) {
         let index = self.index(number);
-        let service = index % self.population.services;
-        let address = Address(self.population.first + index);
         // Writing to a vector cannot fail.
-        let _ = self.write_parts(service, address, buffer);
+        let service = self.population.first_service + index % self.population.services;
+        let _ = self.write_parts(number, service, index, buffer);
     }
 
     fn index(&self, number: u64) -> u64 {
         // A prime far above any population: multiplying by it visits every index once per turn.
         const PRIME: u64 = 1_000_000_007;
-        let number = number % self.population.instances;
-        if self.scattered { (number * PRIME) % self.population.instances } else { number }
+        let spoken_of = self.population.instances / self.population.every;
+        let number = match self.kinds.len() {
+            0 | 1 => number % spoken_of,
+            // By chance: in turn, each member would only ever be asked for the same kind.
+            _ => mixed_up(number) % spoken_of,
+        };
+        let number = if self.scattered { (number * PRIME) % spoken_of } else { number };
+        number * self.population.every
     }
 
     fn write_parts(
         &self,
+        number: u64,
         service: u64,
-        address: Address,
+        index: u64,
         buffer: &mut Vec<u8>,
     ) -> std::io::Result<()> {
-        let (method, path) = (self.kind.method(), self.kind.path());
+        let kind = self.kind(number);
+        let address = Address(self.population.first + index);
+        let (method, path) = (kind.method(), kind.path());
         write!(buffer, "{method} {path}?app=unknown&namespaceId=public&serviceName=")?;
         write!(buffer, "DEFAULT_GROUP%40%40bench.service.{service:06}")?;
-        match self.kind {
+        match kind {
             Kind::List => {
                 buffer.extend_from_slice(
                     b"&clusters=&udpPort=0&clientIP=127.0.0.1&healthyOnly=false",
@@ -110,18 +178,19 @@ impl Load {
             Kind::BeatLight | Kind::BeatFull | Kind::Deregister => {
                 write!(buffer, "&clusterName=DEFAULT&ip={address}&port=8080&ephemeral=true")?;
             }
-            Kind::Register => {
+            Kind::Register | Kind::Change => {
+                let weight = if kind == Kind::Change { number % 997 + 2 } else { 1 };
                 write!(
                     buffer,
-                    "&groupName=DEFAULT_GROUP&clusterName=DEFAULT&ip={address}&port=8080&weight=1.0\
-                     &enable=true&healthy=true&ephemeral=true&metadata="
+                    "&groupName=DEFAULT_GROUP&clusterName=DEFAULT&ip={address}&port=8080\
+                     &weight={weight}.0&enable=true&healthy=true&ephemeral=true&metadata="
                 )?;
-                write_encoded(METADATA, buffer);
+                write_encoded(&self.population.terms.metadata(), buffer);
             }
         }
         write!(buffer, " HTTP/1.1\r\nHost: 127.0.0.1:8848\r\n{HEADERS}")?;
-        if self.kind == Kind::BeatFull {
-            write_beat(service, address, buffer)
+        if kind == Kind::BeatFull {
+            write_beat(service, address, &self.population.terms.metadata(), buffer)
         } else {
             buffer.extend_from_slice(b"\r\n");
             Ok(())
@@ -129,11 +198,24 @@ impl Load {
     }
 }
 
+/// Another number for each number, all bits of it as good as random (splitmix64).
+fn mixed_up(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 /// The rest of the head and the form body of a full beat.
-fn write_beat(service: u64, address: Address, buffer: &mut Vec<u8>) -> std::io::Result<()> {
+fn write_beat(
+    service: u64,
+    address: Address,
+    metadata: &str,
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<()> {
     let mut body = b"beat=".to_vec();
     let beat = format!(
-        "{{\"cluster\":\"DEFAULT\",\"ip\":\"{address}\",\"metadata\":{METADATA},\"period\":5000,\
+        "{{\"cluster\":\"DEFAULT\",\"ip\":\"{address}\",\"metadata\":{metadata},\"period\":5000,\
          \"port\":8080,\"scheduled\":false,\
          \"serviceName\":\"DEFAULT_GROUP@@bench.service.{service:06}\",\
          \"stopped\":false,\"weight\":1.0}}"
@@ -184,14 +266,14 @@ mod tests {
         String::from_utf8(buffer).expect("requests are text")
     }
 
-    fn load(kind: Kind) -> Load {
-        let population = Population { services: 3, instances: 30, first: 65_536 };
-        Load { kind, population, scattered: false }
+    fn load(kinds: &'static [Kind]) -> Load {
+        let population = Population { first: 65_536, ..Population::lasting(3, 30) };
+        Load { kinds, population, scattered: false }
     }
 
     #[test]
     fn a_registration_names_service_address_and_encoded_metadata() {
-        let request = text(&load(Kind::Register), 4);
+        let request = text(&load(&[Kind::Register]), 4);
         assert!(request.starts_with("POST /nacos/v1/ns/instance?"), "{request}");
         assert!(request.contains("serviceName=DEFAULT_GROUP%40%40bench.service.000001&"));
         assert!(request.contains("&ip=10.1.0.4&port=8080&"));
@@ -203,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_full_beat_carries_its_json_in_a_form_of_the_stated_length() {
-        let request = text(&load(Kind::BeatFull), 0);
+        let request = text(&load(&[Kind::BeatFull]), 0);
         let (head, body) = request.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
         assert!(body.starts_with("beat=%7B%22cluster%22%3A%22DEFAULT%22") && body.ends_with('&'));
@@ -211,10 +293,34 @@ mod tests {
 
     #[test]
     fn a_scattered_load_still_visits_everyone_once_per_turn() {
-        let scattered = Load { scattered: true, ..load(Kind::BeatLight) };
+        let scattered = Load { scattered: true, ..load(&[Kind::BeatLight]) };
         let turn: HashSet<String> = (0..30).map(|number| text(&scattered, number)).collect();
         assert_eq!(turn.len(), 30);
         assert_eq!(text(&scattered, 0), text(&scattered, 30));
         assert_ne!(scattered.index(1), 1);
+    }
+
+    #[test]
+    fn each_kind_of_a_mix_gets_to_every_instance() {
+        let mix = load(&[Kind::BeatLight, Kind::List, Kind::Change]);
+        assert_eq!(mix.first_of_each_kind(), [0, 1, 2]);
+        let changes = (0..900).filter(|number| mix.kind(*number) == Kind::Change);
+        let changed: HashSet<u64> = changes.map(|number| mix.index(number)).collect();
+        assert_eq!(changed.len(), 30);
+    }
+
+    #[test]
+    fn a_sample_is_spread_over_the_population() {
+        let population = Population { every: 10, ..Population::lasting(3, 30) };
+        let sample = Load { kinds: &[Kind::List], population, scattered: true };
+        let indexes: HashSet<u64> = (0..100).map(|number| sample.index(number)).collect();
+        assert_eq!(indexes, HashSet::from([0, 10, 20]));
+    }
+
+    #[test]
+    fn instances_that_last_until_a_moment_say_how_long_that_is() {
+        let end = Instant::now() + Duration::from_secs(7);
+        let metadata = Terms::Until(end).metadata();
+        assert!(metadata.contains("\"preserved.ip.delete.timeout\":\"6"), "{metadata}");
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Sample {
     pub(super) resident_bytes: u64,
     /// Requests of an open loop without a reply at its end.
     pub(super) unanswered: u64,
+    /// Replies other than expected.
+    pub(super) errors: u64,
 }
 
 impl Sample {
@@ -125,6 +127,7 @@ impl Running {
             latencies,
             resident_bytes: server.resident_bytes()?,
             unanswered: self.tally.unanswered(),
+            errors: self.tally.errors(),
         })
     }
 

@@ -13,7 +13,7 @@ use super::static_server::FixedReply;
 use super::wire::{Connection, headers, is_expected, unexpected};
 
 /// How long the server may take from listening to its first good answer.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// Builds the server for release.
 pub(super) fn build(repository: &Path) -> Result<()> {
@@ -34,22 +34,29 @@ pub(super) fn built_server() -> Result<PathBuf> {
 }
 
 /// Starts the registry on a free port of the loopback interface and waits until it serves
-/// reads.
-pub(super) async fn start_server(program: &Path) -> Result<Server> {
+/// reads. `settings` are `KEY=VALUE`.
+pub(super) async fn start_server(program: &Path, settings: &[&str]) -> Result<Server> {
     let mut command = Command::new(program);
     command.args(["--bind", "127.0.0.1", "--port", "0", "--set", "log.level=warn"]);
+    command.args(settings.iter().flat_map(|setting| ["--set", setting]));
     let mut server = Server::start(&mut command, "", address_in_banner).await?;
+    wait_until_ready(&mut server).await?;
+    Ok(server)
+}
+
+/// Waits until a server answers reads.
+pub(super) async fn wait_until_ready(server: &mut Server) -> Result<()> {
     let deadline = Instant::now() + START;
     while let Err(error) = ask_for_nothing(server.address).await {
         server.check_alive()?;
         ensure!(Instant::now() < deadline, "the server does not get ready: {error:#}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    Ok(server)
+    Ok(())
 }
 
 /// The banner names the address with the port that was free.
-fn address_in_banner(line: &str) -> Option<SocketAddr> {
+pub(super) fn address_in_banner(line: &str) -> Option<SocketAddr> {
     line.split_once("listening on ")?.1.trim_end_matches(')').parse().ok()
 }
 
@@ -67,34 +74,43 @@ async fn ask_for_nothing(address: SocketAddr) -> Result<()> {
     }
 }
 
-/// Starts the static server with the replies that `server` gives to the first request of each of
-/// the `loads`, so that both send the same bytes.
-pub(super) async fn start_static(server: &Server, loads: &[Load]) -> Result<Server> {
+/// What `server` answers to the first request of each kind in `loads`.
+pub(super) async fn probe_all(server: SocketAddr, loads: &[Load]) -> Result<Vec<FixedReply>> {
     let mut replies = Vec::new();
     for load in loads {
-        replies.push(probe(server.address, load).await?);
+        for number in load.first_of_each_kind() {
+            replies.push(probe(server, load, number).await?);
+        }
     }
+    Ok(replies)
+}
+
+/// Starts a yardstick that answers `replies`, whatever is asked.
+pub(super) async fn start_fixed(replies: &[FixedReply], epoll: bool) -> Result<Server> {
     let own = std::env::current_exe().context("asking where this program lies")?;
     let mut line = serde_json::to_string(&replies)?;
     line.push('\n');
+    let mut command = Command::new(own);
+    command.arg("static-server").args(epoll.then_some("--epoll"));
     // The handle keeps its input open; when this program ends, however, the child ends too.
-    Server::start(Command::new(own).arg("static-server"), &line, |line| line.parse().ok()).await
+    Server::start(&mut command, &line, |line| line.parse().ok()).await
 }
 
 /// Asks one request and keeps the reply, without the headers that hyper adds by itself.
-async fn probe(address: SocketAddr, load: &Load) -> Result<FixedReply> {
+async fn probe(address: SocketAddr, load: &Load, number: u64) -> Result<FixedReply> {
+    let kind = load.kind(number);
     const ADDED_BY_HYPER: [&str; 3] = ["content-length", "date", "connection"];
     let mut request = Vec::new();
-    load.write(0, &mut request);
+    load.write(number, &mut request);
     let mut connection = Connection::open(address).await?;
     connection.send(&request).await?;
     let keep = |status, head: &[u8], body: &[u8]| {
-        ensure!(is_expected(status, body, load.kind.expected()), unexpected(status, body));
+        ensure!(is_expected(status, body, kind.expected()), unexpected(status, body));
         let own = headers(head)
             .filter(|(name, _)| !ADDED_BY_HYPER.contains(&name.to_ascii_lowercase().as_str()));
         Ok(FixedReply {
-            method: load.kind.method().to_owned(),
-            path: load.kind.path().to_owned(),
+            method: kind.method().to_owned(),
+            path: kind.path().to_owned(),
             headers: own.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             body: String::from_utf8_lossy(body).into_owned(),
         })

@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::epoll_server;
+
 /// A reply to give for a method and a path, whatever the query.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FixedReply {
@@ -36,18 +38,23 @@ pub struct FixedReply {
 
 /// Serves the replies given as one line of JSON on standard input, on a free port of the loopback
 /// interface that it prints, until standard input ends: it cannot outlive whoever started it.
+/// With `epoll` the bytes come from a bare epoll loop instead of hyper.
 ///
 /// # Errors
 ///
 /// If the line is not understood or no socket can be had.
-pub fn run() -> Result<()> {
+pub fn run(epoll: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut input = BufReader::new(tokio::io::stdin());
         let mut line = String::new();
         input.read_line(&mut line).await?;
         let replies = serde_json::from_str(&line).context("a line of replies as JSON")?;
-        let (address, serving) = serve(replies).await?;
+        let (address, serving) = if epoll {
+            (epoll_server::serve(replies)?, tokio::spawn(std::future::pending()))
+        } else {
+            serve(replies).await?
+        };
         println!("{address}");
         tokio::select! {
             ended = serving => ended?,

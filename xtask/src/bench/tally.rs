@@ -9,12 +9,32 @@ pub(super) struct Tally {
     next: AtomicU64,
     done: AtomicU64,
     unanswered: AtomicU64,
+    errors: AtomicU64,
+    tolerant: bool,
     recording: AtomicBool,
     stopped: AtomicBool,
     complaint: Mutex<Option<String>>,
 }
 
 impl Tally {
+    /// One that goes on after wrong replies and counts them: other people's servers may fail
+    /// where ours may not.
+    pub(super) fn tolerant() -> Self {
+        Self { tolerant: true, ..Self::default() }
+    }
+
+    /// A reply other than expected.
+    pub(super) fn count_error(&self, describe: impl FnOnce() -> String) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        if !self.tolerant {
+            self.complain(describe());
+        }
+    }
+
+    pub(super) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
     /// Takes `count` numbers for requests; the first one.
     pub(super) fn take(&self, count: u64) -> u64 {
         self.next.fetch_add(count, Ordering::Relaxed)

@@ -19,7 +19,7 @@ impl DeadGo {
     pub(crate) fn check(&mut self, world: &World) -> Result<(), String> {
         for (c, client) in world.clients.iter().enumerate() {
             let Life::Dead(died) = client.life else { continue };
-            let from = died.max(world.disturbed_at);
+            let from = died.max(world.disturbed_at).max(client.judged_at);
             for n in (0..world.nodes.len()).filter(|n| world.is_running(*n)) {
                 if world.view(n, c).is_none() {
                     if let Some(last) = self.seen.remove(&(n, c)) {

@@ -43,6 +43,7 @@ impl LiveStay {
                 // Who has not heard of the last registration may hear first of what came before.
                 let was_well = was_well == Some(client.acked);
                 let is_steady = client.life == Life::Alive
+                    && client.closed_at.is_none()
                     && client.steady_since.is_some_and(|at| world.now > at + BEATS_MS);
                 if view.is_some() || !was_well || !is_steady || !world.is_ready(n) {
                     continue;
@@ -78,7 +79,7 @@ impl LiveStay {
                 let before = reached.clone();
                 for a in (0..count).filter(|a| before[*a]) {
                     for b in (0..count).filter(|b| world.is_running(*b)) {
-                        reached[b] |= world.net.is_open(a, b);
+                        reached[b] |= world.are_connected(a, b);
                     }
                 }
             }

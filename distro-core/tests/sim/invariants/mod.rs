@@ -5,10 +5,12 @@ use crate::world::World;
 
 mod agreement;
 mod bounded;
+mod counts;
 mod dead_go;
 mod live_stay;
 mod no_resurrection;
 mod one_judge;
+mod open;
 mod revisions;
 mod versions;
 
@@ -19,6 +21,7 @@ pub(crate) struct Invariants {
     pub(crate) versions: versions::Versions,
     pub(crate) revisions: revisions::Revisions,
     pub(crate) agreement: agreement::Agreement,
+    pub(crate) counts: counts::Counts,
     pub(crate) dead_go: dead_go::DeadGo,
     pub(crate) one_judge: one_judge::OneJudge,
     /// Stories about a broken rule look for one failure themselves.
@@ -31,11 +34,13 @@ impl Invariants {
             return Ok(());
         }
         bounded::check(world)?;
+        open::check(world)?;
         self.revisions.check(world)?;
         self.versions.check(world)?;
         self.no_resurrection.check(world)?;
         self.live_stay.check(world)?;
         self.dead_go.check(world)?;
+        self.counts.check()?;
         self.agreement.check(world)?;
         self.one_judge.check(world)
     }

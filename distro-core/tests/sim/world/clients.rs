@@ -6,6 +6,8 @@ use crate::client::{Attempt, Life};
 use crate::node::{Ask, Told};
 
 const BEAT_MS: u64 = 5_000;
+/// From the call of an operator to the stamp of what it does, clocks being off included.
+const CLOSING_MS: u64 = 2_000;
 /// How long a client waits for a member.
 const CLIENT_DEADLINE_MS: u64 = 3_000;
 
@@ -18,12 +20,15 @@ impl World {
     pub(super) fn act(&mut self, client: usize) {
         let Some(ask) = self.clients[client].next_ask() else { return };
         let reach = &self.clients[client].reach;
-        let candidates: Vec<usize> =
-            if reach.is_empty() { self.members.iter().copied().collect() } else { reach.clone() };
+        let reached = reach.iter().filter(|node| self.members.contains(node)).copied();
+        let mut candidates: Vec<usize> = reached.collect();
+        if candidates.is_empty() {
+            candidates = self.members.iter().copied().collect();
+        }
         let order = self.chance.shuffled(candidates.len());
         let left = order.into_iter().map(|at| candidates[at]).collect();
         let number = self.clients[client].next_attempt;
-        self.clients[client].call = Some(Attempt { ask, number, left });
+        self.clients[client].call = Some(Attempt { ask, number, began: self.now, left });
         self.try_next(client);
     }
 
@@ -48,7 +53,7 @@ impl World {
         let now = self.now;
         let state = &mut self.clients[client];
         let Some(call) = state.call.as_ref().filter(|call| call.number == attempt) else { return };
-        let ask = call.ask;
+        let (ask, began) = (call.ask, call.began);
         if told == Told::Busy {
             self.try_next(client);
             return;
@@ -58,7 +63,18 @@ impl World {
             state.steady_since = None;
         }
         state.last_contact = now;
+        if state.closed_at.is_some_and(|at| began > at + CLOSING_MS) {
+            // What it wrote since is newer than the closing.
+            state.closed_at = state.closed_at.filter(|_| !matches!(ask, Ask::Register(_)));
+        }
         match (ask, told) {
+            (Ask::Count(_), Told::Counted(number)) => {
+                let (tag, disturbed_at) = (&self.clients[client].tag, self.disturbed_at);
+                self.invariants.counts.counted(tag, number, began, disturbed_at, now);
+                let wait = self.chance.range(50, 1_500);
+                return self.wake_client(client, wait);
+            }
+            (Ask::Count(_) | Ask::Judge(_) | Ask::Close, _) => {}
             (Ask::Register(version), _) => {
                 state.acked = version;
                 state.acked_at = now;
@@ -82,5 +98,31 @@ impl World {
             (Ask::Beat(_), _) => {}
         }
         self.wake_client(client, BEAT_MS);
+    }
+
+    /// An operator does something to the service or the instance of a client, by one member.
+    pub(crate) fn operate(&mut self, client: usize, node: usize, ask: Ask) {
+        self.tell(format!("an operator asks {node} for {ask:?} of client {client}"));
+        self.ask(client, node, ask);
+    }
+
+    /// The call of an operator has reached a member.
+    pub(super) fn operated(&mut self, client: usize, ask: Ask) {
+        let now = self.now;
+        match ask {
+            Ask::Judge(_) => {
+                let state = &mut self.clients[client];
+                state.judged_at = now;
+                state.steady_since = state.steady_since.map(|_| now);
+            }
+            Ask::Close => {
+                let tag = self.clients[client].tag.clone();
+                self.invariants.counts.closed(&tag, now);
+                for state in self.clients.iter_mut().filter(|client| client.tag == tag) {
+                    state.closed_at = Some(now);
+                }
+            }
+            _ => {}
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! How messages and time go about.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use distro_core::{Input, MemberId, Output, Reply, Request, Sender};
 use distro_net::CodecError;
@@ -18,6 +20,7 @@ pub(super) enum Event {
     Told { client: usize, attempt: u64, told: Told, by: usize },
     ClientDeadline { client: usize, attempt: u64 },
     ClientWakes { client: usize },
+    Configure { node: usize, list: u64, members: BTreeSet<usize> },
 }
 
 impl World {
@@ -28,9 +31,10 @@ impl World {
 
     pub(super) fn happen(&mut self, event: Event) {
         let node = match &event {
-            Event::Wake { node, .. } | Event::Deadline { node, .. } | Event::Ask { node, .. } => {
-                Some(*node)
-            }
+            Event::Wake { node, .. }
+            | Event::Deadline { node, .. }
+            | Event::Ask { node, .. }
+            | Event::Configure { node, .. } => Some(*node),
             Event::Request { to, .. } | Event::Reply { to, .. } | Event::Refused { to, .. } => {
                 Some(*to)
             }
@@ -81,6 +85,12 @@ impl World {
                 let is_waiting = self.clients[client].call.as_ref();
                 if is_waiting.is_some_and(|call| call.number == attempt) {
                     self.try_next(client);
+                }
+            }
+            Event::Configure { node, list, members } => {
+                if list > self.nodes[node].list {
+                    self.configure(node, members);
+                    self.nodes[node].list = list;
                 }
             }
             Event::ClientWakes { client } => {
@@ -216,6 +226,7 @@ impl World {
         };
         let tick = process.tick(now);
         let progress = process.handle(client, attempt, (&place.0, &place.1), ask, tick, &rules);
+        self.operated(client, ask);
         self.follow(node, progress);
     }
 

@@ -39,6 +39,12 @@ impl World {
         self.is_running(node) && self.nodes[node].process.as_ref().is_some_and(is_ready)
     }
 
+    /// Whether two members reach each other and count each other as members.
+    pub(crate) fn are_connected(&self, a: usize, b: usize) -> bool {
+        let knows = |a: usize, b: usize| a == b || self.nodes[a].members.contains(&b);
+        self.net.is_open(a, b) && knows(a, b) && knows(b, a)
+    }
+
     pub(crate) fn root(&self, node: usize) -> Option<u64> {
         self.nodes[node].process.as_ref().map(|process| process.store.root())
     }

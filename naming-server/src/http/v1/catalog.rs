@@ -6,11 +6,16 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::service::threshold_json;
-use crate::http::{ApiError, Call, Params, Reply};
+use crate::http::{ApiError, Call, Params, Reply, cut};
 use crate::registry::{
     CatalogQuery, ClusterSettings, Host, ListedService, NamePattern, Page, clusters, hosts,
     settings,
 };
+
+/// Most services on one page.
+const MAX_SERVICES: i64 = 10_000;
+/// Most services on one page with all their instances.
+const MAX_SERVICES_WITH_INSTANCES: i64 = 1_000;
 
 impl Api {
     pub(super) fn catalog_services(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -18,6 +23,8 @@ impl Api {
         let number = whole_number(params, "pageNo")?;
         let size = whole_number(params, "pageSize")?;
         let with_instances = params.flag_lenient("withInstances", false);
+        let most = if with_instances { MAX_SERVICES_WITH_INSTANCES } else { MAX_SERVICES };
+        let size = size.min(most);
         // With instances Nacos counts pages from 0.
         let page = Page::new(number.saturating_add(i64::from(with_instances)), size);
         let namespace = call.namespace();
@@ -161,6 +168,7 @@ fn with_hosts((service, datum): &ListedService) -> Value {
 fn whole_number(params: &Params<'_>, name: &str) -> Result<i64, ApiError> {
     let text = params.required(name)?;
     text.parse().map_err(|_| {
+        let text = cut(&text, 64);
         ApiError::illegal(name, format_args!("it is no whole number of 64 bits: \"{text}\""))
     })
 }

@@ -3,7 +3,7 @@
 use naming_model::check_cluster_name;
 
 use super::Api;
-use crate::http::{Answer, ApiError, Call, Params};
+use crate::http::{Answer, ApiError, Call, Params, cut};
 use crate::registry::{ClusterSettings, HealthChecker, MAX_CLUSTERS};
 
 impl Api {
@@ -44,6 +44,7 @@ impl Api {
 fn check_port(params: &Params<'_>) -> Result<i32, ApiError> {
     let text = params.required("checkPort")?;
     text.parse::<u16>().map(i32::from).map_err(|_| {
+        let text = cut(&text, 64);
         ApiError::illegal("checkPort", format_args!("\"{text}\" is not within 0 to 65535"))
     })
 }

@@ -46,6 +46,11 @@ impl Api {
                 status.moved_slots,
             ),
             Metric::counter(
+                "distro_dropped_records",
+                "Records that a member could not take; each is in the log.",
+                status.dropped_records,
+            ),
+            Metric::counter(
                 "distro_forwarded",
                 "Writes, and beats of unknown instances, for services of other members.",
                 cluster.writes.forwarded(),
@@ -74,6 +79,12 @@ fn member_metrics(members: &[MemberStatus]) -> Vec<Metric> {
         gauges("distro_queued_records", "Changes that a member was not told of.", |other| {
             other.view.queued_keys as f64
         }),
+        gauges("distro_lag_seconds", "Age of the oldest change a member was not told.", |other| {
+            other.view.lag.as_secs_f64()
+        }),
+        gauges("distro_members_agree", "1 if a member has the same list of members.", |other| {
+            f64::from(u8::from(other.view.agrees_on_members))
+        }),
         gauges("distro_queued_beats", "Beats that wait for a member.", |other| {
             other.view.queued_beats as f64
         }),
@@ -95,6 +106,7 @@ fn call_metrics(stats: &PeerStats) -> Vec<Metric> {
         ("unanswered", calls.unanswered),
         ("refused", calls.refused),
         ("rejected", calls.rejected),
+        ("not_taken", calls.not_taken),
     ];
     let directions = [("sent", calls.sent_bytes), ("received", calls.received_bytes)];
     let labelled = |label: &'static str| {

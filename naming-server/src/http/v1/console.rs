@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Api, COMPATIBLE_VERSION};
-use crate::http::{Answer, ApiError, Call, Reply};
+use crate::http::{Answer, ApiError, Call, Reply, cut};
 use crate::registry::{Content, NAMESPACES, Namespace};
 
 /// Namespaces kept; more are refused.
@@ -21,11 +21,17 @@ impl Api {
         Ok(Reply::text("OK"))
     }
 
-    /// Whether clients should be sent here. A member says why not.
+    /// Whether clients should be sent here. A member says why not, and so does who was closed by
+    /// an operator.
     pub(super) fn ready(&self) -> Result<Reply, ApiError> {
+        let unready = |reason| Reply::text(reason).with_status(StatusCode::SERVICE_UNAVAILABLE);
+        let overridden = self.registry.switches.load().overridden_status;
+        if let Some(status) = overridden.filter(|status| status.takes_nothing()) {
+            return Ok(unready(format!("the status of the server is set to {}", status.name())));
+        }
         match self.why_not_ready() {
             None => self.alive(),
-            Some(reason) => Ok(Reply::text(reason).with_status(StatusCode::SERVICE_UNAVAILABLE)),
+            Some(reason) => Ok(unready(reason.to_owned())),
         }
     }
 
@@ -118,7 +124,10 @@ impl Api {
         let (mut object, description) = match self.registry.find_namespace(id) {
             Some(Namespace { name, description }) => (shown(id, &name, 2), description),
             None if is_public(id) => (shown("", "public", 0), "Public Namespace".into()),
-            None => return Err(ApiError::not_found(format!("namespace {id} is not found!"))),
+            None => {
+                let text = format!("namespace {} is not found!", cut(id, MAX_ID));
+                return Err(ApiError::not_found(text));
+            }
         };
         object["namespaceDesc"] = json!(description);
         Ok(object)

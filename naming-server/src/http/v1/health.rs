@@ -38,7 +38,7 @@ impl Api {
         }
         let key = InstanceKey { ip: &ip, port, cluster: &cluster };
         let write = self.writes.set_health(&service, &key, healthy, &|| call.actor());
-        Ok(write.map(|()| Reply::ok()).into())
+        Ok(write.into_ok())
     }
 
     pub(super) fn health_server(&self) -> Reply {

@@ -148,6 +148,8 @@ fn shown(other: &MemberStatus) -> Value {
             "lastRefreshTime": wall_ms(),
             "version": COMPATIBLE_VERSION,
             "startNumber": other.view.incarnation,
+            "agreesOnMembers": other.view.agrees_on_members,
+            "lagMillis": u64::try_from(other.view.lag.as_millis()).unwrap_or(u64::MAX),
             "queuedRecords": other.view.queued_keys,
             "queuedBeats": other.view.queued_beats,
             "differences": other.view.differences,

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::Api;
 use crate::http::{AgentKind, ApiError, Call, Reply};
 use crate::push::{AgentFamily, Subscriber};
-use crate::registry::Flavour;
+use crate::registry::{Flavour, Page};
 
 /// Most subscribers on one page.
-const MAX_PAGE_SIZE: usize = 10_000;
+const MAX_PAGE_SIZE: i32 = 10_000;
 
 impl Api {
     /// Notes the caller as a subscriber if it asks for that, and says when it should ask again,
@@ -52,13 +52,13 @@ impl Api {
 
     pub(super) fn subscribers(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let service = call.service()?;
-        let page = call.params.int("pageNo", 1)?.max(1);
-        let size = call.params.int("pageSize", 1_000)?.max(0);
-        let size = usize::try_from(size).unwrap_or(0).min(MAX_PAGE_SIZE);
-        let skipped = usize::try_from(page - 1).unwrap_or(0).saturating_mul(size);
-        let all = self.pusher.subscribers(service.namespace(), service.group(), service.service());
-        let shown: Vec<Value> = all.iter().skip(skipped).take(size).map(subscriber_json).collect();
-        Ok(Reply::json(json!({ "subscribers": shown, "count": all.len() }).to_string()))
+        let number = call.params.int("pageNo", 1)?;
+        let size = call.params.int("pageSize", 1_000)?.min(MAX_PAGE_SIZE);
+        let page = Page::new(number.into(), size.into());
+        let (namespace, group) = (service.namespace(), service.group());
+        let (found, count) = self.pusher.subscribers(namespace, group, service.service(), page);
+        let shown: Vec<Value> = found.iter().map(subscriber_json).collect();
+        Ok(Reply::json(json!({ "subscribers": shown, "count": count }).to_string()))
     }
 
     pub(super) fn push_state(&self, call: &Call<'_>) -> Reply {

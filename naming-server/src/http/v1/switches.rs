@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::Api;
-use crate::http::{Answer, ApiError, Call, Reply, cut};
+use crate::http::{Answer, ApiError, Call, Reply, cut, not_a_number};
 use crate::registry::{
     Content, Fields, MAX_SWITCH_ITEMS, SWITCHES, SwitchObject, SwitchValues, Write, parse_status,
     parse_version, unsigned,
@@ -203,10 +203,6 @@ fn parse_object(text: &str) -> Result<SwitchObject, ApiError> {
 
 fn parse_number(text: &str) -> Result<i64, ApiError> {
     text.parse().map_err(|_| not_a_number(text))
-}
-
-fn not_a_number(text: &str) -> ApiError {
-    ApiError::bad_request(format!("For input string: \"{}\"", cut(text, MAX_SHOWN)))
 }
 
 fn set_number(field: &mut u64, text: &str) -> Result<(), ApiError> {

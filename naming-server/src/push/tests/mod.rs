@@ -102,6 +102,11 @@ impl World {
     }
 }
 
+/// Of the service `g@@s`.
+fn subscribers(world: &World) -> Vec<Subscriber> {
+    world.pusher.subscribers("public", "g", "s", Page::new(1, 100)).0
+}
+
 fn key(service: &str) -> ServiceKey {
     ServiceKey::parse("public", service).unwrap()
 }

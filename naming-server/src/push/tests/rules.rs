@@ -258,12 +258,12 @@ async fn acks_keep_a_subscriber_who_does_not_poll() {
         sleep(lifetime / 6).await;
     }
     assert_eq!(world.stats.subscribers.value(), 1);
-    assert_eq!(world.pusher.subscribers("public", "g", "s").len(), 1);
+    assert_eq!(subscribers(&world).len(), 1);
     world.wait_for("expiry", |stats| stats.subscribers.value() == 0).await;
     let sent = world.stats.sent.value();
     world.change("g@@s");
     assert_eq!(world.stats.sent.value(), sent);
-    assert!(world.pusher.subscribers("public", "g", "s").is_empty());
+    assert!(subscribers(&world).is_empty());
 }
 
 #[tokio::test]
@@ -370,7 +370,7 @@ async fn a_socket_of_both_families_reaches_both_and_knows_their_acks() {
         client.ack(&push).await;
     }
     world.wait_for("acks", |stats| stats.acked.value() == clients.len() as u64).await;
-    let found = world.pusher.subscribers("public", "g", "s");
+    let found = subscribers(&world);
     assert!(found.iter().any(|found| found.address == clients[0].address()));
 }
 

@@ -21,7 +21,7 @@ use crate::http::ApiError;
 mod wire;
 
 /// Bytes of one metadata map as JSON: the most that `registry.max_metadata_bytes` may be.
-const MAX_METADATA: usize = 16 << 20;
+const MAX_METADATA: usize = 1 << 20;
 /// Digits of an instance id that is a number.
 const MAX_ID: usize = 20;
 /// Bytes of the value of a switch. The largest that the ranges of switches allow is a list of 64
@@ -44,13 +44,14 @@ impl ValueCodec<Content> for ContentCodec {
                 let (name, description) = (name.to_string(), description.to_string());
                 wire::Kind::Namespace(wire::Namespace { name, description })
             }
+            Content::Unknown(bytes) => return target.extend_from_slice(bytes),
         });
         wire::Content { kind }.encode(target).expect("a vector grows as needed");
     }
 
     fn decode(&self, source: &[u8]) -> Result<Content, BadValue> {
         let content = wire::Content::decode(source).map_err(malformed)?;
-        let kind = content.kind.ok_or_else(|| bad("a record of a kind unknown here"))?;
+        let Some(kind) = content.kind else { return Ok(Content::Unknown(source.into())) };
         Ok(match kind {
             wire::Kind::Instance(instance) => Content::Instance(instance.try_into()?),
             wire::Kind::Service(settings) => Content::Service(Arc::new(read_settings(&settings)?)),
@@ -77,20 +78,23 @@ pub(super) fn weight(content: &Content) -> usize {
                 let app = instance.app.as_ref().map_or(0, |app| app.len());
                 metadata_weight(&instance.metadata) + id + app
             }
-            Content::Service(settings) => {
-                let selector = match &settings.selector {
-                    Selector::None => 0,
-                    Selector::Label { expression, .. } => expression.len(),
-                };
-                let clusters = settings
-                    .clusters
-                    .iter()
-                    .map(|(name, cluster)| OVERHEAD + name.len() + cluster_weight(cluster));
-                metadata_weight(&settings.metadata) + selector + clusters.sum::<usize>()
-            }
+            Content::Service(settings) => settings_weight(settings),
             Content::Switch(text) => text.len(),
             Content::Namespace(namespace) => namespace.name.len() + namespace.description.len(),
+            Content::Unknown(bytes) => bytes.len(),
         }
+}
+
+/// The same of the settings of a service.
+pub(super) fn settings_weight(settings: &ServiceSettings) -> usize {
+    const OVERHEAD: usize = 16;
+    let selector = match &settings.selector {
+        Selector::None => 0,
+        Selector::Label { expression, .. } => expression.len(),
+    };
+    let cluster = |(name, cluster): (&String, _)| OVERHEAD + name.len() + cluster_weight(cluster);
+    let clusters: usize = settings.clusters.iter().map(cluster).sum();
+    metadata_weight(&settings.metadata) + selector + clusters
 }
 
 fn metadata_weight(metadata: &Metadata) -> usize {

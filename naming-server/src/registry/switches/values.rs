@@ -38,6 +38,11 @@ impl ServerStatus {
         }
     }
 
+    /// Whether clients are held back altogether.
+    pub(crate) fn takes_nothing(self) -> bool {
+        matches!(self, Self::Starting | Self::Down | Self::Paused)
+    }
+
     /// The status of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.name() == name)

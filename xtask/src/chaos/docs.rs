@@ -1,0 +1,48 @@
+//! `docs/fault-matrix.md`, written whole: what stands there was measured by the command it names.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::FULL;
+use super::report::Report;
+
+const BEFORE: &str = include_str!("docs/before.md");
+const AFTER: &str = include_str!("docs/after.md");
+
+/// Writes the page with the table of `report`.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub(super) fn write(root: &Path, report: &Report) -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let path = root.join("docs/fault-matrix.md");
+    fs::write(&path, page(report, cores)).with_context(|| format!("write {}", path.display()))?;
+    println!("written: docs/fault-matrix.md");
+    Ok(())
+}
+
+fn page(report: &Report, cores: usize) -> String {
+    let before = BEFORE
+        .replace("SERVICES", &FULL.services.to_string())
+        .replace("PER_SERVICE", &FULL.per_service.to_string())
+        .replace("CORES", &cores.to_string());
+    format!("{before}\n{}\n{AFTER}", report.markdown())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_holds_the_table_and_no_blanks_to_fill_in() {
+        let page = page(&Report { outcomes: Vec::new() }, 2);
+        assert!(page.contains("| fault | failed calls |"), "{page}");
+        for left in ["SERVICES", "CORES"] {
+            assert!(!page.contains(left), "{left}");
+        }
+        assert!(page.contains("300 services of 10 instances") && page.contains("2 cores"));
+    }
+}

@@ -1,0 +1,183 @@
+//! The clients: all of them tasks of one thread, each with its own rhythm.
+
+mod hosts;
+mod http;
+mod lag;
+mod provider;
+mod push;
+mod reader;
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use self::http::Http;
+pub(super) use self::http::fetch_text;
+use super::judge::{At, Judge, State};
+
+/// How often everything is read from every node.
+const READ_INTERVAL: Duration = Duration::from_secs(1);
+/// How often an instance beats.
+const BEAT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How much there is of everything.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    pub(super) services: usize,
+    pub(super) per_service: usize,
+}
+
+/// What all tasks share. They run in one thread, and nothing is borrowed over an await.
+pub(super) struct Shared {
+    size: Size,
+    begun: Instant,
+    http: Http,
+    pub(super) judge: RefCell<Judge>,
+    /// Where clients reach each node; grows when nodes are added.
+    nodes: RefCell<Vec<SocketAddr>>,
+    /// Which of them are on the clients' lists.
+    listed: RefCell<Vec<usize>>,
+    worst_lag: Cell<Duration>,
+}
+
+impl Shared {
+    pub(super) fn now(&self) -> At {
+        self.begun.elapsed()
+    }
+
+    fn address(&self, node: usize) -> Option<SocketAddr> {
+        self.nodes.borrow().get(node).copied()
+    }
+
+    fn call_failed(&self, node: usize, begun: At, what: &str) {
+        let failure = super::judge::Failure { node, begun, ended: self.now(), what };
+        self.judge.borrow_mut().call_failed(&failure);
+    }
+}
+
+/// The running clients; they end with it.
+pub(super) struct Load {
+    pub(super) shared: Rc<Shared>,
+    providers: Vec<JoinHandle<()>>,
+    others: Vec<JoinHandle<()>>,
+    /// The interface that nodes push to.
+    local: std::net::IpAddr,
+}
+
+impl Load {
+    /// Clients of `nodes`; `most_nodes` is how many there may be in the end.
+    pub(super) fn new(size: Size, most_nodes: usize, local: std::net::IpAddr) -> Self {
+        let shared = Rc::new(Shared {
+            size,
+            begun: Instant::now(),
+            http: Http::new(),
+            judge: RefCell::new(Judge::new(most_nodes, size.services, size.per_service)),
+            nodes: RefCell::default(),
+            listed: RefCell::default(),
+            worst_lag: Cell::new(Duration::ZERO),
+        });
+        let others = vec![tokio::task::spawn_local(lag::watch(Rc::clone(&shared)))];
+        Self { shared, providers: Vec::new(), others, local }
+    }
+
+    /// Reads and subscribes everything at one more node, and puts it on the clients' lists.
+    ///
+    /// # Errors
+    ///
+    /// If there is no socket for its pushes.
+    pub(super) async fn watch_node(&mut self, address: SocketAddr) -> Result<()> {
+        let node = self.shared.nodes.borrow().len();
+        self.shared.nodes.borrow_mut().push(address);
+        self.shared.listed.borrow_mut().push(node);
+        let socket = tokio::net::UdpSocket::bind((self.local, 0)).await?;
+        let port = socket.local_addr()?;
+        let listen = push::listen(Rc::clone(&self.shared), node, socket);
+        self.others.push(tokio::task::spawn_local(listen));
+        for service in 0..self.shared.size.services {
+            let read = reader::read_for_ever(Rc::clone(&self.shared), node, service, port);
+            self.others.push(tokio::task::spawn_local(read));
+        }
+        Ok(())
+    }
+
+    /// Takes a node off the clients' lists; it is no longer asked for anything.
+    pub(super) fn unlist(&self, node: usize) {
+        self.shared.listed.borrow_mut().retain(|listed| *listed != node);
+    }
+
+    /// Starts the clients of all instances, spread over one beat interval.
+    pub(super) fn start_providers(&mut self) {
+        let count = self.shared.size.services * self.shared.size.per_service;
+        for id in 0..count {
+            // A step that shares no factor with the count scatters those of one service.
+            let place = (id * 7919) % count;
+            let phase = BEAT_INTERVAL.mul_f64(place as f64 / count as f64);
+            let provide = provider::provide(Rc::clone(&self.shared), id, phase);
+            self.providers.push(tokio::task::spawn_local(provide));
+        }
+    }
+
+    /// The instances `ids` die without a word.
+    pub(super) fn let_die(&self, ids: impl IntoIterator<Item = usize>) {
+        for id in ids {
+            if let Some(provider) = self.providers.get(id) {
+                provider.abort();
+            }
+            let since = self.shared.now();
+            if let Some(one) = self.shared.judge.borrow_mut().instance(id) {
+                one.life = super::judge::Life::Dead { since };
+            }
+        }
+    }
+
+    /// The instances `ids` stop beating and deregister; returns when that is acknowledged.
+    pub(super) async fn deregister(&self, ids: impl IntoIterator<Item = usize>) {
+        for id in ids {
+            if let Some(provider) = self.providers.get(id) {
+                provider.abort();
+            }
+            provider::deregister(&self.shared, id).await;
+        }
+    }
+
+    /// Asks whether a node calls itself ready, and notes if it does.
+    pub(super) async fn is_ready(&self, node: usize) -> bool {
+        let Some(address) = self.shared.address(node) else { return false };
+        let path = "/nacos/v1/console/health/readiness";
+        let reply = self.shared.http.get(address, path).await;
+        let is_ready = reply.is_ok_and(|reply| reply.status == 200);
+        let mut judge = self.shared.judge.borrow_mut();
+        if is_ready && judge.state(node) == State::NotReady {
+            judge.node_is(node, State::Ready { since: self.shared.now() });
+        }
+        is_ready
+    }
+
+    /// How many instances of a service a node lists as healthy, if it answers.
+    pub(super) async fn healthy(&self, node: usize, service: usize) -> Option<usize> {
+        let path = reader::path(service, None);
+        let reply = self.shared.http.get(self.shared.address(node)?, &path).await.ok()?;
+        let list = hosts::List::parse(&reply.body).filter(|_| reply.status == 200)?;
+        Some(list.hosts.iter().filter(|(_, is_healthy)| *is_healthy).count())
+    }
+
+    /// How late the timers of this thread have been at worst since the last call.
+    pub(super) fn take_worst_lag(&self) -> Duration {
+        self.shared.worst_lag.replace(Duration::ZERO)
+    }
+
+    pub(super) fn size(&self) -> Size {
+        self.shared.size
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.providers.iter().chain(&self.others).for_each(JoinHandle::abort);
+    }
+}

@@ -1,0 +1,221 @@
+//! The faults. Each row begins with a fresh cluster that lists everything everywhere, and ends
+//! when the nodes agree and whoever is dead should be gone.
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use super::stage::Stage;
+
+/// One fault.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Row {
+    /// Nothing happens.
+    Quiet,
+    /// One node is killed and started again 40 s later.
+    Kill,
+    /// One node is frozen for 60 s.
+    Pause,
+    /// One node is cut off from both others for 60 s.
+    Cut,
+    /// What one node sends to the others is lost for 60 s.
+    OneWay,
+    /// The first and the third node are cut off from each other for 60 s.
+    Chain,
+    /// Two of three nodes are killed and started again 40 s later.
+    KillTwo,
+    /// Each node in turn is asked to leave and started again.
+    Rolling,
+    /// One node is killed and started again six times.
+    Flap,
+    /// Two nodes join and leave again.
+    Scale,
+    /// All nodes are killed at once and started again.
+    RestartAll,
+    /// A third of the instances die while a node is cut off.
+    DeathsInCut,
+    /// 15 instances deregister while a node is frozen for 25 s.
+    FreezeDeregister,
+    /// A node is killed, and with it a tenth of the instances die.
+    OwnerKilled,
+}
+
+/// Nodes there are at most in any row.
+pub(super) const MOST_NODES: usize = 5;
+/// Nodes at the start of each row.
+pub(super) const NODES: usize = 3;
+
+impl Row {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Quiet => "quiet",
+            Self::Kill => "kill",
+            Self::Pause => "pause",
+            Self::Cut => "cut",
+            Self::OneWay => "one-way",
+            Self::Chain => "chain",
+            Self::KillTwo => "kill-two",
+            Self::Rolling => "rolling",
+            Self::Flap => "flap",
+            Self::Scale => "scale",
+            Self::RestartAll => "restart-all",
+            Self::DeathsInCut => "deaths-in-cut",
+            Self::FreezeDeregister => "freeze-deregister",
+            Self::OwnerKilled => "owner-killed",
+        }
+    }
+
+    /// As it stands in the table.
+    pub(super) fn title(self, is_quick: bool) -> &'static str {
+        match self {
+            Self::Kill if is_quick => "kill -9, 20 s, restart, few clients",
+            Self::Quiet => "nothing happens, 30 s",
+            Self::Kill => "kill -9, 40 s, restart",
+            Self::Pause => "SIGSTOP 60 s",
+            Self::Cut => "one node cut from both peers, silently, 60 s",
+            Self::OneWay => "one node cannot send to the others, 60 s",
+            Self::Chain => "A-C cut, B reaches both, 60 s",
+            Self::KillTwo => "kill -9 two of three, 40 s, restart",
+            Self::Rolling => "rolling restart",
+            Self::Flap => "one node killed and restarted six times",
+            Self::Scale => "3 to 5 to 3 nodes",
+            Self::RestartAll => "all nodes killed and restarted at once",
+            Self::DeathsInCut => "one node cut off 60 s, a third of the instances die",
+            Self::FreezeDeregister => "SIGSTOP 25 s, 15 deregistrations meanwhile",
+            Self::OwnerKilled => "kill -9, a tenth of the instances die with it, restart",
+        }
+    }
+
+    pub(super) fn needs_cut(self) -> bool {
+        matches!(self, Self::Cut | Self::OneWay | Self::Chain | Self::DeathsInCut)
+    }
+
+    /// Seconds to watch after the last heal: longer if somebody has died.
+    pub(super) fn tail(self) -> u64 {
+        match self {
+            Self::DeathsInCut | Self::OwnerKilled => 52,
+            Self::Quiet => 5,
+            // A beat that got lost shows when its time-out is over.
+            _ => 35,
+        }
+    }
+
+    /// Plays the fault and ends with its heal: how long the nodes take to agree is measured from
+    /// there, and whoever waited here would look too late. `is_quick` shortens the row that has a short form.
+    pub(super) async fn play(self, stage: &mut Stage<'_>, is_quick: bool) -> Result<()> {
+        match self {
+            Self::Quiet => stage.wait(30).await,
+            Self::Kill => {
+                stage.kill(1).await?;
+                stage.wait(if is_quick { 20 } else { 40 }).await;
+                restart(stage, &[1]).await?;
+            }
+            Self::Pause => {
+                stage.pause(1).await?;
+                stage.wait(60).await;
+                stage.resume(1).await?;
+            }
+            Self::Cut => cut_for_a_minute(stage, &[(0, 1), (1, 0), (0, 2), (2, 0)]).await?,
+            Self::OneWay => cut_for_a_minute(stage, &[(0, 1), (0, 2)]).await?,
+            Self::Chain => cut_for_a_minute(stage, &[(0, 2), (2, 0)]).await?,
+            Self::KillTwo => {
+                stage.kill(1).await?;
+                stage.kill(2).await?;
+                stage.wait(40).await;
+                restart(stage, &[1, 2]).await?;
+            }
+            Self::Rolling => {
+                for node in 0..NODES {
+                    stage.wait(5).await;
+                    stage.leave(node).await?;
+                    restart(stage, &[node]).await?;
+                }
+            }
+            Self::Flap => {
+                for _ in 0..6 {
+                    stage.wait(3).await;
+                    stage.kill(1).await?;
+                    stage.wait(2).await;
+                    restart(stage, &[1]).await?;
+                }
+            }
+            Self::Scale => scale(stage).await?,
+            Self::RestartAll => {
+                for node in 0..NODES {
+                    stage.kill(node).await?;
+                }
+                restart(stage, &[0, 1, 2]).await?;
+            }
+            Self::DeathsInCut => {
+                stage.cut(&[(0, 1), (1, 0), (0, 2), (2, 0)]).await?;
+                stage.wait(10).await;
+                let size = stage.load.size();
+                stage.load.let_die((0..size.services * size.per_service).step_by(3));
+                stage.wait(50).await;
+                stage.mend().await?;
+            }
+            Self::FreezeDeregister => {
+                stage.pause(1).await?;
+                stage.wait(2).await;
+                let size = stage.load.size();
+                let step = size.services * size.per_service / 15;
+                let ids = (0..15).map(|number| number * step + number % size.per_service);
+                stage.load.deregister(ids).await;
+                stage.wait(20).await;
+                stage.resume(1).await?;
+            }
+            Self::OwnerKilled => {
+                stage.kill(1).await?;
+                let size = stage.load.size();
+                stage.load.let_die(
+                    (0..size.services)
+                        .map(|service| service * size.per_service + service % size.per_service),
+                );
+                stage.wait(60).await;
+                restart(stage, &[1]).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn restart(stage: &mut Stage<'_>, nodes: &[usize]) -> Result<()> {
+    for &node in nodes {
+        stage.start(node).await?;
+    }
+    for &node in nodes {
+        stage.wait_until_ready(node).await?;
+    }
+    Ok(())
+}
+
+async fn cut_for_a_minute(stage: &mut Stage<'_>, pairs: &[(usize, usize)]) -> Result<()> {
+    stage.cut(pairs).await?;
+    stage.wait(60).await;
+    stage.mend().await
+}
+
+async fn scale(stage: &mut Stage<'_>) -> Result<()> {
+    for _ in NODES..MOST_NODES {
+        stage.wait(10).await;
+        stage.add().await?;
+    }
+    stage.wait(10).await;
+    for node in (NODES..MOST_NODES).rev() {
+        stage.wait(10).await;
+        stage.remove(node).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_the_command_line_takes() {
+        for row in Row::value_variants() {
+            let value = row.to_possible_value().unwrap();
+            assert_eq!(value.get_name(), row.name());
+        }
+    }
+}
