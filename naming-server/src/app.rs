@@ -1,12 +1,10 @@
 //! The parts of a node, put together.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use distro_core::StampClock;
 use distro_net::{Control, Driver, Forwarder, MemberWatch, Nudge, Service};
 use naming_model::ServiceKey;
-use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -14,7 +12,7 @@ use crate::effects::Effects;
 use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiCluster, ApiParts};
 use crate::membership::{Membership, Origin};
-use crate::push::{PushStats, Pusher, Rendered, Source};
+use crate::push::{PushSocket, PushStats, Pusher, Rendered, Source};
 use crate::registry::{
     self, ChangeSink, Cluster, Content, Events, Flavour, ListReply, Registry, ServiceState,
     UpkeepSettings, ViewQuery, Watch, list_reply, wall_ms,
@@ -25,7 +23,7 @@ pub(crate) struct App {
     /// Answers requests.
     pub(crate) api: Arc<Api>,
     driver: Driver<Content, ServiceState>,
-    control: Control<Content>,
+    pub(crate) control: Control<Content>,
     /// Tells of other members; none for a node alone.
     member_watch: Option<MemberWatch>,
     upkeep: UpkeepSettings,
@@ -37,11 +35,11 @@ impl App {
         config: &Config,
         origin: Origin,
         membership: Option<Membership>,
-        push_socket: UdpSocket,
+        push_socket: PushSocket,
         connections: Arc<ConnectionStats>,
     ) -> Self {
-        let Origin { address, clock, incarnation } = origin;
-        let settings = config.registry_settings(random_seed());
+        let Origin { address, clock, incarnation, seed } = origin;
+        let settings = config.registry_settings(seed);
         let events = Arc::new(Events::new(settings.event_capacity));
         let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
         let nudge = Nudge::default();
@@ -54,7 +52,7 @@ impl App {
             clock,
             membership.iter().map(|_| Arc::new(nudge.clone()) as _).collect(),
         ));
-        let member = Member::new(config, &registry, membership, nudge);
+        let member = Member::new(config, &registry, membership, nudge, seed);
 
         let push_stats = Arc::new(PushStats::default());
         let lists = Arc::new(Lists { registry: Arc::clone(&registry) });
@@ -131,6 +129,7 @@ impl Member {
         registry: &Registry,
         membership: Option<Membership>,
         nudge: Nudge,
+        seed: u64,
     ) -> Self {
         let (settings, store) = (config.distro_config(), Arc::clone(&registry.store));
         let Some(Membership { peers, members, watch }) = membership else {
@@ -138,14 +137,8 @@ impl Member {
             return Self { driver, control, cluster: None, watch: None };
         };
         let deadline = settings.forward_deadline;
-        let (driver, control) = Driver::with_peers(
-            settings,
-            Arc::clone(&store),
-            peers.clone(),
-            &members,
-            nudge,
-            random_seed(),
-        );
+        let (driver, control) =
+            Driver::with_peers(settings, Arc::clone(&store), peers.clone(), &members, nudge, seed);
         let board = Arc::clone(driver.board());
         let forwarder =
             Forwarder::new(Arc::clone(&store), Arc::clone(&board), peers.clone(), deadline);
@@ -183,9 +176,4 @@ impl Source for Lists {
             data: list_reply(view, &reply).concat().into(),
         })
     }
-}
-
-/// A number nobody can guess, so that nobody can choose names that collide in the store's map.
-fn random_seed() -> u64 {
-    RandomState::new().hash_one(0_u64)
 }

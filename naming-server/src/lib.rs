@@ -30,3 +30,6 @@ mod registry;
 
 mod server;
 pub use server::Server;
+
+#[cfg(test)]
+mod simulation;

@@ -1,11 +1,12 @@
 //! This server as a member of a cluster: who it is, and whom it listens to.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use distro_net::{
-    Address, Clock, Codec, Identity, Limits, MemberWatch, Peers, PeersConfig, TcpConnector,
+    Address, Clock, Codec, Connector, Identity, Limits, MemberWatch, Peers, PeersConfig,
 };
 
 use crate::config::{Config, list_members};
@@ -24,14 +25,20 @@ pub(crate) struct Origin {
     /// The number of this start. Two starts within a second are told apart by the clock behind
     /// the stamps.
     pub(crate) incarnation: u32,
+    /// A number nobody can guess, so that nobody can choose names that collide in the store's map.
+    pub(crate) seed: u64,
 }
 
 impl Origin {
     /// A start at this moment.
     pub(crate) fn new(address: Address) -> Self {
-        let clock = Clock::start();
+        Self::with(address, Clock::start(), RandomState::new().hash_one(0_u64))
+    }
+
+    /// A start by this clock, with this for all chance.
+    pub(crate) fn with(address: Address, clock: Clock, seed: u64) -> Self {
         let incarnation = u32::try_from(clock.now().wall_ms / 1_000).unwrap_or(u32::MAX);
-        Self { address, clock, incarnation }
+        Self { address, clock, incarnation, seed }
     }
 }
 
@@ -53,11 +60,15 @@ impl std::fmt::Debug for Membership {
 
 impl Membership {
     /// Looks for the others. To be called before this server listens: then nobody may answer at
-    /// its address.
+    /// its address. `connector` reaches them.
     ///
     /// # Errors
     /// No secret, another server at the same address, or no list of members.
-    pub(crate) async fn prepare(config: &Config, origin: &Origin) -> Result<Self> {
+    pub(crate) async fn prepare(
+        config: &Config,
+        origin: &Origin,
+        connector: Arc<dyn Connector>,
+    ) -> Result<Self> {
         let (settings, own) = (&config.cluster, &origin.address);
         let identity = Identity {
             cluster: settings.name.clone(),
@@ -66,7 +77,6 @@ impl Membership {
             secret: settings.read_secret()?,
         };
         let codec = Codec::new(Arc::new(ContentCodec), Limits::default());
-        let connector = Arc::new(TcpConnector);
         let peers = Peers::new(identity, codec, connector, origin.clock, PeersConfig::default());
         ensure!(
             !peers.is_taken(own, TAKEN_WITHIN).await,

@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use distro_net::TcpConnector;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::config::{Config, list_members};
-use crate::http::{self, ConnectionStats};
+use crate::http::{self, Accept, ConnectionStats};
 use crate::membership::{Membership, Origin};
 
 /// Connections that wait to be accepted; the system may cut it down.
@@ -44,7 +45,10 @@ impl Server {
         let address = socket.local_addr()?;
         let origin = Origin::new(config.advertised(address));
         let membership = match config.cluster.is_enabled() {
-            true => Some(Membership::prepare(&config, &origin).await?),
+            true => {
+                let connector = Arc::new(TcpConnector);
+                Some(Membership::prepare(&config, &origin, connector).await?)
+            }
             false => None,
         };
         let listener = socket.listen(BACKLOG).map_err(hint).with_context(cannot_listen)?;
@@ -89,23 +93,33 @@ impl Server {
     /// # Errors
     /// None while it listens on one socket.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let token = CancellationToken::new();
-        let stats = Arc::clone(&self.stats);
-        let settings = self.config.http_settings();
-        let app = App::new(&self.config, self.origin, self.membership, self.push_socket, stats);
-        let api = Arc::clone(&app.api);
-        let serve = http::serve(self.listener, api, settings, self.stats, token.clone());
-        let leave = app.leave();
-        let background = app.run(token.clone());
-        let stop = async {
-            shutdown.await;
-            // Clients are served meanwhile.
-            leave.await;
-            token.cancel();
-        };
-        tokio::join!(serve, background, stop);
+        let (stats, socket) = (Arc::clone(&self.stats), self.push_socket.into());
+        let app = App::new(&self.config, self.origin, self.membership, socket, stats);
+        run(app, &self.config, self.listener, self.stats, shutdown).await;
         Ok(())
     }
+}
+
+/// Serves the connections of `listener` until `shutdown` completes, as [`Server::run`] says.
+pub(crate) async fn run(
+    app: App,
+    config: &Config,
+    listener: impl Accept,
+    stats: Arc<ConnectionStats>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let token = CancellationToken::new();
+    let api = Arc::clone(&app.api);
+    let serve = http::serve(listener, api, config.http_settings(), stats, token.clone());
+    let leave = app.leave();
+    let background = app.run(token.clone());
+    let stop = async {
+        shutdown.await;
+        // Clients are served meanwhile.
+        leave.await;
+        token.cancel();
+    };
+    tokio::join!(serve, background, stop);
 }
 
 /// Takes the port without listening yet.

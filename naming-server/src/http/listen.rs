@@ -12,11 +12,11 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::accept::{Accept, Stream};
 use super::exchange::Exchange;
 use super::socket::{Progress, WatchedSocket};
 use super::{Handler, HttpSettings};
@@ -42,7 +42,7 @@ pub(crate) struct ConnectionStats {
 /// after `drain_timeout`, whatever the clients do. Dropping the future stops accepting but leaves
 /// the open connections alone.
 pub(crate) async fn serve<H: Handler>(
-    listener: TcpListener,
+    listener: impl Accept,
     handler: Arc<H>,
     settings: HttpSettings,
     stats: Arc<ConnectionStats>,
@@ -105,7 +105,7 @@ fn parser(settings: &HttpSettings) -> http1::Builder {
 
 /// Accepts for ever. Cancelling it between two connections loses none.
 async fn accept<H: Handler>(
-    listener: &TcpListener,
+    listener: &impl Accept,
     front: &Arc<Front<H>>,
     connections: &TaskTracker,
 ) {
@@ -136,7 +136,7 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 }
 
 fn admit<H: Handler>(
-    stream: TcpStream,
+    stream: impl Stream,
     peer: SocketAddr,
     front: &Arc<Front<H>>,
     connections: &TaskTracker,
@@ -150,9 +150,7 @@ fn admit<H: Handler>(
     }
     stats.accepted_total.fetch_add(1, Relaxed);
     let open = OpenConnection::new(stats);
-    // An answer must not wait for the acknowledgement of the one before. It fails only on a
-    // connection that is gone already.
-    let _ = stream.set_nodelay(true);
+    stream.send_at_once();
     let front = Arc::clone(front);
     connections.spawn(async move {
         let _open = open;
@@ -178,7 +176,7 @@ impl Drop for OpenConnection {
 
 /// Serves one connection to its end: the client's, a time-out, or the drain. This future must be
 /// a task of its own: it relies on always being polled with the same waker.
-async fn converse<H: Handler>(front: &Front<H>, stream: TcpStream, peer: SocketAddr) {
+async fn converse<H: Handler>(front: &Front<H>, stream: impl Stream, peer: SocketAddr) {
     let progress = Arc::new(Progress::new());
     let socket = TokioIo::new(WatchedSocket::new(stream, Arc::clone(&progress)));
     let service = service_fn(|request| front.exchange.respond(peer, &progress, request));

@@ -21,6 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 
+mod accept;
 mod agent;
 mod answer;
 mod body;
@@ -35,6 +36,9 @@ mod socket;
 mod tests;
 pub(crate) mod v1;
 
+pub(crate) use accept::Accept;
+#[cfg(test)]
+pub(crate) use accept::Stream;
 pub(crate) use agent::{Agent, AgentKind, PushVersions, Version};
 pub(crate) use answer::{Answer, Later};
 pub(crate) use error::{ApiError, cut, escape_html, no_such_api};

@@ -13,7 +13,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// For how long, and how many bytes, a refused client's rest is read and dropped. Closing a socket
 /// with unread bytes resets it, and the reset overtakes the answer that says why.
@@ -94,18 +93,18 @@ impl Progress {
     }
 }
 
-/// A TCP stream that keeps its [`Progress`].
+/// A stream that keeps its [`Progress`].
 #[derive(Debug)]
-pub(super) struct WatchedSocket {
-    stream: TcpStream,
+pub(super) struct WatchedSocket<S> {
+    stream: S,
     progress: Arc<Progress>,
     write_blocked: bool,
     written_end: bool,
     lingered_bytes: usize,
 }
 
-impl WatchedSocket {
-    pub(super) fn new(stream: TcpStream, progress: Arc<Progress>) -> Self {
+impl<S: AsyncRead + Unpin> WatchedSocket<S> {
+    pub(super) fn new(stream: S, progress: Arc<Progress>) -> Self {
         Self { stream, progress, write_blocked: false, written_end: false, lingered_bytes: 0 }
     }
 
@@ -134,7 +133,7 @@ impl WatchedSocket {
     }
 }
 
-impl AsyncRead for WatchedSocket {
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -149,7 +148,7 @@ impl AsyncRead for WatchedSocket {
     }
 }
 
-impl AsyncWrite for WatchedSocket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedSocket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -15,6 +15,7 @@
 mod delivery;
 mod driver;
 mod packet;
+mod socket;
 mod stats;
 mod subscriber;
 mod table;
@@ -28,7 +29,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -39,6 +39,7 @@ use naming_model::ServiceKey;
 use crate::registry::{Flavour, Page};
 
 // The metrics page uses them all.
+pub(crate) use socket::PushSocket;
 #[allow(unused_imports)]
 pub(crate) use stats::{Counter, DELAY_BOUNDS_MS, DelayHistogram, PushStats};
 pub(crate) use subscriber::{AgentFamily, SubscribeRefused, Subscriber};
@@ -48,6 +49,13 @@ use driver::Driver;
 use packet::{PacketBudget, PacketIds};
 use table::{Table, Topic};
 use udp::Udp;
+
+/// How the tables of subscribers are hashed: in a way that nobody can foresee, and in tests always
+/// in the same, so that a simulation can be repeated.
+#[cfg(not(test))]
+type HashState = foldhash::fast::RandomState;
+#[cfg(test)]
+type HashState = foldhash::fast::FixedState;
 
 /// Most packets shown by [`Pusher::state`].
 const MAX_SHOWN_PACKETS: usize = 100;
@@ -169,7 +177,7 @@ impl Pusher {
     /// are a good idea: acks of many subscribers come all at once.
     pub(crate) fn new(
         settings: PushSettings,
-        socket: UdpSocket,
+        socket: impl Into<PushSocket>,
         source: Arc<dyn Source>,
         stats: Arc<PushStats>,
     ) -> Self {
@@ -186,7 +194,7 @@ impl Pusher {
         let shared = Shared {
             rules,
             table,
-            udp: Udp::new(socket, Arc::clone(&stats)),
+            udp: Udp::new(socket.into(), Arc::clone(&stats)),
             source,
             stats,
             ids: PacketIds::new(),

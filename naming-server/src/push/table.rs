@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use naming_model::ServiceKey;
 
+use super::HashState;
 use super::stats::PushStats;
 use super::subscriber::{SubscribeRefused, Subscriber, Subscription};
 use crate::registry::Page;
@@ -32,7 +32,7 @@ pub(super) struct Topic {
 struct Members {
     /// Empty and out of the table: whoever still holds it must look again.
     closed: bool,
-    by_identity: HashMap<Identity, Arc<Subscription>, RandomState>,
+    by_identity: HashMap<Identity, Arc<Subscription>, HashState>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -124,14 +124,14 @@ impl Topic {
 #[derive(Debug)]
 pub(super) struct Table {
     shards: Vec<Shard>,
-    hasher: RandomState,
+    hasher: HashState,
     max_subscribers: u64,
     max_subscribers_per_service: usize,
     next_swept: AtomicUsize,
     stats: Arc<PushStats>,
 }
 
-type Shard = RwLock<HashMap<Box<str>, Arc<Topic>, RandomState>>;
+type Shard = RwLock<HashMap<Box<str>, Arc<Topic>, HashState>>;
 
 impl Table {
     pub(super) fn new(
@@ -141,7 +141,7 @@ impl Table {
     ) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            hasher: RandomState::default(),
+            hasher: HashState::default(),
             max_subscribers: u64::try_from(max_subscribers).unwrap_or(u64::MAX),
             max_subscribers_per_service,
             next_swept: AtomicUsize::new(0),

@@ -6,13 +6,13 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::HashState;
 use super::delivery::Released;
 use super::packet::{MAX_ACK_BYTES, Packet, parse_ack};
+use super::socket::PushSocket;
 use super::stats::PushStats;
 use super::subscriber::Subscription;
 
@@ -30,15 +30,15 @@ pub(super) enum Sent {
 
 #[derive(Debug)]
 pub(super) struct Udp {
-    socket: UdpSocket,
+    socket: PushSocket,
     is_ipv6: bool,
     /// Acks that may come. At most two for each subscription, see `delivery`.
-    waiting: Mutex<HashMap<(SocketAddr, i64), Arc<Subscription>, RandomState>>,
+    waiting: Mutex<HashMap<(SocketAddr, i64), Arc<Subscription>, HashState>>,
     stats: Arc<PushStats>,
 }
 
 impl Udp {
-    pub(super) fn new(socket: UdpSocket, stats: Arc<PushStats>) -> Self {
+    pub(super) fn new(socket: PushSocket, stats: Arc<PushStats>) -> Self {
         let is_ipv6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
         Self { socket, is_ipv6, waiting: Mutex::default(), stats }
     }
@@ -191,12 +191,14 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::UdpSocket;
+
     use super::*;
 
     #[tokio::test]
     async fn addresses_have_one_form_and_name_one_host() {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let udp = Udp::new(socket, Arc::default());
+        let udp = Udp::new(socket.into(), Arc::default());
         let target = |text: &str| udp.target(text.parse().unwrap()).map(|found| found.to_string());
         assert_eq!(target("10.0.0.1:5000").as_deref(), Some("10.0.0.1:5000"));
         assert_eq!(target("[::ffff:10.0.0.1]:5000").as_deref(), Some("10.0.0.1:5000"));
