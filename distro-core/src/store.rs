@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -57,6 +57,8 @@ pub struct Store<V: Value, A> {
     watchers: Vec<Arc<dyn Watcher<V, A>>>,
     pub(crate) shared: Shared,
     ring: DueRing<Datum<V, A>>,
+    /// Datums dropped so far.
+    dropped: AtomicUsize,
 }
 
 /// What all datums of a store share.
@@ -95,6 +97,15 @@ impl SlotState {
         u32::try_from(owner).ok().map(MemberId)
     }
 
+    fn remove_tag(&self, tag: &str) {
+        let mut tags = self.tags.lock();
+        tags.remove(tag);
+        if tags.is_empty() {
+            // An emptied set keeps a node.
+            *tags = BTreeSet::new();
+        }
+    }
+
     fn set_owner(&self, owner: Option<MemberId>, since: Tick) {
         // Since first: whoever sees the new owner sees from when on, too.
         self.since_ms.store(since.as_ms(), Ordering::Release);
@@ -121,6 +132,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
             watchers,
             shared: Shared { config, clock, journal, slots, visible },
             ring: DueRing::new(),
+            dropped: AtomicUsize::new(0),
         }
     }
 
@@ -372,14 +384,29 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
 
     /// Drops a datum that holds nothing and is not open.
     fn collect(&self, datum: &Arc<Datum<V, A>>) {
-        if datum.may_be_dropped() {
-            self.datums.remove_if(datum.tag(), |tag, held| {
-                let is_gone = Arc::ptr_eq(held, datum) && held.retire();
-                if is_gone {
-                    self.shared.slots[datum.slot().index()].tags.lock().remove(tag);
-                }
-                is_gone
-            });
+        if !datum.may_be_dropped() {
+            return;
+        }
+        let dropped = self.datums.remove_if(datum.tag(), |tag, held| {
+            let is_gone = Arc::ptr_eq(held, datum) && held.retire();
+            if is_gone {
+                self.shared.slots[datum.slot().index()].remove_tag(tag);
+            }
+            is_gone
+        });
+        if dropped.is_some() {
+            self.shrink();
+        }
+    }
+
+    /// Gives the room of the map back once it is far too large for what it holds. Called for each
+    /// datum that was dropped, looks at the size for few of them.
+    fn shrink(&self) {
+        const LOOK_EVERY: usize = 1_024;
+        if self.dropped.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == LOOK_EVERY - 1
+            && self.datums.capacity() > 4 * (self.datums.len() + LOOK_EVERY)
+        {
+            self.datums.shrink_to_fit();
         }
     }
 }
@@ -394,3 +421,6 @@ pub(crate) struct Effect {
     pub(crate) schedule: Option<Tick>,
     pub(crate) wrote_nothing: bool,
 }
+
+#[cfg(test)]
+mod tests;
