@@ -6,7 +6,7 @@ use bytes::Bytes;
 use distro_core::MemberId;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
@@ -157,7 +157,6 @@ async fn exchange(
         .method(Method::POST)
         .uri(path)
         .header(HOST, host)
-        .header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
         .body(Full::from(body))
         .map_err(broken)?;
     sender.ready().await.map_err(broken)?;
