@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
 use crate::auth::{CallerSession, Hello, Identity, MAC_BYTES, Refusal};
+use crate::codec::pack::pack;
 use crate::connect::Connector;
 use crate::service::{CALL_PATH, HELLO_PATH};
 
@@ -126,7 +127,7 @@ impl Connection {
         link: Link<'_>,
         message: &[u8],
     ) -> Result<(StatusCode, Bytes), CallError> {
-        let sealed = self.session.seal(message);
+        let sealed = self.session.seal(&pack(message, self.session.minor));
         exchange(&mut self.sender, link, CALL_PATH, sealed).await
     }
 }
