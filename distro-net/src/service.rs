@@ -5,6 +5,7 @@ use distro_core::{Answer, Value};
 
 use crate::auth::{MAC_BYTES, Refusal, Sessions, seal_reply};
 use crate::client::Peers;
+use crate::codec::pack::{pack, unpack};
 
 /// Every path of the members begins with this.
 pub const PATH_PREFIX: &str = "/distro/v1/";
@@ -78,7 +79,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
         let now = self.peers.clock().tick();
         let opened = self.sessions.open(body, now)?;
         let codec = self.peers.codec();
-        let request = codec.decode_request(opened.message).map_err(|error| {
+        let request = unpack(opened.message, codec.limits());
+        let request = request.and_then(|message| codec.decode_request(message));
+        let request = request.map_err(|error| {
             tracing::warn!(member = opened.sender.member.0, %error, "bad message of a member");
             Refusal::BadMessage
         })?;
@@ -88,6 +91,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
             Refusal::TooLarge
         })?;
         self.peers.stats().count_answer();
+        let reply = pack(&reply, opened.sender.minor);
         Ok(seal_reply(&opened.key, opened.counter, &reply))
     }
 }

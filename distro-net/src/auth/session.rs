@@ -137,6 +137,8 @@ pub(crate) struct CallerSession {
     counter: u64,
     /// What the wall clock of the other side showed.
     pub(crate) wall_ms: u64,
+    /// The minor version that the other side speaks.
+    pub(crate) minor: u32,
 }
 
 impl CallerSession {
@@ -154,9 +156,9 @@ impl CallerSession {
     /// The session that a welcome opens.
     pub(crate) fn begin(secret: &Secret, hello: &[u8], welcome: &Bytes) -> Result<Self, Refusal> {
         let (welcome, body) = Welcome::open(welcome, secret, hello)?;
-        let Welcome { session, wall_ms, .. } = welcome;
+        let Welcome { session, wall_ms, minor, .. } = welcome;
         let key = secret.session_key(hello, &body);
-        Ok(Self { key, id: session, counter: 0, wall_ms })
+        Ok(Self { key, id: session, counter: 0, wall_ms, minor })
     }
 
     /// The next request.

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use distro_core::MemberId;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
 use crate::auth::{CallerSession, Hello, Identity, MAC_BYTES, Refusal};
+use crate::codec::pack::pack;
 use crate::connect::Connector;
 use crate::service::{CALL_PATH, HELLO_PATH};
 
@@ -126,7 +127,7 @@ impl Connection {
         link: Link<'_>,
         message: &[u8],
     ) -> Result<(StatusCode, Bytes), CallError> {
-        let sealed = self.session.seal(message);
+        let sealed = self.session.seal(&pack(message, self.session.minor));
         exchange(&mut self.sender, link, CALL_PATH, sealed).await
     }
 }
@@ -157,7 +158,6 @@ async fn exchange(
         .method(Method::POST)
         .uri(path)
         .header(HOST, host)
-        .header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
         .body(Full::from(body))
         .map_err(broken)?;
     sender.ready().await.map_err(broken)?;

@@ -16,6 +16,7 @@ use crate::address::Address;
 use crate::auth::{Identity, Refusal};
 use crate::clock::Clock;
 use crate::codec::Codec;
+use crate::codec::pack::unpack;
 use crate::connect::Connector;
 use crate::stats::{PeerStats, add};
 
@@ -206,6 +207,7 @@ impl<V> Peers<V> {
         let limit = codec.limits().message_bytes;
         let reply = peer.call(&**connector, identity, limit, &message, clock.now()).await?;
         add(&stats.calls.received_bytes, reply.len());
-        codec.decode_reply(reply).map_err(|error| CallError::Rejected(error.to_string()))
+        let reply = unpack(reply, codec.limits()).and_then(|reply| codec.decode_reply(reply));
+        reply.map_err(|error| CallError::Rejected(error.to_string()))
     }
 }

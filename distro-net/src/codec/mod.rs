@@ -12,6 +12,7 @@ use bytes::Bytes;
 use distro_core::{Reply, Request};
 use prost::Message;
 
+pub(crate) mod pack;
 mod parts;
 mod reply;
 mod request;
