@@ -188,6 +188,11 @@ impl Views {
             let settings = settings(&reader);
             let protected = hosts.are_protected(settings.protect_threshold, self.protect_at_zero);
             let rendered = hosts.render(&service, query, protected);
+            let checksum = match query.clusters {
+                // Not collected a second time.
+                "" => checksum_of(&reader, &service, &settings, hosts.candidates.iter().copied()),
+                _ => checksum(&reader, &service, &settings),
+            };
             let metadata = Some(settings.metadata.as_json()).filter(|json| *json != "{}");
             View {
                 revision: reader.revision(),
@@ -201,7 +206,7 @@ impl Views {
                         + query.clusters.len(),
                 ),
                 opening: rendered,
-                checksum: hex_digits(&checksum(&reader, &service, &settings)),
+                checksum: hex_digits(&checksum),
                 metadata: metadata.map(Box::from),
             }
         })
@@ -230,7 +235,13 @@ pub(crate) fn clusters<'a>(
 ) -> Vec<(&'a str, &'a ClusterSettings)> {
     let of_instances =
         reader.keys_since_closing().filter_map(|key| Some(InstanceKey::parse(key)?.cluster));
-    let mut names: Vec<&str> = of_instances.collect();
+    let mut names: Vec<&str> = Vec::new();
+    for name in of_instances {
+        // Mostly there is one cluster.
+        if names.last() != Some(&name) {
+            names.push(name);
+        }
+    }
     names.extend(settings.clusters.keys().map(String::as_str));
     names.sort_unstable();
     names.dedup();
@@ -238,18 +249,28 @@ pub(crate) fn clusters<'a>(
 }
 
 /// The checksum of a service as Java members compute it.
-pub(crate) fn checksum(
-    reader: &Reader<'_, Content>,
+pub(crate) fn checksum<'a>(
+    reader: &Reader<'a, Content>,
     service: &ServiceKey,
     settings: &ServiceSettings,
 ) -> String {
+    checksum_of(reader, service, settings, hosts(reader))
+}
+
+fn checksum_of<'a>(
+    reader: &Reader<'a, Content>,
+    service: &ServiceKey,
+    settings: &ServiceSettings,
+    hosts: impl Iterator<Item = Host<'a>>,
+) -> String {
+    let summand = |host: Host<'a>| {
+        let Host { key, instance, healthy } = host;
+        Summand { key, weight: instance.weight, healthy }
+    };
+    let instances: Vec<_> = hosts.map(summand).collect();
     let default = ClusterSettings::default();
-    let mut instances = Vec::new();
-    for Host { key, instance, healthy } in hosts(reader) {
-        instances.push(Summand { key, weight: instance.weight, healthy });
-    }
     let clusters = clusters(reader, settings, &default);
-    service_checksum(service.grouped(), settings.protect_threshold, &clusters, instances)
+    service_checksum(service.grouped(), settings.protect_threshold, &clusters, &instances)
 }
 
 impl View {
