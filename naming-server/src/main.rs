@@ -14,6 +14,28 @@ const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(200);
 /// What writing the last log lines may take.
 const LAST_LINES: Duration = Duration::from_millis(100);
 
+#[cfg(all(unix, feature = "jemalloc"))]
+mod allocator {
+    //! An allocator that gives memory back when instances go: that of the C library keeps whatever
+    //! lies below something still in use.
+
+    use tikv_jemalloc_ctl::{Access, AsName, Result};
+
+    #[global_allocator]
+    static JEMALLOC: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+    /// How long freed pages are kept for reuse, in milliseconds. They are given back bit by bit over
+    /// this time, by a thread beside.
+    const DECAY_MS: isize = 2_000;
+
+    /// Makes freed memory go back soon. Failing that it goes back after 10 s.
+    pub(super) fn configure() -> Result<()> {
+        // For arenas that threads open from now on, and for the one that is there already.
+        b"arenas.dirty_decay_ms\0".name().write(DECAY_MS)?;
+        b"arena.0.dirty_decay_ms\0".name().write(DECAY_MS)
+    }
+}
+
 fn main() -> ExitCode {
     match start(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -30,6 +52,10 @@ fn start(arguments: &Arguments) -> Result<()> {
         return print(&config.to_toml()?);
     }
     naming_server::start_logging(&config.log)?;
+    #[cfg(all(unix, feature = "jemalloc"))]
+    if let Err(error) = allocator::configure() {
+        tracing::warn!(%error, "the allocator keeps its own pace of giving memory back");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

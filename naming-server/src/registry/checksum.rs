@@ -3,8 +3,8 @@
 use md5::{Digest, Md5};
 use naming_model::InstanceKey;
 
-use super::instance::text_form;
-use super::json::{push_bool, push_display, push_double, push_number, push_string};
+use super::instance::push_text_form;
+use super::json::{push_bool, push_display, push_number, push_string};
 use super::service::{ClusterSettings, HealthChecker};
 
 /// One instance as it enters the checksum.
@@ -20,7 +20,7 @@ pub(crate) fn service_checksum(
     grouped: &str,
     protect_threshold: f32,
     clusters: &[(&str, &ClusterSettings)],
-    mut instances: Vec<Summand<'_>>,
+    instances: &[Summand<'_>],
 ) -> String {
     let unhealthy = instances.iter().filter(|instance| !instance.healthy).count();
     let mut text = String::with_capacity(256 + instances.len() * 48);
@@ -42,16 +42,39 @@ pub(crate) fn service_checksum(
         push_cluster(&mut text, name, settings);
     }
     text.push_str("]}");
-    let form = |instance: &Summand<'_>| text_form(&instance.key, instance.weight, instance.healthy);
-    instances.sort_by_cached_key(form);
-    for instance in &instances {
-        push_display(&mut text, format_args!("{}:{}_", instance.key.ip, instance.key.port));
-        push_double(&mut text, instance.weight);
-        text.push('_');
-        push_bool(&mut text, instance.healthy);
-        push_display(&mut text, format_args!("_{},", instance.key.cluster));
+    push_instances(&mut text, instances);
+    hex(&Md5::digest(text.as_bytes()))
+}
+
+/// Appends the instances in the order of their text forms. These stand one behind the other in one
+/// buffer: a list is rendered after each change, and a text of its own for each instance would be
+/// most of the work.
+fn push_instances(text: &mut String, instances: &[Summand<'_>]) {
+    let mut forms = String::with_capacity(instances.len() * 64);
+    let mut order = Vec::with_capacity(instances.len());
+    for Summand { key, weight, healthy } in instances {
+        let start = forms.len();
+        let state = push_text_form(&mut forms, key, *weight, *healthy);
+        order.push((start..forms.len(), state, key));
     }
-    Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    order.sort_by(|(one, ..), (other, ..)| forms[one.clone()].cmp(&forms[other.clone()]));
+    for (_, state, key) in order {
+        text.push_str(key.ip);
+        text.push(':');
+        push_number(text, key.port);
+        text.push('_');
+        text.push_str(&forms[state]);
+        text.push('_');
+        text.push_str(key.cluster);
+        text.push(',');
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digits = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    bytes.iter().flat_map(digits).collect()
 }
 
 fn push_cluster(text: &mut String, name: &str, settings: &ClusterSettings) {
@@ -111,7 +134,53 @@ pub(crate) fn java_hash(text: &str) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Instances by their plainest description: formatted texts, sorted.
+    fn formatted(instances: &[Summand<'_>]) -> String {
+        let mut forms: Vec<_> = instances
+            .iter()
+            .map(|Summand { key, weight, healthy }| {
+                let InstanceKey { ip, port, cluster } = key;
+                (
+                    format!("{}_{weight:?}_{healthy}_false_{cluster}", key.datum_key()),
+                    format!("{ip}:{port}_{weight:?}_{healthy}_{cluster},"),
+                )
+            })
+            .collect();
+        forms.sort_by(|one, other| one.0.cmp(&other.0));
+        forms.into_iter().map(|(_, shown)| shown).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn instances_come_as_if_each_were_formatted(
+            given in proptest::collection::vec(
+                ("[1:.a]{1,3}", 0..12_u16, "[a_]{0,2}", 0.01..=10_000.0_f64, any::<bool>()), 0..40,
+            ),
+        ) {
+            let instances: Vec<_> = given
+                .iter()
+                .map(|(ip, port, cluster, weight, healthy)| {
+                    let key = InstanceKey { ip, port: *port, cluster };
+                    let weight = if *healthy { *weight } else { weight.round() };
+                    Summand { key, weight, healthy: *healthy }
+                })
+                .collect();
+            let mut text = String::new();
+            push_instances(&mut text, &instances);
+            prop_assert_eq!(text, formatted(&instances));
+        }
+    }
+
+    #[test]
+    fn bytes_are_written_as_two_digits_each() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex(&bytes), expected);
+    }
 
     #[test]
     fn the_hash_is_that_of_java() {
@@ -132,10 +201,10 @@ mod tests {
         let default = ClusterSettings::default();
         let clusters = [("DEFAULT", &default)];
         let key = InstanceKey { ip: "1.1.1.1", port: 8080, cluster: "DEFAULT" };
-        let one = vec![Summand { key, weight: 1.0, healthy: true }];
+        let one = [Summand { key, weight: 1.0, healthy: true }];
         let checksum =
-            |instances| service_checksum("DEFAULT_GROUP@@demo", 0.0, &clusters, instances);
-        assert_eq!(checksum(one), "0ee44c67cdaeec9a8027cedfd6e84741");
-        assert_eq!(checksum(vec![]), "df33f9cdf28e7e73741174a4806d7b9a");
+            |instances: &[_]| service_checksum("DEFAULT_GROUP@@demo", 0.0, &clusters, instances);
+        assert_eq!(checksum(&one), "0ee44c67cdaeec9a8027cedfd6e84741");
+        assert_eq!(checksum(&[]), "df33f9cdf28e7e73741174a4806d7b9a");
     }
 }

@@ -9,6 +9,11 @@ use super::instance::Instance;
 use super::json::{push_bool, push_double, push_escaped, push_number, push_string};
 use super::view::{Flavour, ViewQuery};
 
+/// What a host takes in a list besides its texts, with the longest port and a short weight.
+const HOST_BYTES: usize = 190;
+/// What a list takes besides its hosts and the names of the service.
+const LIST_BYTES: usize = 64;
+
 /// One instance on its way into an answer.
 #[derive(Clone, Copy)]
 pub(crate) struct Host<'a> {
@@ -71,9 +76,8 @@ impl<'a> Hosts<'a> {
         query: &ViewQuery<'_>,
         protected: bool,
     ) -> Bytes {
-        let name = query.flavour.name_of(service);
-        let mut out = String::with_capacity(128 + self.candidates.len() * 320);
-        let style = Style { name, null_metadata: query.null_metadata, service };
+        let style = Style::new(service, query);
+        let mut out = String::with_capacity(self.expected_bytes(service, &style));
         out.push_str("{\"hosts\":[");
         let shown = |as_healthy: bool| {
             let picked = move |host: &&Host<'_>| {
@@ -87,11 +91,19 @@ impl<'a> Hosts<'a> {
         shown(true).for_each(|host| push_host(&mut out, host, true, &style));
         out.push_str("],");
         push_names(&mut out, service, query.flavour);
-        if out.len() < out.capacity() / 2 {
-            // Made for hosts that are not shown: nobody counts what is reserved.
-            out.shrink_to_fit();
-        }
+        // Kept until the service changes, and nobody counts what is reserved.
+        out.shrink_to_fit();
         Bytes::from(out)
+    }
+
+    /// Bytes of the list if all are shown and nothing needs an escape, or a little more: a buffer
+    /// that has to grow is copied, and for a moment there twice.
+    fn expected_bytes(&self, service: &ServiceKey, style: &Style) -> usize {
+        let each = HOST_BYTES + style.name.len() + service.grouped().len();
+        let of_host = |Host { key, instance, .. }: &Host<'_>| {
+            each + 2 * (key.ip.len() + key.cluster.len()) + instance.metadata.as_json().len()
+        };
+        LIST_BYTES + each + self.candidates.iter().map(of_host).sum::<usize>()
     }
 }
 
@@ -105,14 +117,24 @@ pub(super) fn push_names(out: &mut String, service: &ServiceKey, flavour: Flavou
 }
 
 /// What is alike for all hosts of a view.
-struct Style<'a> {
-    service: &'a ServiceKey,
-    /// The name of the service as this view shows it.
-    name: &'a str,
+struct Style {
+    /// The name of the service as this view shows it, as JSON.
+    name: String,
+    /// The end of an id that follows from the key: the name of the service, escaped.
+    id_ending: String,
     null_metadata: bool,
 }
 
-fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, style: &Style<'_>) {
+impl Style {
+    fn new(service: &ServiceKey, query: &ViewQuery<'_>) -> Self {
+        let (mut name, mut id_ending) = (String::new(), String::new());
+        push_string(&mut name, query.flavour.name_of(service));
+        push_escaped(&mut id_ending, service.grouped());
+        Self { name, id_ending, null_metadata: query.null_metadata }
+    }
+}
+
+fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, style: &Style) {
     let Host { key, instance, .. } = host;
     out.push_str(if out.ends_with('[') { "{\"ip\":" } else { ",{\"ip\":" });
     push_string(out, key.ip);
@@ -125,7 +147,7 @@ fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, style: &Style<'_>
     };
     out.push_str(flag);
     out.push_str(",\"marked\":false,\"instanceId\":\"");
-    push_id(out, host, style.service);
+    push_id_ending_in(out, host, &style.id_ending);
     out.push_str("\",\"metadata\":");
     let is_null = style.null_metadata && instance.metadata.is_absent();
     out.push_str(if is_null { "null" } else { instance.metadata.as_json() });
@@ -136,12 +158,18 @@ fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, style: &Style<'_>
     out.push_str(",\"clusterName\":");
     push_string(out, key.cluster);
     out.push_str(",\"serviceName\":");
-    push_string(out, style.name);
+    out.push_str(&style.name);
     out.push_str(",\"ephemeral\":true}");
 }
 
 /// Appends the id of an instance, without quotes.
 pub(crate) fn push_id(out: &mut String, host: &Host<'_>, service: &ServiceKey) {
+    let mut ending = String::new();
+    push_escaped(&mut ending, service.grouped());
+    push_id_ending_in(out, host, &ending);
+}
+
+fn push_id_ending_in(out: &mut String, host: &Host<'_>, ending: &str) {
     match &host.instance.id {
         Some(id) => push_escaped(out, id),
         None => {
@@ -151,7 +179,7 @@ pub(crate) fn push_id(out: &mut String, host: &Host<'_>, service: &ServiceKey) {
             out.push('#');
             push_escaped(out, host.key.cluster);
             out.push('#');
-            push_escaped(out, service.grouped());
+            out.push_str(ending);
         }
     }
 }

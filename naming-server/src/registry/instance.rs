@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use distro_core::LeaseTerms;
@@ -11,7 +12,7 @@ use naming_model::{
     MIN_NONZERO_WEIGHT,
 };
 
-use super::json::push_string;
+use super::json::{push_double, push_number, push_string};
 use super::plain::visit_plain;
 use crate::http::ApiError;
 
@@ -289,11 +290,40 @@ pub(crate) fn check_port(port: i32) -> Result<u16, ApiError> {
 
 /// The text by which Nacos sorts instances and names them in errors.
 pub(crate) fn text_form(key: &InstanceKey<'_>, weight: f64, healthy: bool) -> String {
-    format!("{}_{weight:?}_{healthy}_false_{}", key.datum_key(), key.cluster)
+    let mut text = String::new();
+    push_text_form(&mut text, key, weight, healthy);
+    text
+}
+
+/// Appends the [`text_form`]. Tells where in `out` weight and health stand: `1.0_true`.
+pub(super) fn push_text_form(
+    out: &mut String,
+    key: &InstanceKey<'_>,
+    weight: f64,
+    healthy: bool,
+) -> Range<usize> {
+    out.push_str(key.ip);
+    // As in [`InstanceKey::datum_key`].
+    if key.port != 0 {
+        out.push(':');
+        push_number(out, key.port);
+    }
+    out.push_str(":unknown:");
+    out.push_str(key.cluster);
+    out.push('_');
+    let start = out.len();
+    push_double(out, weight);
+    out.push_str(if healthy { "_true" } else { "_false" });
+    let state = start..out.len();
+    out.push_str("_false_");
+    out.push_str(key.cluster);
+    state
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn instance(pairs: &[(&str, &str)]) -> Instance {
@@ -414,6 +444,26 @@ mod tests {
         }
         assert_eq!(check_port(65_535), Ok(65_535));
         assert!(check_port(65_536).is_err() && check_port(-1).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_form_is_what_formatting_makes_of_its_parts(
+            ip in "[0-9a-z.:]{1,4}",
+            port in any::<u16>().prop_map(|port| if port % 4 == 0 { 0 } else { port }),
+            cluster in "[a-z_]{0,3}",
+            weight in prop_oneof![(0..=10_000_u16).prop_map(f64::from), 0.01..=10_000.0],
+            healthy in any::<bool>(),
+        ) {
+            let key = InstanceKey { ip: &ip, port, cluster: &cluster };
+            let form = text_form(&key, weight, healthy);
+            let start = key.datum_key();
+            prop_assert_eq!(&form, &format!("{start}_{weight:?}_{healthy}_false_{cluster}"));
+            let mut text = "before".to_owned();
+            let state = push_text_form(&mut text, &key, weight, healthy);
+            prop_assert_eq!(&text[state], format!("{weight:?}_{healthy}"));
+            prop_assert_eq!(text, format!("before{form}"));
+        }
     }
 
     #[test]

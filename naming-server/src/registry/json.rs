@@ -35,9 +35,9 @@ pub(crate) fn push_number(out: &mut String, number: impl itoa::Integer) {
     out.push_str(itoa::Buffer::new().format(number));
 }
 
-/// Appends a weight or threshold the way Java prints a double: with at least one decimal.
+/// Appends a weight the way Java prints a double: with at least one decimal.
 pub(crate) fn push_double(out: &mut String, number: f64) {
-    push_display(out, format_args!("{number:?}"));
+    out.push_str(ryu::Buffer::new().format(number));
 }
 
 /// Appends `true` or `false`.
@@ -68,6 +68,15 @@ mod tests {
             let back: String = serde_json::from_str(&written(&text)).unwrap();
             prop_assert_eq!(back, text);
         }
+
+        #[test]
+        fn weights_are_written_as_by_the_standard_library(number in 0.01..=10_000.0_f64) {
+            for number in [number, number.round(), (number * 100.0).round() / 100.0] {
+                let mut out = String::new();
+                push_double(&mut out, number);
+                prop_assert_eq!(out, format!("{number:?}"));
+            }
+        }
     }
 
     #[test]
@@ -82,6 +91,9 @@ mod tests {
             push_double(&mut out, number);
             out
         };
-        assert_eq!([1.0, 0.5, 10_000.0, 0.01].map(text), ["1.0", "0.5", "10000.0", "0.01"]);
+        assert_eq!(
+            [0.0, 1.0, 0.5, 10_000.0, 0.01].map(text),
+            ["0.0", "1.0", "0.5", "10000.0", "0.01"]
+        );
     }
 }

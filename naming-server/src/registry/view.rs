@@ -1,7 +1,7 @@
 //! Lists of instances as clients see them, rendered once for each change and kept by revision.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -109,6 +109,7 @@ pub(crate) struct ServiceState {
 /// Renders views and keeps them within a number of bytes.
 pub(crate) struct Views {
     bytes: Arc<AtomicUsize>,
+    rendered: AtomicU64,
     max_bytes: usize,
     protect_at_zero: bool,
 }
@@ -117,12 +118,17 @@ impl Views {
     /// `max_bytes` of rendered lists are kept; beyond that every list is rendered anew.
     /// `protect_at_zero`: see the configuration.
     pub(crate) fn new(max_bytes: usize, protect_at_zero: bool) -> Self {
-        Self { bytes: Arc::default(), max_bytes, protect_at_zero }
+        Self { bytes: Arc::default(), rendered: AtomicU64::new(0), max_bytes, protect_at_zero }
     }
 
     /// Bytes of rendered lists in memory now.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How often a list was rendered since the start, as opposed to taken from memory.
+    pub(crate) fn rendered_count(&self) -> u64 {
+        self.rendered.load(Ordering::Relaxed)
     }
 
     /// Gives the view of a service as of its present revision to `read`. Shares what is kept;
@@ -180,6 +186,7 @@ impl Views {
     }
 
     fn render(&self, datum: &NamingDatum, query: &ViewQuery<'_>) -> View {
+        self.rendered.fetch_add(1, Ordering::Relaxed);
         let Some(service) = ServiceKey::from_tag(datum.tag()) else {
             unreachable!("every tag in the store was made from a service key");
         };
@@ -188,6 +195,11 @@ impl Views {
             let settings = settings(&reader);
             let protected = hosts.are_protected(settings.protect_threshold, self.protect_at_zero);
             let rendered = hosts.render(&service, query, protected);
+            let checksum = match query.clusters {
+                // Not collected a second time.
+                "" => checksum_of(&reader, &service, &settings, hosts.candidates.iter().copied()),
+                _ => checksum(&reader, &service, &settings),
+            };
             let metadata = Some(settings.metadata.as_json()).filter(|json| *json != "{}");
             View {
                 revision: reader.revision(),
@@ -201,7 +213,7 @@ impl Views {
                         + query.clusters.len(),
                 ),
                 opening: rendered,
-                checksum: hex_digits(&checksum(&reader, &service, &settings)),
+                checksum: hex_digits(&checksum),
                 metadata: metadata.map(Box::from),
             }
         })
@@ -229,7 +241,13 @@ pub(crate) fn clusters<'a>(
 ) -> Vec<(&'a str, &'a ClusterSettings)> {
     let of_instances =
         reader.keys_since_closing().filter_map(|key| Some(InstanceKey::parse(key)?.cluster));
-    let mut names: Vec<&str> = of_instances.collect();
+    let mut names: Vec<&str> = Vec::new();
+    for name in of_instances {
+        // Mostly there is one cluster.
+        if names.last() != Some(&name) {
+            names.push(name);
+        }
+    }
     names.extend(settings.clusters.keys().map(String::as_str));
     names.sort_unstable();
     names.dedup();
@@ -237,18 +255,28 @@ pub(crate) fn clusters<'a>(
 }
 
 /// The checksum of a service as Java members compute it.
-pub(crate) fn checksum(
-    reader: &Reader<'_, Content>,
+pub(crate) fn checksum<'a>(
+    reader: &Reader<'a, Content>,
     service: &ServiceKey,
     settings: &ServiceSettings,
 ) -> String {
+    checksum_of(reader, service, settings, hosts(reader))
+}
+
+fn checksum_of<'a>(
+    reader: &Reader<'a, Content>,
+    service: &ServiceKey,
+    settings: &ServiceSettings,
+    hosts: impl Iterator<Item = Host<'a>>,
+) -> String {
+    let summand = |host: Host<'a>| {
+        let Host { key, instance, healthy } = host;
+        Summand { key, weight: instance.weight, healthy }
+    };
+    let instances: Vec<_> = hosts.map(summand).collect();
     let default = ClusterSettings::default();
-    let mut instances = Vec::new();
-    for Host { key, instance, healthy } in hosts(reader) {
-        instances.push(Summand { key, weight: instance.weight, healthy });
-    }
     let clusters = clusters(reader, settings, &default);
-    service_checksum(service.grouped(), settings.protect_threshold, &clusters, instances)
+    service_checksum(service.grouped(), settings.protect_threshold, &clusters, &instances)
 }
 
 impl View {
@@ -317,6 +345,26 @@ mod tests {
         ] {
             assert_eq!(list(&registry, clusters).matches("\"ip\"").count(), hosts, "{clusters}");
         }
+    }
+
+    #[test]
+    fn a_list_is_rendered_once_for_each_change_and_query() {
+        let registry = registry();
+        let rendered = || registry.views.rendered_count();
+        for _ in 0..3 {
+            list(&registry, "");
+        }
+        assert_eq!(rendered(), 1);
+        list(&registry, "a");
+        assert_eq!(rendered(), 2);
+        let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "a" };
+        let instance = Instance::new(2.0, Metadata::default()).unwrap();
+        registry.register(&service(), &key, instance, true, &String::new).unwrap();
+        assert_eq!(rendered(), 2);
+        for clusters in ["", "a", "", "a"] {
+            list(&registry, clusters);
+        }
+        assert_eq!(rendered(), 4);
     }
 
     #[test]

@@ -41,11 +41,17 @@ impl Api {
         let instances = store.visible_count(CLASS_INSTANCE) as f64;
         let tombstones = store.tombstone_count() as f64;
         let rendered = registry.views.bytes() as f64;
+        let rendered_help = "Lists rendered; other reads shared one.";
         vec![
             Metric::gauge("naming_services", "Services now.", self.registry.service_count() as f64),
             Metric::gauge("naming_instances", "Instances now.", instances),
             Metric::gauge("naming_tombstones", "Removed instances remembered.", tombstones),
             Metric::gauge("naming_rendered_bytes", "Bytes of rendered lists kept.", rendered),
+            Metric::counter(
+                "naming_lists_rendered",
+                rendered_help,
+                registry.views.rendered_count(),
+            ),
             Metric::counters("naming_beats", "Beats by what became of them.", beats),
             Metric::counters(
                 "naming_events",
