@@ -178,7 +178,10 @@ impl Writes {
     ) -> Write<()> {
         match self.elsewhere(service) {
             None => {
-                self.registry.deregister(service, key, actor);
+                match self.cluster {
+                    Some(_) => self.registry.deregister_unseen(service, key, actor),
+                    None => self.registry.deregister(service, key, actor),
+                }
                 Write::Done(())
             }
             Some(elsewhere) => {

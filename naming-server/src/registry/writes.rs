@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use distro_core::{Health, Heard, Stamp, Writer};
+use distro_core::{Health, Heard, Operation, Stamp, Writer, apply};
 use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
 
 use super::{
@@ -153,6 +153,23 @@ impl Registry {
             writer.deregister(&id, self.store.clock().issue(now))
         });
         if removed == Some(true) {
+            self.note(service, &id, EventKind::Deregistered, actor);
+        }
+    }
+
+    /// Removes an instance whether it is there or not: its registration may be on its way from
+    /// another member, and must not count when it arrives.
+    pub(super) fn deregister_unseen(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        actor: &dyn Fn() -> String,
+    ) {
+        let (now, id) = (self.clock.tick(), key.text());
+        let was_known = self.find_instance(service, &id).is_some();
+        let stamp = self.store.clock().issue(now);
+        apply(&self.store, &Operation::deregister(service.as_str(), id.as_str(), stamp), now);
+        if was_known {
             self.note(service, &id, EventKind::Deregistered, actor);
         }
     }

@@ -204,7 +204,7 @@ impl Client {
         let list: Value = serde_json::from_slice(&body).unwrap_or_default();
         let mut ledger = self.ledger.borrow_mut();
         match hosts_of(&list) {
-            Some(hosts) => ledger.check_list(member, service, since, &hosts),
+            Some(hosts) => ledger.check_list(member, service, since, now(), &hosts),
             None => ledger.violation(&format!("member {member}: no list: {list}")),
         }
         true

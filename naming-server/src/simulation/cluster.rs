@@ -50,6 +50,7 @@ pub(super) struct Cluster {
     pub(super) random: Rng,
     pub(super) ledger: SharedLedger,
     pub(super) processes: Vec<Rc<Process>>,
+    sides: Vec<usize>,
     pub(super) services: Vec<String>,
     next_port: u16,
 }
@@ -77,6 +78,7 @@ impl Cluster {
             random: Rng::with_seed(seed),
             ledger: Rc::new(RefCell::new(Ledger::new(story))),
             processes: Vec::new(),
+            sides: Vec::new(),
             services: (0..services).map(|number| format!("s{number}")).collect(),
             next_port: 1_000,
         };
@@ -110,6 +112,7 @@ impl Cluster {
 
     /// A place for clients, and what runs there.
     pub(super) fn add_side(&mut self, side: usize, clients: Vec<Task>) {
+        self.sides.push(side);
         self.sim.client(std::net::IpAddr::from(client_ip(side)), async move {
             for client in clients {
                 tokio::task::spawn_local(client);
@@ -258,17 +261,32 @@ impl Cluster {
         });
     }
 
-    /// The machine stops: connections break, new ones are not even refused.
+    /// The machine stops: nobody is told, and new connections are not even refused.
     pub(super) fn crash(&mut self, member: usize) {
         self.stopped(member, "crashes");
-        self.sim.crash(member_ip(member));
+        self.quietly(member, |sim| sim.crash(member_ip(member)));
     }
 
-    /// The process ends at once: its machine refuses connections.
+    /// The process ends at once: its machine refuses connections, and what comes on old ones.
     pub(super) fn kill(&mut self, member: usize) {
         self.stopped(member, "is killed");
         *self.processes[member].is_wanted.borrow_mut() = false;
-        self.sim.bounce(member_ip(member));
+        self.quietly(member, |sim| sim.bounce(member_ip(member)));
+    }
+
+    /// Lets nothing out of a member meanwhile. Its tasks end in an order that differs from run to
+    /// run, and so would the order in which its connections are closed.
+    fn quietly(&mut self, member: usize, end: impl FnOnce(&mut Sim<'static>)) {
+        let members = self.processes.iter().map(|process| member_ip(process.member));
+        let others = members.chain(self.sides.iter().map(|side| client_ip(*side)));
+        let others: Vec<Ipv4Addr> = others.filter(|other| *other != member_ip(member)).collect();
+        for other in &others {
+            self.sim.partition(member_ip(member), *other);
+        }
+        end(&mut self.sim);
+        for other in &others {
+            self.sim.repair(member_ip(member), *other);
+        }
     }
 
     fn stopped(&self, member: usize, how: &str) {

@@ -1,7 +1,7 @@
 //! What the clients have done, what must therefore be true of every answer, and the story.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::rc::Rc;
 use std::time::Duration;
@@ -56,8 +56,9 @@ struct Instance {
     acknowledged_by: usize,
     /// When members last answered a beat of it.
     heard: BTreeMap<usize, Duration>,
-    /// The members that show what is true, and have not been out of hearing since.
-    agreeing: BTreeSet<usize>,
+    /// The members that showed what is true and have not been out of hearing since, and when the
+    /// first answer that did so arrived.
+    agreeing: BTreeMap<usize, Duration>,
 }
 
 pub(super) struct Ledger {
@@ -99,7 +100,7 @@ impl Ledger {
         let truth = &self.truth;
         for instance in self.instances.values_mut() {
             let by = instance.acknowledged_by;
-            instance.agreeing.retain(|member| match instance.state {
+            instance.agreeing.retain(|member, _| match instance.state {
                 State::Gone => truth.are_connected(*member, by),
                 _ => truth.hears(*member, instance.side),
             });
@@ -143,7 +144,7 @@ impl Ledger {
             since: now,
             acknowledged_by: 0,
             heard: BTreeMap::new(),
-            agreeing: BTreeSet::new(),
+            agreeing: BTreeMap::new(),
         };
         self.instances.insert(name.clone(), changing);
     }
@@ -155,7 +156,7 @@ impl Ledger {
             instance.since = now;
             instance.acknowledged_by = by;
             instance.heard = BTreeMap::from([(by, now)]);
-            instance.agreeing = BTreeSet::from([by]);
+            instance.agreeing = BTreeMap::from([(by, now)]);
         }
     }
 
@@ -179,6 +180,7 @@ impl Ledger {
         member: usize,
         service: &str,
         since: Duration,
+        now: Duration,
         hosts: &Hosts,
     ) {
         self.checked += 1;
@@ -186,7 +188,7 @@ impl Ledger {
         for ((of, port), instance) in &mut self.instances {
             if of == service {
                 let shown = hosts.get(port).copied();
-                let (demands, fault) = instance.judge(&self.truth, member, since, shown);
+                let (demands, fault) = instance.judge(&self.truth, member, since, now, shown);
                 self.demanded += u64::from(demands);
                 if let Some(fault) = fault {
                     let age = since.saturating_sub(instance.since).as_millis();
@@ -237,7 +239,7 @@ impl Ledger {
         let fault = self
             .instances
             .get_mut(name)
-            .and_then(|instance| instance.judge(truth, member, since, None).1);
+            .and_then(|instance| instance.judge(truth, member, since, since, None).1);
         if fault.is_some() {
             self.violation(&format!("member {member} does not know {name:?}"));
         }
@@ -286,12 +288,19 @@ impl Instance {
             || heard.is_some_and(|heard| *heard + HEARING > since)
     }
 
+    /// Whether the member had shown what is true before the question was asked. Answers overtake
+    /// each other.
+    fn agrees(&self, member: usize, since: Duration) -> bool {
+        self.agreeing.get(&member).is_some_and(|at| *at <= since)
+    }
+
     /// Whether anything must be shown, and what is wrong.
     fn judge(
         &mut self,
         truth: &Truth,
         member: usize,
         since: Duration,
+        now: Duration,
         shown: Option<bool>,
     ) -> (bool, Option<&'static str>) {
         let settled = self.since.max(truth.changed_at) + SETTLED <= since
@@ -300,20 +309,20 @@ impl Instance {
         match self.state {
             State::Live if is_about_now && truth.hears(member, self.side) => {
                 if shown == Some(true) {
-                    self.agreeing.insert(member);
+                    self.agreeing.entry(member).or_insert(now);
                     return (true, None);
                 }
-                let must = settled
-                    || self.agreeing.contains(&member) && self.is_steady(truth, member, since);
+                let must =
+                    settled || self.agrees(member, since) && self.is_steady(truth, member, since);
                 let fault = if shown.is_none() { "no live instance" } else { "a live one as ill" };
                 (must, must.then_some(fault))
             }
             State::Gone if is_about_now && truth.are_connected(member, self.acknowledged_by) => {
                 if shown.is_none() {
-                    self.agreeing.insert(member);
+                    self.agreeing.entry(member).or_insert(now);
                     return (true, None);
                 }
-                let must = settled || self.agreeing.contains(&member);
+                let must = settled || self.agrees(member, since);
                 (must, must.then_some("a deregistered instance"))
             }
             State::Dead

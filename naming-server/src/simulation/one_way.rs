@@ -6,7 +6,7 @@ use distro_core::Slot;
 use naming_model::ServiceKey;
 
 use super::client::Client;
-use super::cluster::{Cluster, Cut};
+use super::cluster::{Cluster, Cut, Task};
 use super::ledger::Name;
 use super::story::Story;
 use super::{member_ip, run_seeds, work};
@@ -19,6 +19,11 @@ fn a_cut_between_two_is_gone_around() {
 #[test]
 fn a_write_that_was_held_up_does_not_undo_what_came_after() {
     run_seeds(held);
+}
+
+#[test]
+fn a_removal_that_overtakes_the_registration_counts() {
+    run_seeds(overtaken);
 }
 
 pub(super) fn one_way(seed: u64, story: Story) {
@@ -71,6 +76,35 @@ pub(super) fn held(seed: u64, story: Story) {
     let held = Duration::from_millis(cluster.random.u64(1_000..4_000));
     cluster.run(held);
     cluster.release(owner, here);
+    cluster.run(Duration::from_secs(12));
+    work::settle(&mut cluster, Duration::from_secs(6));
+    cluster.finish();
+}
+
+/// A client registers at one member, which cannot reach the owner, and at once deregisters at the
+/// owner, which has not heard of the instance yet.
+fn overtaken(seed: u64, story: Story) {
+    let mut cluster = Cluster::new(seed, story, 3, 9);
+    work::begin(&mut cluster, 1);
+    let (owner, elsewhere) = (0, 2);
+    let kind = Cut::any(&mut cluster.random);
+    cluster.cut(&[member_ip(owner)], &[member_ip(elsewhere)], kind);
+    let names: Vec<Name> =
+        services_of(&cluster, owner).into_iter().map(|service| cluster.name(service)).collect();
+    assert!(!names.is_empty(), "nine services and three owners");
+    let tasks = names.into_iter().map(|name| {
+        let there = cluster.client(1, &[elsewhere]);
+        let here = cluster.client(1, &[owner]);
+        let task: Task = Box::pin(async move {
+            there.register_once(name.clone()).await;
+            here.deregister_once(name).await;
+        });
+        task
+    });
+    let tasks = tasks.collect();
+    cluster.add_side(1, tasks);
+    cluster.run(Duration::from_secs(15));
+    cluster.mend(&[member_ip(owner)], &[member_ip(elsewhere)]);
     cluster.run(Duration::from_secs(12));
     work::settle(&mut cluster, Duration::from_secs(6));
     cluster.finish();
