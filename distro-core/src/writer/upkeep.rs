@@ -1,0 +1,98 @@
+//! What a writer does when time has passed: judging silence, forgetting what was removed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::*;
+
+impl<V: Value> Writer<'_, V> {
+    pub(crate) fn find_verdicts(&mut self, terms: &JudgeTerms) -> Vec<Verdict<V>> {
+        let (config, now) = (&self.shared.config, self.now);
+        let owned_since = self.shared.judged_since(self.slot);
+        let mut verdicts = Vec::new();
+        if let Some(oldest) = self.shelf.tombstones.oldest() {
+            // Those that are left are not looked at one by one: where removals come all the time,
+            // a datum would be walked through for each of them.
+            let soonest = now.after(config.tombstone_retention / GATHERED);
+            let next = oldest.after(config.tombstone_retention).max(soonest);
+            self.deadline = self.deadline.min(next);
+        }
+        for (key, entry) in &self.shelf.entries {
+            let Some(value) = entry.record.value.as_ref().filter(|_| entry.record.is_visible())
+            else {
+                let kept = config.content_retention.min(config.tombstone_retention);
+                self.deadline = self.deadline.min(entry.learned.after(kept));
+                continue;
+            };
+            let Some(lease) = value.lease() else { continue };
+            let Some(owned_since) = owned_since else {
+                // Should the slot become ours, nothing is judged before this has passed again.
+                self.deadline = self.deadline.min(now.after(lease.shortest()));
+                continue;
+            };
+            let since = entry.moment().max(owned_since);
+            let (health, next) = terms.judge(lease, entry.record.health(), since, now);
+            self.deadline = self.deadline.min(next);
+            if let Some(health) = health {
+                let silent_for = now.since(entry.moment());
+                let (key, value) = (Arc::clone(key), Arc::clone(value));
+                verdicts.push(Verdict { key, value, health, silent_for });
+            }
+        }
+        verdicts
+    }
+
+    /// Forgets tombstones older than the retention time, or than the compensation window where a
+    /// slot holds too many; and before that the content of what has expired.
+    pub(crate) fn collect_tombstones(&mut self) {
+        let config = &self.shared.config;
+        let slot = &self.shared.slots[self.slot.index()];
+        let crowded = slot.tombstones.load(Ordering::Relaxed) > config.tombstones_per_slot;
+        let keep = if crowded { config.compensation_window } else { config.tombstone_retention };
+        let now = self.now;
+        let Shelf { entries, tombstones, .. } = &mut *self.shelf;
+        let mut gone = tombstones.forget(now, keep);
+        entries.retain(|key, entry| {
+            if entry.record.is_visible() {
+                return true;
+            }
+            let age = now.since(entry.learned);
+            if age >= keep {
+                gone += 1;
+                return false;
+            }
+            if age >= config.content_retention {
+                entry.record.value = None;
+            }
+            // What is left without content goes to the others of that kind.
+            let left = entry.tombstone();
+            left.iter().for_each(|left| tombstones.insert(key, left));
+            left.is_none()
+        });
+        slot.tombstones.fetch_sub(gone, Ordering::Relaxed);
+    }
+
+    /// Forgets, without leaving a tombstone, every visible record that has a lease and was not
+    /// heard within its time-out.
+    pub(crate) fn forget_unheard(&mut self) {
+        let now = self.now;
+        let is_silent = |entry: &Entry<V>| {
+            let visible = entry.record.value.as_ref().filter(|_| entry.record.is_visible());
+            let lease = visible.and_then(|value| value.lease());
+            let silence = entry.heard().map_or(Duration::MAX, |at| now.since(at));
+            lease.is_some_and(|lease| lease.health_after(silence) == Health::Expired)
+        };
+        let silent = self.shelf.entries.iter().filter(|(_, entry)| is_silent(entry));
+        let keys: Vec<Key> = silent.map(|(key, _)| Arc::clone(key)).collect();
+        for key in keys {
+            let Some(entry) = self.shelf.entries.remove(&key) else { continue };
+            let before = Aspect::of(&entry.record, self.tag, &key);
+            self.visible = true;
+            self.account(&before, &Aspect { shown: None, fingerprint: 0 }, false);
+            // It is not remembered as a tombstone either.
+            self.shared.slots[self.slot.index()].tombstones.fetch_sub(1, Ordering::Relaxed);
+            self.changed.push(key);
+        }
+    }
+}
