@@ -22,7 +22,7 @@ use super::{client_ip, member_ip};
 /// Virtual time passes on every host in steps of this; whatever is sent arrives in a later step.
 const TICK: Duration = Duration::from_millis(5);
 /// The most by which the clocks of two members differ.
-const MOST_AHEAD_MS: u64 = 400;
+pub(super) const MOST_AHEAD: Duration = Duration::from_millis(400);
 
 /// What becomes of who connects across a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Cluster {
             members: RefCell::new(members.to_vec()),
             network: self.network.clone(),
             secret_file,
-            ahead_ms: self.random.u64(..MOST_AHEAD_MS),
+            ahead_ms: self.random.u64(..MOST_AHEAD.as_millis() as u64),
             seed: self.random.u64(..),
             is_wanted: RefCell::new(true),
             running: RefCell::new(None),
