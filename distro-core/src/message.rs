@@ -36,7 +36,7 @@ pub struct Beat {
     pub age_ms: u64,
     /// How many members have passed it on after the one that heard it.
     pub hops: u8,
-    /// The [`time`](Stamp::time) of the registration that was heard. Who knows only an older one
+    /// The [`time`](crate::Stamp::time) of the registration that was heard. Who knows only an older one
     /// asks for the record, and does not take the beat for a sign of life of what that says.
     pub written: u64,
 }
