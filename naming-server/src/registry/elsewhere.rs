@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use distro_core::{DATUM_KEY, Health, Operation, Stamp, Written};
+use distro_core::{DATUM_KEY, Health, Operation, Stamp};
 use naming_model::ServiceKey;
 use tokio::time::Instant;
 
@@ -47,7 +47,7 @@ impl Elsewhere {
                 (Some(EventKind::Registered), initial_health(healthy))
             }
         };
-        self.write(&place, instance, health, stamp, None).await;
+        self.cluster.write(Self::registration(&place, stamp, instance, health)).await;
         if let Some(kind) = kind {
             self.registry.note(&place.service, &place.id, kind, &|| actor.clone());
         }
@@ -68,9 +68,8 @@ impl Elsewhere {
             };
             let (instance, healthy) = change(&known.instance)?;
             let health = healthy.map_or(known.health, initial_health);
-            let stamp = self.issue();
-            let expected = Some(known.written);
-            if self.write(&place, instance, health, stamp, expected).await.is_applied {
+            let register = Self::registration(&place, self.issue(), instance, health);
+            if self.cluster.write(register.expecting(known.written)).await.is_applied {
                 self.registry.note(&place.service, &place.id, kind, &|| actor.clone());
                 return Ok(Patched::Done);
             }
@@ -80,8 +79,8 @@ impl Elsewhere {
 
     pub(super) async fn deregister(self, place: Place, actor: String) {
         let was_known = self.registry.find_instance(&place.service, &place.id).is_some();
-        let (tag, key) = (place.service.as_str().into(), place.id.as_str().into());
-        self.cluster.write(Operation::Deregister { tag, key, stamp: self.issue() }).await;
+        let (tag, key) = (place.service.as_str(), place.id.as_str());
+        self.cluster.write(Operation::deregister(tag, key, self.issue())).await;
         if was_known {
             let actor = || actor.clone();
             self.registry.note(&place.service, &place.id, EventKind::Deregistered, &actor);
@@ -94,8 +93,8 @@ impl Elsewhere {
         whole: Option<Result<Instance, ApiError>>,
         actor: String,
     ) -> Result<BeatAnswer, ApiError> {
-        let (tag, key) = (place.service.as_str().into(), place.id.as_str().into());
-        let written = self.cluster.write(Operation::Hear { tag, key }).await;
+        let hear = Operation::hear(place.service.as_str(), place.id.as_str());
+        let written = self.cluster.write(hear).await;
         if let Some(record) = written.record.as_ref().filter(|record| record.is_visible())
             && let Some(Content::Instance(instance)) = record.value.as_deref()
         {
@@ -135,14 +134,10 @@ impl Elsewhere {
             if known.is_none() {
                 self.registry.check_room_for_service()?;
             }
-            let register = Operation::Register {
-                tag: service.as_str().into(),
-                key: DATUM_KEY.into(),
-                stamp: self.issue(),
-                value: Arc::new(Content::Service(settings)),
-                health: Health::Healthy,
-                expected: Some(written),
-            };
+            let (tag, value) = (service.as_str(), Arc::new(Content::Service(settings)));
+            let register =
+                Operation::register(tag, DATUM_KEY, self.issue(), value, Health::Healthy);
+            let register = register.expecting(written);
             if self.cluster.write(register).await.is_applied {
                 return Ok(());
             }
@@ -169,31 +164,21 @@ impl Elsewhere {
 
     pub(super) async fn delete_service(self, service: ServiceKey, actor: String) -> bool {
         let Some(instances) = self.registry.instances_of(&service) else { return false };
-        let close = Operation::Close { tag: service.as_str().into(), stamp: self.issue() };
-        self.cluster.write(close).await;
+        self.cluster.write(Operation::close(service.as_str(), self.issue())).await;
         for id in &instances {
             self.registry.note(&service, id, EventKind::ServiceDeleted, &|| actor.clone());
         }
         true
     }
 
-    async fn write(
-        &self,
+    fn registration(
         place: &Place,
+        stamp: Stamp,
         instance: Instance,
         health: Health,
-        stamp: Stamp,
-        expected: Option<Stamp>,
-    ) -> Written<Content> {
-        let register = Operation::Register {
-            tag: place.service.as_str().into(),
-            key: place.id.as_str().into(),
-            stamp,
-            value: Arc::new(Content::Instance(instance)),
-            health,
-            expected,
-        };
-        self.cluster.write(register).await
+    ) -> Operation<Content> {
+        let value = Arc::new(Content::Instance(instance));
+        Operation::register(place.service.as_str(), place.id.as_str(), stamp, value, health)
     }
 
     fn issue(&self) -> Stamp {

@@ -29,9 +29,7 @@ impl<T: Send + 'static> Write<T> {
             Self::Sent(later) => Write::Sent(Box::pin(async { map(later.await) })),
         }
     }
-}
 
-impl<T: Send + 'static> Write<T> {
     /// Several writes, one after the other, as one. The first outcomes come first.
     pub(crate) fn all(writes: Vec<Self>) -> Write<Vec<T>> {
         let mut done = Vec::with_capacity(writes.len());
@@ -160,11 +158,22 @@ impl Writes {
         actor: &dyn Fn() -> String,
         change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send + 'static,
     ) -> Write<Result<Patched, ApiError>> {
+        self.patch_as(EventKind::Updated, service, key, actor, change)
+    }
+
+    fn patch_as(
+        &self,
+        kind: EventKind,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        actor: &dyn Fn() -> String,
+        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send + 'static,
+    ) -> Write<Result<Patched, ApiError>> {
         match self.elsewhere(service) {
-            None => Write::Done(self.registry.patch(service, key, actor, change)),
+            None => Write::Done(self.registry.patch(kind, service, key, actor, change)),
             Some(elsewhere) => {
                 let (place, actor) = (Place::new(service, key), actor());
-                Write::Sent(Box::pin(elsewhere.patch(EventKind::Updated, place, actor, change)))
+                Write::Sent(Box::pin(elsewhere.patch(kind, place, actor, change)))
             }
         }
     }
@@ -210,13 +219,7 @@ impl Writes {
         }
         let kind = if healthy { EventKind::Healthy } else { EventKind::Unhealthy };
         let change = move |known: &Instance| Ok((known.clone(), Some(healthy)));
-        let write = match self.elsewhere(service) {
-            None => Write::Done(self.registry.patch_as(kind, service, key, actor, change)),
-            Some(elsewhere) => {
-                let (place, actor) = (Place::new(service, key), actor());
-                Write::Sent(Box::pin(elsewhere.patch(kind, place, actor, change)))
-            }
-        };
+        let write = self.patch_as(kind, service, key, actor, change);
         write.map(|patched| patched.map(|_| ()))
     }
 
@@ -287,9 +290,7 @@ impl Writes {
             }
         }
     }
-}
 
-impl Writes {
     /// As [`Registry::write_record`].
     pub(crate) fn write_record(
         &self,

@@ -97,22 +97,11 @@ impl Registry {
         })
     }
 
-    /// Changes parts of an instance. `change` edits a copy and gives the health to set, if any.
+    /// Changes parts of an instance, which the events call `kind`. `change` edits a copy and gives the health to set, if any.
     ///
     /// # Errors
     /// Whatever `change` refuses; nothing is written then.
-    pub(crate) fn patch(
-        &self,
-        service: &ServiceKey,
-        key: &InstanceKey<'_>,
-        actor: &dyn Fn() -> String,
-        change: impl FnOnce(&Instance) -> Result<(Instance, Option<bool>), ApiError>,
-    ) -> Result<Patched, ApiError> {
-        self.patch_as(EventKind::Updated, service, key, actor, change)
-    }
-
-    /// The same under another name in the events.
-    pub(super) fn patch_as(
+    pub(super) fn patch(
         &self,
         kind: EventKind,
         service: &ServiceKey,
@@ -326,7 +315,7 @@ mod tests {
                 changed.set_metadata(Metadata::new(&map, 4_096)?);
                 Ok((changed, None))
             };
-            registry.patch(service, key, &String::new, change).unwrap();
+            registry.patch(EventKind::Updated, service, key, &String::new, change).unwrap();
         }
     }
 
