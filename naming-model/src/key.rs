@@ -12,6 +12,10 @@ pub const MAX_NAMESPACE: usize = 256;
 /// Longest cluster name in bytes.
 pub const MAX_CLUSTER_NAME: usize = 128;
 
+/// Stands before the key of an instance that is persistent, so that it can stand beside an
+/// ephemeral one with the same address. Sorts before whatever an address begins with.
+pub const PERSISTENT_MARK: char = '!';
+
 /// Why a name was refused. The texts are those of Nacos 1.4.8.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
