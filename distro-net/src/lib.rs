@@ -49,6 +49,9 @@ pub use control::Control;
 mod driver;
 pub use driver::Driver;
 
+mod durability;
+pub use durability::{Durability, InMemory, Keeping, NotKept};
+
 mod forward;
 pub use forward::Forwarder;
 
