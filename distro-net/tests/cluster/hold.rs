@@ -154,4 +154,5 @@ async fn one_slow_disk_neither_holds_up_writes_nor_breaks_connections() {
     let entries = written(&members[0], "last").await;
     assert_eq!(members[0].forwarder.hold(entries, 3, LONG).await, Ok(()));
     assert_eq!(members[2].peers.stats().sessions(), sessions, "over the connections it had");
+    assert!(disks[2].asked() < WRITES / 2, "nobody waited on for what was over");
 }
