@@ -5,6 +5,7 @@
 //! `SEEDS=10000` runs that many, from `FIRST=…` on; `WITHOUT=refute` leaves a rule out.
 
 mod client;
+mod disk;
 mod invariants;
 mod net;
 mod node;
