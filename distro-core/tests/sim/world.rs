@@ -8,7 +8,7 @@ use distro_core::{DistroConfig, Input, MemberId, Request, Rules, StoreConfig};
 
 use distro_net::{Codec, Limits};
 
-use crate::client::{Client, Life};
+use crate::client::{Attempt, Client, Life};
 use crate::disk::{Disk, is_durable};
 use crate::invariants::Invariants;
 use crate::net::{Chance, Net};
@@ -312,6 +312,15 @@ impl World {
     /// The client asks this member, whatever it would do by itself.
     pub(crate) fn ask(&mut self, client: usize, node: usize, ask: Ask) {
         let attempt = u64::MAX;
+        self.push(1, Event::Ask { node, client, attempt, ask });
+    }
+
+    /// The same, and it waits for what it is told.
+    pub(crate) fn expect(&mut self, client: usize, node: usize, ask: Ask) {
+        let state = &mut self.clients[client];
+        state.next_attempt += 1;
+        let (attempt, left) = (state.next_attempt, Vec::new());
+        state.call = Some(Attempt { ask, number: attempt, began: self.now, left });
         self.push(1, Event::Ask { node, client, attempt, ask });
     }
 
