@@ -198,7 +198,7 @@ mod tests {
         let sick = Instance { healthy: false, ..Instance::new("a", 1) };
         for both in [[&well, &sick], [&sick, &well]] {
             let instances = Instances::new(both.map(Instance::clone).into());
-            assert_eq!(instances.all(), [well.clone()]);
+            assert_eq!(instances.all(), std::slice::from_ref(&well));
         }
     }
 
