@@ -10,7 +10,7 @@ mod app;
 mod config;
 mod effects;
 pub use config::{
-    Arguments, ClusterConfig, Config, EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig,
+    Arguments, ClusterConfig, Command, Config, EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig,
     LogConfig, LogFormat, PushConfig, RegistryConfig, StoreConfig,
 };
 

@@ -11,7 +11,7 @@ use crate::registry::{RegistrySettings, UpkeepSettings};
 mod advertise;
 
 mod arguments;
-pub use arguments::Arguments;
+pub use arguments::{Arguments, Command};
 
 mod check;
 
