@@ -24,6 +24,7 @@ mod gate;
 mod health;
 mod instance;
 mod member;
+mod metadata_batch;
 mod metrics;
 mod operator;
 mod page;
