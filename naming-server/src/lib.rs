@@ -10,9 +10,12 @@ mod app;
 mod config;
 mod effects;
 pub use config::{
-    Arguments, ClusterConfig, Config, EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig,
-    LogConfig, LogFormat, PushConfig, RegistryConfig, StoreConfig,
+    Acks, Arguments, ClusterConfig, Config, DataConfig, DurableConfig, EmptyServiceConfig,
+    EventsConfig, HealthConfig, HttpConfig, LogConfig, LogFormat, PushConfig, RegistryConfig,
+    StoreConfig,
 };
+
+mod durable;
 
 mod http;
 

@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
+use distro_core::DATUM_KEY;
 use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
 
 use super::cluster::Cluster;
 use super::elsewhere::{Elsewhere, not_yet_known};
 use super::writes::initial_health;
 use super::{BeatAnswer, Content, EventKind, Instance, Registry, ServiceSettings};
+use crate::durable::{Acks, Wrote};
 use crate::http::{Answer, ApiError, Later, Reply};
 
 /// The outcome of a write, or the way to it.
@@ -76,6 +78,7 @@ impl From<Write<Reply>> for Answer {
 pub(crate) struct Writes {
     registry: Arc<Registry>,
     cluster: Option<Arc<Cluster>>,
+    acks: Option<Acks>,
 }
 
 /// An instance by its names, to be taken along.
@@ -91,9 +94,40 @@ impl Place {
 }
 
 impl Writes {
-    /// Writes to this registry, or through the cluster if there is one.
-    pub(crate) fn new(registry: Arc<Registry>, cluster: Option<Arc<Cluster>>) -> Self {
-        Self { registry, cluster }
+    /// Writes to this registry, or through the cluster if there is one. Durable ones wait for
+    /// `acks`, if anything is kept on disk.
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        cluster: Option<Arc<Cluster>>,
+        acks: Option<Acks>,
+    ) -> Self {
+        Self { registry, cluster, acks }
+    }
+
+    /// A write of durable records, as its client sees it: done when they are on disk. `wrote` are
+    /// those records; the outcome says whether there was anything to write.
+    fn durably<T: Send + 'static>(
+        &self,
+        wrote: Wrote,
+        write: Write<Result<T, ApiError>>,
+    ) -> Write<Result<T, ApiError>> {
+        let Some(acks) = &self.acks else { return write };
+        match write {
+            Write::Done(Err(error)) => Write::Done(Err(error)),
+            Write::Done(Ok(outcome)) => {
+                let kept = acks.kept();
+                Write::Sent(Box::pin(async move { kept.await.map(|()| outcome) }))
+            }
+            Write::Sent(later) => {
+                let acks = acks.clone();
+                Write::Sent(Box::pin(async move {
+                    let outcome = later.await?;
+                    // It may have come from elsewhere, too, on a thread that is yet to tell.
+                    acks.note(&wrote);
+                    acks.kept().await.map(|()| outcome)
+                }))
+            }
+        }
     }
 
     /// The way to the owner of a service that is not ours.
@@ -268,12 +302,13 @@ impl Writes {
         service: &ServiceKey,
         change: impl Fn(Option<&ServiceSettings>) -> Result<ServiceSettings, ApiError> + Send + 'static,
     ) -> Write<Result<(), ApiError>> {
-        match self.elsewhere(service) {
+        let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.change_settings(service, change)),
             Some(elsewhere) => {
                 Write::Sent(Box::pin(elsewhere.change_settings(service.clone(), change)))
             }
-        }
+        };
+        self.durably(Wrote::record(service.as_str(), DATUM_KEY), write)
     }
 
     /// As [`Registry::delete_service`].
@@ -281,14 +316,15 @@ impl Writes {
         &self,
         service: &ServiceKey,
         actor: &dyn Fn() -> String,
-    ) -> Write<bool> {
-        match self.elsewhere(service) {
+    ) -> Write<Result<bool, ApiError>> {
+        let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.delete_service(service, actor)),
             Some(elsewhere) => {
                 let (service, actor) = (service.clone(), actor());
                 Write::Sent(Box::pin(elsewhere.delete_service(service, actor)))
             }
-        }
+        };
+        self.durably(Wrote::datum(service.as_str()), write.map(Ok))
     }
 
     /// As [`Registry::write_record`].
@@ -297,8 +333,8 @@ impl Writes {
         tag: &'static str,
         key: &str,
         content: Option<Content>,
-    ) -> Write<()> {
-        match self.elsewhere_of(tag) {
+    ) -> Write<Result<(), ApiError>> {
+        let write = match self.elsewhere_of(tag) {
             None => {
                 self.registry.write_record(tag, key, content);
                 Write::Done(())
@@ -306,7 +342,8 @@ impl Writes {
             Some(elsewhere) => {
                 Write::Sent(Box::pin(elsewhere.write_record(tag, key.to_owned(), content)))
             }
-        }
+        };
+        self.durably(Wrote::record(tag, key), write.map(Ok))
     }
 }
 

@@ -14,6 +14,7 @@ impl Api {
         metrics.extend(self.registry_metrics());
         metrics.extend(self.push_metrics());
         metrics.extend(self.http_metrics());
+        metrics.extend(self.durable_metrics());
         metrics.extend(self.cluster_metrics());
         let text = render(metrics);
         text.map(Reply::metrics).map_err(|_| ApiError::internal("metrics cannot be written"))
