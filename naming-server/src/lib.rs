@@ -7,12 +7,14 @@
 
 mod app;
 
+mod audit;
+
 mod config;
 mod effects;
 pub use config::{
-    Acks, Arguments, ClusterConfig, Config, DataConfig, DurableConfig, EmptyServiceConfig,
-    EventsConfig, HealthConfig, HttpConfig, LogConfig, LogFormat, PushConfig, RegistryConfig,
-    StoreConfig,
+    Acks, Arguments, AuditConfig, ClusterConfig, Command, Config, DataConfig, DurableConfig,
+    EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig, LogConfig, LogFormat, PushConfig,
+    RegistryConfig, StoreConfig,
 };
 
 mod durable;

@@ -12,7 +12,10 @@ use crate::registry::{RegistrySettings, UpkeepSettings};
 mod advertise;
 
 mod arguments;
-pub use arguments::Arguments;
+pub use arguments::{Arguments, Command};
+
+mod audit;
+pub use audit::AuditConfig;
 
 mod check;
 
@@ -64,6 +67,8 @@ pub struct Config {
     pub data: DataConfig,
     /// Changes of durable data.
     pub durable: DurableConfig,
+    /// The record of administrative writes.
+    pub audit: AuditConfig,
     /// Logging.
     pub log: LogConfig,
 }
@@ -85,6 +90,7 @@ impl Default for Config {
             cluster: ClusterConfig::default(),
             data: DataConfig::default(),
             durable: DurableConfig::default(),
+            audit: AuditConfig::default(),
             log: LogConfig::default(),
         }
     }

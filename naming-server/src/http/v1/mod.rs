@@ -9,11 +9,13 @@ use distro_net::{Address, Control, PATH_PREFIX, Peers, Refusal, Service};
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
 use super::{Answer, ApiError, Call, ConnectionStats, Handler, no_such_api};
+use crate::audit::Audit;
 use crate::durable::{Acks, Keeper};
 use crate::metrics::RequestCounts;
 use crate::push::{PushStats, Pusher};
 use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
 
+mod audit;
 mod beat;
 mod catalog;
 mod cluster;
@@ -59,6 +61,7 @@ pub(crate) struct Api {
     context_path: String,
     connections: Arc<ConnectionStats>,
     requests: Arc<RequestCounts>,
+    audit: Arc<Audit>,
     system: System,
     started: Started,
 }
@@ -81,6 +84,7 @@ pub(crate) struct ApiParts {
     pub(crate) address: Address,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,
+    pub(crate) audit: Arc<Audit>,
 }
 
 /// What a member of a cluster has besides.
@@ -96,8 +100,14 @@ pub(crate) struct ApiCluster {
 impl Handler for Api {
     fn handle(&self, call: &Call<'_>) -> Answer {
         let route = find_route(call);
+        let mut change = self.watch_change(route, call);
         let answer = match (self.gate(route, call), route) {
-            (Some(refusal), _) => refusal.into(),
+            (Some(refusal), _) => {
+                if let Some(change) = change.take() {
+                    change.refused(&refusal);
+                }
+                refusal.into()
+            }
             (None, Some(route)) => self.dispatch(route, call).into(),
             (None, None) => no_such_api(call).into(),
         };
@@ -106,6 +116,9 @@ impl Handler for Api {
         match answer {
             Answer::Now(reply) => {
                 self.requests.count(row, reply.status.as_u16());
+                if let Some(change) = change {
+                    change.answered(&reply);
+                }
                 Answer::Now(reply)
             }
             Answer::Later(later) => {
@@ -113,6 +126,9 @@ impl Handler for Api {
                 Answer::Later(Box::pin(async move {
                     let reply = later.await;
                     requests.count(row, reply.status.as_u16());
+                    if let Some(change) = change {
+                        change.answered(&reply);
+                    }
                     reply
                 }))
             }
@@ -143,6 +159,7 @@ impl Api {
             address,
             context_path,
             connections,
+            audit,
         } = parts;
         let way = cluster.as_ref().map(|cluster| Arc::clone(&cluster.writes));
         let keeper = acks.as_ref().map(|acks| Arc::clone(acks.keeper()));
@@ -157,6 +174,7 @@ impl Api {
             cluster,
             context_path,
             connections,
+            audit,
             requests: Arc::new(RequestCounts::new(Route::ALL.len() + 1)),
             system: System::default(),
             started: Started { instant: Instant::now(), wall_ms: wall_ms() },
