@@ -45,8 +45,8 @@ pub struct DurableConfig {
     /// take effect. Default 3,000.
     pub ack_timeout_ms: u64,
     /// Milliseconds for which removals of durable records are remembered. Default 604,800,000, 7
-    /// days. A member that was away for longer does not trust its own data. Too small does that
-    /// to members after a short repair, too large costs memory where much is removed.
+    /// days. Too small forgets them while a member is away for repair, which may bring back what
+    /// was removed; too large costs memory where much is removed. The same on all members.
     pub retention_ms: u64,
 }
 
