@@ -12,9 +12,12 @@ mod audit;
 mod config;
 mod effects;
 pub use config::{
-    Arguments, AuditConfig, ClusterConfig, Command, Config, EmptyServiceConfig, EventsConfig,
-    HealthConfig, HttpConfig, LogConfig, LogFormat, PushConfig, RegistryConfig, StoreConfig,
+    Acks, Arguments, AuditConfig, ClusterConfig, Command, Config, DataConfig, DurableConfig,
+    EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig, LogConfig, LogFormat, PushConfig,
+    RegistryConfig, StoreConfig,
 };
+
+mod durable;
 
 mod http;
 
