@@ -9,7 +9,7 @@ use super::*;
 impl<V: Value> Writer<'_, V> {
     pub(crate) fn find_verdicts(&mut self, terms: &JudgeTerms) -> Vec<Verdict<V>> {
         let (config, now) = (&self.shared.config, self.now);
-        let owned_since = self.shared.judged_since(self.slot);
+        let owned_since = self.shared.judged_since(self.tag, self.slot);
         let mut verdicts = Vec::new();
         if let Some(oldest) = self.shelf.tombstones.oldest() {
             // Those that are left are not looked at one by one: where removals come all the time,

@@ -44,7 +44,7 @@ impl Cluster {
 
     /// Whether what has this tag is this member's to write.
     pub(super) fn owns(&self, tag: &str) -> bool {
-        self.store.owns(Slot::of(tag))
+        self.store.owns(tag)
     }
 
     /// Has a write carried out by the owner, or here if that is silent. Takes two forward deadlines

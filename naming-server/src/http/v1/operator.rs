@@ -47,7 +47,7 @@ impl Api {
         }
         let mut counts = (0, 0);
         for (service, datum) in registry.services() {
-            if registry.store.owns(Slot::of(service.as_str())) {
+            if registry.store.owns(service.as_str()) {
                 counts.0 += 1;
                 counts.1 += datum.read(|reader| hosts(&reader).count()) as u64;
             }
