@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use distro_core::{Board, Operation, Phase, Slot, Tick, Written};
+use distro_core::{Board, Operation, Phase, Tick, Written};
 use distro_net::Forwarder;
 
 use super::{Content, NamingStore, ServiceState};

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use distro_core::Slot;
 use naming_model::ServiceKey;
 
 use super::client::Client;

@@ -1,6 +1,6 @@
 //! The part of `/metrics` that tells of the cluster. A server alone has none.
 
-use distro_core::{MemberState, Slot};
+use distro_core::MemberState;
 use distro_net::{MemberStatus, PeerStats, Refusal, Status};
 
 use super::{Api, ApiCluster};

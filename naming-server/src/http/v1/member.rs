@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use distro_core::{MemberState, Phase, Slot};
+use distro_core::{MemberState, Phase};
 use distro_net::MemberStatus;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! `/v1/ns/operator/*` but for the switches: counts, events, log level.
 
-use distro_core::{Key, Slot};
+use distro_core::Key;
 use naming_model::{InstanceKey, ServiceKey};
 use serde_json::{Value, json};
 
