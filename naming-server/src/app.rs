@@ -7,6 +7,7 @@ use distro_net::{Control, Driver, Forwarder, MemberWatch, Nudge, Service};
 use naming_model::ServiceKey;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::config::Config;
 use crate::effects::Effects;
 use crate::http::ConnectionStats;
@@ -37,6 +38,7 @@ impl App {
         membership: Option<Membership>,
         push_socket: PushSocket,
         connections: Arc<ConnectionStats>,
+        audit: Arc<Audit>,
     ) -> Self {
         let Origin { address, clock, incarnation, seed } = origin;
         let settings = config.registry_settings(seed);
@@ -73,6 +75,7 @@ impl App {
             address,
             context_path: config.http_settings().context_path,
             connections,
+            audit,
         };
         Self {
             api: Arc::new(Api::new(parts)),

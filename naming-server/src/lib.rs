@@ -7,11 +7,13 @@
 
 mod app;
 
+mod audit;
+
 mod config;
 mod effects;
 pub use config::{
-    Arguments, ClusterConfig, Config, EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig,
-    LogConfig, LogFormat, PushConfig, RegistryConfig, StoreConfig,
+    Arguments, AuditConfig, ClusterConfig, Command, Config, EmptyServiceConfig, EventsConfig,
+    HealthConfig, HttpConfig, LogConfig, LogFormat, PushConfig, RegistryConfig, StoreConfig,
 };
 
 mod http;

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use distro_net::TcpConnector;
@@ -11,6 +12,7 @@ use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::audit::Audit;
 use crate::config::{Config, list_members};
 use crate::http::{self, Accept, ConnectionStats};
 use crate::membership::{Membership, Origin};
@@ -19,6 +21,9 @@ use crate::membership::{Membership, Origin};
 const BACKLOG: u32 = 4_096;
 /// Bytes asked for of each buffer of the push socket.
 const PUSH_BUFFER: usize = 4 << 20;
+
+/// What writing the last audit lines may take.
+const LAST_AUDIT_LINES: Duration = Duration::from_millis(200);
 
 /// A server that has its sockets and waits to be run.
 #[derive(Debug)]
@@ -30,6 +35,7 @@ pub struct Server {
     origin: Origin,
     membership: Option<Membership>,
     stats: Arc<ConnectionStats>,
+    audit: Arc<Audit>,
 }
 
 impl Server {
@@ -37,8 +43,9 @@ impl Server {
     ///
     /// # Errors
     /// An address that does not exist here or is in use; for a member of a cluster, no secret, no
-    /// list of members, or another server at its address.
+    /// list of members, or another server at its address; an audit file that cannot be written.
     pub async fn bind(config: Config) -> Result<Self> {
+        let audit = Arc::new(Audit::open(config.audit.settings())?);
         let target = format!("{} port {}", config.bind, config.port);
         let cannot_listen = || format!("cannot listen on {target}");
         let socket = bind(&config).await.with_context(cannot_listen)?;
@@ -56,7 +63,7 @@ impl Server {
         let push_socket = push_socket(SocketAddr::new(address.ip(), push_port))
             .with_context(|| format!("cannot bind UDP port {push_port} of {}", address.ip()))?;
         let stats = Arc::default();
-        Ok(Self { config, listener, push_socket, address, origin, membership, stats })
+        Ok(Self { config, listener, push_socket, address, origin, membership, stats, audit })
     }
 
     /// The address it listens on, with the real port.
@@ -94,8 +101,10 @@ impl Server {
     /// None while it listens on one socket.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let (stats, socket) = (Arc::clone(&self.stats), self.push_socket.into());
-        let app = App::new(&self.config, self.origin, self.membership, socket, stats);
+        let audit = Arc::clone(&self.audit);
+        let app = App::new(&self.config, self.origin, self.membership, socket, stats, audit);
         run(app, &self.config, self.listener, self.stats, shutdown).await;
+        self.audit.finish(LAST_AUDIT_LINES).await;
         Ok(())
     }
 }

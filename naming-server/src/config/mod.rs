@@ -11,7 +11,10 @@ use crate::registry::{RegistrySettings, UpkeepSettings};
 mod advertise;
 
 mod arguments;
-pub use arguments::Arguments;
+pub use arguments::{Arguments, Command};
+
+mod audit;
+pub use audit::AuditConfig;
 
 mod check;
 
@@ -56,6 +59,8 @@ pub struct Config {
     pub events: EventsConfig,
     /// Membership of a cluster.
     pub cluster: ClusterConfig,
+    /// The record of administrative writes.
+    pub audit: AuditConfig,
     /// Logging.
     pub log: LogConfig,
 }
@@ -75,6 +80,7 @@ impl Default for Config {
             push: PushConfig::default(),
             events: EventsConfig::default(),
             cluster: ClusterConfig::default(),
+            audit: AuditConfig::default(),
             log: LogConfig::default(),
         }
     }
