@@ -29,6 +29,12 @@ mod membership;
 
 mod metrics;
 
+#[cfg_attr(
+    not(test),
+    allow(unused_imports, dead_code, reason = "the endpoints that speak it come next")
+)]
+mod nacos;
+
 mod push;
 
 mod registry;
