@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use super::LogFormat;
 
@@ -13,6 +13,10 @@ use super::LogFormat;
 #[derive(Debug, Default, Clone, Parser)]
 #[command(name = "naming-server", version, after_help = EXAMPLES)]
 pub struct Arguments {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Address to listen on: IPv4, IPv6 or a host name [default: 0.0.0.0]
     #[arg(long, value_name = "ADDR")]
     pub bind: Option<String>,
@@ -33,6 +37,14 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
 
+    /// Folder of the durable data [default: one of the user's data directory]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Keep nothing on disk
+    #[arg(long, conflicts_with = "data_dir")]
+    pub in_memory: bool,
+
     /// TOML file with settings
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -50,14 +62,34 @@ pub struct Arguments {
     pub print_config: bool,
 }
 
+/// What the program does beside serving.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {}
+
 const EXAMPLES: &str = "\
 Examples:
   naming-server                                   serve on port 8848 of all interfaces
   naming-server --bind 127.0.0.1 --port 0         only for this machine, on any free port
   naming-server --members 10.0.0.1:8848,10.0.0.2:8848,10.0.0.3:8848 --secret-file cluster.secret
                                                   serve as one of three
+  naming-server --data-dir /var/lib/naming-server serve with its data there
   naming-server --set http.max_connections=50000  change one setting
   naming-server --print-config > naming.toml      write down all settings, to be edited
   naming-server --config naming.toml              and use them
 
 SIGTERM and Ctrl-C stop it within five seconds, after the requests in flight.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn without_a_command_it_serves() {
+        Arguments::command().debug_assert();
+        let arguments = Arguments::try_parse_from(["naming-server", "--port", "9"]).unwrap();
+        assert_eq!((arguments.command.is_none(), arguments.port), (true, Some(9)));
+        Arguments::try_parse_from(["naming-server", "nonsense"]).unwrap_err();
+    }
+}

@@ -9,19 +9,24 @@ use distro_net::{Address, Control, PATH_PREFIX, Peers, Refusal, Service};
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
 use super::{Answer, ApiError, Call, ConnectionStats, Handler, no_such_api};
+use crate::audit::Audit;
+use crate::durable::{Acks, Keeper};
 use crate::metrics::RequestCounts;
 use crate::push::{PushStats, Pusher};
 use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
 
+mod audit;
 mod beat;
 mod catalog;
 mod cluster;
 mod cluster_metrics;
 mod console;
+mod durable_metrics;
 mod gate;
 mod health;
 mod instance;
 mod member;
+mod metadata_batch;
 mod metrics;
 mod operator;
 mod page;
@@ -52,9 +57,12 @@ pub(crate) struct Api {
     address: Address,
     /// What there is only in a cluster.
     cluster: Option<ApiCluster>,
+    /// What there is only if anything is kept on disk.
+    keeper: Option<Arc<Keeper>>,
     context_path: String,
     connections: Arc<ConnectionStats>,
     requests: Arc<RequestCounts>,
+    audit: Arc<Audit>,
     system: System,
     started: Started,
 }
@@ -72,9 +80,12 @@ pub(crate) struct ApiParts {
     pub(crate) push_stats: Arc<PushStats>,
     pub(crate) control: Control<Content>,
     pub(crate) cluster: Option<ApiCluster>,
+    /// Whose disk durable writes wait for, if anything is kept on disk.
+    pub(crate) acks: Option<Acks>,
     pub(crate) address: Address,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,
+    pub(crate) audit: Arc<Audit>,
 }
 
 /// What a member of a cluster has besides.
@@ -90,8 +101,14 @@ pub(crate) struct ApiCluster {
 impl Handler for Api {
     fn handle(&self, call: &Call<'_>) -> Answer {
         let route = find_route(call);
+        let mut change = self.watch_change(route, call);
         let answer = match (self.gate(route, call), route) {
-            (Some(refusal), _) => refusal.into(),
+            (Some(refusal), _) => {
+                if let Some(change) = change.take() {
+                    change.refused(&refusal);
+                }
+                refusal.into()
+            }
             (None, Some(route)) => self.dispatch(route, call).into(),
             (None, None) => no_such_api(call).into(),
         };
@@ -100,6 +117,9 @@ impl Handler for Api {
         match answer {
             Answer::Now(reply) => {
                 self.requests.count(row, reply.status.as_u16());
+                if let Some(change) = change {
+                    change.answered(&reply);
+                }
                 Answer::Now(reply)
             }
             Answer::Later(later) => {
@@ -107,6 +127,9 @@ impl Handler for Api {
                 Answer::Later(Box::pin(async move {
                     let reply = later.await;
                     requests.count(row, reply.status.as_u16());
+                    if let Some(change) = change {
+                        change.answered(&reply);
+                    }
                     reply
                 }))
             }
@@ -133,13 +156,17 @@ impl Api {
             push_stats,
             control,
             cluster,
+            acks,
             address,
             context_path,
             connections,
+            audit,
         } = parts;
         let way = cluster.as_ref().map(|cluster| Arc::clone(&cluster.writes));
+        let keeper = acks.as_ref().map(|acks| Arc::clone(acks.keeper()));
         Self {
-            writes: Writes::new(Arc::clone(&registry), way),
+            writes: Writes::new(Arc::clone(&registry), way, acks),
+            keeper,
             registry,
             pusher,
             push_stats,
@@ -148,6 +175,7 @@ impl Api {
             cluster,
             context_path,
             connections,
+            audit,
             requests: Arc::new(RequestCounts::new(Route::ALL.len() + 1)),
             system: System::default(),
             started: Started { instant: Instant::now(), wall_ms: wall_ms() },
