@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::packed::encode_body;
 use super::*;
+use crate::stamp::MemberId;
 
 fn stamp() -> impl Strategy<Value = Stamp> {
     let time = prop_oneof![0..9_u64, Just(u64::MAX), (1_u64 << 50)..(1 << 57)];

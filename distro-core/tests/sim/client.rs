@@ -17,6 +17,10 @@ pub(crate) enum Life {
     Counting,
     /// Has counted for long enough.
     Resting,
+    /// Writes and removes one durable record, again and again.
+    Keeping,
+    /// Has done that for long enough.
+    Kept,
 }
 
 pub(crate) struct Client {
@@ -27,6 +31,8 @@ pub(crate) struct Client {
     pub(crate) full_beats: bool,
     /// The members it can reach; all if empty.
     pub(crate) reach: Vec<usize>,
+    /// Which of its writes are removals, from number 1 on.
+    pub(crate) erases: Vec<bool>,
     /// The number of its last write, and whether and when that was acknowledged.
     pub(crate) version: u32,
     pub(crate) acked: u32,
@@ -66,6 +72,7 @@ impl Client {
             life: Life::Alive,
             full_beats: false,
             reach: Vec::new(),
+            erases: Vec::new(),
             version: 1,
             acked: 0,
             acked_at: 0,
@@ -86,6 +93,17 @@ impl Client {
         Self { life: Life::Counting, ..Self::new(tag, "number") }
     }
 
+    /// Somebody who writes a durable record.
+    pub(crate) fn keeper(tag: &str, key: &str) -> Self {
+        Self { life: Life::Keeping, version: 0, ..Self::new(tag, key) }
+    }
+
+    /// Whether a write of a durable record was a removal.
+    pub(crate) fn is_erase(&self, number: u32) -> bool {
+        let index = number.checked_sub(1).map(|index| index as usize);
+        index.is_some_and(|index| self.erases.get(index) == Some(&true))
+    }
+
     /// What it does when it wakes.
     pub(crate) fn next_ask(&self) -> Option<Ask> {
         match self.life {
@@ -93,7 +111,9 @@ impl Client {
             Life::Alive => Some(Ask::Beat(self.full_beats.then_some(self.version))),
             Life::Leaving => Some(Ask::Deregister),
             Life::Counting => Some(Ask::Count(0)),
-            Life::Gone(_) | Life::Dead(_) | Life::Resting => None,
+            Life::Keeping if self.is_erase(self.version) => Some(Ask::Erase(self.version)),
+            Life::Keeping => Some(Ask::Save(self.version)),
+            Life::Kept | Life::Gone(_) | Life::Dead(_) | Life::Resting => None,
         }
     }
 }

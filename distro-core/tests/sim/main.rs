@@ -2,10 +2,13 @@
 //! and clients that misbehave as a seed says.
 //!
 //! `SEED=7 cargo test -p distro-core --test sim -- random` replays one run and prints its story;
-//! `SEEDS=10000` runs that many, from `FIRST=…` on; `WITHOUT=refute` leaves a rule out.
+//! `SEEDS=10000` runs that many, from `FIRST=…` on; `WITHOUT=refute` leaves a rule out,
+//! `FLAW=answers_early` puts a bug in.
 
 mod client;
+mod disk;
 mod invariants;
+mod keeping;
 mod net;
 mod node;
 mod random;

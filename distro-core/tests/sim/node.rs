@@ -11,6 +11,8 @@ use distro_core::{
 };
 use distro_net::{BadValue, ValueCodec};
 
+use crate::disk::{Disk, Saver};
+
 /// What a record is in these runs: an instance with the number of its last write, or a number that
 /// lives without beats.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,6 +75,16 @@ pub(crate) enum Ask {
     Judge(Health),
     /// An operator removes all that has the tag.
     Close,
+    /// Write a durable record, or remove it: the write of this number.
+    Save(u32),
+    Erase(u32),
+}
+
+impl Ask {
+    /// Whether it is told only when it is on disk.
+    fn is_durable(self) -> bool {
+        matches!(self, Self::Save(_) | Self::Erase(_))
+    }
 }
 
 /// What a client is told.
@@ -97,8 +109,18 @@ pub(crate) struct Task {
     forwarding: Forwarding<Text>,
 }
 
+/// A durable write that waits for disks.
+pub(crate) struct Holding {
+    pub(crate) client: usize,
+    pub(crate) attempt: u64,
+    /// How many must yet confirm.
+    pub(crate) missing: usize,
+}
+
 pub(crate) enum Progress {
     Told(usize, u64, Told),
+    /// It is written, and to be told once it is on disk.
+    Hold(usize, u64),
     Send(u64, MemberId, distro_core::Request<Text>, Duration),
 }
 
@@ -110,12 +132,40 @@ pub(crate) struct Process {
     pub(crate) pending: BTreeSet<Call>,
     pub(crate) tasks: BTreeMap<u64, Task>,
     next_task: u64,
+    pub(crate) saver: Saver,
+    pub(crate) holdings: BTreeMap<u64, Holding>,
+    /// Calls that ask others to hold something, and for which write.
+    pub(crate) asked_to_hold: BTreeMap<u64, u64>,
+}
+
+/// When a durable write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acks {
+    /// Once it is on the disk of the member that took it.
+    Local,
+    /// Once it is on the disks of more than half of the members.
+    Majority,
+}
+
+/// What may be wrong with how a server keeps durable records, to see that it is noticed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Flaws {
+    /// Clients are answered before the disk has it.
+    pub(crate) answers_early: bool,
+    /// So are members that ask to hold something.
+    pub(crate) holds_early: bool,
+    /// Removals are not saved: what was there is just not there any more.
+    pub(crate) forgets_removals: bool,
+    /// A member that has its disk does not load it.
+    pub(crate) loads_nothing: bool,
 }
 
 pub(crate) struct Setup {
     pub(crate) rules: Rules,
     pub(crate) config: DistroConfig,
     pub(crate) store: StoreConfig,
+    pub(crate) acks: Acks,
+    pub(crate) flaws: Flaws,
 }
 
 impl Process {
@@ -126,10 +176,16 @@ impl Process {
         incarnation: u32,
         wall_ms: u64,
         started_at: u64,
+        disk: &Disk,
     ) -> Self {
         let now = Now { tick: Tick::ZERO, wall_ms };
         let clock = StampClock::new(id, incarnation, now);
-        let store = Arc::new(Store::new(setup.store.clone(), clock, vec![]));
+        let saver = Saver::default();
+        let watchers = vec![Arc::clone(&saver.dirty) as Arc<_>];
+        let store = Arc::new(Store::new(setup.store.clone(), clock, watchers));
+        if !setup.flaws.loads_nothing {
+            disk.load(&store, Tick::ZERO);
+        }
         let seed = u64::from(id.0) ^ u64::from(incarnation);
         let distro =
             Distro::new(setup.config.clone(), Arc::clone(&store), others, seed, Tick::ZERO);
@@ -142,7 +198,15 @@ impl Process {
             pending: BTreeSet::new(),
             tasks: BTreeMap::new(),
             next_task: 0,
+            saver,
+            holdings: BTreeMap::new(),
+            asked_to_hold: BTreeMap::new(),
         }
+    }
+
+    pub(crate) fn new_task(&mut self) -> u64 {
+        self.next_task += 1;
+        self.next_task
     }
 
     pub(crate) fn tick(&self, now_ms: u64) -> Tick {
@@ -215,7 +279,11 @@ impl Process {
             Ask::Register(version) => {
                 Operation::register(tag, key, stamp, Text::instance(version), Health::Healthy)
             }
-            Ask::Deregister => Operation::deregister(tag, key, stamp),
+            Ask::Save(number) => {
+                let value = Arc::new(Text { number, is_setting: true });
+                Operation::register(tag, key, stamp, value, Health::Healthy)
+            }
+            Ask::Deregister | Ask::Erase(_) => Operation::deregister(tag, key, stamp),
             Ask::Beat(_) | Ask::Count(_) => Operation::hear(tag, key),
             Ask::Judge(health) => Operation::judge(tag, key, stamp, health),
             Ask::Close => Operation::close(tag, stamp),
@@ -243,9 +311,9 @@ impl Process {
         let Task { client, attempt, ask, retries, .. } = task;
         match step {
             Step::Send { to, request, deadline } => {
-                self.next_task += 1;
-                self.tasks.insert(self.next_task, task);
-                Progress::Send(self.next_task, to, request, deadline)
+                let number = self.new_task();
+                self.tasks.insert(number, task);
+                Progress::Send(number, to, request, deadline)
             }
             Step::Done(written) => match ask {
                 Ask::Beat(whole) => {
@@ -255,6 +323,7 @@ impl Process {
                     Progress::Told(client, attempt, Told::Counted(number))
                 }
                 Ask::Count(_) => self.count(client, attempt, place, retries + 1, now),
+                ask if ask.is_durable() => Progress::Hold(client, attempt),
                 _ => Progress::Told(client, attempt, Told::Done),
             },
         }

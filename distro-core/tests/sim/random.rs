@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use distro_core::{Health, OwnerPolicy, Rules};
 
 use crate::client::{Client, Life};
-use crate::node::Ask;
+use crate::node::{Acks, Ask, Flaws};
 use crate::world::World;
 
 const SEEDS: u64 = 200;
 const CLIENTS: u64 = 8;
+const KEEPERS: u64 = 8;
 /// Nodes that are not members at first.
 const SPARE: usize = 2;
 /// The last node learns at most so much later of a change of members.
@@ -46,6 +47,21 @@ fn rules() -> Rules {
         other => panic!("there is no rule {other}"),
     }
     rules
+}
+
+/// What may be wrong with how servers keep durable records: the same for that.
+#[allow(clippy::disallowed_methods, reason = "the variable chooses what to run")]
+fn flaws() -> Flaws {
+    let mut flaws = Flaws::default();
+    match std::env::var("FLAW").unwrap_or_default().as_str() {
+        "" => {}
+        "answers_early" => flaws.answers_early = true,
+        "holds_early" => flaws.holds_early = true,
+        "forgets_removals" => flaws.forgets_removals = true,
+        "loads_nothing" => flaws.loads_nothing = true,
+        other => panic!("there is no flaw {other}"),
+    }
+    flaws
 }
 
 #[test]
@@ -105,6 +121,11 @@ fn run(seed: u64) -> World {
         // each other cannot order them otherwise.
         world.nodes[node].skew_ms = world.chance.range(0, 200) as i64 - 100;
     }
+    world.setup.acks = if seed.is_multiple_of(2) { Acks::Local } else { Acks::Majority };
+    world.setup.flaws = flaws();
+    if world.chance.permille(300) {
+        world.nodes[2].is_old = true;
+    }
     (0..count).for_each(|node| world.start(node));
     if world.chance.permille(300) {
         world.run_for(8_000);
@@ -119,6 +140,13 @@ fn run(seed: u64) -> World {
             client.reach = some.into_iter().take(1 + (n % 2) as usize).collect();
         }
         world.add_client(client);
+    }
+    // Who removes the record of a datum as a whole closes it, so that one is by itself.
+    for (tag, key) in [("keep", ""), ("tag", "!a"), ("tag", "!b")] {
+        world.add_client(Client::keeper(tag, key));
+    }
+    for n in 0..KEEPERS {
+        world.add_client(Client::keeper("#users", &format!("user-{n}")));
     }
     for n in 0..3 {
         world.add_client(Client::counter(if n < 2 { "counter" } else { "tag-1" }));
@@ -142,8 +170,12 @@ fn run(seed: u64) -> World {
     world.set_members(&members);
     mend(&mut world);
     world.run_for(LIVENESS_MS);
-    for client in world.clients.iter_mut().filter(|client| client.life == Life::Counting) {
-        client.life = Life::Resting;
+    for client in &mut world.clients {
+        client.life = match client.life {
+            Life::Counting => Life::Resting,
+            Life::Keeping => Life::Kept,
+            other => other,
+        };
     }
     world.run_for(5_000);
     all_is_well(&world);
@@ -157,7 +189,7 @@ fn disturb(world: &mut World) {
         world.chance.range(0, count as u64) as usize,
         world.chance.range(0, count as u64) as usize,
     );
-    match world.chance.range(0, 14) {
+    match world.chance.range(0, 18) {
         0 | 1 if a != b => world.cut(a, b),
         2 if a != b => world.cut_one_way(a, b),
         3 => (0..count).filter(|other| *other != a).for_each(|other| world.cut(a, other)),
@@ -179,6 +211,12 @@ fn disturb(world: &mut World) {
         }
         11 => join(world, a),
         12 => decommission(world, a),
+        13 => {
+            world.slowest_flush_ms = world.chance.range(1, 2_500);
+            world.tell("disks turn slow");
+        }
+        14 => lose(world, a),
+        15 | 16 => power_cut(world),
         _ => mend(world),
     }
 }
@@ -198,15 +236,53 @@ fn join(world: &mut World, node: usize) {
 /// A member goes for good: it leaves if it can.
 fn decommission(world: &mut World, node: usize) {
     let mut members = world.members().clone();
-    if members.len() <= 3 || !members.remove(&node) {
+    if !may_lose(world) || members.len() <= 3 || !members.remove(&node) {
         return;
     }
+    world.has_lost_one = true;
     if world.is_running(node) {
         world.leave(node);
+    } else if world.chance.permille(500) {
+        world.wipe(node);
     } else {
+        // It may come back one day, with all that it had.
         world.kill(node);
     }
     world.change_members(members, SLOWEST_LIST_MS);
+}
+
+/// A member dies for good. Another process takes its place in the end, and begins with nothing.
+fn lose(world: &mut World, node: usize) {
+    if may_lose(world) && world.members().contains(&node) {
+        world.has_lost_one = true;
+        world.wipe(node);
+    }
+}
+
+/// All members die at once, and perhaps one of them for good. It strikes where it hurts most: while
+/// disks are behind, and him who has just told somebody that something is on disk.
+fn power_cut(world: &mut World) {
+    world.slowest_flush_ms = world.chance.range(1, 2_500);
+    let is_fresh = |world: &World, client: &Client| {
+        client.life == Life::Keeping && client.acked_at + 200 > world.now
+    };
+    world.run_for(3_000);
+    world.run_until(10_000, |world| world.clients.iter().any(|client| is_fresh(world, client)));
+    let fresh = world.clients.iter().find(|client| is_fresh(world, client));
+    let teller = fresh.map_or(0, |client| client.acked_by);
+    world.tell("the power fails");
+    let running: Vec<usize> =
+        (0..world.nodes.len()).filter(|n| world.nodes[*n].process.is_some()).collect();
+    running.into_iter().for_each(|node| world.kill(node));
+    if world.chance.permille(700) {
+        lose(world, teller);
+    }
+}
+
+/// What one member alone has on disk may be all that there is of it, and so may what two have if
+/// the other is lost already.
+fn may_lose(world: &World) -> bool {
+    world.setup.acks == Acks::Majority && !world.has_lost_one
 }
 
 fn operators_do_something(world: &mut World) {
@@ -233,6 +309,7 @@ fn mend(world: &mut World) {
     world.net.stragglers = 0;
     world.net.duplicates = 0;
     world.net.slowest_ms = 3;
+    world.slowest_flush_ms = 20;
     world.heal();
     for node in 0..world.nodes.len() {
         if world.nodes[node].is_paused {
@@ -265,7 +342,7 @@ fn all_is_well(world: &World) {
     }
     for (c, client) in world.clients.iter().enumerate() {
         for node in world.members().iter().copied() {
-            if client.life == Life::Resting {
+            if matches!(client.life, Life::Resting | Life::Kept) {
                 continue;
             }
             let view = world.view(node, c).map(|(version, _)| version);

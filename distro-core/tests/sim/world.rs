@@ -8,12 +8,14 @@ use distro_core::{DistroConfig, Input, MemberId, Request, Rules, StoreConfig};
 
 use distro_net::{Codec, Limits};
 
-use crate::client::{Client, Life};
+use crate::client::{Attempt, Client, Life};
+use crate::disk::{Disk, is_durable};
 use crate::invariants::Invariants;
 use crate::net::{Chance, Net};
-use crate::node::{Ask, Call, Process, Setup, Text, Texts};
+use crate::node::{Acks, Ask, Call, Flaws, Process, Setup, Text, Texts};
 
 mod clients;
+mod durable;
 mod machinery;
 mod seen;
 use machinery::Event;
@@ -40,6 +42,10 @@ pub(crate) struct Node {
     /// When it last heard each client.
     pub(crate) heard: BTreeMap<usize, u64>,
     pub(crate) left: bool,
+    /// Outlives its processes.
+    pub(crate) disk: Disk,
+    /// Of a release that does not know of holding.
+    pub(crate) is_old: bool,
     /// When its control plane is woken next, if nothing comes in before.
     wakes_at: u64,
 }
@@ -56,6 +62,10 @@ pub(crate) struct World {
     pub(crate) invariants: Invariants,
     /// When something last went wrong in the network or with a member, or slots moved.
     pub(crate) disturbed_at: u64,
+    /// How long a flush takes at most.
+    pub(crate) slowest_flush_ms: u64,
+    /// A member has died for good, or left.
+    pub(crate) has_lost_one: bool,
     members: BTreeSet<usize>,
     last_list: u64,
     queue: BTreeMap<(u64, u64), Event>,
@@ -67,7 +77,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(count: usize, seed: u64, rules: Rules) -> Self {
         let config = DistroConfig { rules, ..DistroConfig::default() };
-        let store = StoreConfig { rules, ..StoreConfig::default() };
+        let store = StoreConfig { rules, is_durable, ..StoreConfig::default() };
+        let (acks, flaws) = (Acks::Majority, Flaws::default());
         let node = |n: usize| Node {
             id: MemberId::of(&format!("10.0.0.{n}:8848")),
             process: None,
@@ -79,6 +90,8 @@ impl World {
             list: 0,
             heard: BTreeMap::new(),
             left: false,
+            disk: Disk::default(),
+            is_old: false,
             wakes_at: 0,
         };
         Self {
@@ -88,10 +101,12 @@ impl World {
             net: Net::calm(),
             nodes: (0..count).map(node).collect(),
             clients: Vec::new(),
-            setup: Setup { rules, config, store },
+            setup: Setup { rules, config, store, acks, flaws },
             codec: Codec::new(Arc::new(Texts), Limits::default()),
             invariants: Invariants::default(),
             disturbed_at: 0,
+            slowest_flush_ms: 20,
+            has_lost_one: false,
             members: (0..count).collect(),
             last_list: 0,
             queue: BTreeMap::new(),
@@ -142,7 +157,9 @@ impl World {
         self.nodes[node].incarnation += 1;
         let incarnation = self.nodes[node].incarnation;
         let wall_ms = (WALL_MS + self.now).saturating_add_signed(skew);
-        let process = Process::start(&self.setup, id, &others, incarnation, wall_ms, self.now);
+        let disk = &self.nodes[node].disk;
+        let process =
+            Process::start(&self.setup, id, &others, incarnation, wall_ms, self.now, disk);
         self.nodes[node].process = Some(process);
         self.nodes[node].heard.clear();
         self.nodes[node].left = false;
@@ -164,6 +181,14 @@ impl World {
             client.is_lost |= !is_calm || self.now < client.acked_at + 1_000;
         }
         self.disturbed_at = self.now;
+    }
+
+    /// The disk of a member is lost with all that is on it.
+    pub(crate) fn wipe(&mut self, node: usize) {
+        self.kill(node);
+        self.nodes[node].disk = Disk::default();
+        self.invariants.kept.wiped(node);
+        self.tell(format!("wipe {node}"));
     }
 
     pub(crate) fn pause(&mut self, node: usize) {
@@ -287,6 +312,15 @@ impl World {
     /// The client asks this member, whatever it would do by itself.
     pub(crate) fn ask(&mut self, client: usize, node: usize, ask: Ask) {
         let attempt = u64::MAX;
+        self.push(1, Event::Ask { node, client, attempt, ask });
+    }
+
+    /// The same, and it waits for what it is told.
+    pub(crate) fn expect(&mut self, client: usize, node: usize, ask: Ask) {
+        let state = &mut self.clients[client];
+        state.next_attempt += 1;
+        let (attempt, left) = (state.next_attempt, Vec::new());
+        state.call = Some(Attempt { ask, number: attempt, began: self.now, left });
         self.push(1, Event::Ask { node, client, attempt, ask });
     }
 

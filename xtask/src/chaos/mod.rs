@@ -188,6 +188,8 @@ async fn play_once(row: Row, means: &Means, is_quick: bool) -> Outcome {
         }
     };
     let played = row.play(&mut stage, is_quick).await;
+    // While somebody writes, the nodes never hold the same for long.
+    stage.load.stop_keepers();
     let healed = stage.healed.unwrap_or_else(|| stage.load.shared.now());
     if let Some(time) = agreement::wait(&stage.load, stage.nodes(), healed).await {
         outcome.agreement = Agreement::After(time);
@@ -196,7 +198,9 @@ async fn play_once(row: Row, means: &Means, is_quick: bool) -> Outcome {
     let watched = stage.load.shared.now().saturating_sub(healed);
     tokio::time::sleep(tail.saturating_sub(watched)).await;
     let problem = played.and_then(|()| stage.check_alive()).err();
-    outcome.problem = problem.map(|error| format!("{error:#}"));
+    let wrong = stage.load.wrong_durables(stage.nodes()).await;
+    let problems = problem.map(|error| format!("{error:#}")).into_iter().chain(wrong);
+    outcome.problem = problems.reduce(|all, one| format!("{all}; {one}"));
     outcome.worst_lag = stage.load.take_worst_lag();
     outcome.tally = stage.load.shared.judge.borrow().tally().clone();
     stage.clear().await;

@@ -73,6 +73,7 @@ impl<'a> Stage<'a> {
             stage.wait_until_ready(node).await?;
         }
         stage.load.start_providers();
+        stage.load.start_keepers();
         stage.wait_until_complete().await?;
         // The first seconds of a cluster belong to no row.
         stage.wait(5).await;

@@ -7,6 +7,7 @@ mod agreement;
 mod bounded;
 mod counts;
 mod dead_go;
+mod kept;
 mod live_stay;
 mod no_resurrection;
 mod one_judge;
@@ -23,6 +24,7 @@ pub(crate) struct Invariants {
     pub(crate) agreement: agreement::Agreement,
     pub(crate) counts: counts::Counts,
     pub(crate) dead_go: dead_go::DeadGo,
+    pub(crate) kept: kept::Kept,
     pub(crate) one_judge: one_judge::OneJudge,
     /// Stories about a broken rule look for one failure themselves.
     pub(crate) are_off: bool,
@@ -41,6 +43,7 @@ impl Invariants {
         self.live_stay.check(world)?;
         self.dead_go.check(world)?;
         self.counts.check()?;
+        self.kept.check(world)?;
         self.agreement.check(world)?;
         self.one_judge.check(world)
     }

@@ -1,7 +1,7 @@
 //! What clients do and are told.
 
-use super::World;
 use super::machinery::Event;
+use super::{WRITE_DELAY_MS, World};
 use crate::client::{Attempt, Life};
 use crate::node::{Ask, Told};
 
@@ -18,6 +18,7 @@ impl World {
     }
 
     pub(super) fn act(&mut self, client: usize) {
+        self.decide(client);
         let Some(ask) = self.clients[client].next_ask() else { return };
         let reach = &self.clients[client].reach;
         let reached = reach.iter().filter(|node| self.members.contains(node)).copied();
@@ -30,6 +31,16 @@ impl World {
         let number = self.clients[client].next_attempt;
         self.clients[client].call = Some(Attempt { ask, number, began: self.now, left });
         self.try_next(client);
+    }
+
+    /// Somebody who keeps a durable record decides what to do to it next.
+    fn decide(&mut self, client: usize) {
+        let state = &mut self.clients[client];
+        if state.life == Life::Keeping && state.acked == state.version {
+            let is_first = state.version == 0;
+            state.version += 1;
+            state.erases.push(self.chance.permille(350) && !is_first);
+        }
     }
 
     pub(super) fn try_next(&mut self, client: usize) {
@@ -72,6 +83,16 @@ impl World {
                 let (tag, disturbed_at) = (&self.clients[client].tag, self.disturbed_at);
                 self.invariants.counts.counted(tag, number, began, disturbed_at, now);
                 let wait = self.chance.range(50, 1_500);
+                return self.wake_client(client, wait);
+            }
+            (Ask::Save(number) | Ask::Erase(number), _) => {
+                state.acked = number;
+                state.acked_at = now;
+                state.acked_by = by;
+                self.tell(format!("client {client}: {by} has done {ask:?}"));
+                // A write that is lost is seen only while no other has followed.
+                let longest = if self.chance.permille(500) { 2_000 } else { 90_000 };
+                let wait = self.chance.range(WRITE_DELAY_MS, longest);
                 return self.wake_client(client, wait);
             }
             (Ask::Count(_) | Ask::Judge(_) | Ask::Close, _) => {}

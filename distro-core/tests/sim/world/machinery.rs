@@ -8,6 +8,7 @@ use distro_net::CodecError;
 
 use super::{Node, World};
 use crate::client::Life;
+use crate::disk::Waiter;
 use crate::node::{Ask, Call, Progress, Text, Told};
 
 pub(super) enum Event {
@@ -20,6 +21,7 @@ pub(super) enum Event {
     Told { client: usize, attempt: u64, told: Told, by: usize },
     ClientDeadline { client: usize, attempt: u64 },
     ClientWakes { client: usize },
+    Flushed { node: usize, incarnation: u32 },
     Configure { node: usize, list: u64, members: BTreeSet<usize> },
 }
 
@@ -32,6 +34,7 @@ impl World {
     pub(super) fn happen(&mut self, event: Event) {
         let node = match &event {
             Event::Wake { node, .. }
+            | Event::Flushed { node, .. }
             | Event::Deadline { node, .. }
             | Event::Ask { node, .. }
             | Event::Configure { node, .. } => Some(*node),
@@ -93,6 +96,11 @@ impl World {
                 if list > self.nodes[node].list {
                     self.configure(node, members);
                     self.nodes[node].list = list;
+                }
+            }
+            Event::Flushed { node, incarnation } => {
+                if self.is_current(node, incarnation) {
+                    self.flushed(node);
                 }
             }
             Event::ClientWakes { client } => {
@@ -163,6 +171,7 @@ impl World {
             self.send(node, to, Call::Control(call), request, deadline);
         }
         self.schedule_wake(node);
+        self.save(node);
     }
 
     pub(super) fn send(
@@ -191,7 +200,7 @@ impl World {
         self.understood(self.codec.encode_request(request)).into()
     }
 
-    fn understood<T>(&self, result: Result<T, CodecError>) -> T {
+    pub(super) fn understood<T>(&self, result: Result<T, CodecError>) -> T {
         result.unwrap_or_else(|error| self.fail(&format!("members do not understand: {error}")))
     }
 
@@ -206,8 +215,7 @@ impl World {
         let now = self.now;
         let request = self.understood(self.codec.decode_request(request));
         let ways = self.net.ways(to, from, &mut self.chance);
-        // Some are of a release before.
-        let minor = if from == 2 { 1 } else { 2 };
+        let minor = if self.nodes[from].is_old { 1 } else { 3 };
         let sender = Sender { member: self.nodes[from].id, incarnation, minor };
         let Some(process) = &mut self.nodes[to].process else {
             for way in ways {
@@ -216,7 +224,12 @@ impl World {
             return;
         };
         let tick = process.tick(now);
+        let is_hold = matches!(request, Request::Hold(_));
         let reply = process.answer.answer(sender, request, tick);
+        if is_hold {
+            self.hold_for(to, Waiter::Member { to: from, incarnation, call });
+            return self.input(to, Input::Changed);
+        }
         let reply = Bytes::from(self.understood(self.codec.encode_reply(&reply)));
         for way in ways {
             let reply = reply.clone();
@@ -243,6 +256,12 @@ impl World {
     pub(super) fn resume_task(&mut self, node: usize, task: u64, reply: Option<Reply<Text>>) {
         let now = self.now;
         let Some(process) = self.nodes[node].process.as_mut() else { return };
+        if let Some(write) = process.asked_to_hold.remove(&task) {
+            if let Some(Reply::Done) = reply {
+                self.held(node, write);
+            }
+            return;
+        }
         let Some(client) = process.tasks.get(&task).map(|task| task.client) else { return };
         let place = (self.clients[client].tag.as_str(), self.clients[client].key.as_str());
         let tick = process.tick(now);
@@ -264,6 +283,7 @@ impl World {
                 let way = self.chance.range(1, 4);
                 self.push(way, Event::Told { client, attempt, told, by: node });
             }
+            Progress::Hold(client, attempt) => self.hold(node, client, attempt),
             Progress::Send(task, to, request, deadline) => {
                 let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
                 self.send(node, to, Call::Handler(task), request, deadline);

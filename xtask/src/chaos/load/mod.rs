@@ -2,6 +2,7 @@
 
 mod hosts;
 mod http;
+mod keeper;
 mod lag;
 mod provider;
 mod push;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 
 use self::http::Http;
 pub(super) use self::http::fetch_text;
+use self::keeper::Kept;
 use super::judge::{At, Judge, State};
 
 /// How often everything is read from every node.
@@ -43,6 +45,8 @@ pub(super) struct Shared {
     /// Which of them are on the clients' lists.
     listed: RefCell<Vec<usize>>,
     worst_lag: Cell<Duration>,
+    /// What each writer of a durable record has done.
+    kept: RefCell<Vec<Kept>>,
 }
 
 impl Shared {
@@ -64,6 +68,7 @@ impl Shared {
 pub(super) struct Load {
     pub(super) shared: Rc<Shared>,
     providers: Vec<JoinHandle<()>>,
+    keepers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
     /// The interface that nodes push to.
     local: std::net::IpAddr,
@@ -80,9 +85,10 @@ impl Load {
             nodes: RefCell::default(),
             listed: RefCell::default(),
             worst_lag: Cell::new(Duration::ZERO),
+            kept: RefCell::new(vec![Kept::default(); keeper::KEEPERS]),
         });
         let others = vec![tokio::task::spawn_local(lag::watch(Rc::clone(&shared)))];
-        Self { shared, providers: Vec::new(), others, local }
+        Self { shared, providers: Vec::new(), keepers: Vec::new(), others, local }
     }
 
     /// Reads and subscribes everything at one more node, and puts it on the clients' lists.
@@ -120,6 +126,29 @@ impl Load {
             let provide = provider::provide(Rc::clone(&self.shared), id, phase);
             self.providers.push(tokio::task::spawn_local(provide));
         }
+    }
+
+    /// Starts the writers of durable records.
+    pub(super) fn start_keepers(&mut self) {
+        let keep = |id| tokio::task::spawn_local(keeper::keep(Rc::clone(&self.shared), id));
+        self.keepers = (0..keeper::KEEPERS).map(keep).collect();
+    }
+
+    /// Has them stop. What is under way is done or not.
+    pub(super) fn stop_keepers(&mut self) {
+        self.keepers.drain(..).for_each(|keeper| keeper.abort());
+    }
+
+    /// Where nodes do not show what was acknowledged of durable records.
+    pub(super) async fn wrong_durables(&self, nodes: &[usize]) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for &node in nodes {
+            wrong.extend(keeper::wrong_at(&self.shared, node).await);
+        }
+        if !keeper::all_were_told(&self.shared) {
+            wrong.push("not every durable record was ever written".to_owned());
+        }
+        wrong
     }
 
     /// The instances `ids` die without a word.
@@ -178,6 +207,7 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.providers.iter().chain(&self.others).for_each(JoinHandle::abort);
+        let all = self.providers.iter().chain(&self.keepers).chain(&self.others);
+        all.for_each(JoinHandle::abort);
     }
 }
