@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use distro_core::{DATUM_KEY, Key, MemberId, Verdict, Watcher};
+use distro_core::{DATUM_KEY, Key, MemberId, Place, Verdict, Watcher};
 use distro_net::{Clock, Durability, Keeping, NotKept};
 use naming_model::PERSISTENT_MARK;
 use parking_lot::Mutex;
@@ -120,24 +120,6 @@ impl Keeper {
         self.dirty.failure()
     }
 
-    /// Has a record written, whoever changed it. To be called before [`Self::kept`] by who found
-    /// it as wanted and did not change it: another thread may be about to tell of that.
-    pub(super) fn note(&self, datum: &NamingDatum, key: &str) {
-        if is_durable(datum.tag(), key) && is_worth_keeping(datum, key) {
-            self.dirty.note(std::iter::once((Arc::clone(datum.tag()), key.into())));
-        }
-    }
-
-    /// The same of all durable records of a tag.
-    pub(super) fn note_all(&self, datum: &NamingDatum) {
-        let tag = datum.tag();
-        let keys: Vec<Key> = datum.read(|reader| {
-            let records = reader.records_after(None).map(|(key, _)| key);
-            records.filter(|key| is_durable(tag, key)).collect()
-        });
-        keys.iter().for_each(|key| self.note(datum, key));
-    }
-
     /// Writes what is yet to be written, and ends, soon. May be called again.
     pub(crate) fn close(&self) {
         self.dirty.close();
@@ -178,7 +160,11 @@ impl Watcher<Content, ServiceState> for Keeper {
 }
 
 impl Durability for Keeper {
-    fn kept(&self) -> Keeping {
+    fn kept(&self, places: &[Place]) -> Keeping {
+        // Also what does not look worth it: whoever waits for a removal may rely on it that it
+        // outlives a restart, here too, where the record has never been seen.
+        let durable = places.iter().filter(|(tag, key)| is_durable(tag, key));
+        self.dirty.note(durable.cloned());
         let flushed = self.dirty.flushed();
         Box::pin(async { flushed.await.map_err(|cause| NotKept(cause.to_string())) })
     }

@@ -24,7 +24,7 @@ mod row;
 mod saver;
 mod stats;
 
-pub(crate) use acks::{Acks, Wrote};
+pub(crate) use acks::Acks;
 pub(crate) use error::DataError;
 pub(crate) use folder::default_folder;
 pub(crate) use keeper::{Data, Keeper};

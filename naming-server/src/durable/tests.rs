@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distro_core::{
-    DATUM_KEY, Health, MemberId, Operation, Record, Stamp, StampClock, Store, StoreConfig, apply,
+    DATUM_KEY, Health, MemberId, Operation, Record, Stamp, StampClock, Store, StoreConfig, Watcher,
+    apply,
 };
 use distro_net::{Clock, Durability};
 use naming_model::ServiceKey;
@@ -14,7 +15,7 @@ use naming_model::ServiceKey;
 use super::file::RecordFile;
 use super::*;
 use crate::registry::{
-    Content, Instance, Metadata, NAMESPACES, Namespace, NamingStore, ServiceSettings,
+    Content, Instance, Metadata, NAMESPACES, Namespace, NamingStore, ServiceSettings, ServiceState,
 };
 
 const MEMBER: MemberId = MemberId(7);
@@ -35,11 +36,21 @@ impl Kept {
     fn try_open(folder: &Path, clock: Clock) -> Result<Self, DataError> {
         let data = Data::open(folder, MEMBER)?;
         let keeper = Arc::new(Keeper::new());
+        let watchers = vec![Arc::clone(&keeper) as _];
+        Ok(Self::begin(data, keeper, watchers, clock))
+    }
+
+    fn begin(
+        data: Data,
+        keeper: Arc<Keeper>,
+        watchers: Vec<Arc<dyn Watcher<Content, ServiceState>>>,
+        clock: Clock,
+    ) -> Self {
         let config = StoreConfig { is_durable, ..StoreConfig::default() };
         let stamps = StampClock::new(MEMBER, 1, clock.now());
-        let store = Arc::new(Store::new(config, stamps, vec![Arc::clone(&keeper) as _]));
+        let store = Arc::new(Store::new(config, stamps, watchers));
         keeper.begin(data, &store, clock, 7 * DAY);
-        Ok(Self { store, keeper, clock })
+        Self { store, keeper, clock }
     }
 
     fn stamp(&self) -> Stamp {
@@ -81,7 +92,7 @@ impl Kept {
     }
 
     async fn kept(&self) {
-        let kept = tokio::time::timeout(Duration::from_secs(20), self.keeper.kept());
+        let kept = tokio::time::timeout(Duration::from_secs(20), self.keeper.kept(&[]));
         kept.await.unwrap().unwrap();
     }
 }
@@ -134,6 +145,33 @@ async fn what_is_not_durable_costs_no_write() {
     assert_eq!((kept.keeper.waiting(), kept.keeper.stats().written()), (0, 0));
     drop(kept);
     assert_eq!(Kept::open(folder.path()).all(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_waited_for_by_its_place_is_kept_before_anybody_tells_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Data::open(folder.path(), MEMBER).unwrap();
+    // As when the thread that wrote it has not come to its watchers yet.
+    let kept = Kept::begin(data, Arc::new(Keeper::new()), Vec::new(), Clock::start());
+    kept.name("n", "name");
+    // What another member removed and this one has never seen.
+    let tag = service("g@@a");
+    let remove = Operation::deregister(&*tag, "!10.0.0.1#80#c", kept.stamp());
+    apply(&kept.store, &remove, kept.clock.tick());
+    kept.kept().await;
+    assert_eq!(kept.keeper.stats().written(), 0);
+    let place = |tag: &str, key: &str| (tag.into(), key.into());
+    let places = [
+        place(NAMESPACES, "n"),
+        place(&tag, "!10.0.0.1#80#c"),
+        place(&tag, "10.0.0.1#80#c"),
+        place("nobody", ""),
+    ];
+    kept.keeper.kept(&places).await.unwrap();
+    assert_eq!(kept.keeper.stats().written(), 2);
+    let before = kept.all();
+    drop(kept);
+    assert_eq!(Kept::open(folder.path()).all(), before);
 }
 
 #[tokio::test]
