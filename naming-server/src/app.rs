@@ -56,10 +56,12 @@ impl App {
         let watch_of_all = Arc::clone(&watch);
         let registry =
             Arc::new(Registry::new(settings, events, watch_of_all, stamps, clock, watchers));
-        if let (Some(keeper), Some(data)) = (&keeper, data) {
-            keeper.begin(data, &registry.store, clock, config.durable.retention());
-        }
         let member = Member::new(config, &registry, membership, nudge, seed, keeper.as_ref());
+        if let (Some(keeper), Some(data)) = (&keeper, data) {
+            let board = Arc::clone(member.driver.board());
+            let beginning = Box::new(move || board.beginning());
+            keeper.begin(data, &registry.store, clock, config.durable.retention(), beginning);
+        }
 
         let push_stats = Arc::new(PushStats::default());
         let lists = Arc::new(Lists { registry: Arc::clone(&registry) });

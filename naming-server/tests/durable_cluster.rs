@@ -1,7 +1,12 @@
 //! Durable data of several members: on how many disks it is before it is answered, and what
 //! becomes of it when members die, for a while or for good.
 
-use naming_server::{Acks, DurableConfig};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use naming_server::{Acks, Config, DataConfig, DurableConfig};
+use redb::ReadableTable;
 use serde_json::Value;
 
 mod server_support;
@@ -134,4 +139,112 @@ fn without_a_majority_a_change_is_answered_503_and_stays() {
             && second.get("service?serviceName=t").status == 200
             && namespaces(second) == ["n"]
     });
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Makes the file of a server that has stopped say that it was alive so long ago.
+fn age(folder: &Path, by: Duration) {
+    let database = redb::Database::open(folder.join("registry.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let meta = redb::TableDefinition::<&str, u64>::new("meta");
+        let mut meta = transaction.open_table(meta).unwrap();
+        let alive_ms = meta.get("alive_ms").unwrap().unwrap().value();
+        meta.insert("alive_ms", alive_ms - u64::try_from(by.as_millis()).unwrap()).unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
+fn set_aside(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.to_str().unwrap().contains("registry.redb.stale-")).collect()
+}
+
+/// Puts a file into this folder that says something nobody else knows of.
+fn write_ghost(folder: &Path) {
+    let _ = fs::remove_dir_all(folder);
+    let config = Config { data: DataConfig::at(folder), ..Config::default() };
+    let server = TestServer::start_with(config);
+    server.call("POST", &namespace("ghost")).expect(200);
+    persistent(&server, "POST", "ghost", 80).expect(200);
+    server.stop();
+}
+
+#[test]
+fn who_was_away_for_longer_than_removals_are_remembered_brings_nothing_back() {
+    let mut cluster = Cluster::start_durable(3, DurableConfig::default());
+    persistent(cluster.member(0), "POST", "s", 80).expect(200);
+    cluster.member(1).call("POST", &namespace("n")).expect(200);
+    cluster.wait_until_equal();
+    let folder = cluster.data_folder(2);
+    for (days, brings_it) in [(8, false), (5, true)] {
+        cluster.take(2).stop();
+        // To the others that is as good as something whose removal they have forgotten.
+        write_ghost(&folder);
+        age(&folder, DAY * days);
+        cluster.restart(2);
+        cluster.wait_until_ready();
+        cluster.wait_until_equal();
+        let has_ghost = |server: &TestServer| {
+            ports(server, "ghost") == [80] && namespaces(server).contains(&"ghost".to_owned())
+        };
+        if brings_it {
+            wait_for("it is everywhere", || cluster.alive().all(has_ghost));
+        }
+        for server in cluster.alive() {
+            assert_eq!(has_ghost(server), brings_it, "after {days} days");
+            assert_eq!(ports(server, "s"), [80]);
+        }
+        let file = folder.join("registry.redb");
+        wait_for("it has a file again", || file.exists());
+        assert_eq!(set_aside(&folder).is_empty(), brings_it);
+    }
+    // What was taken from the others is on its disk.
+    let server = cluster.member(2);
+    server.call("POST", &namespace("last")).expect(200);
+    cluster.take(2).kill();
+    let mut data = None;
+    wait_for("the folder is free", || {
+        let config = Config { data: DataConfig::at(&folder), ..Config::default() };
+        let address = Config { bind: "127.0.0.1".to_owned(), port: 0, ..config };
+        data = TestServer::try_start_at(address).ok();
+        data.is_some()
+    });
+    let server = data.unwrap();
+    assert_eq!(ports(&server, "s"), [80]);
+    assert_eq!(namespaces(&server), ["ghost", "last", "n"]);
+}
+
+#[test]
+fn a_cluster_that_was_off_for_long_has_its_data() {
+    let mut cluster = Cluster::start_durable(3, DurableConfig::default());
+    persistent(cluster.member(0), "POST", "s", 80).expect(200);
+    persistent(cluster.member(0), "POST", "s", 81).expect(200);
+    cluster.wait_until_equal();
+    persistent(cluster.member(1), "DELETE", "s", 81).expect(200);
+    cluster.wait_until_equal();
+    (0..3).for_each(|member| cluster.take(member).stop());
+    for member in 0..3 {
+        age(&cluster.data_folder(member), DAY * 100);
+    }
+    (0..3).for_each(|member| cluster.restart(member));
+    cluster.wait_until_ready();
+    wait_for("all have it", || cluster.alive().all(|server| ports(server, "s") == [80]));
+    cluster.wait_until_equal();
+    assert!(cluster.alive().all(|server| ports(server, "s") == [80]));
+}
+
+#[test]
+fn a_server_alone_that_was_off_for_long_has_its_data() {
+    let folder = tempfile::tempdir().unwrap();
+    write_ghost(folder.path());
+    age(folder.path(), DAY * 100);
+    let config = Config { data: DataConfig::at(folder.path()), ..Config::default() };
+    let server = TestServer::start_with(config);
+    assert_eq!(
+        (ports(&server, "ghost"), namespaces(&server)),
+        (vec![80], vec!["ghost".to_owned()])
+    );
+    assert!(set_aside(folder.path()).is_empty());
 }

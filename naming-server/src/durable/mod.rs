@@ -20,6 +20,7 @@ mod error;
 mod file;
 mod folder;
 mod keeper;
+mod rejoin;
 mod row;
 mod saver;
 mod stats;
