@@ -18,6 +18,7 @@ pub struct Board {
     incarnation: u32,
     pause_threshold: Duration,
     phase: AtomicU8,
+    beginning: AtomicU8,
     is_ready: AtomicBool,
     is_resting: AtomicBool,
     /// The checksum of all members.
@@ -26,6 +27,15 @@ pub struct Board {
     last_run_ms: AtomicU64,
     table: RwLock<Arc<Table>>,
     notes: Mutex<Notes>,
+}
+
+/// How a member came by the data that it began with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// Nobody had any, or there is nobody.
+    Alone,
+    /// Others had it, and gave all of it.
+    Loaded,
 }
 
 /// The members as of one moment.
@@ -55,6 +65,7 @@ impl Board {
             incarnation,
             pause_threshold,
             phase: AtomicU8::new(0),
+            beginning: AtomicU8::new(0),
             is_ready: AtomicBool::new(false),
             is_resting: AtomicBool::new(false),
             list: AtomicU64::new(0),
@@ -81,6 +92,15 @@ impl Board {
             1 => Phase::Loading,
             2 => Phase::Up,
             _ => Phase::Leaving,
+        }
+    }
+
+    /// How this member came by its data; `None` while it looks for some.
+    pub fn beginning(&self) -> Option<Beginning> {
+        match self.beginning.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Beginning::Alone),
+            _ => Some(Beginning::Loaded),
         }
     }
 
@@ -165,6 +185,10 @@ impl Board {
 
     pub(crate) fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_beginning(&self, beginning: Beginning) {
+        self.beginning.store(beginning as u8 + 1, Ordering::Release);
     }
 
     pub(crate) fn set_ready(&self, is_ready: bool) {

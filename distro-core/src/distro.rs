@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::answer::Answer;
-use crate::board::Board;
+use crate::board::{Beginning, Board};
 use crate::config::DistroConfig;
 use crate::lease::{JudgeTerms, LONGEST_PATIENCE, patience};
 use crate::load::Loader;
@@ -109,6 +109,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         if !distro.peers.is_empty() && distro.config.rules.load {
             distro.phase = Phase::Joining;
             distro.loader = Some(Loader::new(now));
+        } else {
+            distro.board.set_beginning(Beginning::Alone);
         }
         distro.look_around(now);
         distro

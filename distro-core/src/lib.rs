@@ -104,7 +104,7 @@ mod message;
 pub use message::{Beat, Entry, Reply, Request, Sender, Sheet};
 
 mod board;
-pub use board::Board;
+pub use board::{Beginning, Board};
 
 mod answer;
 pub use answer::Answer;

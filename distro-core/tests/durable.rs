@@ -247,7 +247,8 @@ fn who_removes_what_never_was_leaves_no_lasting_mark() {
     read(&store, "s", |reader| assert!(reader.find("!b").is_some()));
     judge(&store, 201..=1_100);
     assert_eq!(store.tombstone_count(), 0);
-    assert_eq!(*diary.forgotten.lock().unwrap(), [Key::from("!b")]);
+    // Somebody may have had either saved.
+    assert_eq!(*diary.forgotten.lock().unwrap(), [Key::from("!a"), "!b".into()]);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::pin::Pin;
 
+use distro_core::Place;
+
 /// Durable records could not be put on disk.
 ///
 /// The store holds them all the same, and other members may: nothing is undone.
@@ -15,12 +17,17 @@ pub type Keeping = Pin<Box<dyn Future<Output = Result<(), NotKept>> + Send>>;
 /// Whatever puts the durable records of a store on disk. Which those are is up to
 /// [`is_durable`](distro_core::StoreConfig::is_durable).
 pub trait Durability: Send + Sync + 'static {
-    /// Resolves when all durable records that the store holds as of this call are on disk here,
-    /// or it is certain that they are not. Who has written one calls this after the write and
-    /// answers when it resolves; many that wait at a time share one flush.
+    /// Resolves when the records of these places are on disk here as the store holds them as of
+    /// this call, or newer, or it is certain that they are not. Who has written durable records
+    /// calls this after the write and answers when it resolves; many that wait at a time share one
+    /// flush.
+    ///
+    /// The places must be named, since somebody else may have written the very same a moment ago,
+    /// on a thread that is yet to call the watchers of the store. Those of records that are not
+    /// durable do not count.
     ///
     /// Dropping the future changes nothing: what was written is put on disk all the same.
-    fn kept(&self) -> Keeping;
+    fn kept(&self, places: &[Place]) -> Keeping;
 }
 
 /// For a member whose data lives in memory only: everything counts as kept at once.
@@ -28,7 +35,7 @@ pub trait Durability: Send + Sync + 'static {
 pub struct InMemory;
 
 impl Durability for InMemory {
-    fn kept(&self) -> Keeping {
+    fn kept(&self, _: &[Place]) -> Keeping {
         Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use distro_core::{Board, Entry, MemberId, Reply, Request, Value};
+use distro_core::{Board, Entry, MemberId, Place, Reply, Request, Value};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,15 +27,19 @@ pub struct TooFew {
 }
 
 impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
+    /// How many members are in this member's list, itself included.
+    pub fn members(&self) -> usize {
+        self.peers.members().len() + 1
+    }
+
     /// More than half of the members in this member's list, itself included: what so many have on
     /// disk is not lost when fewer than half are lost for good.
     pub fn majority(&self) -> usize {
-        let all = self.peers.members().len() + 1;
-        all / 2 + 1
+        self.members() / 2 + 1
     }
 
     /// Waits until so many members have these durable records on disk, this one included once it
-    /// has all that its store holds by now. The others are asked all at once, and again while they
+    /// has what its store holds of them by now. The others are asked all at once, and again while they
     /// cannot; those of releases that do not understand it count as not holding.
     ///
     /// Takes no longer than the deadline. Dropping the future takes nothing back: who was asked
@@ -50,7 +54,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
         let over = CancellationToken::new();
         let others = self.peers.members();
         let (confirm, mut confirmations) = mpsc::channel(others.len() + 1);
-        tokio::spawn(confirm_own(self.durability.kept(), confirm.clone()));
+        let kept = self.durability.kept(&places(&entries));
+        tokio::spawn(confirm_own(kept, confirm.clone()));
         let request = Arc::new(Request::Hold(entries));
         for member in others {
             let (peers, board) = (self.peers.clone(), Arc::clone(&self.board));
@@ -71,6 +76,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
         let _ = tokio::time::timeout_at(until, count).await;
         if held >= needed { Ok(()) } else { Err(TooFew { held, needed }) }
     }
+}
+
+/// Where these records are.
+pub(crate) fn places<V>(entries: &[Entry<V>]) -> Vec<Place> {
+    entries.iter().map(|entry| (Arc::clone(&entry.tag), Arc::clone(&entry.key))).collect()
 }
 
 async fn confirm_own(kept: Keeping, confirm: mpsc::Sender<()>) {

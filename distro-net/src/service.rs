@@ -11,6 +11,7 @@ use crate::auth::{MAC_BYTES, Opened, Refusal, Sessions, seal_reply};
 use crate::client::Peers;
 use crate::codec::pack::{pack, unpack};
 use crate::durability::{Durability, InMemory};
+use crate::hold::places;
 
 /// Every path of the members begins with this.
 pub const PATH_PREFIX: &str = "/distro/v1/";
@@ -121,13 +122,16 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
             tracing::warn!(member = opened.sender.member.0, %error, "bad message of a member");
             Refusal::BadMessage
         })?;
-        let is_hold = matches!(request, Request::Hold(_));
+        let held = match &request {
+            Request::Hold(entries) => Some(places(entries)),
+            _ => None,
+        };
         let reply = self.answer.answer(opened.sender, request, now);
-        if !is_hold {
+        let Some(held) = held else {
             return seal(&self.peers, &opened, &reply).map(Answering::Now);
-        }
+        };
         // Asked for here and not in the future: what is held by now is what must be kept.
-        let (kept, peers) = (self.durability.kept(), self.peers.clone());
+        let (kept, peers) = (self.durability.kept(&held), self.peers.clone());
         Ok(Answering::Later(Box::pin(async move {
             let reply = match kept.await {
                 Ok(()) => reply,

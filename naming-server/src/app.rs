@@ -56,10 +56,12 @@ impl App {
         let watch_of_all = Arc::clone(&watch);
         let registry =
             Arc::new(Registry::new(settings, events, watch_of_all, stamps, clock, watchers));
+        let member = Member::new(config, &registry, membership, nudge, seed, keeper.as_ref());
         if let (Some(keeper), Some(data)) = (&keeper, data) {
-            keeper.begin(data, &registry.store, clock, config.durable.retention());
+            let board = Arc::clone(member.driver.board());
+            let beginning = Box::new(move || board.beginning());
+            keeper.begin(data, &registry.store, clock, config.durable.retention(), beginning);
         }
-        let member = Member::new(config, &registry, membership, nudge, seed);
 
         let push_stats = Arc::new(PushStats::default());
         let lists = Arc::new(Lists { registry: Arc::clone(&registry) });
@@ -72,7 +74,8 @@ impl App {
         let effects = Effects::new(pusher.clone(), member.control.clone());
         registry.switches.connect(Arc::new(effects));
         let acks = keeper.clone().map(|keeper| {
-            Acks::new(keeper, Arc::clone(&registry.store), config.durable.ack_timeout())
+            let others = member.forwarder.clone().filter(|_| config.durable.wants_majority());
+            Acks::new(keeper, Arc::clone(&registry.store), config.durable.ack_timeout(), others)
         });
         let parts = ApiParts {
             registry,
@@ -133,6 +136,7 @@ struct Member {
     driver: Driver<Content, ServiceState>,
     control: Control<Content>,
     cluster: Option<ApiCluster>,
+    forwarder: Option<Forwarder<Content, ServiceState>>,
     watch: Option<MemberWatch>,
 }
 
@@ -143,24 +147,27 @@ impl Member {
         membership: Option<Membership>,
         nudge: Nudge,
         seed: u64,
+        keeper: Option<&Arc<Keeper>>,
     ) -> Self {
         let (settings, store) = (config.distro_config(), Arc::clone(&registry.store));
         let Some(Membership { peers, members, watch }) = membership else {
             let (driver, control) = Driver::new(settings, store, registry.clock);
-            return Self { driver, control, cluster: None, watch: None };
+            return Self { driver, control, cluster: None, forwarder: None, watch: None };
         };
         let deadline = settings.forward_deadline;
         let (driver, control) =
             Driver::with_peers(settings, Arc::clone(&store), peers.clone(), &members, nudge, seed);
         let board = Arc::clone(driver.board());
-        let forwarder =
+        let mut forwarder =
             Forwarder::new(Arc::clone(&store), Arc::clone(&board), peers.clone(), deadline);
-        let cluster = ApiCluster {
-            writes: Arc::new(Cluster::new(board, forwarder, store)),
-            service: Service::new(driver.answer(), peers.clone()),
-            peers,
-        };
-        Self { driver, control, cluster: Some(cluster), watch: Some(watch) }
+        let mut service = Service::new(driver.answer(), peers.clone());
+        if let Some(keeper) = keeper {
+            forwarder = forwarder.with_durability(Arc::clone(keeper) as _);
+            service = service.with_durability(Arc::clone(keeper) as _);
+        }
+        let writes = Arc::new(Cluster::new(board, forwarder.clone(), store));
+        let cluster = Some(ApiCluster { writes, service, peers });
+        Self { driver, control, cluster, forwarder: Some(forwarder), watch: Some(watch) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Distro, Output};
-use crate::board::Table;
+use crate::board::{Beginning, Table};
 use crate::load::Prospect;
 use crate::member::Phase;
 use crate::peer::Peer;
@@ -121,6 +121,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         if phase == Phase::Up {
             if sources.is_empty() {
                 self.quiet_until = now.after(config.empty_start);
+                self.board.set_beginning(Beginning::Alone);
+            } else {
+                self.board.set_beginning(Beginning::Loaded);
             }
             self.loader = None;
         }

@@ -72,6 +72,9 @@ impl<V: Value> Writer<'_, V> {
             gone += 1;
             if term == Term::Durable {
                 slot.durable_tombstones.fetch_sub(1, Ordering::Relaxed);
+            }
+            // Whatever is saved of it: that of what nobody has ever registered may be, too.
+            if (config.is_durable)(tag, key) {
                 forgotten.push(key.into());
             }
         };

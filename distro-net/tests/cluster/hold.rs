@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use distro_core::Entry;
+use distro_core::{Entry, Place};
 use distro_net::{Durability, Keeping, NotKept, TooFew};
 use tokio::sync::watch;
 
@@ -38,7 +38,8 @@ impl Disk {
 }
 
 impl Durability for Disk {
-    fn kept(&self) -> Keeping {
+    fn kept(&self, places: &[Place]) -> Keeping {
+        assert!(!places.is_empty(), "what is to be kept is named");
         self.asked.fetch_add(1, Ordering::Relaxed);
         let mut condition = self.condition.subscribe();
         Box::pin(async move {

@@ -38,8 +38,9 @@ impl DataConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DurableConfig {
-    /// Whose disk must have a change before it is answered: `local` is this member's. Default
-    /// `local`.
+    /// Whose disk must have a change before it is answered: `local` is this member's, `majority`
+    /// those of more than half of the members in the list, this one included. Members that keep
+    /// nothing on disk count as if they did. Default `local`.
     pub acks: Acks,
     /// Milliseconds after which a change that is not yet on disk is answered 503; it may still
     /// take effect. Default 3,000.
@@ -65,6 +66,10 @@ impl DurableConfig {
         Duration::from_millis(self.retention_ms)
     }
 
+    pub(crate) fn wants_majority(&self) -> bool {
+        self.acks == Acks::Majority
+    }
+
     /// `tombstone_retention_ms` is how long other removals are remembered.
     pub(super) fn check(&self, tombstone_retention_ms: u64) -> Result<()> {
         within("durable.ack_timeout_ms", self.ack_timeout_ms, 10..=60_000)?;
@@ -84,4 +89,6 @@ impl DurableConfig {
 pub enum Acks {
     /// That of the member that answers.
     Local,
+    /// Those of more than half of all members.
+    Majority,
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use distro_net::Durability;
+use distro_core::{Entry, Place};
+use distro_net::{Durability, Forwarder};
 
 use super::keeper::Keeper;
 use crate::http::ApiError;
-use crate::registry::NamingStore;
+use crate::registry::{Content, NamingStore, ServiceState};
 
 /// What durable writes wait for.
 #[derive(Clone)]
@@ -15,28 +16,20 @@ pub(crate) struct Acks {
     keeper: Arc<Keeper>,
     store: Arc<NamingStore>,
     timeout: Duration,
-}
-
-/// What a write has written: a record, or a whole datum.
-pub(crate) struct Wrote {
-    tag: Box<str>,
-    key: Option<Box<str>>,
-}
-
-impl Wrote {
-    pub(crate) fn record(tag: &str, key: &str) -> Self {
-        Self { tag: tag.into(), key: Some(key.into()) }
-    }
-
-    pub(crate) fn datum(tag: &str) -> Self {
-        Self { tag: tag.into(), key: None }
-    }
+    /// The way to the disks of the other members, if more than half must have a write.
+    others: Option<Forwarder<Content, ServiceState>>,
 }
 
 impl Acks {
-    /// Waits for the disk of this member, for so long at most.
-    pub(crate) fn new(keeper: Arc<Keeper>, store: Arc<NamingStore>, timeout: Duration) -> Self {
-        Self { keeper, store, timeout }
+    /// Waits for the disk of this member, for so long at most, and for those of `others`, if
+    /// given, until more than half of all members have it.
+    pub(crate) fn new(
+        keeper: Arc<Keeper>,
+        store: Arc<NamingStore>,
+        timeout: Duration,
+        others: Option<Forwarder<Content, ServiceState>>,
+    ) -> Self {
+        Self { keeper, store, timeout, others }
     }
 
     /// What writes the disk of this member.
@@ -44,29 +37,60 @@ impl Acks {
         &self.keeper
     }
 
-    /// Makes sure that what was written elsewhere, and is held here, will be on disk.
-    pub(crate) fn note(&self, wrote: &Wrote) {
-        let Some(datum) = self.store.find(&wrote.tag) else { return };
-        match &wrote.key {
-            Some(key) => self.keeper.note(&datum, key),
-            None => self.keeper.note_all(&datum),
-        }
-    }
-
-    /// Waits until everything durable that this member holds now is on disk.
+    /// Waits until what is held of this record now is on disk where it should be. What others
+    /// write to it meanwhile may be there in its place.
+    ///
+    /// Of a service that was deleted it is the record of its settings: that says when it was, and
+    /// whoever has it knows that all persistent instances from before are gone.
     ///
     /// # Errors
     /// 503 if it is not, or not in time. The write stays: it is in the store, other members may
     /// have it, and it is tried again.
-    pub(crate) fn kept(&self) -> impl Future<Output = Result<(), ApiError>> + Send + use<> {
-        let (kept, timeout) = (self.keeper.kept(), self.timeout);
+    pub(crate) fn kept(
+        &self,
+        place: &Place,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send + use<> {
+        let kept = match &self.others {
+            None => Kept::Here(self.keeper.kept(std::slice::from_ref(place))),
+            // Looked up here and not in the future: whatever is written from now on is newer.
+            Some(others) => Kept::There(others.clone(), self.entry(place).into_iter().collect()),
+        };
+        let (keeper, timeout) = (Arc::clone(&self.keeper), self.timeout);
         async move {
-            let cause = match tokio::time::timeout(timeout, kept).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("not on disk: it takes longer than {} ms", timeout.as_millis()),
+            let cause = match kept {
+                Kept::Here(kept) => match tokio::time::timeout(timeout, kept).await {
+                    Ok(Ok(())) => return Ok(()),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => {
+                        format!("not on disk: it takes longer than {} ms", timeout.as_millis())
+                    }
+                },
+                Kept::There(others, entries) => {
+                    let (needed, all) = (others.majority(), others.members());
+                    match others.hold(entries, needed, timeout).await {
+                        Ok(()) => return Ok(()),
+                        Err(too_few) => {
+                            let own = keeper.failure().map(|failure| format!(" ({failure})"));
+                            let (held, own) = (too_few.held, own.unwrap_or_default());
+                            format!("on disk on {held} of {all} members, not on {needed}{own}")
+                        }
+                    }
+                }
             };
             Err(ApiError::unavailable(format!("{cause}; the change may still take effect")))
         }
     }
+
+    /// A record as it is held now, a removed one too; `None` if nothing was ever known of it.
+    fn entry(&self, (tag, key): &Place) -> Option<Entry<Content>> {
+        let datum = self.store.find(tag)?;
+        let record = datum.read(|reader| reader.find(key).map(|record| record.into_owned()))?;
+        Some(Entry { tag: Arc::clone(tag), key: Arc::clone(key), record })
+    }
+}
+
+/// What is waited for.
+enum Kept {
+    Here(distro_net::Keeping),
+    There(Forwarder<Content, ServiceState>, Vec<Entry<Content>>),
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use distro_core::{DATUM_KEY, Key, MemberId, Verdict, Watcher};
+use distro_core::{Beginning, DATUM_KEY, Key, MemberId, Place, Verdict, Watcher};
 use distro_net::{Clock, Durability, Keeping, NotKept};
 use naming_model::PERSISTENT_MARK;
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use super::error::DataError;
 use super::file::{Meta, RecordFile, SavedDatum};
 use super::folder::Folder;
 use super::is_durable;
+use super::rejoin::{self, FindBeginning};
 use super::saver::Saver;
 use super::stats::KeeperStats;
 use crate::registry::{Content, NamingDatum, NamingStore, ServiceState};
@@ -81,12 +82,17 @@ impl Keeper {
 
     /// Puts what was saved into the store, which must be empty, and writes down what changes from
     /// now on. Removals older than `retention` are forgotten.
+    ///
+    /// If the others may have forgotten what was removed while this member was away, nothing is
+    /// put back before `beginning` says that they have no data. If they have, theirs is taken, and
+    /// what was saved is set aside.
     pub(crate) fn begin(
         self: &Arc<Self>,
         data: Data,
         store: &Arc<NamingStore>,
         clock: Clock,
         retention: Duration,
+        beginning: FindBeginning,
     ) {
         let mut saver = Saver::new(&data, Arc::clone(store), clock);
         if let Some(member) = data.meta.member.filter(|member| *member != store.clock().member()) {
@@ -95,14 +101,21 @@ impl Keeper {
                 "the data was written by a member of another address, perhaps this one before"
             );
         }
-        let outdated = saver.restore(data.datums, retention);
-        self.is_listening.store(true, Ordering::Release);
-        self.dirty.note(outdated.into_iter());
-        saver.take(data.file, data.folder);
+        let is_old = rejoin::is_too_old(data.meta.alive_ms, clock.now().wall_ms, retention)
+            && beginning() != Some(Beginning::Alone);
         let keeper = Arc::clone(self);
         let thread = std::thread::Builder::new().name("durable".to_owned());
-        let thread = thread.spawn(move || saver.run(&keeper)).expect("a thread can be started");
-        *self.thread.lock() = Some(thread);
+        let thread = if is_old {
+            self.is_listening.store(true, Ordering::Release);
+            thread.spawn(move || rejoin::run(saver, data, &keeper, &beginning))
+        } else {
+            let outdated = saver.restore(data.datums, retention);
+            self.is_listening.store(true, Ordering::Release);
+            self.dirty.note(outdated.into_iter());
+            saver.take(data.file, data.folder);
+            thread.spawn(move || saver.run(&keeper))
+        };
+        *self.thread.lock() = Some(thread.expect("a thread can be started"));
     }
 
     /// What the counters say.
@@ -118,24 +131,6 @@ impl Keeper {
     /// Why nothing can be written at present, if so.
     pub(crate) fn failure(&self) -> Option<Arc<str>> {
         self.dirty.failure()
-    }
-
-    /// Has a record written, whoever changed it. To be called before [`Self::kept`] by who found
-    /// it as wanted and did not change it: another thread may be about to tell of that.
-    pub(super) fn note(&self, datum: &NamingDatum, key: &str) {
-        if is_durable(datum.tag(), key) && is_worth_keeping(datum, key) {
-            self.dirty.note(std::iter::once((Arc::clone(datum.tag()), key.into())));
-        }
-    }
-
-    /// The same of all durable records of a tag.
-    pub(super) fn note_all(&self, datum: &NamingDatum) {
-        let tag = datum.tag();
-        let keys: Vec<Key> = datum.read(|reader| {
-            let records = reader.records_after(None).map(|(key, _)| key);
-            records.filter(|key| is_durable(tag, key)).collect()
-        });
-        keys.iter().for_each(|key| self.note(datum, key));
     }
 
     /// Writes what is yet to be written, and ends, soon. May be called again.
@@ -178,7 +173,11 @@ impl Watcher<Content, ServiceState> for Keeper {
 }
 
 impl Durability for Keeper {
-    fn kept(&self) -> Keeping {
+    fn kept(&self, places: &[Place]) -> Keeping {
+        // Also what does not look worth it: whoever waits for a removal may rely on it that it
+        // outlives a restart, here too, where the record has never been seen.
+        let durable = places.iter().filter(|(tag, key)| is_durable(tag, key));
+        self.dirty.note(durable.cloned());
         let flushed = self.dirty.flushed();
         Box::pin(async { flushed.await.map_err(|cause| NotKept(cause.to_string())) })
     }

@@ -20,11 +20,12 @@ mod error;
 mod file;
 mod folder;
 mod keeper;
+mod rejoin;
 mod row;
 mod saver;
 mod stats;
 
-pub(crate) use acks::{Acks, Wrote};
+pub(crate) use acks::Acks;
 pub(crate) use error::DataError;
 pub(crate) use folder::default_folder;
 pub(crate) use keeper::{Data, Keeper};

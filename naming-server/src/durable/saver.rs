@@ -1,6 +1,6 @@
 //! The thread that writes the file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,25 @@ impl Saver {
     /// Goes on with this file.
     pub(super) fn take(&mut self, file: RecordFile, folder: Folder) {
         (self.file, self.folder) = (Some(file), Some(folder));
+    }
+
+    /// Goes on with a new file of all that the store holds, once the one at [`Self::path`] is
+    /// gone from there.
+    pub(super) fn begin_anew(&mut self, keeper: &Keeper, folder: Folder) {
+        (self.file, self.folder) = (None, Some(folder));
+        keeper.dirty.note(self.all_places().into_iter());
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn store(&self) -> &NamingStore {
+        &self.store
+    }
+
+    pub(super) fn wall_ms(&self) -> u64 {
+        self.clock.now().wall_ms
     }
 
     /// Writes whatever the keeper has noted, until it is closed.

@@ -1,20 +1,22 @@
 //! The file and who writes it, without a server around them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use distro_core::{
-    DATUM_KEY, Health, MemberId, Operation, Record, Stamp, StampClock, Store, StoreConfig, apply,
+    Beginning, DATUM_KEY, Health, MemberId, Operation, Record, Stamp, StampClock, Store,
+    StoreConfig, Watcher, apply,
 };
 use distro_net::{Clock, Durability};
 use naming_model::ServiceKey;
+use parking_lot::Mutex;
 
 use super::file::RecordFile;
 use super::*;
 use crate::registry::{
-    Content, Instance, Metadata, NAMESPACES, Namespace, NamingStore, ServiceSettings,
+    Content, Instance, Metadata, NAMESPACES, Namespace, NamingStore, ServiceSettings, ServiceState,
 };
 
 const MEMBER: MemberId = MemberId(7);
@@ -35,11 +37,34 @@ impl Kept {
     fn try_open(folder: &Path, clock: Clock) -> Result<Self, DataError> {
         let data = Data::open(folder, MEMBER)?;
         let keeper = Arc::new(Keeper::new());
+        let watchers = vec![Arc::clone(&keeper) as _];
+        Ok(Self::begin(data, keeper, watchers, clock, || Some(Beginning::Alone)))
+    }
+
+    /// Opens what was alive many days ago, as a member that learns later what others have.
+    fn open_late(folder: &Path, days: u64) -> (Self, Arc<Mutex<Option<Beginning>>>) {
+        let now = Clock::start().now().wall_ms;
+        let clock = Clock::start_at(now + days * DAY.as_millis() as u64);
+        let beginning = Arc::new(Mutex::new(None));
+        let known = Arc::clone(&beginning);
+        let data = Data::open(folder, MEMBER).unwrap();
+        let keeper = Arc::new(Keeper::new());
+        let watchers = vec![Arc::clone(&keeper) as _];
+        (Self::begin(data, keeper, watchers, clock, move || *known.lock()), beginning)
+    }
+
+    fn begin(
+        data: Data,
+        keeper: Arc<Keeper>,
+        watchers: Vec<Arc<dyn Watcher<Content, ServiceState>>>,
+        clock: Clock,
+        beginning: impl Fn() -> Option<Beginning> + Send + 'static,
+    ) -> Self {
         let config = StoreConfig { is_durable, ..StoreConfig::default() };
         let stamps = StampClock::new(MEMBER, 1, clock.now());
-        let store = Arc::new(Store::new(config, stamps, vec![Arc::clone(&keeper) as _]));
-        keeper.begin(data, &store, clock, 7 * DAY);
-        Ok(Self { store, keeper, clock })
+        let store = Arc::new(Store::new(config, stamps, watchers));
+        keeper.begin(data, &store, clock, 7 * DAY, Box::new(beginning));
+        Self { store, keeper, clock }
     }
 
     fn stamp(&self) -> Stamp {
@@ -81,7 +106,7 @@ impl Kept {
     }
 
     async fn kept(&self) {
-        let kept = tokio::time::timeout(Duration::from_secs(20), self.keeper.kept());
+        let kept = tokio::time::timeout(Duration::from_secs(20), self.keeper.kept(&[]));
         kept.await.unwrap().unwrap();
     }
 }
@@ -137,6 +162,33 @@ async fn what_is_not_durable_costs_no_write() {
 }
 
 #[tokio::test]
+async fn what_is_waited_for_by_its_place_is_kept_before_anybody_tells_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Data::open(folder.path(), MEMBER).unwrap();
+    // As when the thread that wrote it has not come to its watchers yet.
+    let kept = Kept::begin(data, Arc::new(Keeper::new()), Vec::new(), Clock::start(), || None);
+    kept.name("n", "name");
+    // What another member removed and this one has never seen.
+    let tag = service("g@@a");
+    let remove = Operation::deregister(&*tag, "!10.0.0.1#80#c", kept.stamp());
+    apply(&kept.store, &remove, kept.clock.tick());
+    kept.kept().await;
+    assert_eq!(kept.keeper.stats().written(), 0);
+    let place = |tag: &str, key: &str| (tag.into(), key.into());
+    let places = [
+        place(NAMESPACES, "n"),
+        place(&tag, "!10.0.0.1#80#c"),
+        place(&tag, "10.0.0.1#80#c"),
+        place("nobody", ""),
+    ];
+    kept.keeper.kept(&places).await.unwrap();
+    assert_eq!(kept.keeper.stats().written(), 2);
+    let before = kept.all();
+    drop(kept);
+    assert_eq!(Kept::open(folder.path()).all(), before);
+}
+
+#[tokio::test]
 async fn a_deleted_service_stays_deleted_with_its_persistent_instances() {
     let folder = tempfile::tempdir().unwrap();
     let (tag, key) = (service("g@@a"), "!10.0.0.1#80#c");
@@ -186,6 +238,85 @@ async fn removals_are_forgotten_in_the_file_when_their_time_is_over() {
     drop(last);
     let (file, _) = RecordFile::open(&folder.path().join("registry.redb"), MEMBER).unwrap();
     assert!(file.read().unwrap().is_empty());
+}
+
+/// The files of a folder that were set aside.
+fn set_aside(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.to_str().unwrap().contains("registry.redb.stale-")).collect()
+}
+
+/// A folder with a namespace that was changed and one that was removed.
+async fn old_folder() -> (tempfile::TempDir, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::open(folder.path());
+    ["a", "b", "ghost"].into_iter().for_each(|id| kept.name(id, "old"));
+    kept.remove(NAMESPACES, "b");
+    kept.kept().await;
+    let all = kept.all();
+    (folder, all)
+}
+
+#[tokio::test]
+async fn who_was_away_for_too_long_takes_what_the_others_have() {
+    let (folder, before) = old_folder().await;
+    let (late, beginning) = Kept::open_late(folder.path(), 8);
+    assert_eq!(late.all(), [""; 0], "nothing is put back before that is known");
+    // What others give, and a write that waits for the disk.
+    late.name("a", "of the others");
+    late.name("c", "new");
+    let waiting = late.keeper.kept(&[]);
+    *beginning.lock() = Some(Beginning::Loaded);
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap().unwrap();
+    let after = late.all();
+    drop(late);
+    let [aside] = &set_aside(folder.path())[..] else { panic!("one file was set aside") };
+    let again = Kept::open(folder.path());
+    assert_eq!(again.all(), after);
+    assert!(after.len() == 2 && after[0].contains("of the others"), "{after:?}");
+    drop(again);
+    // It can be looked at with a server on it.
+    let other = tempfile::tempdir().unwrap();
+    fs::copy(aside, other.path().join("registry.redb")).unwrap();
+    assert_eq!(Kept::open(other.path()).all(), before);
+}
+
+#[tokio::test]
+async fn who_was_away_for_too_long_and_finds_nobody_has_its_data() {
+    let (folder, before) = old_folder().await;
+    let (late, beginning) = Kept::open_late(folder.path(), 100);
+    assert_eq!(late.all(), [""; 0]);
+    *beginning.lock() = Some(Beginning::Alone);
+    late.name("z", "new");
+    late.kept().await;
+    let after = late.all();
+    assert_eq!(after[..3], before[..], "removals too");
+    assert_eq!((after.len(), set_aside(folder.path())), (4, vec![]));
+    drop(late);
+    // It counts as alive from then on.
+    let (soon, _) = Kept::open_late(folder.path(), 100);
+    assert!(soon.all().len() >= 3, "put back at once");
+}
+
+#[tokio::test]
+async fn who_stops_before_it_knows_leaves_the_file_as_it_was() {
+    let (folder, before) = old_folder().await;
+    let bytes = || fs::read(folder.path().join("registry.redb")).unwrap();
+    let (late, _) = Kept::open_late(folder.path(), 8);
+    late.name("c", "never acknowledged");
+    drop(late);
+    let (late, beginning) = Kept::open_late(folder.path(), 8);
+    assert_eq!(late.all(), [""; 0], "still away for too long");
+    drop((late, beginning));
+    assert!(!bytes().is_empty() && set_aside(folder.path()).is_empty());
+    assert_eq!(Kept::open(folder.path()).all(), before);
+}
+
+#[tokio::test]
+async fn who_was_away_for_less_puts_its_data_back_at_once() {
+    let (folder, before) = old_folder().await;
+    let (late, _) = Kept::open_late(folder.path(), 6);
+    assert_eq!(late.all(), before);
 }
 
 #[test]

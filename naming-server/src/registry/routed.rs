@@ -12,7 +12,7 @@ use super::cluster::Cluster;
 use super::elsewhere::{Elsewhere, not_yet_known};
 use super::writes::initial_health;
 use super::{BeatAnswer, Content, EventKind, Instance, Registry, ServiceSettings};
-use crate::durable::{Acks, Wrote};
+use crate::durable::Acks;
 use crate::http::{Answer, ApiError, Later, Reply};
 
 /// The outcome of a write, or the way to it.
@@ -104,48 +104,47 @@ impl Writes {
         Self { registry, cluster, acks }
     }
 
-    /// A write of durable records, as its client sees it: done when they are on disk. `wrote` are
-    /// those records; the outcome says whether there was anything to write.
+    /// A write of a durable record, as its client sees it: done when that is on disk. `wrote` are
+    /// its tag and key; the outcome says whether there was anything to write.
     fn durably<T: Send + 'static>(
         &self,
-        wrote: Wrote,
+        wrote: (&str, &str),
         write: Write<Result<T, ApiError>>,
     ) -> Write<Result<T, ApiError>> {
         let Some(acks) = &self.acks else { return write };
+        let place = (wrote.0.into(), wrote.1.into());
         match write {
             Write::Done(Err(error)) => Write::Done(Err(error)),
             Write::Done(Ok(outcome)) => {
-                let kept = acks.kept();
+                let kept = acks.kept(&place);
                 Write::Sent(Box::pin(async move { kept.await.map(|()| outcome) }))
             }
             Write::Sent(later) => {
                 let acks = acks.clone();
                 Write::Sent(Box::pin(async move {
                     let outcome = later.await?;
-                    // It may have come from elsewhere, too, on a thread that is yet to tell.
-                    acks.note(&wrote);
-                    acks.kept().await.map(|()| outcome)
+                    acks.kept(&place).await.map(|()| outcome)
                 }))
             }
         }
     }
 
-    /// The same for what may be durable or not.
+    /// The same for an instance, which outlives a restart or does not.
     fn durably_if<T: Send + 'static>(
         &self,
-        wrote: Option<Wrote>,
+        service: &ServiceKey,
+        durable: Option<String>,
         write: Write<Result<T, ApiError>>,
     ) -> Write<Result<T, ApiError>> {
-        match wrote {
-            Some(wrote) => self.durably(wrote, write),
+        match durable {
+            Some(key) => self.durably((service.as_str(), &key), write),
             None => write,
         }
     }
 
-    /// The record of an instance, if it is one that outlives a restart and anything is kept.
-    fn durable_instance(&self, service: &ServiceKey, key: &RecordKey<'_>) -> Option<Wrote> {
-        let is_kept = key.is_persistent && self.acks.is_some();
-        is_kept.then(|| Wrote::record(service.as_str(), &key.text()))
+    /// The key of an instance, if it is one that outlives a restart and anything is kept.
+    fn durable_instance(&self, key: &RecordKey<'_>) -> Option<String> {
+        (key.is_persistent && self.acks.is_some()).then(|| key.text())
     }
 
     /// The way to the owner of a service that is not ours.
@@ -171,7 +170,7 @@ impl Writes {
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) -> Write<Result<(), ApiError>> {
-        let durable = self.durable_instance(service, &instance.record_key(key));
+        let durable = self.durable_instance(&instance.record_key(key));
         let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.register(service, key, instance, healthy, actor)),
             Some(elsewhere) => {
@@ -186,7 +185,7 @@ impl Writes {
                 }))
             }
         };
-        self.durably_if(durable, write)
+        self.durably_if(service, durable, write)
     }
 
     /// As [`Registry::update`].
@@ -223,7 +222,7 @@ impl Writes {
         actor: &dyn Fn() -> String,
         change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send + 'static,
     ) -> Write<Result<Patched, ApiError>> {
-        let durable = self.durable_instance(service, key);
+        let durable = self.durable_instance(key);
         let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.patch(kind, service, key, actor, change)),
             Some(elsewhere) => {
@@ -231,7 +230,7 @@ impl Writes {
                 Write::Sent(Box::pin(elsewhere.patch(kind, place, actor, change)))
             }
         };
-        self.durably_if(durable, write)
+        self.durably_if(service, durable, write)
     }
 
     /// As [`Registry::deregister`].
@@ -241,7 +240,7 @@ impl Writes {
         key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
     ) -> Write<Result<(), ApiError>> {
-        let durable = self.durable_instance(service, key);
+        let durable = self.durable_instance(key);
         let write = match self.elsewhere(service) {
             None => {
                 match self.cluster {
@@ -255,7 +254,7 @@ impl Writes {
                 Write::Sent(Box::pin(elsewhere.deregister(place, actor)))
             }
         };
-        self.durably_if(durable, write.map(Ok))
+        self.durably_if(service, durable, write.map(Ok))
     }
 
     /// As [`Registry::set_health`]. In a cluster the instance is written anew with this health: a
@@ -269,7 +268,7 @@ impl Writes {
     ) -> Write<Result<(), ApiError>> {
         if self.cluster.is_none() {
             self.registry.set_health(service, key, healthy, actor);
-            return self.durably_if(self.durable_instance(service, key), Write::Done(Ok(())));
+            return self.durably_if(service, self.durable_instance(key), Write::Done(Ok(())));
         }
         let differs = self.registry.find_instance(service, &key.text());
         if differs.is_none_or(|known| known.health == initial_health(healthy)) {
@@ -334,7 +333,7 @@ impl Writes {
                 Write::Sent(Box::pin(elsewhere.change_settings(service.clone(), change)))
             }
         };
-        self.durably(Wrote::record(service.as_str(), DATUM_KEY), write)
+        self.durably((service.as_str(), DATUM_KEY), write)
     }
 
     /// As [`Registry::delete_service`].
@@ -350,7 +349,8 @@ impl Writes {
                 Write::Sent(Box::pin(elsewhere.delete_service(service, actor)))
             }
         };
-        self.durably(Wrote::datum(service.as_str()), write.map(Ok))
+        // The removal of the settings says that everything is removed.
+        self.durably((service.as_str(), DATUM_KEY), write.map(Ok))
     }
 
     /// As [`Registry::write_record`].
@@ -369,7 +369,7 @@ impl Writes {
                 Write::Sent(Box::pin(elsewhere.write_record(tag, key.to_owned(), content)))
             }
         };
-        self.durably(Wrote::record(tag, key), write.map(Ok))
+        self.durably((tag, key), write.map(Ok))
     }
 }
 

@@ -12,6 +12,8 @@ use naming_server::{Config, Server};
 use serde_json::Value;
 use tokio::sync::watch;
 
+pub(crate) mod members;
+
 /// No step takes nearly as long; it is there so that a failure is no hang.
 const PATIENCE: Duration = Duration::from_secs(20);
 
