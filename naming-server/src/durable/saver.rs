@@ -31,7 +31,7 @@ pub(super) struct Saver {
     /// Open unless something went wrong with it.
     file: Option<RecordFile>,
     /// Held as long as there is something to write.
-    folder: Option<Folder>,
+    folder: Option<Arc<Folder>>,
 }
 
 /// The failures since the last write that worked.
@@ -71,7 +71,7 @@ impl Saver {
     }
 
     /// Goes on with this file.
-    pub(super) fn take(&mut self, file: RecordFile, folder: Folder) {
+    pub(super) fn take(&mut self, file: RecordFile, folder: Arc<Folder>) {
         (self.file, self.folder) = (Some(file), Some(folder));
     }
 
