@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::config::Config;
-use crate::durable::{Acks, Data, Keeper};
+use crate::durable::{Acks, Data, InstanceCache, Keeper};
 use crate::effects::Effects;
 use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiCluster, ApiParts};
@@ -31,6 +31,8 @@ pub(crate) struct App {
     upkeep: UpkeepSettings,
     /// What puts durable records on disk, if anything does.
     pub(crate) keeper: Option<Arc<Keeper>>,
+    /// What saves ephemeral instances, if anything does.
+    pub(crate) cache: Option<Arc<InstanceCache>>,
 }
 
 impl App {
@@ -52,15 +54,23 @@ impl App {
         let stamps = StampClock::new(address.member(), incarnation, clock.now());
         let keeper = data.is_some().then(|| Arc::new(Keeper::new()));
         let nudges = membership.iter().map(|_| Arc::new(nudge.clone()) as _);
-        let watchers = nudges.chain(keeper.iter().map(|keeper| Arc::clone(keeper) as _)).collect();
+        let cache =
+            (data.is_some() && config.data.save_instances).then(|| Arc::new(InstanceCache::new()));
+        let watchers = nudges.chain(keeper.iter().map(|keeper| Arc::clone(keeper) as _));
+        let watchers = watchers.chain(cache.iter().map(|cache| Arc::clone(cache) as _)).collect();
         let watch_of_all = Arc::clone(&watch);
         let registry =
             Arc::new(Registry::new(settings, events, watch_of_all, stamps, clock, watchers));
         let member = Member::new(config, &registry, membership, nudge, seed, keeper.as_ref());
         if let (Some(keeper), Some(data)) = (&keeper, data) {
+            let folder = Arc::clone(data.folder());
             let board = Arc::clone(member.driver.board());
             let beginning = Box::new(move || board.beginning());
             keeper.begin(data, &registry.store, clock, config.durable.retention(), beginning);
+            match &cache {
+                Some(cache) => cache.begin(folder, &registry, config.shown_again_within()),
+                None => InstanceCache::discard(&folder),
+            }
         }
 
         let push_stats = Arc::new(PushStats::default());
@@ -84,6 +94,7 @@ impl App {
             control: member.control.clone(),
             cluster: member.cluster,
             acks,
+            cache: cache.clone(),
             address,
             context_path: config.http_settings().context_path,
             connections,
@@ -96,6 +107,7 @@ impl App {
             member_watch: member.watch,
             upkeep: config.upkeep_settings(),
             keeper,
+            cache,
         }
     }
 

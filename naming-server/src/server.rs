@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::audit::Audit;
 use crate::config::{Config, list_members};
-use crate::durable::{Data, DataError, Keeper, default_folder};
+use crate::durable::{Data, DataError, InstanceCache, Keeper, default_folder};
 use crate::http::{self, Accept, ConnectionStats};
 use crate::membership::{Membership, Origin};
 
@@ -134,7 +134,7 @@ pub(crate) async fn run(
     let api = Arc::clone(&app.api);
     let serve = http::serve(listener, api, config.http_settings(), stats, token.clone());
     let leave = app.leave();
-    let keeper = app.keeper.clone().map(Stopping);
+    let keeper = app.keeper.clone().map(|keeper| Stopping(keeper, app.cache.clone()));
     let background = app.run(token.clone());
     let stop = async {
         shutdown.await;
@@ -145,18 +145,34 @@ pub(crate) async fn run(
     tokio::join!(serve, background, stop);
     // After the last answer: nothing is acknowledged any more.
     if let Some(keeper) = keeper
-        && let Err(error) = tokio::task::spawn_blocking(move || keeper.0.stop()).await
+        && let Err(error) = tokio::task::spawn_blocking(move || keeper.stop()).await
     {
         tracing::error!(%error, "durable data may not be saved");
     }
 }
 
 /// Lets go of the data folder, also when the server is dropped while it runs.
-struct Stopping(Arc<Keeper>);
+struct Stopping(Arc<Keeper>, Option<Arc<InstanceCache>>);
+
+impl Stopping {
+    fn close(&self) {
+        let Self(keeper, cache) = self;
+        keeper.close();
+        cache.iter().for_each(|cache| cache.close());
+    }
+
+    /// Both write at once: neither waits for the other.
+    fn stop(&self) {
+        self.close();
+        let Self(keeper, cache) = self;
+        keeper.stop();
+        cache.iter().for_each(|cache| cache.stop());
+    }
+}
 
 impl Drop for Stopping {
     fn drop(&mut self) {
-        self.0.close();
+        self.close();
     }
 }
 

@@ -484,3 +484,26 @@ fn persistent_instances_are_those_of_the_cluster() {
     }
     cluster.wait_until_equal();
 }
+
+#[test]
+fn a_member_that_was_away_shows_nothing_that_was_removed_meanwhile() {
+    let mut cluster = Cluster::start(3);
+    for service in services() {
+        instance(cluster.member(0), "POST", &service, "").expect(200);
+    }
+    cluster.wait_until_equal();
+    cluster.take(2).stop();
+    let (gone, kept): (Vec<_>, Vec<_>) = services().partition(|service| service.len() == 2);
+    for service in &gone {
+        instance(cluster.member(0), "DELETE", service, "").expect(200);
+    }
+    cluster.restart(2);
+    let server = cluster.member(2);
+    let restored = metric(server, "naming_events_total{event=\"restored\"}");
+    assert_eq!(restored.rsplit(' ').next(), Some("12"), "{restored}");
+    wait_for("it is ready", || server.get(READY).status == 200);
+    assert!(gone.iter().all(|service| hosts(server, service).is_empty()));
+    assert!(kept.iter().all(|service| hosts(server, service).len() == 1));
+    cluster.wait_until_ready();
+    cluster.wait_until_equal();
+}

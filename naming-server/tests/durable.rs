@@ -57,8 +57,6 @@ fn what_was_written_is_there_after_a_stop() {
     server.put("operator/switches?entry=pushCacheMillis&value=12345").expect(200);
     let space = "/nacos/v1/console/namespaces?customNamespaceId=dev&namespaceName=Dev";
     server.call("POST", space).expect(200);
-    let instance = "instance?serviceName=ephemeral&ip=10.0.0.1&port=80";
-    server.call("POST", instance).expect(200);
     let shown = server.get("service?serviceName=kept").json();
     server.stop();
 
@@ -66,7 +64,6 @@ fn what_was_written_is_there_after_a_stop() {
     assert_eq!(server.get("service?serviceName=kept").json(), shown);
     assert_eq!(shown["metadata"]["zone"], "c");
     server.get("service?serviceName=gone").expect(404);
-    server.get("service?serviceName=ephemeral").expect(404);
     assert_eq!(server.get("operator/switches").json()["defaultPushCacheMillis"], 12_345);
     assert!(server.get("/nacos/v1/console/namespaces").body.contains("\"Dev\""));
     // And it can be changed as before.

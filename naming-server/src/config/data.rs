@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::Config;
 use super::check::{DAY_MS, within};
 
-/// Where durable data is kept: settings of services and clusters, namespaces, switches.
+/// Where data is kept on disk, and whether ephemeral instances are part of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
@@ -19,18 +20,35 @@ pub struct DataConfig {
     /// [`Config::default`](super::Config::default): a server within another program leaves no
     /// files unless it is told to.
     pub in_memory: bool,
+    /// Whether ephemeral instances are saved too, within seconds, and shown again after a restart
+    /// until their time-out is over. Default true; without effect in memory.
+    pub save_instances: bool,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { dir: String::new(), in_memory: true }
+        Self { dir: String::new(), in_memory: true, save_instances: true }
     }
 }
 
 impl DataConfig {
     /// Data in this folder.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
-        Self { dir: folder.into().display().to_string(), in_memory: false }
+        let dir = folder.into().display().to_string();
+        Self { dir, in_memory: false, ..Self::default() }
+    }
+}
+
+impl Config {
+    /// How long ago ephemeral instances may have been saved to be shown again. After an hour their
+    /// addresses may be anybody's; and the other members must still remember what was removed
+    /// meanwhile.
+    pub(crate) fn shown_again_within(&self) -> Duration {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        match self.cluster.is_enabled() {
+            true => HOUR.min(Duration::from_millis(self.cluster.tombstone_retention_ms / 6 * 5)),
+            false => HOUR,
+        }
     }
 }
 

@@ -26,7 +26,7 @@ const FILE: &str = "registry.redb";
 
 /// The data folder of a server that starts: taken, read and found whole.
 pub(crate) struct Data {
-    pub(super) folder: Folder,
+    pub(super) folder: Arc<Folder>,
     pub(super) file: RecordFile,
     pub(super) meta: Meta,
     pub(super) datums: Vec<SavedDatum>,
@@ -38,7 +38,7 @@ impl Data {
     /// # Errors
     /// A folder or file that cannot be used; nothing in it was changed then.
     pub(crate) fn open(path: &Path, member: MemberId) -> Result<Self, DataError> {
-        let folder = Folder::open(path)?;
+        let folder = Arc::new(Folder::open(path)?);
         let (file, meta) = RecordFile::open(&folder.path().join(FILE), member)?;
         let datums = file.read()?;
         Ok(Self { folder, file, meta, datums })
@@ -47,6 +47,11 @@ impl Data {
     /// The folder.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Whoever has it keeps other processes from using it.
+    pub(crate) fn folder(&self) -> &Arc<Folder> {
+        &self.folder
     }
 
     pub(super) fn file_path(&self) -> PathBuf {

@@ -15,6 +15,7 @@ use distro_core::DATUM_KEY;
 use naming_model::{PERSISTENT_MARK, ServiceKey};
 
 mod acks;
+mod cache;
 mod dirty;
 mod error;
 mod file;
@@ -26,6 +27,7 @@ mod saver;
 mod stats;
 
 pub(crate) use acks::Acks;
+pub(crate) use cache::InstanceCache;
 pub(crate) use error::DataError;
 pub(crate) use folder::default_folder;
 pub(crate) use keeper::{Data, Keeper};

@@ -31,7 +31,7 @@ pub(super) struct Saver {
     /// Open unless something went wrong with it.
     file: Option<RecordFile>,
     /// Held as long as there is something to write.
-    folder: Option<Folder>,
+    folder: Option<Arc<Folder>>,
 }
 
 /// The failures since the last write that worked.
@@ -71,13 +71,13 @@ impl Saver {
     }
 
     /// Goes on with this file.
-    pub(super) fn take(&mut self, file: RecordFile, folder: Folder) {
+    pub(super) fn take(&mut self, file: RecordFile, folder: Arc<Folder>) {
         (self.file, self.folder) = (Some(file), Some(folder));
     }
 
     /// Goes on with a new file of all that the store holds, once the one at [`Self::path`] is
     /// gone from there.
-    pub(super) fn begin_anew(&mut self, keeper: &Keeper, folder: Folder) {
+    pub(super) fn begin_anew(&mut self, keeper: &Keeper, folder: Arc<Folder>) {
         (self.file, self.folder) = (None, Some(folder));
         keeper.dirty.note(self.all_places().into_iter());
     }

@@ -8,6 +8,8 @@ use distro_core::{Key, Tick};
 use naming_model::{InstanceKey, RecordKey};
 use parking_lot::Mutex;
 
+use super::wall_ms;
+
 /// Lines a second after which the log sums up.
 const LINES_PER_SECOND: u32 = 100;
 /// Services that are summed up by name within a second; the rest counts together.
@@ -18,6 +20,8 @@ const MAX_ACTOR: usize = 120;
 /// What happened to an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EventKind {
+    /// It was there before this server was started again; its client is yet to be heard.
+    Restored,
     /// It appeared.
     Registered,
     /// It was registered again with other content.
@@ -38,7 +42,8 @@ pub(crate) enum EventKind {
 
 impl EventKind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Restored,
         Self::Registered,
         Self::Replaced,
         Self::Updated,
@@ -52,6 +57,7 @@ impl EventKind {
     /// The word for it in events, log and metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Restored => "restored",
             Self::Registered => "registered",
             Self::Replaced => "replaced",
             Self::Updated => "updated",
@@ -126,6 +132,30 @@ impl Events {
             ring.pop_front();
         }
         ring.push_back(event);
+    }
+
+    /// Takes note of instances of a service that are back after a restart, without a line for
+    /// each. Returns how many those are.
+    pub(crate) fn note_restored(
+        &self,
+        service: &Arc<str>,
+        instances: impl Iterator<Item = Key>,
+    ) -> usize {
+        let (wall_ms, kind) = (wall_ms(), EventKind::Restored);
+        let (mut count, mut ring) = (0, self.ring.lock());
+        for instance in instances {
+            count += 1;
+            if self.capacity == 0 {
+                continue;
+            }
+            if ring.len() >= self.capacity {
+                ring.pop_front();
+            }
+            let (service, by) = (Arc::clone(service), String::new());
+            ring.push_back(Event { wall_ms, service, instance, kind, by, silent_ms: 0 });
+        }
+        self.counts[kind as usize].fetch_add(count as u64, Ordering::Relaxed);
+        count
     }
 
     /// How many events of a kind there were since the start.

@@ -1,5 +1,8 @@
 //! The program on a data folder, and clients that remember what it acknowledged.
 
+// Each test program uses its part of this.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -17,22 +17,17 @@ pub(crate) struct Cluster {
     pub(crate) folder: TempDir,
     network: [u8; 3],
     pub(crate) members: Vec<Option<TestServer>>,
-    /// What is said of durable data, if any is kept on disk.
-    durable: Option<DurableConfig>,
+    durable: DurableConfig,
 }
 
 impl Cluster {
     /// Starts so many and waits until they are ready.
     pub(crate) fn start(count: u8) -> Self {
-        Self::start_with(count, None)
+        Self::start_durable(count, DurableConfig::default())
     }
 
-    /// The same with a data folder for each.
+    /// The same with other rules for durable data.
     pub(crate) fn start_durable(count: u8, durable: DurableConfig) -> Self {
-        Self::start_with(count, Some(durable))
-    }
-
-    fn start_with(count: u8, durable: Option<DurableConfig>) -> Self {
         /// Tests of this process run at the same time.
         static NEXT: AtomicU8 = AtomicU8::new(1);
         let process = std::process::id();
@@ -96,11 +91,8 @@ impl Cluster {
                 empty_start_ms: 300,
                 ..ClusterConfig::default()
             },
-            data: match &self.durable {
-                Some(_) => DataConfig::at(self.data_folder(member)),
-                None => DataConfig::default(),
-            },
-            durable: self.durable.clone().unwrap_or_default(),
+            data: DataConfig::at(self.data_folder(member)),
+            durable: self.durable.clone(),
             ..Config::default()
         }
     }

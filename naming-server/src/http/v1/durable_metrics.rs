@@ -27,4 +27,18 @@ impl Api {
             Metric::histogram("naming_durable_flush_seconds", "Seconds a flush takes.", flushes),
         ]
     }
+
+    /// Those of ephemeral instances, if they are saved.
+    pub(super) fn cache_metrics(&self) -> Vec<Metric> {
+        let Some(cache) = &self.cache else { return Vec::new() };
+        let failing = if cache.stats().is_failing() { 1.0 } else { 0.0 };
+        let failing_help = "1 if ephemeral instances cannot be saved at present.";
+        let waiting_help = "Services whose ephemeral instances are yet to be saved.";
+        let bytes_help = "Bytes written to save ephemeral instances.";
+        vec![
+            Metric::gauge("naming_cache_failing", failing_help, failing),
+            Metric::gauge("naming_cache_waiting", waiting_help, cache.waiting() as f64),
+            Metric::counter("naming_cache_written_bytes", bytes_help, cache.stats().bytes()),
+        ]
+    }
 }

@@ -10,7 +10,7 @@ use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
 use super::{Answer, ApiError, Call, ConnectionStats, Handler, no_such_api};
 use crate::audit::Audit;
-use crate::durable::{Acks, Keeper};
+use crate::durable::{Acks, InstanceCache, Keeper};
 use crate::metrics::RequestCounts;
 use crate::push::{PushStats, Pusher};
 use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
@@ -59,6 +59,7 @@ pub(crate) struct Api {
     cluster: Option<ApiCluster>,
     /// What there is only if anything is kept on disk.
     keeper: Option<Arc<Keeper>>,
+    cache: Option<Arc<InstanceCache>>,
     context_path: String,
     connections: Arc<ConnectionStats>,
     requests: Arc<RequestCounts>,
@@ -82,6 +83,8 @@ pub(crate) struct ApiParts {
     pub(crate) cluster: Option<ApiCluster>,
     /// Whose disk durable writes wait for, if anything is kept on disk.
     pub(crate) acks: Option<Acks>,
+    /// What saves ephemeral instances, if anything does.
+    pub(crate) cache: Option<Arc<InstanceCache>>,
     pub(crate) address: Address,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,
@@ -157,6 +160,7 @@ impl Api {
             control,
             cluster,
             acks,
+            cache,
             address,
             context_path,
             connections,
@@ -167,6 +171,7 @@ impl Api {
         Self {
             writes: Writes::new(Arc::clone(&registry), way, acks),
             keeper,
+            cache,
             registry,
             pusher,
             push_stats,

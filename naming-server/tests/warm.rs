@@ -1,0 +1,150 @@
+//! Warm restart as clients see it: ephemeral instances are there at once when the server is back,
+//! as they were, and go if nobody beats for them.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use naming_server::{Config, DataConfig};
+use serde_json::Value;
+
+mod program;
+mod server_support;
+
+use program::Program;
+use server_support::{TestServer, send, wait_for};
+
+const LIST: &str = "instance/list?serviceName=warm";
+
+fn hosts(answer: &Value) -> Vec<Value> {
+    let hosts = answer["hosts"].as_array().cloned().unwrap_or_default();
+    // When it was last heard is not saved.
+    hosts
+        .into_iter()
+        .map(|mut host| {
+            host.as_object_mut().unwrap().remove("lastBeat");
+            host
+        })
+        .collect()
+}
+
+fn register(program: &Program) {
+    for (ip, rest) in [
+        ("10.0.0.1", "&weight=3.5&metadata=zone%3Db"),
+        ("10.0.0.2", "&healthy=false&clusterName=other&enabled=true"),
+        ("10.0.0.3", ""),
+        ("10.0.0.4", "&ephemeral=false"),
+    ] {
+        let target = format!("instance?serviceName=warm&ip={ip}&port=80{rest}");
+        program.call("POST", &target).expect(200);
+    }
+    program.call("DELETE", "instance?serviceName=warm&ip=10.0.0.3&port=80").expect(200);
+}
+
+/// Waits until everything that happened so far is in the file.
+fn wait_until_saved(program: &Program) {
+    wait_for("all is saved", || {
+        program.call("GET", "/nacos/metrics").body.contains("naming_cache_waiting 0.0")
+    });
+}
+
+#[test]
+fn a_restart_shows_nobody_an_empty_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path(), &[]);
+    register(&program);
+    let before = hosts(&program.call("GET", LIST).json());
+    program.stop();
+    let program = Program::start(folder.path(), &[]);
+    let after = hosts(&program.call("GET", LIST).json());
+    assert_eq!(after, before);
+    let health: Vec<_> = after.iter().map(|host| &host["healthy"]).collect();
+    assert_eq!((after.len(), health.contains(&&Value::Bool(false))), (3, true), "{after:?}");
+    let events = program.call("GET", "operator/events?serviceName=warm").json();
+    assert_eq!(events["count"], 2, "{events}");
+    assert_eq!(events["events"][0]["event"], "restored");
+    // A beat of what is there is answered as if nothing had been.
+    let beat = "instance/beat?serviceName=warm&ip=10.0.0.1&port=80";
+    assert_eq!(program.call("PUT", beat).json()["code"], 10_200);
+}
+
+#[test]
+fn so_does_kill_9_within_seconds_of_a_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path(), &[]);
+    register(&program);
+    wait_until_saved(&program);
+    let before = hosts(&program.call("GET", LIST).json());
+    program.kill();
+    let program = Program::start(folder.path(), &[]);
+    assert_eq!(hosts(&program.call("GET", LIST).json()), before);
+    // What is in the file by now goes, too.
+    program.call("DELETE", "instance?serviceName=warm&ip=10.0.0.1&port=80").expect(200);
+    wait_until_saved(&program);
+    program.kill();
+    let program = Program::start(folder.path(), &[]);
+    assert_eq!(hosts(&program.call("GET", LIST).json()).len(), 2);
+}
+
+#[test]
+fn who_does_not_beat_goes_after_a_full_time_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = || Config { data: DataConfig::at(folder.path()), ..Config::default() };
+    let server = TestServer::start_with(config());
+    let metadata = "metadata=%7B%22preserved.heart.beat.timeout%22%3A%224000%22%2C\
+                    %22preserved.ip.delete.timeout%22%3A%224000%22%7D";
+    for ip in ["10.0.0.1", "10.0.0.2"] {
+        let target = format!("instance?serviceName=warm&ip={ip}&port=80&{metadata}");
+        server.call("POST", &target).expect(200);
+    }
+    // Most of its time is over; it begins anew.
+    std::thread::sleep(Duration::from_millis(2_000));
+    server.stop();
+    let server = TestServer::start_with(config());
+    let began = Instant::now();
+    let ips = || -> Vec<String> {
+        let hosts = hosts(&server.get(LIST).json());
+        hosts.iter().map(|host| host["ip"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ips(), ["10.0.0.1", "10.0.0.2"]);
+    wait_for("the silent one is gone", || {
+        let beat = "instance/beat?serviceName=warm&ip=10.0.0.2&port=80";
+        let answer = send(server.address, "PUT", beat, "", "").json();
+        assert_eq!(answer["code"], 10_200, "the other is heard all the time");
+        ips() == ["10.0.0.2"]
+    });
+    assert!(began.elapsed() > Duration::from_millis(3_500), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_damaged_file_is_no_reason_not_to_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path(), &[]);
+    register(&program);
+    program.stop();
+    let path = folder.path().join("instances.cache");
+    assert!(fs::metadata(&path).unwrap().len() > 100);
+    fs::write(&path, "something else").unwrap();
+    let program = Program::start(folder.path(), &[]);
+    let left = hosts(&program.call("GET", LIST).json());
+    assert_eq!(left.len(), 1, "the persistent one: {left:?}");
+    register(&program);
+    program.stop();
+    let program = Program::start(folder.path(), &[]);
+    assert_eq!(hosts(&program.call("GET", LIST).json()).len(), 3);
+}
+
+#[test]
+fn it_can_be_turned_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let off = ["--set", "data.save_instances=false"];
+    let program = Program::start(folder.path(), &[]);
+    register(&program);
+    program.stop();
+    let program = Program::start(folder.path(), &off);
+    assert_eq!(hosts(&program.call("GET", LIST).json()).len(), 1);
+    register(&program);
+    program.stop();
+    assert!(!folder.path().join("instances.cache").exists());
+    let program = Program::start(folder.path(), &[]);
+    assert_eq!(hosts(&program.call("GET", LIST).json()).len(), 1);
+}
