@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use distro_core::StampClock;
-use distro_net::{Control, Driver, Forwarder, MemberWatch, Nudge, Service};
+use distro_net::{Connector, Control, Driver, Forwarder, MemberWatch, Nudge, Service};
 use naming_model::ServiceKey;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
+use crate::checks::{Changes, Checks};
 use crate::config::Config;
 use crate::durable::{Acks, Data, Keeper};
 use crate::effects::Effects;
@@ -29,8 +30,17 @@ pub(crate) struct App {
     /// Tells of other members; none for a node alone.
     member_watch: Option<MemberWatch>,
     upkeep: UpkeepSettings,
+    checks: Arc<Checks>,
     /// What puts durable records on disk, if anything does.
     pub(crate) keeper: Option<Arc<Keeper>>,
+}
+
+/// What a node speaks through besides its listener.
+pub(crate) struct Sockets {
+    /// For notices to subscribers.
+    pub(crate) push: PushSocket,
+    /// For health checks.
+    pub(crate) checks: Arc<dyn Connector>,
 }
 
 impl App {
@@ -39,7 +49,7 @@ impl App {
         config: &Config,
         origin: Origin,
         membership: Option<Membership>,
-        push_socket: PushSocket,
+        sockets: Sockets,
         connections: Arc<ConnectionStats>,
         audit: Arc<Audit>,
         data: Option<Data>,
@@ -52,7 +62,9 @@ impl App {
         let stamps = StampClock::new(address.member(), incarnation, clock.now());
         let keeper = data.is_some().then(|| Arc::new(Keeper::new()));
         let nudges = membership.iter().map(|_| Arc::new(nudge.clone()) as _);
-        let watchers = nudges.chain(keeper.iter().map(|keeper| Arc::clone(keeper) as _)).collect();
+        let keepers = keeper.iter().map(|keeper| Arc::clone(keeper) as _);
+        let changes = Arc::new(Changes::default());
+        let watchers = nudges.chain(keepers).chain([Arc::clone(&changes) as _]).collect();
         let watch_of_all = Arc::clone(&watch);
         let registry =
             Arc::new(Registry::new(settings, events, watch_of_all, stamps, clock, watchers));
@@ -64,7 +76,7 @@ impl App {
         let push_stats = Arc::new(PushStats::default());
         let lists = Arc::new(Lists { registry: Arc::clone(&registry) });
         let pusher =
-            Pusher::new(config.push_settings(), push_socket, lists, Arc::clone(&push_stats));
+            Pusher::new(config.push_settings(), sockets.push, lists, Arc::clone(&push_stats));
         watch.connect(Arc::new(PushSink(pusher.clone())));
         if !config.push.enabled {
             registry.switches.disable_push();
@@ -74,11 +86,14 @@ impl App {
         let acks = keeper.clone().map(|keeper| {
             Acks::new(keeper, Arc::clone(&registry.store), config.durable.ack_timeout())
         });
+        let checks = Checks::new(Arc::clone(&registry), changes, sockets.checks, seed);
+        let checks = Arc::new(checks);
         let parts = ApiParts {
             registry,
             pusher,
             push_stats,
             control: member.control.clone(),
+            checks: Arc::clone(&checks),
             cluster: member.cluster,
             acks,
             address,
@@ -92,6 +107,7 @@ impl App {
             control: member.control,
             member_watch: member.watch,
             upkeep: config.upkeep_settings(),
+            checks,
             keeper,
         }
     }
@@ -115,6 +131,7 @@ impl App {
         let mut tasks = vec![
             ("driver", tokio::spawn(self.driver.run(shutdown.clone()))),
             ("upkeep", tokio::spawn(upkeep)),
+            ("checks", tokio::spawn(self.checks.run(shutdown.clone()))),
             ("push", tokio::spawn(self.api.pusher.clone().run(shutdown.clone()))),
         ];
         if let Some(watch) = self.member_watch {

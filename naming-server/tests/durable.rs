@@ -2,6 +2,7 @@
 //! process, and a folder that cannot be used is named and left alone.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -93,6 +94,41 @@ fn a_service_that_an_operator_made_outlives_restarts_and_clean_ups() {
     assert!(is_there("passing"));
     wait_for("the clean-up of the other", || !is_there("passing"));
     assert!(is_there("made"));
+}
+
+#[test]
+fn persistent_instances_are_back_after_a_kill_and_are_checked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let target = format!("instance?serviceName=s&ip=127.0.0.1&port={port}");
+    let program = Program::start(folder.path(), &[]);
+    program.call("POST", &format!("{target}&ephemeral=false&weight=3")).expect(200);
+    program.call("POST", "instance?serviceName=s&ip=127.0.0.2&port=1").expect(200);
+    program.kill();
+
+    let hosts = |program: &Program| {
+        let list = program.call("GET", "instance/list?serviceName=s").json();
+        list["hosts"].as_array().unwrap().clone()
+    };
+    let program = Program::start(folder.path(), &[]);
+    let back = hosts(&program);
+    assert_eq!(back.len(), 1, "{back:?}");
+    assert_eq!((&back[0]["weight"], &back[0]["healthy"]), (&3.0.into(), &true.into()));
+    let times = || program.call("GET", "catalog/rt/service?serviceName=s").json();
+    let is_checked = || times()["clusters"][0]["checkRTBest"].as_i64() >= Some(0);
+    wait_for("its first check", is_checked);
+    // A second one that stays healthy, so that the threshold protects nobody.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other_port = other.local_addr().unwrap().port();
+    let second = format!("instance?serviceName=s&ip=127.0.0.1&port={other_port}&ephemeral=false");
+    program.call("POST", &second).expect(200);
+    drop(listener);
+    let health = |program: &Program| program.call("GET", &target).json()["healthy"].clone();
+    wait_for("the check that fails", || health(&program) == false);
+    program.kill();
+    let program = Program::start(folder.path(), &[]);
+    assert_eq!((hosts(&program).len(), health(&program)), (2, false.into()));
 }
 
 #[test]
