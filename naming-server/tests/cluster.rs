@@ -644,12 +644,12 @@ fn who_takes_over_goes_on_checking() {
     wait_for("each is checked by one member", || {
         services().all(|service| cluster.alive().filter(|s| checks_of(s, &service)).count() == 1)
     });
+    // The true health: a list protects services of which nobody is left.
     let are_all = |server: &TestServer, healthy: bool| {
-        let is_so = |service: String| {
-            let list = format!("instance/list?serviceName={service}");
-            hosts(server, &service)[0]["healthy"] == healthy && server.get(&list).status == 200
-        };
-        services().all(is_so)
+        services().all(|service| {
+            let detail = format!("instance?serviceName={service}&ip=127.0.0.1&port={port}");
+            server.get(&detail).json()["healthy"] == healthy
+        })
     };
     let of_first: Vec<String> =
         services().filter(|service| checks_of(cluster.member(0), service)).collect();
