@@ -1,6 +1,6 @@
 //! Three servers of this process as members of one cluster.
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 mod server_support;
 
-use server_support::{Answer, TestServer, wait_for};
+use server_support::{Answer, Door, TestServer, wait_for};
 
 const READY: &str = "/nacos/v1/console/health/readiness";
 
@@ -631,8 +631,8 @@ fn who_takes_over_goes_on_checking() {
     let fast = "%7B%22tcpHealthParams%22:%7B%22max%22:3000,%22min%22:500,%22factor%22:0.0%7D%7D";
     let fast = format!("operator/switches?entry=batch&value={fast}");
     cluster.member(0).put(&fast).expect(200);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let door = Door::open(0);
+    let port = door.address.port();
     for service in services() {
         let target = format!("instance?serviceName={service}&ip=127.0.0.1&port={port}");
         cluster.member(0).call("POST", &format!("{target}&ephemeral=false")).expect(200);
@@ -659,8 +659,8 @@ fn who_takes_over_goes_on_checking() {
         of_first.iter().all(|service| cluster.alive().any(|server| checks_of(server, service)))
     });
     assert!(cluster.alive().all(|server| are_all(server, true)));
-    drop(listener);
+    drop(door);
     wait_for("all are unhealthy everywhere", || cluster.alive().all(|s| are_all(s, false)));
-    let _listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let _door = Door::open(port);
     wait_for("all are healthy everywhere", || cluster.alive().all(|s| are_all(s, true)));
 }

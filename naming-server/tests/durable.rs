@@ -2,7 +2,6 @@
 //! process, and a folder that cannot be used is named and left alone.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ mod program;
 mod server_support;
 
 use program::{Ledger, Program};
-use server_support::{TestServer, wait_for};
+use server_support::{Door, TestServer, wait_for};
 
 /// Kills of one test, unless the environment asks for another number.
 const KILLS: u32 = 12;
@@ -99,8 +98,8 @@ fn a_service_that_an_operator_made_outlives_restarts_and_clean_ups() {
 #[test]
 fn persistent_instances_are_back_after_a_kill_and_are_checked_again() {
     let folder = tempfile::tempdir().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let door = Door::open(0);
+    let port = door.address.port();
     let target = format!("instance?serviceName=s&ip=127.0.0.1&port={port}");
     let program = Program::start(folder.path(), &[]);
     program.call("POST", &format!("{target}&ephemeral=false&weight=3")).expect(200);
@@ -118,7 +117,7 @@ fn persistent_instances_are_back_after_a_kill_and_are_checked_again() {
     let times = || program.call("GET", "catalog/rt/service?serviceName=s").json();
     let is_checked = || times()["clusters"][0]["checkRTBest"].as_i64() >= Some(0);
     wait_for("its first check", is_checked);
-    drop(listener);
+    drop(door);
     let is_healthy = || program.call("GET", &target).json()["healthy"] == true;
     wait_for("the check that fails", || !is_healthy());
 }

@@ -109,10 +109,12 @@ impl Checks {
             self.running.store(running.len(), Relaxed);
             let pause = if is_behind { Duration::ZERO } else { self.pause() };
             tokio::select! {
+                // In the order that must not wait: changes may come without end.
+                biased;
                 () = shutdown.cancelled() => return,
-                () = self.changes.wait() => {}
                 _ = look.tick() => self.look_around(&mut paces),
                 Some(ended) = running.join_next(), if is_full => note_panic(ended),
+                () = self.changes.wait() => {}
                 () = sleep(pause), if !is_full => {}
             }
             while let Some(ended) = running.try_join_next() {
