@@ -13,7 +13,8 @@
 //! loses one stops. What is true when a check ends, and not what was true when it began, decides
 //! whether its result counts.
 //!
-//! A check connects to whatever address somebody registered: see `docs/operations.md`.
+//! A check connects to whatever address somebody registered: see "Health checks" in
+//! `docs/http-api.md`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
