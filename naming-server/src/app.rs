@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use distro_core::StampClock;
-use distro_net::{Control, Driver, Forwarder, MemberWatch, Nudge, Service};
+use distro_net::{Connector, Control, Driver, Forwarder, MemberWatch, Nudge, Service};
 use naming_model::ServiceKey;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
+use crate::checks::{Changes, Checks};
 use crate::config::Config;
 use crate::durable::{Acks, Data, InstanceCache, Keeper};
 use crate::effects::Effects;
@@ -29,10 +30,19 @@ pub(crate) struct App {
     /// Tells of other members; none for a node alone.
     member_watch: Option<MemberWatch>,
     upkeep: UpkeepSettings,
+    checks: Arc<Checks>,
     /// What puts durable records on disk, if anything does.
     pub(crate) keeper: Option<Arc<Keeper>>,
     /// What saves ephemeral instances, if anything does.
     pub(crate) cache: Option<Arc<InstanceCache>>,
+}
+
+/// What a node speaks through besides its listener.
+pub(crate) struct Sockets {
+    /// For notices to subscribers.
+    pub(crate) push: PushSocket,
+    /// For health checks.
+    pub(crate) checks: Arc<dyn Connector>,
 }
 
 impl App {
@@ -41,7 +51,7 @@ impl App {
         config: &Config,
         origin: Origin,
         membership: Option<Membership>,
-        push_socket: PushSocket,
+        sockets: Sockets,
         connections: Arc<ConnectionStats>,
         audit: Arc<Audit>,
         data: Option<Data>,
@@ -56,8 +66,11 @@ impl App {
         let nudges = membership.iter().map(|_| Arc::new(nudge.clone()) as _);
         let cache =
             (data.is_some() && config.data.save_instances).then(|| Arc::new(InstanceCache::new()));
-        let watchers = nudges.chain(keeper.iter().map(|keeper| Arc::clone(keeper) as _));
-        let watchers = watchers.chain(cache.iter().map(|cache| Arc::clone(cache) as _)).collect();
+        let keepers = keeper.iter().map(|keeper| Arc::clone(keeper) as _);
+        let caches = cache.iter().map(|cache| Arc::clone(cache) as _);
+        let changes = Arc::new(Changes::default());
+        let checked = [Arc::clone(&changes) as _];
+        let watchers = nudges.chain(keepers).chain(caches).chain(checked).collect();
         let watch_of_all = Arc::clone(&watch);
         let registry =
             Arc::new(Registry::new(settings, events, watch_of_all, stamps, clock, watchers));
@@ -76,7 +89,7 @@ impl App {
         let push_stats = Arc::new(PushStats::default());
         let lists = Arc::new(Lists { registry: Arc::clone(&registry) });
         let pusher =
-            Pusher::new(config.push_settings(), push_socket, lists, Arc::clone(&push_stats));
+            Pusher::new(config.push_settings(), sockets.push, lists, Arc::clone(&push_stats));
         watch.connect(Arc::new(PushSink(pusher.clone())));
         if !config.push.enabled {
             registry.switches.disable_push();
@@ -87,11 +100,14 @@ impl App {
             let others = member.forwarder.clone().filter(|_| config.durable.wants_majority());
             Acks::new(keeper, Arc::clone(&registry.store), config.durable.ack_timeout(), others)
         });
+        let checks = Checks::new(Arc::clone(&registry), changes, sockets.checks, seed);
+        let checks = Arc::new(checks);
         let parts = ApiParts {
             registry,
             pusher,
             push_stats,
             control: member.control.clone(),
+            checks: Arc::clone(&checks),
             cluster: member.cluster,
             acks,
             cache: cache.clone(),
@@ -106,6 +122,7 @@ impl App {
             control: member.control,
             member_watch: member.watch,
             upkeep: config.upkeep_settings(),
+            checks,
             keeper,
             cache,
         }
@@ -130,6 +147,7 @@ impl App {
         let mut tasks = vec![
             ("driver", tokio::spawn(self.driver.run(shutdown.clone()))),
             ("upkeep", tokio::spawn(upkeep)),
+            ("checks", tokio::spawn(self.checks.run(shutdown.clone()))),
             ("push", tokio::spawn(self.api.pusher.clone().run(shutdown.clone()))),
         ];
         if let Some(watch) = self.member_watch {

@@ -9,6 +9,8 @@ mod app;
 
 mod audit;
 
+mod checks;
+
 mod config;
 mod effects;
 pub use config::{

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{App, Sockets};
 use crate::audit::Audit;
 use crate::config::{Config, list_members};
 use crate::durable::{Data, DataError, InstanceCache, Keeper, default_folder};
@@ -112,10 +112,11 @@ impl Server {
     /// # Errors
     /// None while it listens on one socket.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let (stats, socket) = (Arc::clone(&self.stats), self.push_socket.into());
+        let stats = Arc::clone(&self.stats);
+        let sockets = Sockets { push: self.push_socket.into(), checks: Arc::new(TcpConnector) };
         let (origin, membership) = (self.origin, self.membership);
         let audit = Arc::clone(&self.audit);
-        let app = App::new(&self.config, origin, membership, socket, stats, audit, self.data);
+        let app = App::new(&self.config, origin, membership, sockets, stats, audit, self.data);
         run(app, &self.config, self.listener, self.stats, shutdown).await;
         self.audit.finish(LAST_AUDIT_LINES).await;
         Ok(())

@@ -9,7 +9,7 @@ use serde_json::Value;
 mod server_support;
 
 use server_support::members::{Cluster, READY, digest, metric, states};
-use server_support::{Answer, TestServer, wait_for};
+use server_support::{Answer, Door, TestServer, wait_for};
 
 fn hosts(server: &TestServer, service: &str) -> Vec<Value> {
     let list = server.get(&format!("instance/list?serviceName={service}")).expect(200);
@@ -435,6 +435,8 @@ fn a_health_that_was_said_stays_until_the_next_beat() {
 #[test]
 fn persistent_instances_are_those_of_the_cluster() {
     let mut cluster = Cluster::start(3);
+    // Nobody is there to answer.
+    cluster.member(0).put("operator/switches?entry=check&value=false").expect(200);
     let kinds = |server: &TestServer, service: &str| {
         let kind = |host: Value| host["ephemeral"].as_bool().unwrap();
         hosts(server, service).into_iter().map(kind).collect::<Vec<_>>()
@@ -506,4 +508,44 @@ fn a_member_that_was_away_shows_nothing_that_was_removed_meanwhile() {
     assert!(kept.iter().all(|service| hosts(server, service).len() == 1));
     cluster.wait_until_ready();
     cluster.wait_until_equal();
+}
+
+#[test]
+fn who_takes_over_goes_on_checking() {
+    let mut cluster = Cluster::start(3);
+    let fast = "%7B%22tcpHealthParams%22:%7B%22max%22:3000,%22min%22:500,%22factor%22:0.0%7D%7D";
+    let fast = format!("operator/switches?entry=batch&value={fast}");
+    cluster.member(0).put(&fast).expect(200);
+    let door = Door::open(0);
+    let port = door.address.port();
+    for service in services() {
+        let target = format!("instance?serviceName={service}&ip=127.0.0.1&port={port}");
+        cluster.member(0).call("POST", &format!("{target}&ephemeral=false")).expect(200);
+    }
+    let checks_of = |server: &TestServer, service: &String| {
+        let times = server.get(&format!("catalog/rt/service?serviceName={service}"));
+        times.status == 200 && times.json()["clusters"][0]["checkRTBest"].as_i64() >= Some(0)
+    };
+    wait_for("each is checked by one member", || {
+        services().all(|service| cluster.alive().filter(|s| checks_of(s, &service)).count() == 1)
+    });
+    // The true health: a list protects services of which nobody is left.
+    let are_all = |server: &TestServer, healthy: bool| {
+        services().all(|service| {
+            let detail = format!("instance?serviceName={service}&ip=127.0.0.1&port={port}");
+            server.get(&detail).json()["healthy"] == healthy
+        })
+    };
+    let of_first: Vec<String> =
+        services().filter(|service| checks_of(cluster.member(0), service)).collect();
+    assert!(!of_first.is_empty(), "the first member checks some");
+    cluster.take(0).kill();
+    wait_for("others check those of the dead", || {
+        of_first.iter().all(|service| cluster.alive().any(|server| checks_of(server, service)))
+    });
+    assert!(cluster.alive().all(|server| are_all(server, true)));
+    drop(door);
+    wait_for("all are unhealthy everywhere", || cluster.alive().all(|s| are_all(s, false)));
+    let _door = Door::open(port);
+    wait_for("all are healthy everywhere", || cluster.alive().all(|s| are_all(s, true)));
 }

@@ -11,7 +11,7 @@ mod program;
 mod server_support;
 
 use program::{Ledger, Program};
-use server_support::{TestServer, wait_for};
+use server_support::{Door, TestServer, wait_for};
 
 /// Kills of one test, unless the environment asks for another number.
 const KILLS: u32 = 12;
@@ -90,6 +90,33 @@ fn a_service_that_an_operator_made_outlives_restarts_and_clean_ups() {
     assert!(is_there("passing"));
     wait_for("the clean-up of the other", || !is_there("passing"));
     assert!(is_there("made"));
+}
+
+#[test]
+fn persistent_instances_are_back_after_a_kill_and_are_checked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::open(0);
+    let port = door.address.port();
+    let target = format!("instance?serviceName=s&ip=127.0.0.1&port={port}");
+    let program = Program::start(folder.path(), &[]);
+    program.call("POST", &format!("{target}&ephemeral=false&weight=3")).expect(200);
+    program.call("POST", "instance?serviceName=s&ip=127.0.0.2&port=1").expect(200);
+    program.kill();
+
+    let hosts = |program: &Program| {
+        let list = program.call("GET", "instance/list?serviceName=s").json();
+        list["hosts"].as_array().unwrap().clone()
+    };
+    let program = Program::start(folder.path(), &[]);
+    let back = hosts(&program);
+    assert_eq!(back.len(), 1, "{back:?}");
+    assert_eq!((&back[0]["weight"], &back[0]["healthy"]), (&3.0.into(), &true.into()));
+    let times = || program.call("GET", "catalog/rt/service?serviceName=s").json();
+    let is_checked = || times()["clusters"][0]["checkRTBest"].as_i64() >= Some(0);
+    wait_for("its first check", is_checked);
+    drop(door);
+    let is_healthy = || program.call("GET", &target).json()["healthy"] == true;
+    wait_for("the check that fails", || !is_healthy());
 }
 
 #[test]

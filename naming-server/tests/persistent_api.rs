@@ -147,6 +147,9 @@ fn a_persistent_instance_outlives_its_silence() {
     for kind in [EPHEMERAL, PERSISTENT] {
         register(&site, "s", "10.0.0.1", &[kind, ("metadata", short)]);
     }
+    // Nor is it checked, as nobody would answer.
+    let none = [("clusterName", "DEFAULT"), ("healthChecker", r#"{"type":"NONE"}"#)];
+    site.ok("PUT cluster", &cluster(&none));
     site.until("GET instance/list", &[("serviceName", "s")], |list| {
         list.json()["hosts"].as_array().unwrap().len() == 1
     });

@@ -31,6 +31,9 @@ enum Command {
         #[arg(long)]
         epoll: bool,
     },
+    /// Connects and closes as standard input says: the yardstick of `bench checks`.
+    #[command(hide = true)]
+    ConnectLoop,
     /// Runs published SDKs against the server.
     Conformance(conformance::Arguments),
     /// Runs a cluster of servers on this machine and does to it what it is told.
@@ -54,6 +57,7 @@ fn main() -> Result<ExitCode> {
         Command::Sim(arguments) => sim::run(&arguments, &repository()?),
         Command::Bench(arguments) => bench::run(&arguments, &repository()?),
         Command::Instructions(arguments) => bench::instructions::run(&arguments, &repository()?),
+        Command::ConnectLoop => bench::connect_loop::run().map(|()| ExitCode::SUCCESS),
         Command::StaticServer { epoll } => {
             bench::static_server::run(epoll).map(|()| ExitCode::SUCCESS)
         }

@@ -32,9 +32,9 @@ pub(crate) enum EventKind {
     Deregistered,
     /// Its service was deleted.
     ServiceDeleted,
-    /// No beat came for as long as it may be silent.
+    /// No beat came for as long as it may be silent, a check failed, or somebody said so.
     Unhealthy,
-    /// A beat came again, or somebody set it healthy by hand.
+    /// A beat came again, checks passed, or somebody said so.
     Healthy,
     /// No beat came for so long that it was removed.
     Expired,
@@ -212,7 +212,7 @@ fn write_line(event: &Event) {
     let InstanceKey { ip, port, cluster } = key.instance;
     let (service, what) = (&event.service, event.kind.name());
     match event.kind {
-        EventKind::Unhealthy | EventKind::Expired => {
+        EventKind::Unhealthy | EventKind::Expired if event.by.is_empty() => {
             tracing::info!(%service, ip, port, cluster, silent_ms = event.silent_ms, "instance {what}");
         }
         _ => tracing::info!(%service, ip, port, cluster, by = %event.by, "instance {what}"),

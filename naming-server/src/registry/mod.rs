@@ -10,6 +10,7 @@ use naming_model::ServiceKey;
 mod administer;
 mod beats;
 mod catalog;
+mod checked;
 mod checksum;
 mod cluster;
 mod content_codec;
@@ -36,6 +37,7 @@ mod writes;
 
 pub(crate) use beats::{BeatCounts, BeatOutcome};
 pub(crate) use catalog::{CatalogQuery, NamePattern};
+pub(crate) use checked::CheckTarget;
 pub(crate) use checksum::{hex, java_hash, java_order};
 pub(crate) use cluster::Cluster;
 pub(crate) use content_codec::ContentCodec;
@@ -52,8 +54,8 @@ pub(crate) use records::{NAMESPACES, SWITCHES};
 pub(crate) use routed::{Patched, Write, Writes};
 pub(crate) use service::{ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceSettings};
 pub(crate) use switches::{
-    Fields, MAX_SWITCH_ITEMS, ServerStatus, SwitchObject, SwitchSink, SwitchValues, Switches,
-    parse_status, parse_version, unsigned,
+    CheckPace, Fields, MAX_SWITCH_ITEMS, ServerStatus, SwitchObject, SwitchSink, SwitchValues,
+    Switches, parse_status, parse_version, unsigned,
 };
 pub(crate) use upkeep::{UpkeepSettings, run as run_upkeep};
 pub(crate) use view::{

@@ -83,7 +83,7 @@ pub(crate) enum HealthChecker {
         path: String,
         /// `name:value|name:value`.
         headers: String,
-        /// Kept and shown; Nacos does not use it either.
+        /// The status that passes.
         expected_response_code: i64,
     },
     /// Run a statement.
@@ -130,6 +130,11 @@ impl HealthChecker {
             "MYSQL" => Self::Mysql { user: text("user"), pwd: text("pwd"), cmd: text("cmd") },
             _ => Self::None,
         })
+    }
+
+    /// Whether this server checks this way.
+    pub(crate) fn is_active(&self) -> bool {
+        matches!(self, Self::Tcp | Self::Http { .. })
     }
 
     /// Whether its texts are no longer than those of a parameter.

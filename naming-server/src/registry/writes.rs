@@ -292,7 +292,10 @@ pub(super) fn initial_health(healthy: bool) -> Health {
     if healthy { Health::Healthy } else { Health::Unhealthy }
 }
 
-fn find_instance<'a>(writer: &'a Writer<'_, Content>, key: &str) -> Option<(&'a Instance, Health)> {
+pub(super) fn find_instance<'a>(
+    writer: &'a Writer<'_, Content>,
+    key: &str,
+) -> Option<(&'a Instance, Health)> {
     let (record, content) = writer.find_visible(key)?;
     match &**content {
         Content::Instance(instance) => Some((instance, record.health())),

@@ -1,6 +1,7 @@
 //! Clients: applications that register and beat, readers that look, subscribers that are pushed to.
 
 use std::hash::Hasher;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -9,9 +10,9 @@ use serde_json::Value;
 use turmoil::sim_elapsed;
 
 use super::caller::{Answer, Caller};
-use super::client_ip;
 use super::ledger::{Name, SharedLedger, hosts_of};
 use super::network::SimulatedConnector;
+use super::{PORT, client_ip};
 
 /// From one beat to the next, as the server asks for.
 const BEAT_INTERVAL: Duration = Duration::from_secs(5);
@@ -52,6 +53,17 @@ impl Client {
         let (members, ledger) = (members.to_vec(), SharedLedger::clone(ledger));
         let caller = Caller::new(client_ip(side), network.clone());
         Self { side, members, ledger, random: Rng::with_seed(seed), caller }
+    }
+
+    /// Registers a persistent instance in each service, where members listen on this host.
+    pub(super) async fn place_persistent(mut self, services: Vec<String>, host: Ipv4Addr) {
+        for service in services {
+            let instance = format!("ip={host}&port={PORT}&ephemeral=false");
+            let target = format!("ns/instance?serviceName={service}&{instance}");
+            while self.call_any("POST", &target).await.is_none() {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
     }
 
     /// One call to one member, told in the story.

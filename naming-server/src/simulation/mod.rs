@@ -14,6 +14,7 @@
 //! prints its story.
 
 mod caller;
+mod checks;
 mod client;
 mod cluster;
 mod crash;

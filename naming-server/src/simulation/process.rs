@@ -12,7 +12,7 @@ use turmoil::net::{TcpListener, UdpSocket};
 
 use super::network::{MemberConnector, SimulatedConnector};
 use super::{PORT, member_ip};
-use crate::app::App;
+use crate::app::{App, Sockets};
 use crate::config::{ClusterConfig, Config, EmptyServiceConfig};
 use crate::http::ConnectionStats;
 use crate::membership::{Membership, Origin};
@@ -69,13 +69,14 @@ impl Process {
         let origin = Origin::with(address, clock, self.seed ^ now_ms);
         let (network, source) = (self.network.clone(), member_ip(self.member));
         let connector = Arc::new(MemberConnector { network, source });
+        let checks = Arc::clone(&connector) as _;
         let membership = Membership::prepare(&config, &origin, connector).await?;
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
-        let socket = PushSocket::Simulated(socket);
+        let sockets = Sockets { push: PushSocket::Simulated(socket), checks };
         let stats = Arc::<ConnectionStats>::default();
         let (stats_of_app, audit) = (Arc::clone(&stats), Arc::default());
-        let app = App::new(&config, origin, Some(membership), socket, stats_of_app, audit, None);
+        let app = App::new(&config, origin, Some(membership), sockets, stats_of_app, audit, None);
         let shutdown = CancellationToken::new();
         *self.running.borrow_mut() = Some(Running {
             registry: Arc::clone(&app.api.registry),

@@ -125,10 +125,7 @@ fn what_is_left_to_a_later_release_is_known() {
         let scenario = scenario.unwrap_or_else(|error| panic!("{name}: {error}"));
         later.extend(scenario.later_release().map(|_| name));
     }
-    assert_eq!(
-        later,
-        ["auth-access", "auth-form-post", "auth-login", "auth-users", "persistent-health",]
-    );
+    assert_eq!(later, ["auth-access", "auth-form-post", "auth-login", "auth-users"]);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 #![allow(dead_code)]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -181,5 +183,34 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Somebody who takes connections and says nothing, until it is dropped.
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    is_closed: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Door {
+    /// On a loopback port; 0 takes any free one.
+    pub(crate) fn open(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let (address, is_closed) = (listener.local_addr().unwrap(), Arc::<AtomicBool>::default());
+        let ends = Arc::clone(&is_closed);
+        let take = move || {
+            let _ = listener.incoming().find(|_| ends.load(Ordering::Relaxed));
+        };
+        Self { address, is_closed, thread: Some(thread::spawn(take)) }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        // It may wait for a connection, or be gone.
+        drop(TcpStream::connect(self.address));
+        self.thread.take().map(JoinHandle::join);
     }
 }

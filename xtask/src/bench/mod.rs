@@ -13,9 +13,11 @@
 
 mod asking;
 mod boot;
+mod checks;
 mod closed;
 mod cluster;
 mod compare;
+pub mod connect_loop;
 mod contender;
 mod epoll_server;
 mod expiry;
@@ -172,6 +174,8 @@ enum Scenario {
     Memory,
     /// Requests while very many instances expire.
     MassExpiry,
+    /// Health checks of very many persistent instances.
+    Checks,
     /// Three members: lag, pushes from one to the other, and what beats cost them.
     Members,
     /// Writes to three members: lag and bytes between them.
@@ -316,6 +320,7 @@ impl Scenario {
             Self::Memory => memory::run(bench, report).await,
             Self::MassExpiry => expiry::run(bench, report).await,
             Self::Start => boot::run(bench, report).await,
+            Self::Checks => checks::run(bench, report).await,
             Self::Members => members::run(bench, report).await,
             Self::Replication => replication::replicate(bench, report).await,
             Self::Join => replication::join(bench, report).await,

@@ -110,7 +110,8 @@ impl Api {
         Ok(Reply::json(format!("{{\"list\":{list},\"count\":{count}}}")))
     }
 
-    /// Response times of health checks. This server makes none, which -1 says: not measured.
+    /// Response times of health checks in milliseconds; -1 says: not measured, or not by this
+    /// member.
     pub(super) fn catalog_response_times(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let service = call.service()?;
         let datum = self
@@ -121,11 +122,13 @@ impl Api {
             let settings = settings(&reader);
             let default = ClusterSettings::default();
             let times = |(name, _): (&str, _)| {
+                let times = self.checks.times(service.as_str(), name);
+                let shown = |time: Option<u64>| time.map_or_else(|| json!(-1), Value::from);
                 json!({
                     "name": name,
-                    "checkRTBest": -1,
-                    "checkRTWorst": -1,
-                    "checkRTNormalized": -1,
+                    "checkRTBest": shown(times.and_then(|times| times.best_ms)),
+                    "checkRTWorst": shown(times.and_then(|times| times.worst_ms)),
+                    "checkRTNormalized": shown(times.map(|times| times.pace_ms)),
                 })
             };
             clusters(&reader, &settings, &default).into_iter().map(times).collect()

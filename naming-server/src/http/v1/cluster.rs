@@ -3,6 +3,7 @@
 use naming_model::check_cluster_name;
 
 use super::Api;
+use crate::checks::check_request;
 use crate::http::{Answer, ApiError, Call, Params, cut};
 use crate::registry::{ClusterSettings, HealthChecker, MAX_CLUSTERS};
 
@@ -21,7 +22,7 @@ impl Api {
                 params.required("useInstancePort4Check")?;
                 params.flag_lenient("useInstancePort4Check", false)
             },
-            checker: HealthChecker::parse(&params.required("healthChecker")?)?,
+            checker: checker(params)?,
             metadata: self.limited_metadata(params)?,
         };
         check_cluster_name(&name)?;
@@ -39,6 +40,21 @@ impl Api {
         });
         Ok(write.into_ok())
     }
+}
+
+/// A health checker that this server can carry out.
+fn checker(params: &Params<'_>) -> Result<HealthChecker, ApiError> {
+    let checker = HealthChecker::parse(&params.required("healthChecker")?)?;
+    match &checker {
+        HealthChecker::Http { path, headers, .. } => check_request(path, headers)
+            .map_err(|error| ApiError::illegal("healthChecker", format_args!("{error}")))?,
+        HealthChecker::Mysql { .. } => {
+            let reason = "this server makes no checks of type MYSQL";
+            return Err(ApiError::illegal("healthChecker", reason));
+        }
+        HealthChecker::Tcp | HealthChecker::None => {}
+    }
+    Ok(checker)
 }
 
 fn check_port(params: &Params<'_>) -> Result<i32, ApiError> {

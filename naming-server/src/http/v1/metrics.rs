@@ -12,6 +12,7 @@ impl Api {
     pub(super) fn metrics_page(&self) -> Result<Reply, ApiError> {
         let mut metrics = self.process_metrics();
         metrics.extend(self.registry_metrics());
+        metrics.extend(self.check_metrics());
         metrics.extend(self.push_metrics());
         metrics.extend(self.http_metrics());
         metrics.extend(self.durable_metrics());
@@ -66,6 +67,18 @@ impl Api {
                 "Instances removed, by reason.",
                 removals.map(labelled("reason")),
             ),
+        ]
+    }
+
+    fn check_metrics(&self) -> [Metric; 3] {
+        let checks = &self.checks;
+        let found = checks.counts().map(|(result, count)| (vec![("result", result.into())], count));
+        let (scheduled, running) = (checks.scheduled() as f64, checks.running() as f64);
+        let scheduled_help = "Persistent instances that this member checks.";
+        [
+            Metric::counters("naming_checks", "Health checks by what they found.", found),
+            Metric::gauge("naming_checks_scheduled", scheduled_help, scheduled),
+            Metric::gauge("naming_checks_running", "Health checks under way.", running),
         ]
     }
 

@@ -10,6 +10,7 @@ use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
 use super::{Answer, ApiError, Call, ConnectionStats, Handler, no_such_api};
 use crate::audit::Audit;
+use crate::checks::Checks;
 use crate::durable::{Acks, InstanceCache, Keeper};
 use crate::metrics::RequestCounts;
 use crate::push::{PushStats, Pusher};
@@ -55,6 +56,7 @@ pub(crate) struct Api {
     control: Control<Content>,
     /// Where clients reach this server.
     address: Address,
+    checks: Arc<Checks>,
     /// What there is only in a cluster.
     cluster: Option<ApiCluster>,
     /// What there is only if anything is kept on disk.
@@ -80,6 +82,7 @@ pub(crate) struct ApiParts {
     pub(crate) pusher: Pusher,
     pub(crate) push_stats: Arc<PushStats>,
     pub(crate) control: Control<Content>,
+    pub(crate) checks: Arc<Checks>,
     pub(crate) cluster: Option<ApiCluster>,
     /// Whose disk durable writes wait for, if anything is kept on disk.
     pub(crate) acks: Option<Acks>,
@@ -158,6 +161,7 @@ impl Api {
             pusher,
             push_stats,
             control,
+            checks,
             cluster,
             acks,
             cache,
@@ -176,6 +180,7 @@ impl Api {
             pusher,
             push_stats,
             control,
+            checks,
             address,
             cluster,
             context_path,

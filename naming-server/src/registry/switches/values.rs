@@ -49,7 +49,7 @@ impl ServerStatus {
     }
 }
 
-/// Pace of one kind of health check. Shown and checked, but nothing is checked actively yet.
+/// Pace of one kind of health check.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct CheckPace {
     /// Longest time between two checks, in milliseconds.

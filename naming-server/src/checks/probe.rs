@@ -1,0 +1,115 @@
+//! One check of one instance.
+
+use std::borrow::Cow;
+use std::io;
+use std::time::Duration;
+
+use distro_net::Connector;
+use tokio::time::{Instant, timeout};
+
+use super::http;
+use crate::registry::{CheckTarget, HealthChecker};
+
+/// What a check may take, from connecting to the answer.
+pub(super) const DEADLINE: Duration = Duration::from_millis(500);
+
+/// `ENFILE` and `EMFILE`: too many open files, of the system and of this process.
+const TOO_MANY_FILES: [i32; 2] = [23, 24];
+
+/// What a check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// All is well.
+    Passed,
+    /// It may be an accident: several in a row count.
+    Failed,
+    /// There is no doubt: nobody listens, or it says itself that it does not work.
+    Refused,
+    /// Nothing was found out, for reasons of this machine.
+    NotMade,
+}
+
+impl Finding {
+    /// Names for metrics, in the order of the variants.
+    pub(crate) const KINDS: [&'static str; 4] = ["passed", "failed", "refused", "not_made"];
+}
+
+/// What a check found, and why.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) finding: Finding,
+    /// For people.
+    pub(super) reason: Cow<'static, str>,
+    pub(super) took: Duration,
+}
+
+impl Report {
+    pub(super) fn new(
+        finding: Finding,
+        reason: impl Into<Cow<'static, str>>,
+        took: Duration,
+    ) -> Self {
+        Self { finding, reason: reason.into(), took }
+    }
+}
+
+/// A finding and its reason.
+pub(super) type Found = (Finding, Cow<'static, str>);
+
+/// Checks once, within [`DEADLINE`].
+pub(super) async fn probe(connector: &dyn Connector, target: &CheckTarget) -> Report {
+    let start = Instant::now();
+    let (finding, reason) = match timeout(DEADLINE, attempt(connector, target)).await {
+        Ok(found) => found,
+        Err(_) => (Finding::Failed, "no answer within 500 ms".into()),
+    };
+    Report::new(finding, reason, start.elapsed())
+}
+
+async fn attempt(connector: &dyn Connector, target: &CheckTarget) -> Found {
+    let io = match connector.connect(&target.address).await {
+        Ok(io) => io,
+        Err(error) => return of_connecting(&error),
+    };
+    match target.checker() {
+        HealthChecker::Tcp => (Finding::Passed, "connected".into()),
+        HealthChecker::Http { path, headers, expected_response_code } => {
+            http::ask(io, &target.address, path, headers, *expected_response_code).await
+        }
+        HealthChecker::Mysql { .. } | HealthChecker::None => {
+            (Finding::NotMade, "there is no such check".into())
+        }
+    }
+}
+
+/// What it means that there is no connection.
+fn of_connecting(error: &io::Error) -> Found {
+    let is_ours = error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code));
+    let finding = match error.kind() {
+        io::ErrorKind::ConnectionRefused => Finding::Refused,
+        // No local port is left, or no memory.
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory => Finding::NotMade,
+        _ if is_ours => Finding::NotMade,
+        _ => Finding::Failed,
+    };
+    (finding, error.kind().to_string().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_is_beyond_doubt_and_our_own_trouble_says_nothing() {
+        let finding = |error: io::Error| of_connecting(&error).0;
+        assert_eq!(finding(io::ErrorKind::ConnectionRefused.into()), Finding::Refused);
+        assert_eq!(finding(io::ErrorKind::HostUnreachable.into()), Finding::Failed);
+        assert_eq!(finding(io::ErrorKind::AddrNotAvailable.into()), Finding::NotMade);
+        for code in TOO_MANY_FILES {
+            assert_eq!(finding(io::Error::from_raw_os_error(code)), Finding::NotMade);
+        }
+        let names = [Finding::Passed, Finding::Failed, Finding::Refused, Finding::NotMade]
+            .map(|finding| Finding::KINDS[finding as usize]);
+        assert_eq!(names, ["passed", "failed", "refused", "not_made"]);
+    }
+}
