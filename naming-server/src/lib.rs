@@ -18,6 +18,9 @@ pub use config::{
 
 mod http;
 
+mod import;
+pub use import::{Import, ImportArguments, ImportError, ImportReport, Place};
+
 mod logging;
 pub use logging::finish as finish_logging;
 pub use logging::start as start_logging;
@@ -25,6 +28,8 @@ pub use logging::start as start_logging;
 mod membership;
 
 mod metrics;
+
+mod password;
 
 mod push;
 
