@@ -20,7 +20,8 @@ use crate::journal::{HeardAt, Journal};
 use crate::lease::{DueRing, JudgeTerms};
 use crate::record::{CLASSES, Health, Key, Record, Value};
 use crate::slot::{SLOT_COUNT, Slot};
-use crate::stamp::{MemberId, StampClock};
+use crate::stamp::{MemberId, Stamp, StampClock};
+use crate::tag_ring::{OwnerPolicy, TagOwners};
 use crate::time::Tick;
 use crate::writer::Writer;
 
@@ -34,6 +35,11 @@ pub trait Watcher<V: Value, A>: Send + Sync {
     /// again (`silent_for` is zero then). [`Self::changed`] is called for the same change too, in
     /// no particular order.
     fn judged(&self, datum: &Arc<Datum<V, A>>, verdict: &Verdict<V>);
+
+    /// The removal of these durable records is not remembered here any more: what is saved of
+    /// them can go. Only a hint to look at what is there now: somebody may have written them again
+    /// meanwhile, and that may have been told before this is.
+    fn forgotten(&self, _datum: &Arc<Datum<V, A>>, _keys: &[Key]) {}
 }
 
 /// A change of health that this member decided.
@@ -67,24 +73,18 @@ pub(crate) struct Shared {
     pub(crate) clock: StampClock,
     pub(crate) journal: Journal,
     pub(crate) slots: Box<[SlotState]>,
+    /// Instead of the owners of slots, where tags fall to members one by one.
+    tag_owners: Option<TagOwners>,
     pub(crate) visible: [AtomicU64; CLASSES],
-}
-
-impl Shared {
-    /// Since when silence in a slot is this member's to judge, if it is.
-    pub(crate) fn judged_since(&self, slot: Slot) -> Option<Tick> {
-        let (rules, state) = (&self.config.rules, &self.slots[slot.index()]);
-        let is_ours = state.owner() == Some(self.clock.member()) || !rules.owner_judges;
-        let since = Tick::from_ms(state.since_ms.load(Ordering::Acquire));
-        is_ours.then_some(if rules.takeover_grace { since } else { Tick::ZERO })
-    }
 }
 
 /// The sums of one slot, and who owns it.
 #[derive(Default)]
 pub(crate) struct SlotState {
     pub(crate) checksum: AtomicU64,
+    /// All of them, and those of durable records among them.
     pub(crate) tombstones: AtomicU32,
+    pub(crate) durable_tombstones: AtomicU32,
     /// The id of the owner plus one; zero if there is none.
     owner: AtomicU64,
     since_ms: AtomicU64,
@@ -127,10 +127,14 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         slots.iter().for_each(|slot| slot.set_owner(Some(clock.member()), Tick::ZERO));
         let journal = Journal::new(config.journal_keys);
         let visible = Default::default();
+        let tag_owners = match config.owner_policy {
+            OwnerPolicy::Slots => None,
+            OwnerPolicy::Tags(number_of) => Some(TagOwners::new(number_of, clock.member())),
+        };
         Self {
             datums: DashMap::with_hasher(hasher),
             watchers,
-            shared: Shared { config, clock, journal, slots, visible },
+            shared: Shared { config, clock, journal, slots, tag_owners, visible },
             ring: DueRing::new(),
             dropped: AtomicUsize::new(0),
         }
@@ -144,20 +148,6 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// The settings it was made with.
     pub fn config(&self) -> &StoreConfig {
         &self.shared.config
-    }
-
-    /// The member that owns a slot in this member's view; `None` if none may. One atomic load.
-    pub fn owner(&self, slot: Slot) -> Option<MemberId> {
-        self.shared.slots[slot.index()].owner()
-    }
-
-    /// Whether this member owns the slot.
-    pub fn owns(&self, slot: Slot) -> bool {
-        self.owner(slot) == Some(self.shared.clock.member())
-    }
-
-    pub(crate) fn set_owner(&self, slot: Slot, owner: Option<MemberId>, since: Tick) {
-        self.shared.slots[slot.index()].set_owner(owner, since);
     }
 
     /// One number for all that is visible: the checksum of the checksums of all slots.
@@ -286,7 +276,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// Leaves a beat for the owner of the slot.
     fn pass_on(&self, datum: &Datum<V, A>, key: &str, heard: impl FnOnce() -> HeardAt) {
         let journal = &self.shared.journal;
-        if journal.is_kept() && (!self.owns(datum.slot()) || journal.takes_all()) {
+        let owner = || self.shared.owner(datum.tag(), datum.slot());
+        let is_ours = || owner() == Some(self.shared.clock.member());
+        if journal.is_kept() && (!is_ours() || journal.takes_all()) {
             journal.note_heard((Arc::clone(datum.tag()), key.into()), heard());
         }
     }
@@ -310,6 +302,38 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
                 writer.merge(key, record);
             }
         });
+    }
+
+    /// Puts back records of one tag that were saved before this process began, tombstones too.
+    ///
+    /// They are merged like those of another member: what is newer here stays, watchers are
+    /// called, and stamps that this member issues from now on are greater than all of theirs.
+    /// Nobody is told of them: members compare what they hold. A record with a lease counts as
+    /// never heard by this member, and gets a full time-out from `now`; a removal is remembered as
+    /// if it had been learned of now.
+    ///
+    /// Records with a stamp beyond [`Stamp::LATEST_TIME`], which nobody can have issued, are left
+    /// out. Returns how many those were.
+    ///
+    /// What to save of a record is [`Reader::find`](crate::Reader::find), tombstones included; of
+    /// a datum [`Reader::records_after`](crate::Reader::records_after).
+    pub fn restore(
+        &self,
+        tag: &str,
+        records: impl IntoIterator<Item = (Key, Record<V>)>,
+        now: Tick,
+    ) -> usize {
+        let mut left_out = 0;
+        self.update(tag, now, |writer| {
+            for (key, record) in records {
+                if record.newest().time() <= Stamp::LATEST_TIME {
+                    writer.merge(&key, &record);
+                } else {
+                    left_out += 1;
+                }
+            }
+        });
+        left_out
     }
 
     /// Forgets every record that was not heard within its time-out. What a member does that was
@@ -362,12 +386,14 @@ pub(crate) struct Effect {
     pub(crate) changed: Vec<Key>,
     pub(crate) local: Vec<Key>,
     pub(crate) spared: Option<MemberId>,
+    pub(crate) forgotten: Vec<Key>,
     pub(crate) visible: bool,
     pub(crate) schedule: Option<Tick>,
     pub(crate) wrote_nothing: bool,
 }
 
 mod keeping;
+mod owning;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::config::Config;
+use crate::durable::{Acks, Data, Keeper};
 use crate::effects::Effects;
 use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiCluster, ApiParts};
@@ -28,6 +29,8 @@ pub(crate) struct App {
     /// Tells of other members; none for a node alone.
     member_watch: Option<MemberWatch>,
     upkeep: UpkeepSettings,
+    /// What puts durable records on disk, if anything does.
+    pub(crate) keeper: Option<Arc<Keeper>>,
 }
 
 impl App {
@@ -39,6 +42,7 @@ impl App {
         push_socket: PushSocket,
         connections: Arc<ConnectionStats>,
         audit: Arc<Audit>,
+        data: Option<Data>,
     ) -> Self {
         let Origin { address, clock, incarnation, seed } = origin;
         let settings = config.registry_settings(seed);
@@ -46,14 +50,15 @@ impl App {
         let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
         let nudge = Nudge::default();
         let stamps = StampClock::new(address.member(), incarnation, clock.now());
-        let registry = Arc::new(Registry::new(
-            settings,
-            events,
-            Arc::clone(&watch),
-            stamps,
-            clock,
-            membership.iter().map(|_| Arc::new(nudge.clone()) as _).collect(),
-        ));
+        let keeper = data.is_some().then(|| Arc::new(Keeper::new()));
+        let nudges = membership.iter().map(|_| Arc::new(nudge.clone()) as _);
+        let watchers = nudges.chain(keeper.iter().map(|keeper| Arc::clone(keeper) as _)).collect();
+        let watch_of_all = Arc::clone(&watch);
+        let registry =
+            Arc::new(Registry::new(settings, events, watch_of_all, stamps, clock, watchers));
+        if let (Some(keeper), Some(data)) = (&keeper, data) {
+            keeper.begin(data, &registry.store, clock, config.durable.retention());
+        }
         let member = Member::new(config, &registry, membership, nudge, seed);
 
         let push_stats = Arc::new(PushStats::default());
@@ -66,12 +71,16 @@ impl App {
         }
         let effects = Effects::new(pusher.clone(), member.control.clone());
         registry.switches.connect(Arc::new(effects));
+        let acks = keeper.clone().map(|keeper| {
+            Acks::new(keeper, Arc::clone(&registry.store), config.durable.ack_timeout())
+        });
         let parts = ApiParts {
             registry,
             pusher,
             push_stats,
             control: member.control.clone(),
             cluster: member.cluster,
+            acks,
             address,
             context_path: config.http_settings().context_path,
             connections,
@@ -83,6 +92,7 @@ impl App {
             control: member.control,
             member_watch: member.watch,
             upkeep: config.upkeep_settings(),
+            keeper,
         }
     }
 

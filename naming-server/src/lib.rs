@@ -12,9 +12,12 @@ mod audit;
 mod config;
 mod effects;
 pub use config::{
-    Arguments, AuditConfig, ClusterConfig, Command, Config, EmptyServiceConfig, EventsConfig,
-    HealthConfig, HttpConfig, LogConfig, LogFormat, PushConfig, RegistryConfig, StoreConfig,
+    Acks, Arguments, AuditConfig, ClusterConfig, Command, Config, DataConfig, DurableConfig,
+    EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig, LogConfig, LogFormat, PushConfig,
+    RegistryConfig, StoreConfig,
 };
+
+mod durable;
 
 mod http;
 
@@ -28,6 +31,12 @@ pub use logging::start as start_logging;
 mod membership;
 
 mod metrics;
+
+#[cfg_attr(
+    not(test),
+    allow(unused_imports, dead_code, reason = "the endpoints that speak it come next")
+)]
+mod nacos;
 
 mod password;
 

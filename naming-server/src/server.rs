@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use distro_core::MemberId;
 use distro_net::TcpConnector;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::audit::Audit;
 use crate::config::{Config, list_members};
+use crate::durable::{Data, DataError, Keeper, default_folder};
 use crate::http::{self, Accept, ConnectionStats};
 use crate::membership::{Membership, Origin};
 
@@ -34,16 +37,19 @@ pub struct Server {
     address: SocketAddr,
     origin: Origin,
     membership: Option<Membership>,
+    data: Option<Data>,
     stats: Arc<ConnectionStats>,
     audit: Arc<Audit>,
 }
 
 impl Server {
-    /// Takes the port. Clients may connect from now on; they are answered when it runs.
+    /// Takes the port and reads the data. Clients may connect from now on; they are answered when
+    /// it runs.
     ///
     /// # Errors
     /// An address that does not exist here or is in use; for a member of a cluster, no secret, no
-    /// list of members, or another server at its address; an audit file that cannot be written.
+    /// list of members, or another server at its address; an audit file that cannot be written;
+    /// data that cannot be read or written, which is left as it is.
     pub async fn bind(config: Config) -> Result<Self> {
         let audit = Arc::new(Audit::open(config.audit.settings())?);
         let target = format!("{} port {}", config.bind, config.port);
@@ -58,12 +64,13 @@ impl Server {
             }
             false => None,
         };
+        let data = open_data(&config, address, origin.address.member())?;
         let listener = socket.listen(BACKLOG).map_err(hint).with_context(cannot_listen)?;
         let push_port = config.push.bind_port;
         let push_socket = push_socket(SocketAddr::new(address.ip(), push_port))
             .with_context(|| format!("cannot bind UDP port {push_port} of {}", address.ip()))?;
         let stats = Arc::default();
-        Ok(Self { config, listener, push_socket, address, origin, membership, stats, audit })
+        Ok(Self { config, listener, push_socket, address, origin, membership, data, stats, audit })
     }
 
     /// The address it listens on, with the real port.
@@ -93,6 +100,11 @@ impl Server {
         self.origin.address.as_str()
     }
 
+    /// The folder of the durable data, unless it is in memory only.
+    pub fn data_folder(&self) -> Option<&Path> {
+        self.data.as_ref().map(Data::path)
+    }
+
     /// Serves until `shutdown` completes, then hands over what it has to the other members, if
     /// there are any (`cluster.leave_within_ms`), drains and returns, within
     /// `http.drain_timeout_ms`.
@@ -101,8 +113,9 @@ impl Server {
     /// None while it listens on one socket.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let (stats, socket) = (Arc::clone(&self.stats), self.push_socket.into());
+        let (origin, membership) = (self.origin, self.membership);
         let audit = Arc::clone(&self.audit);
-        let app = App::new(&self.config, self.origin, self.membership, socket, stats, audit);
+        let app = App::new(&self.config, origin, membership, socket, stats, audit, self.data);
         run(app, &self.config, self.listener, self.stats, shutdown).await;
         self.audit.finish(LAST_AUDIT_LINES).await;
         Ok(())
@@ -121,6 +134,7 @@ pub(crate) async fn run(
     let api = Arc::clone(&app.api);
     let serve = http::serve(listener, api, config.http_settings(), stats, token.clone());
     let leave = app.leave();
+    let keeper = app.keeper.clone().map(Stopping);
     let background = app.run(token.clone());
     let stop = async {
         shutdown.await;
@@ -129,6 +143,38 @@ pub(crate) async fn run(
         token.cancel();
     };
     tokio::join!(serve, background, stop);
+    // After the last answer: nothing is acknowledged any more.
+    if let Some(keeper) = keeper
+        && let Err(error) = tokio::task::spawn_blocking(move || keeper.0.stop()).await
+    {
+        tracing::error!(%error, "durable data may not be saved");
+    }
+}
+
+/// Lets go of the data folder, also when the server is dropped while it runs.
+struct Stopping(Arc<Keeper>);
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Takes the folder that the settings name, if they want one.
+fn open_data(
+    config: &Config,
+    bound: SocketAddr,
+    member: MemberId,
+) -> Result<Option<Data>, DataError> {
+    let data = &config.data;
+    if data.in_memory {
+        return Ok(None);
+    }
+    let folder = match data.dir.as_str() {
+        "" => default_folder(&config.advertise, bound)?,
+        folder => folder.into(),
+    };
+    Data::open(&folder, member).map(Some)
 }
 
 /// Takes the port without listening yet.

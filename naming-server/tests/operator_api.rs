@@ -376,7 +376,6 @@ fn what_is_not_offered_is_refused_with_a_reason() {
         ("POST", "service/status", 501, "between Nacos servers"),
         ("POST", "/nacos/v1/core/cluster/server/leave", 501, "not changed by calls"),
         ("POST", "/nacos/v1/core/cluster/switch/lookup?type=file", 501, "not changed by calls"),
-        ("POST", "instance?serviceName=s&ip=1.1.1.1&port=1&ephemeral=false", 400, "persistent"),
         ("PUT", "operator/log?logName=naming-push&logLevel=loud", 400, "logLevel"),
         ("PUT", "operator/log?logName=naming-raft&logLevel=INFO", 400, "logName"),
         // Nobody started logging in this process.
@@ -417,7 +416,7 @@ fn the_advertised_address_is_shown_everywhere() {
 #[test]
 fn a_log_level_takes_effect() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_naming-server"))
-        .args(["--bind", "127.0.0.1", "--port", "0"])
+        .args(["--bind", "127.0.0.1", "--port", "0", "--in-memory"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

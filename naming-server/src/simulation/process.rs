@@ -75,7 +75,7 @@ impl Process {
         let socket = PushSocket::Simulated(socket);
         let stats = Arc::<ConnectionStats>::default();
         let (stats_of_app, audit) = (Arc::clone(&stats), Arc::default());
-        let app = App::new(&config, origin, Some(membership), socket, stats_of_app, audit);
+        let app = App::new(&config, origin, Some(membership), socket, stats_of_app, audit, None);
         let shutdown = CancellationToken::new();
         *self.running.borrow_mut() = Some(Running {
             registry: Arc::clone(&app.api.registry),

@@ -127,16 +127,7 @@ fn what_is_left_to_a_later_release_is_known() {
     }
     assert_eq!(
         later,
-        [
-            "auth-access",
-            "auth-form-post",
-            "auth-login",
-            "auth-users",
-            "beat-persistent",
-            "persistent-health",
-            "persistent-instance",
-            "switches-ephemeral-default",
-        ]
+        ["auth-access", "auth-form-post", "auth-login", "auth-users", "persistent-health",]
     );
 }
 

@@ -73,8 +73,8 @@ impl Scenario {
     pub(crate) fn later_release(&self) -> Option<&'static str> {
         if self.needs.iter().any(|need| need == "auth") {
             Some("later release: users and tokens")
-        } else if self.tags.iter().any(|tag| tag == "persistent") {
-            Some("later release: persistent instances")
+        } else if ["persistent", "health"].iter().all(|of| self.tags.iter().any(|tag| tag == of)) {
+            Some("later release: health checks")
         } else {
             None
         }

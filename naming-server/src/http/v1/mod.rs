@@ -10,6 +10,7 @@ use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
 use super::{Answer, ApiError, Call, ConnectionStats, Handler, no_such_api};
 use crate::audit::Audit;
+use crate::durable::{Acks, Keeper};
 use crate::metrics::RequestCounts;
 use crate::push::{PushStats, Pusher};
 use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
@@ -20,10 +21,12 @@ mod catalog;
 mod cluster;
 mod cluster_metrics;
 mod console;
+mod durable_metrics;
 mod gate;
 mod health;
 mod instance;
 mod member;
+mod metadata_batch;
 mod metrics;
 mod operator;
 mod page;
@@ -54,6 +57,8 @@ pub(crate) struct Api {
     address: Address,
     /// What there is only in a cluster.
     cluster: Option<ApiCluster>,
+    /// What there is only if anything is kept on disk.
+    keeper: Option<Arc<Keeper>>,
     context_path: String,
     connections: Arc<ConnectionStats>,
     requests: Arc<RequestCounts>,
@@ -75,6 +80,8 @@ pub(crate) struct ApiParts {
     pub(crate) push_stats: Arc<PushStats>,
     pub(crate) control: Control<Content>,
     pub(crate) cluster: Option<ApiCluster>,
+    /// Whose disk durable writes wait for, if anything is kept on disk.
+    pub(crate) acks: Option<Acks>,
     pub(crate) address: Address,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,
@@ -149,14 +156,17 @@ impl Api {
             push_stats,
             control,
             cluster,
+            acks,
             address,
             context_path,
             connections,
             audit,
         } = parts;
         let way = cluster.as_ref().map(|cluster| Arc::clone(&cluster.writes));
+        let keeper = acks.as_ref().map(|acks| Arc::clone(acks.keeper()));
         Self {
-            writes: Writes::new(Arc::clone(&registry), way),
+            writes: Writes::new(Arc::clone(&registry), way, acks),
+            keeper,
             registry,
             pusher,
             push_stats,
@@ -202,7 +212,7 @@ impl Api {
             Route::MemberHealth => self.member_health(),
             Route::MemberReport => self.member_report(call),
             Route::MemberAdmin => self.refuse_member_admin(),
-            Route::Peer => self.answer_peer(call),
+            Route::Peer => return Ok(self.answer_peer(call)),
             Route::Liveness => self.alive(),
             Route::Readiness => self.ready(),
             Route::ServerState => self.server_state(),
