@@ -355,3 +355,100 @@ fn what_cannot_begin_says_why() {
         "{said:#?}"
     );
 }
+
+/// The persistent instances of a cluster as the console shows them, without what is of this moment.
+fn persistent(server: &TestServer, at: &str) -> Vec<Value> {
+    let page = server.get(&format!("catalog/instances?{at}&pageNo=1&pageSize=2000")).json();
+    let mut list = page["list"].as_array().unwrap().clone();
+    list.retain(|instance| instance["ephemeral"] == false);
+    for instance in &mut list {
+        instance.as_object_mut().unwrap().remove("lastBeat");
+    }
+    list
+}
+
+const NOBODY: &str = "%7B%22type%22:%22NONE%22%7D";
+
+/// A server that looks for none of its persistent instances: their addresses are nobody's.
+fn without_checks() -> TestServer {
+    let server = TestServer::start();
+    server.put("operator/switches?entry=check&value=false").expect(200);
+    server
+}
+
+/// Persistent instances in three clusters; in one of them health is set by hand.
+fn with_persistent_instances() -> TestServer {
+    let source = without_checks();
+    for number in 1..=503 {
+        let at = format!("ip=10.0.{}.{}&port=80", number / 250, number % 250);
+        post(&source, &format!("instance?serviceName=many&{at}&ephemeral=false&clusterName=c"));
+    }
+    let more = "weight=2.5&enabled=false&metadata=k=%C3%A9%20%26v&app=shop";
+    post(&source, &format!("instance?serviceName=one&ip=h.example&port=81&ephemeral=false&{more}"));
+    // The same address, but another instance.
+    post(&source, "instance?serviceName=one&ip=h.example&port=81");
+    post(&source, "instance?serviceName=one&ip=10.0.0.1&port=1&ephemeral=false&clusterName=hand");
+    put_cluster(&source, "serviceName=one", "hand", NOBODY);
+    set_health(&source, "10.0.0.1", false);
+    source
+}
+
+fn set_health(server: &TestServer, ip: &str, healthy: bool) {
+    let at = format!("serviceName=one&clusterName=hand&ip={ip}&port=1");
+    server.put(&format!("health/instance?{at}&healthy={healthy}")).expect(200);
+}
+
+const CLUSTERS: [&str; 3] = [
+    "serviceName=many&clusterName=c",
+    "serviceName=one&clusterName=DEFAULT",
+    "serviceName=one&clusterName=hand",
+];
+
+#[test]
+fn persistent_instances_arrive_and_stay_as_they_are() {
+    let (source, target) = (with_persistent_instances(), without_checks());
+    let count = |arguments: &[&str]| {
+        let said = import(&source.address, &target, arguments);
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        said.counts("persistent instances")
+    };
+    assert_eq!(count(&["--dry-run"]), [505, 0, 0, 0]);
+    assert_eq!(count(&[]), [505, 0, 0, 0]);
+    for at in CLUSTERS {
+        assert_eq!(persistent(&target, at), persistent(&source, at), "{at}");
+    }
+    let list = target.get("instance/list?serviceName=one&clusters=DEFAULT").json();
+    assert_eq!(list["hosts"], json!([]), "the ephemeral one is left to its client");
+    assert_eq!(count(&[]), [0, 0, 505, 0]);
+}
+
+#[test]
+fn persistent_instances_that_differ_become_as_they_are_at_the_source() {
+    let (source, target) = (with_persistent_instances(), without_checks());
+    import(&source.address, &target, &[]);
+    // An ephemeral one beside it must not be touched.
+    post(&target, "instance?serviceName=one&ip=h.example&port=81&weight=7");
+    post(&target, "instance?serviceName=one&ip=h.example&port=81&weight=1&ephemeral=false");
+    post(&target, "instance?serviceName=one&ip=10.9.9.9&port=81&ephemeral=false");
+    set_health(&target, "10.0.0.1", true);
+    target
+        .call(
+            "DELETE",
+            "instance?serviceName=many&ip=10.0.1.1&port=80&ephemeral=false&clusterName=c",
+        )
+        .expect(200);
+    let said = import(&source.address, &target, &[]);
+    assert_eq!(said.counts("persistent instances"), [1, 2, 502, 0], "{said:#?}");
+    for at in CLUSTERS {
+        let mut arrived = persistent(&target, at);
+        arrived.retain(|instance| instance["ip"] != "10.9.9.9");
+        assert_eq!(arrived, persistent(&source, at), "{at}");
+    }
+    let list = target.get("instance/list?serviceName=one&clusters=DEFAULT").json();
+    let of = |ephemeral: bool| {
+        let hosts = list["hosts"].as_array().unwrap().iter();
+        hosts.filter(|host| host["ephemeral"] == ephemeral).count()
+    };
+    // The one of the source is disabled; what only the target has stays.
+    assert_eq!((of(true), of(false)), (1, 1), "{list:#}");
+}
