@@ -23,6 +23,9 @@ mod durable;
 
 mod http;
 
+mod import;
+pub use import::{Import, ImportArguments, ImportError, ImportReport, Place};
+
 mod logging;
 pub use logging::finish as finish_logging;
 pub use logging::start as start_logging;
@@ -36,6 +39,8 @@ mod metrics;
     allow(unused_imports, dead_code, reason = "the endpoints that speak it come next")
 )]
 mod nacos;
+
+mod password;
 
 mod push;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use naming_server::{Arguments, Config, Server};
+use naming_server::{Arguments, Command, Config, Import, ImportArguments, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the runtime may take to end after the drain; only a blocked thread could take longer.
@@ -38,7 +38,7 @@ mod allocator {
 
 fn main() -> ExitCode {
     match start(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("naming-server: {error:#}");
             ExitCode::FAILURE
@@ -46,10 +46,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(arguments: &Arguments) -> Result<()> {
-    if let Some(command) = &arguments.command {
-        match *command {}
+fn start(arguments: &Arguments) -> Result<ExitCode> {
+    match &arguments.command {
+        None => serve(arguments).map(|()| ExitCode::SUCCESS),
+        Some(Command::Import(arguments)) => import(arguments),
     }
+}
+
+fn import(arguments: &ImportArguments) -> Result<ExitCode> {
+    let import = Import::new(arguments)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let report = runtime.block_on(import.run())?;
+    print(&report.to_string())?;
+    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn serve(arguments: &Arguments) -> Result<()> {
     let config = Config::load(arguments)?;
     if arguments.print_config {
         return print(&config.to_toml()?);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::LogFormat;
+use crate::ImportArguments;
 
 /// A service registry that Nacos 1.x clients can use.
 ///
@@ -64,7 +65,19 @@ pub struct Arguments {
 
 /// What the program does beside serving.
 #[derive(Debug, Clone, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Copy what a running Nacos 1.x keeps into a running server
+    ///
+    /// Namespaces, services with their settings and those of their clusters, and persistent
+    /// instances. Nothing is changed at the source and nothing is removed at the target; what
+    /// differs at the target becomes as it is at the source. It may be run again at any time.
+    /// Ephemeral instances are not copied: their clients register them. Nor are switches, users and
+    /// permissions.
+    ///
+    /// Passwords come from a file, from the variable IMPORT_FROM_PASSWORD or IMPORT_TO_PASSWORD, or
+    /// are asked for.
+    Import(Box<ImportArguments>),
+}
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,6 +89,7 @@ Examples:
   naming-server --set http.max_connections=50000  change one setting
   naming-server --print-config > naming.toml      write down all settings, to be edited
   naming-server --config naming.toml              and use them
+  naming-server import --from http://nacos:8848   copy what a running Nacos keeps
 
 SIGTERM and Ctrl-C stop it within five seconds, after the requests in flight.";
 

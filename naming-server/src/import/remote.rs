@@ -1,0 +1,330 @@
+//! Calls to one of the two servers: log-in, deadlines, and another try where one may help.
+
+use std::error::Error as StdError;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::Place;
+use crate::password::Password;
+
+const AGENT: &str = concat!("naming-server-import/", env!("CARGO_PKG_VERSION"));
+const FORM: &str = "application/x-www-form-urlencoded;charset=UTF-8";
+/// Times a call is made until it is given up.
+const ATTEMPTS: u32 = 4;
+/// Pause before the second time, doubled with each.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long it may take to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Idle connections are closed sooner than servers do it, so that no request meets the end of one.
+const POOL_IDLE: Duration = Duration::from_secs(5);
+/// Bytes of an answer.
+const MAX_ANSWER: usize = 64 << 20;
+/// Characters kept of the text of a refusal.
+const MAX_TEXT: usize = 300;
+
+/// Why a call brought nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CallError {
+    /// The server said no.
+    #[error("{} {text}", status.as_u16())]
+    Refused {
+        /// Status of the answer.
+        status: StatusCode,
+        /// What it said, cut short.
+        text: String,
+    },
+    /// The server said something else than expected.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It gave no answer, several times. A write may have been carried out.
+    #[error("{place} does not answer: {reason}")]
+    Lost {
+        /// The server.
+        place: Place,
+        /// What happened the last time.
+        reason: String,
+    },
+}
+
+impl CallError {
+    /// Whether it says that there is no such service, cluster or namespace. Nacos says so with 500.
+    pub(super) fn is_not_found(&self) -> bool {
+        match self {
+            Self::Refused { status, text } => {
+                *status == StatusCode::NOT_FOUND
+                    || *status == StatusCode::INTERNAL_SERVER_ERROR && text.contains("is not found")
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the next call may fare better. Nacos says with 500 and `caused:` what is wrong with
+    /// a request.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused { status, text } => match status.as_u16() {
+                429 | 502 | 503 | 504 => true,
+                500 => !text.starts_with("caused:"),
+                _ => false,
+            },
+            Self::Unreadable(_) => false,
+            Self::Lost { .. } => true,
+        }
+    }
+}
+
+/// Parameters of a query or form.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Form(String);
+
+impl Form {
+    /// Of names and values.
+    pub(super) fn of(parameters: &[(&str, &str)]) -> Self {
+        parameters.iter().fold(Self::default(), |form, (name, value)| form.with(name, value))
+    }
+
+    /// The same with one more.
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        if !self.0.is_empty() {
+            self.0.push('&');
+        }
+        self.0.push_str(name);
+        self.0.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                self.0.push(char::from(byte));
+            } else {
+                // Writing to a string cannot fail.
+                let _ = write!(self.0, "%{byte:02X}");
+            }
+        }
+        self
+    }
+}
+
+/// Who to be at a server.
+#[derive(Debug, Clone)]
+pub(super) struct Credentials {
+    pub(super) user: String,
+    pub(super) password: Password,
+}
+
+/// One of the two servers.
+#[derive(Debug)]
+pub(super) struct Remote {
+    place: Place,
+    client: Client<HttpConnector, Full<Bytes>>,
+    timeout: Duration,
+    credentials: Option<Credentials>,
+    token: Mutex<Option<Arc<str>>>,
+    /// Lets one caller log in while the others wait for the outcome.
+    login: tokio::sync::Mutex<()>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Login {
+    access_token: String,
+}
+
+impl Remote {
+    /// No call is made yet.
+    pub(super) fn new(place: Place, credentials: Option<Credentials>, timeout: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .build(connector);
+        Self {
+            place,
+            client,
+            timeout,
+            credentials,
+            token: Mutex::default(),
+            login: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Gets a token if there is a user. Where nobody logs in nothing happens.
+    pub(super) async fn log_in(&self) -> Result<(), CallError> {
+        self.renew(None).await
+    }
+
+    /// Reads something as JSON.
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, CallError> {
+        let body = self.call(&Method::GET, path, &Form::of(query).0, Form::default()).await?;
+        parse(path, &body)
+    }
+
+    /// Like [`Self::read`] for what need not exist.
+    pub(super) async fn find<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<T>, CallError> {
+        match self.read(path, query).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has something written and gives what is said to it. The parameters are in the body: there is
+    /// room, and no log of requests shows them.
+    pub(super) async fn write(
+        &self,
+        method: Method,
+        path: &str,
+        form: Form,
+    ) -> Result<String, CallError> {
+        let body = self.call(&method, path, "", form).await?;
+        Ok(shortened(&body))
+    }
+
+    async fn call(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &str,
+        form: Form,
+    ) -> Result<Bytes, CallError> {
+        let body = Bytes::from(form.0);
+        let mut may_renew = self.credentials.is_some();
+        let mut attempt = 1;
+        loop {
+            let token = self.token.lock().clone();
+            let error = match self.attempt(method, path, query, &body, token.as_deref()).await {
+                Ok(body) => return Ok(body),
+                Err(error) => error,
+            };
+            if may_renew && is_forbidden(&error) {
+                may_renew = false;
+                self.renew(token.as_deref()).await?;
+            } else if attempt < ATTEMPTS && error.is_passing() {
+                tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await;
+                attempt += 1;
+            } else {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Logs in unless somebody else has since `used` was refused.
+    async fn renew(&self, used: Option<&str>) -> Result<(), CallError> {
+        let Some(Credentials { user, password }) = &self.credentials else { return Ok(()) };
+        let _turn = self.login.lock().await;
+        if self.token.lock().as_deref() != used {
+            return Ok(());
+        }
+        // The password is in the body, where no log of requests shows it.
+        let query = Form::of(&[("username", user)]).0;
+        let form = Form::of(&[("password", password.reveal())]).0.into();
+        let path = "/v1/auth/login";
+        let answer = self.attempt(&Method::POST, path, &query, &form, None).await?;
+        let Login { access_token } = parse(path, &answer)?;
+        *self.token.lock() = Some(access_token.into());
+        Ok(())
+    }
+
+    async fn attempt(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &str,
+        body: &Bytes,
+        token: Option<&str>,
+    ) -> Result<Bytes, CallError> {
+        let request = self.request(method, path, query, body, token)?;
+        let lost = |reason| CallError::Lost { place: self.place.clone(), reason };
+        let exchange = async {
+            let answer = self.client.request(request).await.map_err(|e| lost(root_cause(&e)))?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+            let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+                Some(limit) => CallError::Unreadable(format!("the answer of {path}: {limit}")),
+                None => lost(root_cause(error.as_ref())),
+            });
+            let body = body?.to_bytes();
+            Ok((status, body))
+        };
+        let late = |_| lost(format!("nothing within {:?}", self.timeout));
+        let (status, body) = tokio::time::timeout(self.timeout, exchange).await.map_err(late)??;
+        if status == StatusCode::OK {
+            return Ok(body);
+        }
+        Err(CallError::Refused { status, text: shortened(&body) })
+    }
+
+    fn request(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &str,
+        body: &Bytes,
+        token: Option<&str>,
+    ) -> Result<Request<Full<Bytes>>, CallError> {
+        let unreadable = |error: &dyn StdError| CallError::Unreadable(format!("{path}: {error}"));
+        let uri = self.place.uri(path, query).map_err(|error| unreadable(&error))?;
+        let mut request = Request::builder().method(method).uri(uri).header(USER_AGENT, AGENT);
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, FORM);
+        }
+        if let Some(token) = token {
+            let value = HeaderValue::try_from(format!("Bearer {token}"));
+            let mut value = value.map_err(|error| unreadable(&error))?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        request.body(Full::new(body.clone())).map_err(|error| unreadable(&error))
+    }
+}
+
+fn is_forbidden(error: &CallError) -> bool {
+    matches!(error, CallError::Refused { status, .. } if matches!(status.as_u16(), 401 | 403))
+}
+
+fn parse<T: DeserializeOwned>(path: &str, body: &Bytes) -> Result<T, CallError> {
+    let bad = |error| {
+        let answer: String = shortened(body).chars().take(80).collect();
+        CallError::Unreadable(format!("cannot read the answer of {path}: {error}: {answer}"))
+    };
+    serde_json::from_slice(body).map_err(bad)
+}
+
+/// What belongs into a message on a terminal.
+fn shortened(body: &Bytes) -> String {
+    // No character takes more than four bytes.
+    let head = body.get(..MAX_TEXT * 4).unwrap_or(body);
+    let text = String::from_utf8_lossy(head);
+    text.trim().chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+}
+
+fn root_cause(error: &(dyn StdError + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
