@@ -7,6 +7,7 @@ use distro_net::{Control, Driver, Forwarder, MemberWatch, Nudge, Service};
 use naming_model::ServiceKey;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::{Auth, AuthSettings};
 use crate::config::Config;
 use crate::effects::Effects;
 use crate::http::ConnectionStats;
@@ -35,6 +36,7 @@ impl App {
         config: &Config,
         origin: Origin,
         membership: Option<Membership>,
+        auth: Option<AuthSettings>,
         push_socket: PushSocket,
         connections: Arc<ConnectionStats>,
     ) -> Self {
@@ -64,12 +66,14 @@ impl App {
         }
         let effects = Effects::new(pusher.clone(), member.control.clone());
         registry.switches.connect(Arc::new(effects));
+        let auth = auth.map(|auth| Arc::new(Auth::new(auth, Arc::clone(&registry.accounts))));
         let parts = ApiParts {
             registry,
             pusher,
             push_stats,
             control: member.control.clone(),
             cluster: member.cluster,
+            auth,
             address,
             context_path: config.http_settings().context_path,
             connections,
@@ -104,6 +108,8 @@ impl App {
             ("upkeep", tokio::spawn(upkeep)),
             ("push", tokio::spawn(self.api.pusher.clone().run(shutdown.clone()))),
         ];
+        tasks
+            .push(("first user", tokio::spawn(Arc::clone(&self.api).miss_users(shutdown.clone()))));
         if let Some(watch) = self.member_watch {
             tasks.push(("members", tokio::spawn(watch.follow(self.control, shutdown))));
         }

@@ -7,11 +7,14 @@
 
 mod app;
 
+mod auth;
+pub use auth::NewUser;
+
 mod config;
 mod effects;
 pub use config::{
-    Arguments, ClusterConfig, Config, EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig,
-    LogConfig, LogFormat, PushConfig, RegistryConfig, StoreConfig,
+    Arguments, AuthConfig, ClusterConfig, Config, EmptyServiceConfig, EventsConfig, HealthConfig,
+    Hidden, HttpConfig, LogConfig, LogFormat, PushConfig, RegistryConfig, StoreConfig,
 };
 
 mod http;

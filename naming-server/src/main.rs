@@ -90,12 +90,16 @@ fn banner(server: &Server) -> String {
         Some(members) => format!("{} of {members}", server.advertised()),
         None => "none; this server is alone".to_owned(),
     };
+    let auth = match server.is_auth_on() {
+        true => "on; every request about services needs a user",
+        false => "off; whoever reaches the port may read and write",
+    };
     format!(
         "naming-server {version}\n\
          serving  {url}  (listening on {address})\n\
          cluster  {cluster}\n\
          data     in memory only; clients register again after a restart\n\
-         auth     off; whoever reaches the port may read and write\n\
+         auth     {auth}\n\
          docs     README.md and docs/ of the source; all settings: --print-config\n",
         version = env!("CARGO_PKG_VERSION"),
         url = server.url(),

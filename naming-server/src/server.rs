@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::auth::{AuthSettings, NewUser};
 use crate::config::{Config, list_members};
 use crate::http::{self, Accept, ConnectionStats};
 use crate::membership::{Membership, Origin};
@@ -29,6 +30,8 @@ pub struct Server {
     address: SocketAddr,
     origin: Origin,
     membership: Option<Membership>,
+    auth: Option<AuthSettings>,
+    users: Vec<NewUser>,
     stats: Arc<ConnectionStats>,
 }
 
@@ -37,8 +40,9 @@ impl Server {
     ///
     /// # Errors
     /// An address that does not exist here or is in use; for a member of a cluster, no secret, no
-    /// list of members, or another server at its address.
+    /// list of members, or another server at its address; authentication without a good key.
     pub async fn bind(config: Config) -> Result<Self> {
+        let auth = config.auth.settings()?;
         let target = format!("{} port {}", config.bind, config.port);
         let cannot_listen = || format!("cannot listen on {target}");
         let socket = bind(&config).await.with_context(cannot_listen)?;
@@ -56,7 +60,19 @@ impl Server {
         let push_socket = push_socket(SocketAddr::new(address.ip(), push_port))
             .with_context(|| format!("cannot bind UDP port {push_port} of {}", address.ip()))?;
         let stats = Arc::default();
-        Ok(Self { config, listener, push_socket, address, origin, membership, stats })
+        let users = Vec::new();
+        Ok(Self { config, listener, push_socket, address, origin, membership, auth, users, stats })
+    }
+
+    /// The same server with one more user, whatever was known of one of this name before.
+    pub fn with_user(mut self, user: NewUser) -> Self {
+        self.users.push(user);
+        self
+    }
+
+    /// Whether requests need a user.
+    pub fn is_auth_on(&self) -> bool {
+        self.auth.is_some()
     }
 
     /// The address it listens on, with the real port.
@@ -94,7 +110,8 @@ impl Server {
     /// None while it listens on one socket.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let (stats, socket) = (Arc::clone(&self.stats), self.push_socket.into());
-        let app = App::new(&self.config, self.origin, self.membership, socket, stats);
+        let app = App::new(&self.config, self.origin, self.membership, self.auth, socket, stats);
+        self.users.iter().for_each(|user| user.write(&app.api.registry));
         run(app, &self.config, self.listener, self.stats, shutdown).await;
         Ok(())
     }

@@ -13,6 +13,9 @@ mod advertise;
 mod arguments;
 pub use arguments::Arguments;
 
+mod auth;
+pub use auth::{AuthConfig, Hidden};
+
 mod check;
 
 mod cluster;
@@ -56,6 +59,8 @@ pub struct Config {
     pub events: EventsConfig,
     /// Membership of a cluster.
     pub cluster: ClusterConfig,
+    /// Users, passwords and tokens.
+    pub auth: AuthConfig,
     /// Logging.
     pub log: LogConfig,
 }
@@ -75,6 +80,7 @@ impl Default for Config {
             push: PushConfig::default(),
             events: EventsConfig::default(),
             cluster: ClusterConfig::default(),
+            auth: AuthConfig::default(),
             log: LogConfig::default(),
         }
     }

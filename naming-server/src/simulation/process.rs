@@ -74,7 +74,7 @@ impl Process {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
         let socket = PushSocket::Simulated(socket);
         let stats = Arc::<ConnectionStats>::default();
-        let app = App::new(&config, origin, Some(membership), socket, Arc::clone(&stats));
+        let app = App::new(&config, origin, Some(membership), None, socket, Arc::clone(&stats));
         let shutdown = CancellationToken::new();
         *self.running.borrow_mut() = Some(Running {
             registry: Arc::clone(&app.api.registry),

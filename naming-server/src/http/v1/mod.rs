@@ -9,10 +9,12 @@ use distro_net::{Address, Control, PATH_PREFIX, Peers, Refusal, Service};
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
 use super::{Answer, ApiError, Call, ConnectionStats, Handler, no_such_api};
+use crate::auth::Auth;
 use crate::metrics::RequestCounts;
 use crate::push::{PushStats, Pusher};
 use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
 
+mod admit;
 mod beat;
 mod catalog;
 mod cluster;
@@ -21,16 +23,20 @@ mod console;
 mod gate;
 mod health;
 mod instance;
+mod login;
 mod member;
 mod metrics;
 mod operator;
 mod page;
 mod peer;
 mod push;
+mod rights;
+mod roles;
 mod route;
 mod service;
 mod switches;
 mod system;
+mod users;
 
 use route::{Route, find_route};
 use system::System;
@@ -52,6 +58,8 @@ pub(crate) struct Api {
     address: Address,
     /// What there is only in a cluster.
     cluster: Option<ApiCluster>,
+    /// Who may do what; none while authentication is off.
+    auth: Option<Arc<Auth>>,
     context_path: String,
     connections: Arc<ConnectionStats>,
     requests: Arc<RequestCounts>,
@@ -72,6 +80,7 @@ pub(crate) struct ApiParts {
     pub(crate) push_stats: Arc<PushStats>,
     pub(crate) control: Control<Content>,
     pub(crate) cluster: Option<ApiCluster>,
+    pub(crate) auth: Option<Arc<Auth>>,
     pub(crate) address: Address,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,
@@ -92,7 +101,7 @@ impl Handler for Api {
         let route = find_route(call);
         let answer = match (self.gate(route, call), route) {
             (Some(refusal), _) => refusal.into(),
-            (None, Some(route)) => self.dispatch(route, call).into(),
+            (None, Some(route)) => self.admit(route, call),
             (None, None) => no_such_api(call).into(),
         };
         // What has no route counts in a row of its own, the last.
@@ -108,6 +117,17 @@ impl Handler for Api {
                     let reply = later.await;
                     requests.count(row, reply.status.as_u16());
                     reply
+                }))
+            }
+            // Counted when it is known who asks, or that it is not.
+            Answer::Again(check) => {
+                let requests = Arc::clone(&self.requests);
+                Answer::Again(Box::pin(async move {
+                    let refusal = check.await;
+                    if let Some(reply) = &refusal {
+                        requests.count(row, reply.status.as_u16());
+                    }
+                    refusal
                 }))
             }
         }
@@ -133,6 +153,7 @@ impl Api {
             push_stats,
             control,
             cluster,
+            auth,
             address,
             context_path,
             connections,
@@ -146,6 +167,7 @@ impl Api {
             control,
             address,
             cluster,
+            auth,
             context_path,
             connections,
             requests: Arc::new(RequestCounts::new(Route::ALL.len() + 1)),
@@ -192,7 +214,20 @@ impl Api {
             Route::NamespaceCreate => return self.create_namespace(call),
             Route::NamespaceUpdate => return self.update_namespace(call),
             Route::NamespaceDelete => return self.delete_namespace(call),
-            Route::Auth => self.refuse_auth(),
+            Route::Login => self.log_in(call),
+            Route::UserCreate => return self.create_user(call),
+            Route::UserDelete => return self.delete_user(call),
+            Route::UserPassword => return self.change_password(call),
+            Route::UserList => self.list_users(call),
+            Route::UserSearch => self.search_users(call),
+            Route::RoleList => self.list_roles(call),
+            Route::RoleSearch => self.search_roles(call),
+            Route::RoleAdd => return self.add_role(call),
+            Route::RoleDelete => return self.delete_role(call),
+            Route::PermissionList => self.list_permissions(call),
+            Route::PermissionAdd => return self.add_permission(call),
+            Route::PermissionDelete => return self.delete_permission(call),
+            Route::Auth => self.auth().map(|_| no_such_api(call)),
             Route::Configuration => self.refuse_configuration(),
             Route::ServerList => self.server_list(),
             Route::Metrics => self.metrics_page(),

@@ -7,7 +7,7 @@ use prost::{DecodeError, Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Content {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 8, 9")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -23,6 +23,11 @@ pub(super) enum Kind {
     Switch(String),
     #[prost(message, tag = "4")]
     Namespace(Namespace),
+    /// The bcrypt hash of a password.
+    #[prost(string, tag = "8")]
+    User(String),
+    #[prost(message, tag = "9")]
+    Grant(Nothing),
 }
 
 #[derive(Clone, PartialEq, Message)]
