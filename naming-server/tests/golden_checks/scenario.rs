@@ -128,16 +128,21 @@ fn what_is_left_to_a_later_release_is_known() {
     assert_eq!(
         later,
         [
-            "auth-access",
-            "auth-form-post",
-            "auth-login",
-            "auth-users",
             "beat-persistent",
             "persistent-health",
             "persistent-instance",
             "switches-ephemeral-default",
         ]
     );
+}
+
+#[test]
+fn what_needs_users_is_known() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
+    let found = load(&folder).expect("transcripts").into_iter();
+    let need = found.filter(|(_, file)| file.as_ref().is_ok_and(Scenario::needs_auth));
+    let names: Vec<_> = need.map(|(name, _)| name).collect();
+    assert_eq!(names, ["auth-access", "auth-form-post", "auth-login", "auth-users"]);
 }
 
 #[test]
