@@ -7,6 +7,7 @@ use distro_net::{Control, Driver, Forwarder, MemberWatch, Nudge, Service};
 use naming_model::ServiceKey;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::auth::{Auth, AuthSettings};
 use crate::config::Config;
 use crate::effects::Effects;
@@ -39,6 +40,7 @@ impl App {
         auth: Option<AuthSettings>,
         push_socket: PushSocket,
         connections: Arc<ConnectionStats>,
+        audit: Arc<Audit>,
     ) -> Self {
         let Origin { address, clock, incarnation, seed } = origin;
         let settings = config.registry_settings(seed);
@@ -77,6 +79,7 @@ impl App {
             address,
             context_path: config.http_settings().context_path,
             connections,
+            audit,
         };
         Self {
             api: Arc::new(Api::new(parts)),

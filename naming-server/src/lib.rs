@@ -7,14 +7,16 @@
 
 mod app;
 
+mod audit;
 mod auth;
 pub use auth::NewUser;
 
 mod config;
 mod effects;
 pub use config::{
-    Arguments, AuthConfig, ClusterConfig, Config, EmptyServiceConfig, EventsConfig, HealthConfig,
-    Hidden, HttpConfig, LogConfig, LogFormat, PushConfig, RegistryConfig, StoreConfig,
+    Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, EmptyServiceConfig,
+    EventsConfig, HealthConfig, Hidden, HttpConfig, LogConfig, LogFormat, PushConfig,
+    RegistryConfig, StoreConfig,
 };
 
 mod http;

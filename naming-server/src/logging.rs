@@ -16,6 +16,10 @@ use crate::config::{LogConfig, LogFormat};
 mod lines;
 use lines::Lines;
 
+/// Who turns down the log must not thereby turn down who changed what; the same with another level
+/// among the configured ones does.
+const AUDIT: &str = "audit=info";
+
 /// Targets with a level of their own; more are refused.
 const MAX_CHANGES: usize = 64;
 
@@ -35,7 +39,8 @@ struct Logging {
 /// A level that is not one, which [`crate::Config::load`] has refused already; no thread or
 /// descriptor left.
 pub fn start(config: &LogConfig) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.level)?;
+    let configured = format!("{AUDIT},{}", config.level);
+    let filter = EnvFilter::try_new(&configured)?;
     let writer = Lines::to_stderr().context("cannot write the log")?;
     let make_writer = {
         let writer = writer.clone();
@@ -58,7 +63,7 @@ pub fn start(config: &LogConfig) -> Result<()> {
     if is_ours {
         LOGGING.get_or_init(|| Logging {
             lines: writer,
-            configured: config.level.clone(),
+            configured,
             changes: Mutex::default(),
             reload,
         });

@@ -47,6 +47,9 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> Result<()> {
+    if let Some(command) = &arguments.command {
+        match *command {}
+    }
     let config = Config::load(arguments)?;
     if arguments.print_config {
         return print(&config.to_toml()?);

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use distro_net::TcpConnector;
@@ -11,6 +12,7 @@ use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::audit::Audit;
 use crate::auth::{AuthSettings, NewUser};
 use crate::config::{Config, list_members};
 use crate::http::{self, Accept, ConnectionStats};
@@ -20,6 +22,9 @@ use crate::membership::{Membership, Origin};
 const BACKLOG: u32 = 4_096;
 /// Bytes asked for of each buffer of the push socket.
 const PUSH_BUFFER: usize = 4 << 20;
+
+/// What writing the last audit lines may take.
+const LAST_AUDIT_LINES: Duration = Duration::from_millis(200);
 
 /// A server that has its sockets and waits to be run.
 #[derive(Debug)]
@@ -33,6 +38,7 @@ pub struct Server {
     auth: Option<AuthSettings>,
     users: Vec<NewUser>,
     stats: Arc<ConnectionStats>,
+    audit: Arc<Audit>,
 }
 
 impl Server {
@@ -40,9 +46,11 @@ impl Server {
     ///
     /// # Errors
     /// An address that does not exist here or is in use; for a member of a cluster, no secret, no
-    /// list of members, or another server at its address; authentication without a good key.
+    /// list of members, or another server at its address; authentication without a good key; an
+    /// audit file that cannot be written.
     pub async fn bind(config: Config) -> Result<Self> {
         let auth = config.auth.settings()?;
+        let audit = Arc::new(Audit::open(config.audit.settings())?);
         let target = format!("{} port {}", config.bind, config.port);
         let cannot_listen = || format!("cannot listen on {target}");
         let socket = bind(&config).await.with_context(cannot_listen)?;
@@ -61,7 +69,18 @@ impl Server {
             .with_context(|| format!("cannot bind UDP port {push_port} of {}", address.ip()))?;
         let stats = Arc::default();
         let users = Vec::new();
-        Ok(Self { config, listener, push_socket, address, origin, membership, auth, users, stats })
+        Ok(Self {
+            config,
+            listener,
+            push_socket,
+            address,
+            origin,
+            membership,
+            auth,
+            users,
+            stats,
+            audit,
+        })
     }
 
     /// The same server with one more user, whatever was known of one of this name before.
@@ -110,9 +129,12 @@ impl Server {
     /// None while it listens on one socket.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let (stats, socket) = (Arc::clone(&self.stats), self.push_socket.into());
-        let app = App::new(&self.config, self.origin, self.membership, self.auth, socket, stats);
+        let audit = Arc::clone(&self.audit);
+        let (origin, membership, auth) = (self.origin, self.membership, self.auth);
+        let app = App::new(&self.config, origin, membership, auth, socket, stats, audit);
         self.users.iter().for_each(|user| user.write(&app.api.registry));
         run(app, &self.config, self.listener, self.stats, shutdown).await;
+        self.audit.finish(LAST_AUDIT_LINES).await;
         Ok(())
     }
 }

@@ -196,7 +196,7 @@ impl Auth {
             return self.refuse(call, user, Refusal::UnknownUser);
         }
         let source = call.peer.ip().to_canonical();
-        if !self.failures.begin(source, user, Instant::now()) {
+        if !self.failures.allow(source, user, Instant::now()) {
             return self.refuse(call, user, Refusal::TooManyFailures);
         }
         let attempt = Attempt { source, user: user.into(), hash, digest };
@@ -204,33 +204,38 @@ impl Auth {
         Caller::Unverified(Box::pin(async move { auth.attempt(attempt, password).await }))
     }
 
-    /// Tries a password. It counts as failed until it has been found good.
+    /// Tries a password, when its turn comes.
     async fn attempt(self: Arc<Self>, attempt: Attempt, password: String) -> Result<(), Refusal> {
         let auth = Arc::clone(&self);
         let outcome = self.passwords.run(move || auth.verify(&attempt, &password)).await;
-        match outcome {
-            Some(true) => Ok(()),
-            Some(false) => Err(Refusal::UnknownUser),
-            None => Err(Refusal::Busy),
-        }
+        outcome.unwrap_or(Err(Refusal::Busy))
     }
 
-    fn verify(&self, attempt: &Attempt, password: &str) -> bool {
+    fn verify(&self, attempt: &Attempt, password: &str) -> Result<(), Refusal> {
         let Attempt { source, user, hash, digest } = attempt;
-        // Many clients with one password come all at once when the first is being verified.
-        let is_known =
-            hash.as_ref().is_some_and(|hash| self.verified.contains(digest, hash, Instant::now()));
+        // Many clients with one password come all at once, and wait while the first is verified.
+        if let Some(hash) = hash
+            && self.verified.contains(digest, hash, Instant::now())
+        {
+            return Ok(());
+        }
+        // Others who waited have failed meanwhile.
+        if !self.failures.allow(*source, user, Instant::now()) {
+            return Err(Refusal::TooManyFailures);
+        }
         // Who does not exist takes as long as who has another password.
-        let is_good = is_known || passwords::verify(password, hash.as_deref());
-        if !is_good {
-            self.log.note(*source, user, Refusal::UnknownUser);
-            return false;
+        let is_good = passwords::verify(password, hash.as_deref());
+        match hash.as_ref().filter(|_| is_good) {
+            Some(hash) => {
+                self.verified.insert(*digest, Arc::clone(hash), Instant::now());
+                Ok(())
+            }
+            None => {
+                self.failures.note(*source, user, Instant::now());
+                self.log.note(*source, user, Refusal::UnknownUser);
+                Err(Refusal::UnknownUser)
+            }
         }
-        if let Some(hash) = hash {
-            self.verified.insert(*digest, Arc::clone(hash), Instant::now());
-        }
-        self.failures.forgive(*source, user);
-        true
     }
 
     /// A user who is known may not do what a request asks for.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use super::LogFormat;
 
@@ -13,6 +13,10 @@ use super::LogFormat;
 #[derive(Debug, Default, Clone, Parser)]
 #[command(name = "naming-server", version, after_help = EXAMPLES)]
 pub struct Arguments {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Address to listen on: IPv4, IPv6 or a host name [default: 0.0.0.0]
     #[arg(long, value_name = "ADDR")]
     pub bind: Option<String>,
@@ -50,6 +54,10 @@ pub struct Arguments {
     pub print_config: bool,
 }
 
+/// What the program does beside serving.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {}
+
 const EXAMPLES: &str = "\
 Examples:
   naming-server                                   serve on port 8848 of all interfaces
@@ -61,3 +69,18 @@ Examples:
   naming-server --config naming.toml              and use them
 
 SIGTERM and Ctrl-C stop it within five seconds, after the requests in flight.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn without_a_command_it_serves() {
+        Arguments::command().debug_assert();
+        let arguments = Arguments::try_parse_from(["naming-server", "--port", "9"]).unwrap();
+        assert_eq!((arguments.command.is_none(), arguments.port), (true, Some(9)));
+        Arguments::try_parse_from(["naming-server", "nonsense"]).unwrap_err();
+    }
+}

@@ -11,7 +11,10 @@ use crate::registry::{RegistrySettings, UpkeepSettings};
 mod advertise;
 
 mod arguments;
-pub use arguments::Arguments;
+pub use arguments::{Arguments, Command};
+
+mod audit;
+pub use audit::AuditConfig;
 
 mod auth;
 pub use auth::{AuthConfig, Hidden};
@@ -59,6 +62,8 @@ pub struct Config {
     pub events: EventsConfig,
     /// Membership of a cluster.
     pub cluster: ClusterConfig,
+    /// The record of administrative writes.
+    pub audit: AuditConfig,
     /// Users, passwords and tokens.
     pub auth: AuthConfig,
     /// Logging.
@@ -80,6 +85,7 @@ impl Default for Config {
             push: PushConfig::default(),
             events: EventsConfig::default(),
             cluster: ClusterConfig::default(),
+            audit: AuditConfig::default(),
             auth: AuthConfig::default(),
             log: LogConfig::default(),
         }

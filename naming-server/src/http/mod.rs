@@ -41,7 +41,7 @@ pub(crate) use accept::Accept;
 pub(crate) use accept::Stream;
 pub(crate) use agent::{Agent, AgentKind, PushVersions, Version};
 pub(crate) use answer::{Answer, Later};
-pub(crate) use error::{ApiError, cut, error_page, escape_html, no_such_api};
+pub(crate) use error::{ApiError, ErrorPage, cut, escape_html, no_such_api};
 pub(crate) use listen::{ConnectionStats, serve};
 pub(crate) use metadata::metadata_text;
 pub(crate) use params::{Params, decode, not_a_number};

@@ -74,7 +74,8 @@ impl Process {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
         let socket = PushSocket::Simulated(socket);
         let stats = Arc::<ConnectionStats>::default();
-        let app = App::new(&config, origin, Some(membership), None, socket, Arc::clone(&stats));
+        let (stats_of_app, audit) = (Arc::clone(&stats), Arc::default());
+        let app = App::new(&config, origin, Some(membership), None, socket, stats_of_app, audit);
         let shutdown = CancellationToken::new();
         *self.running.borrow_mut() = Some(Running {
             registry: Arc::clone(&app.api.registry),

@@ -1,38 +1,39 @@
 //! The check of who sends a request and whether they may, before it is handled.
 
-use std::sync::Arc;
-
+use super::audit::Pending;
 use super::rights::Right;
 use super::{Api, Route};
-use crate::auth::{Auth, Caller, Refusal};
-use crate::http::{Answer, Call, Reply, error_page};
+use crate::auth::{Caller, Refusal};
+use crate::http::{Answer, Call, ErrorPage, Reply};
 
 impl Api {
-    /// Handles a request if its sender may send it.
-    pub(super) fn admit(&self, route: Route, call: &Call<'_>) -> Answer {
+    /// Handles a request if its sender may send it. `change` is told who that is.
+    pub(super) fn admit(
+        &self,
+        route: Route,
+        call: &Call<'_>,
+        change: Option<&mut Pending>,
+    ) -> Answer {
         let right = Right::of(route);
-        match &self.auth {
-            Some(auth) if !Self::is_open(right, call) => self.admit_known(auth, route, right, call),
-            _ => self.dispatch(route, call).into(),
-        }
-    }
-
-    fn admit_known(&self, auth: &Arc<Auth>, route: Route, right: Right, call: &Call<'_>) -> Answer {
+        let Some(auth) = self.auth.as_ref().filter(|_| !Self::is_open(right, call)) else {
+            return self.dispatch(route, call).into();
+        };
         match auth.identify(call) {
-            Caller::Known(user) if self.may(&user, right, call) => {
-                self.dispatch(route, &Call { user: Some(&user), ..*call }).into()
+            Caller::Known(user) => {
+                if let Some(change) = change {
+                    change.by(&user);
+                }
+                if self.may(&user, right, call) {
+                    self.dispatch(route, &Call { user: Some(&user), ..*call }).into()
+                } else {
+                    refused(route, &ErrorPage::of(call), auth.deny(call, &user)).into()
+                }
             }
-            Caller::Known(user) => refused(route, call, auth.deny(call, &user)).into(),
-            Caller::Refused(refusal) => refused(route, call, refusal).into(),
+            Caller::Refused(refusal) => refused(route, &ErrorPage::of(call), refusal).into(),
             Caller::Unverified(check) => {
-                let unknown = refused(route, call, Refusal::UnknownUser);
-                let busy = refused(route, call, Refusal::Busy);
+                let page = ErrorPage::of(call);
                 Answer::Again(Box::pin(async move {
-                    match check.await {
-                        Ok(()) => None,
-                        Err(Refusal::Busy) => Some(busy),
-                        Err(_) => Some(unknown),
-                    }
+                    check.await.err().map(|refusal| refused(route, &page, refusal))
                 }))
             }
         }
@@ -40,10 +41,10 @@ impl Api {
 }
 
 /// As Nacos says it: the bare text to a log-in, a page to everybody else.
-fn refused(route: Route, call: &Call<'_>, refusal: Refusal) -> Reply {
+fn refused(route: Route, page: &ErrorPage, refusal: Refusal) -> Reply {
     let text = refusal.to_string();
     match route {
         Route::Login => Reply::text(text).with_status(refusal.status()),
-        _ => error_page(call, refusal.status(), &text),
+        _ => page.reply(refusal.status(), &text),
     }
 }

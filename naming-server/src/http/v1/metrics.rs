@@ -14,6 +14,7 @@ impl Api {
         metrics.extend(self.registry_metrics());
         metrics.extend(self.push_metrics());
         metrics.extend(self.http_metrics());
+        metrics.extend(self.audit_metrics());
         metrics.extend(self.cluster_metrics());
         let text = render(metrics);
         text.map(Reply::metrics).map_err(|_| ApiError::internal("metrics cannot be written"))
@@ -96,6 +97,16 @@ impl Api {
         let help = "Seconds from a change to its first push packet.";
         metrics.push(Metric::histogram("naming_push_delay_seconds", help, delays));
         metrics
+    }
+
+    fn audit_metrics(&self) -> [Metric; 2] {
+        let counts = self.audit.counts();
+        let lost_help = "Administrative writes that are not in the audit file.";
+        let recorded = counts.recorded.load(Relaxed);
+        [
+            Metric::counter("naming_audit_lines", "Administrative writes.", recorded),
+            Metric::counter("naming_audit_lines_lost", lost_help, counts.lost.load(Relaxed)),
+        ]
     }
 
     fn http_metrics(&self) -> Vec<Metric> {

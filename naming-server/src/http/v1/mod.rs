@@ -9,12 +9,14 @@ use distro_net::{Address, Control, PATH_PREFIX, Peers, Refusal, Service};
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
 use super::{Answer, ApiError, Call, ConnectionStats, Handler, no_such_api};
+use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::metrics::RequestCounts;
 use crate::push::{PushStats, Pusher};
 use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
 
 mod admit;
+mod audit;
 mod beat;
 mod catalog;
 mod cluster;
@@ -63,6 +65,7 @@ pub(crate) struct Api {
     context_path: String,
     connections: Arc<ConnectionStats>,
     requests: Arc<RequestCounts>,
+    audit: Arc<Audit>,
     system: System,
     started: Started,
 }
@@ -84,6 +87,7 @@ pub(crate) struct ApiParts {
     pub(crate) address: Address,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,
+    pub(crate) audit: Arc<Audit>,
 }
 
 /// What a member of a cluster has besides.
@@ -99,9 +103,15 @@ pub(crate) struct ApiCluster {
 impl Handler for Api {
     fn handle(&self, call: &Call<'_>) -> Answer {
         let route = find_route(call);
+        let mut change = self.watch_change(route, call);
         let answer = match (self.gate(route, call), route) {
-            (Some(refusal), _) => refusal.into(),
-            (None, Some(route)) => self.admit(route, call),
+            (Some(refusal), _) => {
+                if let Some(change) = change.take() {
+                    change.refused(&refusal);
+                }
+                refusal.into()
+            }
+            (None, Some(route)) => self.admit(route, call, change.as_mut()),
             (None, None) => no_such_api(call).into(),
         };
         // What has no route counts in a row of its own, the last.
@@ -109,6 +119,9 @@ impl Handler for Api {
         match answer {
             Answer::Now(reply) => {
                 self.requests.count(row, reply.status.as_u16());
+                if let Some(change) = change {
+                    change.answered(&reply);
+                }
                 Answer::Now(reply)
             }
             Answer::Later(later) => {
@@ -116,6 +129,9 @@ impl Handler for Api {
                 Answer::Later(Box::pin(async move {
                     let reply = later.await;
                     requests.count(row, reply.status.as_u16());
+                    if let Some(change) = change {
+                        change.answered(&reply);
+                    }
                     reply
                 }))
             }
@@ -126,6 +142,11 @@ impl Handler for Api {
                     let refusal = check.await;
                     if let Some(reply) = &refusal {
                         requests.count(row, reply.status.as_u16());
+                    }
+                    match (change, &refusal) {
+                        (Some(change), Some(reply)) => change.answered(reply),
+                        (Some(change), None) => change.forget(),
+                        (None, _) => {}
                     }
                     refusal
                 }))
@@ -157,6 +178,7 @@ impl Api {
             address,
             context_path,
             connections,
+            audit,
         } = parts;
         let way = cluster.as_ref().map(|cluster| Arc::clone(&cluster.writes));
         Self {
@@ -170,6 +192,7 @@ impl Api {
             auth,
             context_path,
             connections,
+            audit,
             requests: Arc::new(RequestCounts::new(Route::ALL.len() + 1)),
             system: System::default(),
             started: Started { instant: Instant::now(), wall_ms: wall_ms() },
@@ -284,11 +307,15 @@ impl Call<'_> {
         self.params.or("namespaceId", DEFAULT_NAMESPACE)
     }
 
-    /// Who calls, for events: address and agent.
+    /// Who calls, for events: address and agent, after the user and an `@` if that is known.
     pub(crate) fn actor(&self) -> String {
         /// An IPv4 address and a blank; an IPv6 address makes the text grow once.
         const SHORT_ADDRESS: usize = 16;
         let mut actor = String::with_capacity(SHORT_ADDRESS + self.agent.text.len());
+        if let Some(user) = self.user {
+            actor.push_str(user);
+            actor.push('@');
+        }
         push_ip(&mut actor, self.peer.ip());
         if !self.agent.text.is_empty() {
             actor.push(' ');

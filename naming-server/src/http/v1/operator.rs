@@ -62,7 +62,6 @@ impl Api {
             logging::LevelError::NotOurs => ApiError::not_implemented(error.to_string()),
             _ => ApiError::bad_request(error.to_string()),
         })?;
-        tracing::info!(name = %name, level = %level, by = call.actor(), "log level changed");
         Ok(Reply::ok())
     }
 
