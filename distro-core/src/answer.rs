@@ -45,6 +45,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
 
     /// The reply to a request. `from` must be who the transport has found the sender to be. A
     /// request that is late or comes twice does no harm.
+    ///
+    /// The reply to [`Request::Hold`] may be sent only when all durable records that the store
+    /// holds by now are on disk; if they cannot be put there, [`Reply::Busy`] in its place.
     pub fn answer(&self, from: Sender, request: Request<V>, now: Tick) -> Reply<V> {
         match request {
             Request::Probe { .. } => Reply::Probed {
@@ -53,7 +56,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 contacts: self.board.contacts(now),
                 list: self.board.list(),
             },
-            Request::Replicate(entries) => {
+            Request::Replicate(entries) | Request::Hold(entries) => {
                 merge(&self.store, &entries, now);
                 Reply::Done
             }

@@ -2,20 +2,29 @@
 
 use std::sync::Arc;
 
+use crate::config::StoreConfig;
 use crate::record::{Health, Record, Value};
+use crate::tombstone::Term;
 
 /// What others can tell of a record, before or after a change.
 pub(crate) struct Aspect<V> {
     pub(crate) shown: Option<(Arc<V>, Health)>,
     pub(crate) fingerprint: u64,
+    /// How long its removal is remembered; `None` if readers see it.
+    pub(crate) term: Option<Term>,
 }
 
 impl<V: Value> Aspect<V> {
-    pub(crate) fn of(record: &Record<V>, tag: &str, key: &str) -> Self {
-        let value = record.value.as_ref().filter(|_| record.is_visible());
+    /// Of a record that is not there.
+    pub(crate) const NONE: Self = Self { shown: None, fingerprint: 0, term: None };
+
+    pub(crate) fn of(record: &Record<V>, tag: &str, key: &str, config: &StoreConfig) -> Self {
+        let is_visible = record.is_visible();
+        let value = record.value.as_ref().filter(|_| is_visible);
         Self {
             shown: value.map(|value| (Arc::clone(value), record.health())),
             fingerprint: record.fingerprint(tag, key),
+            term: (!is_visible).then(|| config.term(tag, key, record.registration)),
         }
     }
 

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::stamp::Stamp;
+use crate::tombstone::Term;
+
 /// Settings of a [`Store`](crate::Store).
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -9,9 +12,25 @@ pub struct StoreConfig {
     /// of it. Longer than any cut that should heal without a full load; costs less than
     /// 100 bytes for each removal meanwhile, unless its key is long. Default 1 h.
     pub tombstone_retention: Duration,
-    /// Tombstones a slot may hold before they are kept for [`Self::compensation_window`] only.
-    /// Bounds the memory that a storm of registrations and removals can take. Default 1,024.
+    /// Tombstones a slot may hold, durable ones aside, before they are kept for
+    /// [`Self::compensation_window`] only. Bounds the memory that a storm of registrations and
+    /// removals can take. Default 1,024.
     pub tombstones_per_slot: u32,
+    /// Which records, by tag and key, outlive a restart of their member: somebody saves them
+    /// and [restores](crate::Store::restore) them. Their removal is remembered for
+    /// [`Self::durable_retention`], because a member that comes back after days brings what it
+    /// had saved. Asked under the lock of the datum: must be quick, and always say the same.
+    /// Default: none.
+    pub is_durable: fn(tag: &str, key: &str) -> bool,
+    /// How long the removal of a durable record that was ever registered is remembered, counted
+    /// anew by each start of a member. Longer than a member may be away and still come back with
+    /// what it had saved; shorter than [`Self::tombstone_retention`] makes no sense. The mark of
+    /// a removal that found nothing is kept like any other. Default 7 days.
+    pub durable_retention: Duration,
+    /// Tombstones of durable records a slot may hold before they are kept for
+    /// [`Self::tombstone_retention`] only. A last bound of the memory that they can take.
+    /// Default 65,536, some 5 MB.
+    pub durable_tombstones_per_slot: u32,
     /// How long after a deregistration a late beat does not bring the record back. Too short
     /// revives instances whose last beat was slow; too long delays the return of an instance that
     /// only beats. Default 10 s.
@@ -36,11 +55,26 @@ impl Default for StoreConfig {
         Self {
             tombstone_retention: Duration::from_secs(3_600),
             tombstones_per_slot: 1_024,
+            is_durable: |_, _| false,
+            durable_retention: Duration::from_secs(7 * 86_400),
+            durable_tombstones_per_slot: 65_536,
             compensation_window: Duration::from_secs(10),
             content_retention: Duration::from_secs(300),
             journal_keys: 100_000,
             hash_seed: 0,
             rules: Rules::default(),
+        }
+    }
+}
+
+impl StoreConfig {
+    /// How long the removal of a record is remembered that was registered at `registration`. Who
+    /// removes what nobody has ever registered must not make members remember that for days.
+    pub(crate) fn term(&self, tag: &str, key: &str, registration: Stamp) -> Term {
+        if !registration.is_never() && (self.is_durable)(tag, key) {
+            Term::Durable
+        } else {
+            Term::Usual
         }
     }
 }

@@ -83,11 +83,25 @@ pub enum Request<V> {
     },
     /// A client's write for a slot that the receiver owns.
     Forward(Operation<V>),
+    /// Merge these durable records, and answer when they are on disk there. Only to who
+    /// [understands](Request::needs_minor) it.
+    Hold(Vec<Entry<V>>),
     /// The sender stops.
     Leave {
         /// Which start of it.
         incarnation: u32,
     },
+}
+
+impl<V> Request<V> {
+    /// The minor version of the protocol from which on a member understands it. Those of an
+    /// earlier one must not be asked.
+    pub const fn needs_minor(&self) -> u32 {
+        match self {
+            Self::Hold(_) => 3,
+            _ => 0,
+        }
+    }
 }
 
 /// The answer to a [`Request`].
@@ -104,7 +118,7 @@ pub enum Reply<V> {
         /// A checksum of whom it takes for members; 0 if it does not say.
         list: u64,
     },
-    /// To [`Request::Replicate`] and [`Request::Leave`].
+    /// To [`Request::Replicate`], [`Request::Hold`] and [`Request::Leave`].
     Done,
     /// To [`Request::Renew`].
     Renewed {
@@ -152,7 +166,8 @@ pub enum Reply<V> {
     /// To [`Request::Forward`] of a registration: the record is now exactly what was sent. Only to
     /// who [understands](Sender::minor) it.
     AsSent,
-    /// The receiver was stopped and has not caught up, or has no data yet: ask another.
+    /// The receiver was stopped and has not caught up, has no data yet, or cannot put on disk what
+    /// it was asked to hold: ask another.
     Busy,
 }
 

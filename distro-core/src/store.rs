@@ -20,7 +20,7 @@ use crate::journal::{HeardAt, Journal};
 use crate::lease::{DueRing, JudgeTerms};
 use crate::record::{CLASSES, Health, Key, Record, Value};
 use crate::slot::{SLOT_COUNT, Slot};
-use crate::stamp::{MemberId, StampClock};
+use crate::stamp::{MemberId, Stamp, StampClock};
 use crate::time::Tick;
 use crate::writer::Writer;
 
@@ -34,6 +34,11 @@ pub trait Watcher<V: Value, A>: Send + Sync {
     /// again (`silent_for` is zero then). [`Self::changed`] is called for the same change too, in
     /// no particular order.
     fn judged(&self, datum: &Arc<Datum<V, A>>, verdict: &Verdict<V>);
+
+    /// The removal of these durable records is not remembered here any more: what is saved of
+    /// them can go. Only a hint to look at what is there now: somebody may have written them again
+    /// meanwhile, and that may have been told before this is.
+    fn forgotten(&self, _datum: &Arc<Datum<V, A>>, _keys: &[Key]) {}
 }
 
 /// A change of health that this member decided.
@@ -84,7 +89,9 @@ impl Shared {
 #[derive(Default)]
 pub(crate) struct SlotState {
     pub(crate) checksum: AtomicU64,
+    /// All of them, and those of durable records among them.
     pub(crate) tombstones: AtomicU32,
+    pub(crate) durable_tombstones: AtomicU32,
     /// The id of the owner plus one; zero if there is none.
     owner: AtomicU64,
     since_ms: AtomicU64,
@@ -312,6 +319,38 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         });
     }
 
+    /// Puts back records of one tag that were saved before this process began, tombstones too.
+    ///
+    /// They are merged like those of another member: what is newer here stays, watchers are
+    /// called, and stamps that this member issues from now on are greater than all of theirs.
+    /// Nobody is told of them: members compare what they hold. A record with a lease counts as
+    /// never heard by this member, and gets a full time-out from `now`; a removal is remembered as
+    /// if it had been learned of now.
+    ///
+    /// Records with a stamp beyond [`Stamp::LATEST_TIME`], which nobody can have issued, are left
+    /// out. Returns how many those were.
+    ///
+    /// What to save of a record is [`Reader::find`](crate::Reader::find), tombstones included; of
+    /// a datum [`Reader::records_after`](crate::Reader::records_after).
+    pub fn restore(
+        &self,
+        tag: &str,
+        records: impl IntoIterator<Item = (Key, Record<V>)>,
+        now: Tick,
+    ) -> usize {
+        let mut left_out = 0;
+        self.update(tag, now, |writer| {
+            for (key, record) in records {
+                if record.newest().time() <= Stamp::LATEST_TIME {
+                    writer.merge(&key, &record);
+                } else {
+                    left_out += 1;
+                }
+            }
+        });
+        left_out
+    }
+
     /// Forgets every record that was not heard within its time-out. What a member does that was
     /// away for so long that others may have forgotten what was removed meanwhile.
     pub(crate) fn forget_unheard(&self, now: Tick) {
@@ -362,6 +401,7 @@ pub(crate) struct Effect {
     pub(crate) changed: Vec<Key>,
     pub(crate) local: Vec<Key>,
     pub(crate) spared: Option<MemberId>,
+    pub(crate) forgotten: Vec<Key>,
     pub(crate) visible: bool,
     pub(crate) schedule: Option<Tick>,
     pub(crate) wrote_nothing: bool,

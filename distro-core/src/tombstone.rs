@@ -37,6 +37,42 @@ impl Tombstone {
     }
 }
 
+/// How long a tombstone is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Term {
+    /// Like what it remembers: of something that beats.
+    Usual,
+    /// Of a record that outlives restarts: members may bring it back after days.
+    Durable,
+}
+
+impl Term {
+    const COUNT: usize = 2;
+
+    fn index(self) -> usize {
+        match self {
+            Self::Usual => 0,
+            Self::Durable => 1,
+        }
+    }
+}
+
+/// The age at which tombstones of each term are forgotten.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ages {
+    pub(crate) usual: Duration,
+    pub(crate) durable: Duration,
+}
+
+impl Ages {
+    pub(crate) fn of(&self, term: Term) -> Duration {
+        match term {
+            Term::Usual => self.usual,
+            Term::Durable => self.durable,
+        }
+    }
+}
+
 /// The tombstones of a datum in the order of their keys.
 ///
 /// Each block is a run of items one behind the other, exactly as long as they are. One pointer
@@ -44,12 +80,21 @@ impl Tombstone {
 #[derive(Debug, Default)]
 pub(crate) struct Tombstones(Option<Box<Blocks>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Blocks {
     /// None is empty, and their first keys ascend.
     blocks: Vec<Box<[u8]>>,
-    /// None was learned of earlier.
-    oldest: Tick,
+    /// None of the term was learned of earlier.
+    oldest: [Tick; Term::COUNT],
+}
+
+impl Blocks {
+    const EMPTY: Self = Self { blocks: Vec::new(), oldest: [Tick::from_ms(u64::MAX); Term::COUNT] };
+
+    fn note(&mut self, term: Term, learned: Tick) {
+        let oldest = &mut self.oldest[term.index()];
+        *oldest = learned.min(*oldest);
+    }
 }
 
 impl Tombstones {
@@ -57,9 +102,11 @@ impl Tombstones {
         self.0.is_none()
     }
 
-    /// A moment that none was learned of before; `None` if there is none.
-    pub(crate) fn oldest(&self) -> Option<Tick> {
-        self.0.as_ref().map(|all| all.oldest)
+    /// The moment at which the first of them may reach its age; `None` if there are none.
+    pub(crate) fn due(&self, ages: &Ages) -> Option<Tick> {
+        let all = self.0.as_ref()?;
+        let due = |term: Term| all.oldest[term.index()].after(ages.of(term));
+        Some(due(Term::Usual).min(due(Term::Durable)))
     }
 
     pub(crate) fn find(&self, key: &str) -> Option<Tombstone> {
@@ -87,11 +134,9 @@ impl Tombstones {
     }
 
     /// Puts one in, in place of one of the same key.
-    pub(crate) fn insert(&mut self, key: &str, tombstone: &Tombstone) {
-        let all = self.0.get_or_insert_with(|| {
-            Box::new(Blocks { blocks: Vec::new(), oldest: tombstone.learned })
-        });
-        all.oldest = all.oldest.min(tombstone.learned);
+    pub(crate) fn insert(&mut self, key: &str, tombstone: &Tombstone, term: Term) {
+        let all = self.0.get_or_insert_with(|| Box::new(Blocks::EMPTY));
+        all.note(term, tombstone.learned);
         all.insert(key.as_bytes(), &encode(key.as_bytes(), tombstone));
     }
 
@@ -103,27 +148,36 @@ impl Tombstones {
         }
     }
 
-    /// Forgets all that were learned of `age` ago or earlier and says how many they were. Looks
-    /// at them only if there may be any.
-    pub(crate) fn forget(&mut self, now: Tick, age: Duration) -> u32 {
-        let Some(all) = &mut self.0 else { return 0 };
-        let is_old = |learned| now.since(learned) >= age;
-        if !is_old(all.oldest) {
-            return 0;
+    /// Forgets all that were learned of so long ago as is the age of their term, or earlier, and
+    /// tells which. Looks at them only if there may be any.
+    pub(crate) fn forget(
+        &mut self,
+        now: Tick,
+        ages: &Ages,
+        term_of: impl Fn(&str, &Tombstone) -> Term,
+        mut gone: impl FnMut(&str, Term),
+    ) {
+        let Some(all) = &mut self.0 else { return };
+        let is_old = |term, learned| now.since(learned) >= ages.of(term);
+        if ![Term::Usual, Term::Durable].iter().any(|term| is_old(*term, all.oldest[term.index()]))
+        {
+            return;
         }
-        let mut kept = Blocks { blocks: Vec::new(), oldest: Tick::from_ms(u64::MAX) };
-        let (mut gone, mut block) = (0, Vec::with_capacity(BLOCK_BYTES));
+        let mut kept = Blocks::EMPTY;
+        let mut block = Vec::with_capacity(BLOCK_BYTES);
         for old in &all.blocks {
             for item in items(old) {
-                match decode(item.body) {
-                    Some(tombstone) if !is_old(tombstone.learned) => {
-                        kept.oldest = kept.oldest.min(tombstone.learned);
-                    }
-                    _ => {
-                        gone += 1;
-                        continue;
-                    }
+                // Both are as they were put in.
+                let (Ok(key), Some(tombstone)) = (std::str::from_utf8(item.key), decode(item.body))
+                else {
+                    continue;
+                };
+                let term = term_of(key, &tombstone);
+                if is_old(term, tombstone.learned) {
+                    gone(key, term);
+                    continue;
                 }
+                kept.note(term, tombstone.learned);
                 let bytes = old.get(item.range).unwrap_or_default();
                 if block.len() + bytes.len() > BLOCK_BYTES && !block.is_empty() {
                     kept.blocks.push(block.as_slice().into());
@@ -137,7 +191,6 @@ impl Tombstones {
         }
         kept.blocks.shrink_to_fit();
         self.0 = (!kept.blocks.is_empty()).then(|| Box::new(kept));
-        gone
     }
 }
 

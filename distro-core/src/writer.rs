@@ -15,6 +15,7 @@ use crate::slot::Slot;
 use crate::stamp::{MemberId, Stamp};
 use crate::store::{Effect, Shared, Verdict};
 use crate::time::Tick;
+use crate::tombstone::{Ages, Term};
 
 mod upkeep;
 
@@ -34,6 +35,8 @@ pub struct Writer<'a, V: Value> {
     local: Vec<Key>,
     /// Who need not be told of those, because it brought them.
     spared: Option<MemberId>,
+    /// Those of durable records whose removal is not remembered any more.
+    forgotten: Vec<Key>,
     visible: bool,
     deadline: Tick,
 }
@@ -56,6 +59,7 @@ impl<'a, V: Value> Writer<'a, V> {
             changed,
             local,
             spared: None,
+            forgotten: Vec::new(),
             visible: false,
             deadline: UNSCHEDULED,
         }
@@ -210,7 +214,11 @@ impl<'a, V: Value> Writer<'a, V> {
         };
         let entry = known.unwrap_or(&mut other);
 
-        let before = Aspect::of(&entry.record, self.tag, key);
+        let config = &self.shared.config;
+        let before = match is_new {
+            true => Aspect::NONE,
+            false => Aspect::of(&entry.record, self.tag, key, config),
+        };
         let stamps = entry.record.stamps();
         if !entry.record.merge(incoming) {
             if packed.is_some() && entry.record.value.is_some() {
@@ -220,14 +228,14 @@ impl<'a, V: Value> Writer<'a, V> {
             }
             return false;
         }
-        if self.shared.config.rules.close_all && is_over(&entry.record, closed) {
+        if config.rules.close_all && is_over(&entry.record, closed) {
             entry.record.merge(&Record::removed(closed));
         }
         // Who never heard a record needs no content to refute with.
         if entry.record.health() == Health::Expired && entry.heard().is_none() {
             entry.record.value = None;
         }
-        let after = Aspect::of(&entry.record, self.tag, key);
+        let after = Aspect::of(&entry.record, self.tag, key, config);
         let tells = if after.shown.is_some() {
             before.shown.is_none()
                 || entry.record.registration > stamps.registration
@@ -239,11 +247,11 @@ impl<'a, V: Value> Writer<'a, V> {
         if is_new || tells {
             entry.learned = self.now;
         }
-        let config = &self.shared.config;
         let deadline = match after.shown.as_ref().map(|(value, _)| value.lease()) {
             None if entry.record.value.is_some() => {
                 self.now.after(config.tombstone_retention.min(config.content_retention))
             }
+            None if after.term == Some(Term::Durable) => self.now.after(config.durable_retention),
             None => self.now.after(config.tombstone_retention),
             Some(None) => UNSCHEDULED,
             Some(Some(lease)) => entry.moment().after(lease.shortest()),
@@ -255,7 +263,7 @@ impl<'a, V: Value> Writer<'a, V> {
             self.shelf.closed = self.shelf.closed.max(entry.record.deregistered);
         }
         self.visible |= !before.shows_like(&after) || key == DATUM_KEY;
-        let left = entry.tombstone();
+        let (left, term) = (entry.tombstone(), after.term.unwrap_or(Term::Usual));
         self.account(&before, &after, is_new);
         let known = self.note_changed(key);
         match left {
@@ -263,7 +271,7 @@ impl<'a, V: Value> Writer<'a, V> {
                 if is_whole {
                     self.shelf.entries.remove(key);
                 }
-                self.shelf.tombstones.insert(key, &tombstone);
+                self.shelf.tombstones.insert(key, &tombstone, term);
             }
             None if is_whole => {}
             None => {
@@ -289,6 +297,12 @@ impl<'a, V: Value> Writer<'a, V> {
         let change = after.fingerprint.wrapping_sub(before.fingerprint);
         self.shelf.checksum = self.shelf.checksum.wrapping_add(change);
         slot.checksum.fetch_add(change, Ordering::Relaxed);
+        let is_durable = |aspect: &Aspect<V>| aspect.term == Some(Term::Durable);
+        match (is_durable(before), is_durable(after)) {
+            (false, true) => _ = slot.durable_tombstones.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = slot.durable_tombstones.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
         let class = |aspect: &Aspect<V>| aspect.shown.as_ref().map(|(value, _)| value.class());
         let (was, is) = (class(before), class(after));
         if was == is && !is_new {
@@ -347,6 +361,7 @@ impl<'a, V: Value> Writer<'a, V> {
             changed,
             local: mem::take(&mut self.local),
             spared: self.spared,
+            forgotten: mem::take(&mut self.forgotten),
             visible: self.visible,
             schedule,
             wrote_nothing: self.shelf.is_empty(),

@@ -6,13 +6,15 @@ use std::time::Duration;
 use distro_core::{Board, Forwarding, Operation, Step, Store, Value, Written};
 
 use crate::client::{Outcome, Peers};
+use crate::durability::{Durability, InMemory};
 
 /// Carries out writes: by the owner of the slot in one hop, or here if this member owns it or the
 /// owner is silent. Cheap to clone; for request handlers.
 pub struct Forwarder<V: Value, A> {
     store: Arc<Store<V, A>>,
-    board: Arc<Board>,
-    peers: Peers<V>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) peers: Peers<V>,
+    pub(crate) durability: Arc<dyn Durability>,
     deadline: Duration,
 }
 
@@ -22,6 +24,7 @@ impl<V: Value, A> Clone for Forwarder<V, A> {
             store: Arc::clone(&self.store),
             board: Arc::clone(&self.board),
             peers: self.peers.clone(),
+            durability: Arc::clone(&self.durability),
             deadline: self.deadline,
         }
     }
@@ -35,7 +38,13 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
         peers: Peers<V>,
         deadline: Duration,
     ) -> Self {
-        Self { store, board, peers, deadline }
+        Self { store, board, peers, durability: Arc::new(InMemory), deadline }
+    }
+
+    /// The same for a member that has a disk.
+    #[must_use]
+    pub fn with_durability(self, durability: Arc<dyn Durability>) -> Self {
+        Self { durability, ..self }
     }
 
     /// Carries out a write whose stamp this member's clock has just issued. A read on this member

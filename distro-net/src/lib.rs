@@ -11,6 +11,7 @@
 //! Secret, cluster name, MemberId ──► Identity ──► Peers ◄──calls── Driver, Forwarder
 //! Nudge ──a watcher of──► Store;  Nudge ──wakes──► Driver
 //! HTTP server ──POST /distro/v1/…──► Service ──► Answer, the core's answering side
+//! Durability, the disk ◄──waits for── Service, Forwarder
 //! ```
 //!
 //! 1. Make a [`Clock`], a [`Nudge`], and the store with the nudge among its watchers.
@@ -49,8 +50,14 @@ pub use control::Control;
 mod driver;
 pub use driver::Driver;
 
+mod durability;
+pub use durability::{Durability, InMemory, Keeping, NotKept};
+
 mod forward;
 pub use forward::Forwarder;
+
+mod hold;
+pub use hold::TooFew;
 
 mod members;
 pub use members::{BadLine, MemberSource, MemberWatch, parse_members};
@@ -59,7 +66,7 @@ mod nudge;
 pub use nudge::Nudge;
 
 mod service;
-pub use service::{PATH_PREFIX, Response, Service};
+pub use service::{Answering, PATH_PREFIX, Response, Service};
 
 mod stats;
 pub use stats::{CallCounts, PeerStats};

@@ -1,11 +1,16 @@
 //! The answering side: what the HTTP server of a member mounts for the others.
 
-use bytes::Bytes;
-use distro_core::{Answer, Value};
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
 
-use crate::auth::{MAC_BYTES, Refusal, Sessions, seal_reply};
+use bytes::Bytes;
+use distro_core::{Answer, Reply, Request, Value};
+
+use crate::auth::{MAC_BYTES, Opened, Refusal, Sessions, seal_reply};
 use crate::client::Peers;
 use crate::codec::pack::{pack, unpack};
+use crate::durability::{Durability, InMemory};
 
 /// Every path of the members begins with this.
 pub const PATH_PREFIX: &str = "/distro/v1/";
@@ -18,6 +23,36 @@ pub struct Service<V: Value, A> {
     answer: Answer<V, A>,
     peers: Peers<V>,
     sessions: Sessions,
+    durability: Arc<dyn Durability>,
+}
+
+/// The response to a request. Nearly always it is there at once; only who asks that something be
+/// put on disk has to wait.
+pub enum Answering {
+    /// Here it is.
+    Now(Response),
+    /// Here it will be, as soon as the disk has it. What was asked is done even if the future is
+    /// dropped; only the response is lost then.
+    Later(Pin<Box<dyn Future<Output = Response> + Send>>),
+}
+
+impl Answering {
+    /// Waits for it.
+    pub async fn response(self) -> Response {
+        match self {
+            Self::Now(response) => response,
+            Self::Later(later) => later.await,
+        }
+    }
+}
+
+impl std::fmt::Debug for Answering {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Now(response) => formatter.debug_tuple("Now").field(response).finish(),
+            Self::Later(_) => formatter.debug_tuple("Later").finish_non_exhaustive(),
+        }
+    }
 }
 
 /// An HTTP response, to be sent as it is with the type `application/octet-stream`.
@@ -30,9 +65,16 @@ pub struct Response {
 }
 
 impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
-    /// Answers from what this member holds, under the identity of these peers.
+    /// Answers from what this member holds, in memory only, under the identity of these peers.
     pub fn new(answer: Answer<V, A>, peers: Peers<V>) -> Self {
-        Self { answer, peers, sessions: Sessions::default() }
+        Self { answer, peers, sessions: Sessions::default(), durability: Arc::new(InMemory) }
+    }
+
+    /// The same for a member that has a disk: what others ask it to hold is answered when it is
+    /// there.
+    #[must_use]
+    pub fn with_durability(self, durability: Arc<dyn Durability>) -> Self {
+        Self { durability, ..self }
     }
 
     /// The bytes that the body of a request may have. Longer ones should be refused while they
@@ -43,29 +85,23 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
         self.peers.codec().limits().message_bytes + NUMBERS + MAC_BYTES
     }
 
-    /// Answers a request: `POST`, a path that begins with [`PATH_PREFIX`], and its body. Never
-    /// waits; a full batch takes some milliseconds. Whatever is refused has no effect and is
+    /// Answers a request: `POST`, a path that begins with [`PATH_PREFIX`], and its body. Itself
+    /// never waits; a full batch takes some milliseconds. Whatever is refused has no effect and is
     /// counted.
-    pub fn answer(&self, path: &str, body: Bytes) -> Response {
+    pub fn answer(&self, path: &str, body: Bytes) -> Answering {
         let result = match path {
             _ if body.len() > self.most_body_bytes() => Err(Refusal::TooLarge),
-            HELLO_PATH => self.hello(&body),
+            HELLO_PATH => self.hello(&body).map(|body| Answering::Now(accepted(body))),
             CALL_PATH => self.call(body),
             _ => Err(Refusal::Malformed),
         };
-        match result {
-            Ok(body) => Response { status: 200, body: body.into() },
-            Err(reason) => self.refuse(reason),
-        }
+        result.unwrap_or_else(|reason| Answering::Now(self.refuse(reason)))
     }
 
     /// The response to what is refused before its body was read, for instance because it is too
     /// long. Counts it.
     pub fn refuse(&self, reason: Refusal) -> Response {
-        self.peers.stats().count_refusal(reason);
-        tracing::debug!(reason = reason.name(), "refused a request between members");
-        let body = Bytes::from_static(reason.name().as_bytes());
-        Response { status: reason.status(), body }
+        refuse(&self.peers, reason)
     }
 
     fn hello(&self, body: &Bytes) -> Result<Vec<u8>, Refusal> {
@@ -75,25 +111,56 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
         Ok(welcome)
     }
 
-    fn call(&self, body: Bytes) -> Result<Vec<u8>, Refusal> {
+    fn call(&self, body: Bytes) -> Result<Answering, Refusal> {
         let now = self.peers.clock().tick();
-        let opened = self.sessions.open(body, now)?;
+        let mut opened = self.sessions.open(body, now)?;
         let codec = self.peers.codec();
-        let request = unpack(opened.message, codec.limits());
+        let request = unpack(mem::take(&mut opened.message), codec.limits());
         let request = request.and_then(|message| codec.decode_request(message));
         let request = request.map_err(|error| {
             tracing::warn!(member = opened.sender.member.0, %error, "bad message of a member");
             Refusal::BadMessage
         })?;
+        let is_hold = matches!(request, Request::Hold(_));
         let reply = self.answer.answer(opened.sender, request, now);
-        let reply = codec.encode_reply(&reply).map_err(|error| {
-            tracing::error!(%error, "a reply cannot be sent");
-            Refusal::TooLarge
-        })?;
-        self.peers.stats().count_answer();
-        let reply = pack(&reply, opened.sender.minor);
-        Ok(seal_reply(&opened.key, opened.counter, &reply))
+        if !is_hold {
+            return seal(&self.peers, &opened, &reply).map(Answering::Now);
+        }
+        // Asked for here and not in the future: what is held by now is what must be kept.
+        let (kept, peers) = (self.durability.kept(), self.peers.clone());
+        Ok(Answering::Later(Box::pin(async move {
+            let reply = match kept.await {
+                Ok(()) => reply,
+                Err(error) => {
+                    tracing::error!(%error, "cannot hold for another member");
+                    Reply::Busy
+                }
+            };
+            seal(&peers, &opened, &reply).unwrap_or_else(|reason| refuse(&peers, reason))
+        })))
     }
+}
+
+fn accepted(body: Vec<u8>) -> Response {
+    Response { status: 200, body: body.into() }
+}
+
+fn refuse<V>(peers: &Peers<V>, reason: Refusal) -> Response {
+    peers.stats().count_refusal(reason);
+    tracing::debug!(reason = reason.name(), "refused a request between members");
+    let body = Bytes::from_static(reason.name().as_bytes());
+    Response { status: reason.status(), body }
+}
+
+/// A reply as it is sent.
+fn seal<V>(peers: &Peers<V>, opened: &Opened, reply: &Reply<V>) -> Result<Response, Refusal> {
+    let reply = peers.codec().encode_reply(reply).map_err(|error| {
+        tracing::error!(%error, "a reply cannot be sent");
+        Refusal::TooLarge
+    })?;
+    peers.stats().count_answer();
+    let reply = pack(&reply, opened.sender.minor);
+    Ok(accepted(seal_reply(&opened.key, opened.counter, &reply)))
 }
 
 impl<V: Value, A> std::fmt::Debug for Service<V, A> {

@@ -117,6 +117,7 @@ fn requests() -> Vec<(&'static str, Request<String>)> {
     vec![
         ("probe", Request::Probe { phase: Phase::Loading }),
         ("replicate", Request::Replicate(entries())),
+        ("hold", Request::Hold(entries())),
         ("renew", Request::Renew(vec![beat("1", 0, 0), beat("2", 12_345, 2)])),
         ("verify", Request::Verify(0x0123_4567_89ab_cdef)),
         ("tags", Request::Tags(vec![slot(0), slot(438), slot(1_023)])),
@@ -207,6 +208,7 @@ const ADDED: [&[&str]; MINOR as usize] = [
         "probed-list",
     ],
     &["as-sent"],
+    &["hold"],
 ];
 
 #[test]

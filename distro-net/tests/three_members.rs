@@ -2,6 +2,8 @@
 
 #[path = "cluster/calls.rs"]
 mod calls;
+#[path = "cluster/hold.rs"]
+mod hold;
 #[path = "cluster/member.rs"]
 mod member;
 
@@ -304,7 +306,7 @@ async fn who_does_not_know_the_secret_has_no_effect() {
         view.is_some_and(|member| member.view.state == MemberState::Down)
     })
     .await;
-    assert!(one.peers.stats().calls().rejected > 0);
+    eventually("one hears it", || one.peers.stats().calls().rejected > 0).await;
     for member in [&one, &two, &three] {
         assert_eq!(member.read("t", "k"), None);
         assert!(member.may_read());

@@ -21,8 +21,9 @@ pub struct Instances {
 
 impl Instances {
     pub(crate) fn new(mut list: Vec<Instance>) -> Self {
-        list.sort_by(|a, b| a.key().cmp(&b.key()));
-        // Two entries of one key are an ephemeral and a persistent one; the first will do.
+        // Two entries of one key are an ephemeral and a persistent one. They are one place to call,
+        // so the one that should get calls stays, if there is one.
+        list.sort_by(|a, b| a.key().cmp(&b.key()).then(b.is_usable().cmp(&a.is_usable())));
         list.dedup_by(|a, b| a.key() == b.key());
         let wheel = wheel(&list);
         let confirmed_at = Some(Instant::now());
@@ -189,6 +190,16 @@ mod tests {
         assert_eq!(instances.choose_at(f64::NAN), Some(&well));
         assert_eq!(Instances::new(vec![sick, closed]).choose(), None);
         assert_eq!(Instances::default().choose(), None);
+    }
+
+    #[test]
+    fn of_two_kinds_at_one_address_the_usable_one_stays() {
+        let well = Instance::new("a", 1).ephemeral(false);
+        let sick = Instance { healthy: false, ..Instance::new("a", 1) };
+        for both in [[&well, &sick], [&sick, &well]] {
+            let instances = Instances::new(both.map(Instance::clone).into());
+            assert_eq!(instances.all(), std::slice::from_ref(&well));
+        }
     }
 
     #[test]

@@ -60,6 +60,27 @@ async fn a_registration_is_seen_updated_and_closed() {
 }
 
 #[tokio::test]
+async fn a_persistent_instance_needs_no_beats_and_stays_until_it_is_closed() {
+    let server = RealServer::start();
+    let client = client([server.address()]).build().await.unwrap();
+    let registration = client.register("s", quick(80).ephemeral(false)).await.unwrap();
+    // An ephemeral one would have expired by then.
+    let end = StdInstant::now() + Duration::from_secs(4);
+    while StdInstant::now() < end {
+        let list = client.instances("s").await.unwrap();
+        assert!(list.len() == 1 && list.all()[0].healthy, "{list:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    registration.update(|instance| instance.weight = 2.0).await.unwrap();
+    let list = client.instances("s").await.unwrap();
+    assert_eq!(list.all(), [registration.instance()]);
+    assert!(!list.all()[0].ephemeral);
+    assert_eq!(registration.status().registrations, 2, "once, and for the update");
+    registration.close().await.unwrap();
+    assert_eq!(listed(&client, "s").await, 0);
+}
+
+#[tokio::test]
 async fn the_same_instance_is_registered_once_and_again_after_its_end() {
     let server = RealServer::start();
     let client = client([server.address()]).build().await.unwrap();

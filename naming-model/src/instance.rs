@@ -6,11 +6,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::code::{CODE_OK, CODE_UNKNOWN_INSTANCE, DEFAULT_CLUSTER, MAX_WEIGHT};
 use crate::key::{InstanceKey, NameError, check_cluster_name};
+use crate::record_key::RecordKey;
 
 /// Why an instance was refused before it was sent.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InstanceError {
-    /// The address is empty, holds `#` or white space, or is longer than 253 bytes.
+    /// The address is empty, holds `#` or white space, begins with `!`, or is longer than 253
+    /// bytes.
     #[error("the address {0:?} of the instance is not an IP address or host name")]
     Address(String),
     /// The weight is not a number from 0 to [`MAX_WEIGHT`].
@@ -128,7 +130,8 @@ impl Instance {
     /// [`InstanceError`] for the first fault found.
     pub fn check(&self) -> Result<(), InstanceError> {
         let bad = |c: char| c == '#' || c.is_whitespace() || c.is_control();
-        if self.ip.is_empty() || self.ip.len() > 253 || self.ip.contains(bad) {
+        let is_address = RecordKey::is_address(&self.ip) && !self.ip.contains(bad);
+        if self.ip.is_empty() || self.ip.len() > 253 || !is_address {
             return Err(InstanceError::Address(self.ip.clone()));
         }
         if !(0.0..=MAX_WEIGHT).contains(&self.weight) {
@@ -339,6 +342,7 @@ mod tests {
         assert!(weight(f64::NAN).is_err() && weight(-1.0).is_err() && weight(10_000.5).is_err());
         assert!(Instance::new("", 80).check().is_err());
         assert!(Instance::new("a b", 80).check().is_err());
+        assert!(Instance::new("!a", 80).check().is_err());
         assert!(good.clone().cluster("a_b").check().is_err());
     }
 

@@ -191,8 +191,8 @@ fn check_form(grouped: &str) -> Result<(), NameError> {
     if at == 0 { Err(NameError::EmptyGroup) } else { Ok(()) }
 }
 
-/// What tells one instance of a service from another: address, port and cluster, written
-/// `<ip>#<port>#<cluster>`.
+/// What tells one instance of a service from another of its kind: address, port and cluster,
+/// written `<ip>#<port>#<cluster>`. With its kind it is a [`RecordKey`](crate::RecordKey).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct InstanceKey<'a> {
     /// Address: an IPv4 or IPv6 address or a host name, without `#`.
@@ -204,25 +204,6 @@ pub struct InstanceKey<'a> {
 }
 
 impl<'a> InstanceKey<'a> {
-    /// Splits the text form; `None` if it is not one.
-    pub fn parse(text: &'a str) -> Option<Self> {
-        let (rest, cluster) = text.rsplit_once('#')?;
-        let (ip, port) = rest.rsplit_once('#')?;
-        Some(Self { ip, port: port.parse().ok()?, cluster })
-    }
-
-    /// The text form, as [`Display`](fmt::Display) writes it but faster.
-    pub fn text(&self) -> String {
-        const LONGEST_PORT: usize = 5;
-        let mut text = String::with_capacity(self.ip.len() + self.cluster.len() + 2 + LONGEST_PORT);
-        text.push_str(self.ip);
-        text.push('#');
-        push_port(&mut text, self.port);
-        text.push('#');
-        text.push_str(self.cluster);
-        text
-    }
-
     /// Nacos's "datum key" of an instance, which shows in error texts and orders checksums:
     /// `<ip>:<port>:unknown:<cluster>`, without the port if it is 0.
     pub fn datum_key(&self) -> String {
@@ -230,20 +211,6 @@ impl<'a> InstanceKey<'a> {
             0 => format!("{}:unknown:{}", self.ip, self.cluster),
             port => format!("{}:{port}:unknown:{}", self.ip, self.cluster),
         }
-    }
-}
-
-fn push_port(text: &mut String, port: u16) {
-    let mut rest = port;
-    let mut divisor = 10_000;
-    while divisor > 1 && rest < divisor {
-        divisor /= 10;
-    }
-    while divisor > 0 {
-        // A single digit by then; the conversion cannot cut anything.
-        text.push(char::from(b'0' + (rest / divisor) as u8));
-        rest %= divisor;
-        divisor /= 10;
     }
 }
 
@@ -314,14 +281,6 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_an_instance_key_is_what_it_displays() {
-        for port in [0, 1, 9, 10, 99, 100, 999, 1_000, 8_080, 9_999, 10_000, 65_535] {
-            let key = InstanceKey { ip: "10.0.0.1", port, cluster: "c" };
-            assert_eq!(key.text(), format!("{key}"));
-        }
-    }
-
-    #[test]
     fn characters_are_checked_on_request_only() {
         let key = ServiceKey::parse("public", "g@@bad name").unwrap();
         assert!(key.check_characters().is_err());
@@ -334,9 +293,8 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_instance_key_survives_its_text() {
+    fn an_instance_without_port_has_none_in_its_datum_key() {
         let key = InstanceKey { ip: "fe80::1%eth0", port: 8080, cluster: "DEFAULT" };
-        assert_eq!(InstanceKey::parse(&key.to_string()), Some(key));
         assert_eq!(key.datum_key(), "fe80::1%eth0:8080:unknown:DEFAULT");
         let none = InstanceKey { port: 0, ..key };
         assert_eq!(none.datum_key(), "fe80::1%eth0:unknown:DEFAULT");

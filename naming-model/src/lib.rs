@@ -20,5 +20,8 @@ pub use key::{
 mod push;
 pub use push::{PushAck, PushPacket};
 
+mod record_key;
+pub use record_key::RecordKey;
+
 mod service;
 pub use service::{ClusterDetail, InstanceEvent, Selector, ServiceDetail, ServicePage};

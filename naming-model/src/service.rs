@@ -88,6 +88,9 @@ pub struct InstanceEvent {
     /// Cluster of the instance.
     #[serde(default)]
     pub cluster: String,
+    /// Whether it lives by its beats; a persistent one does not.
+    #[serde(default = "yes")]
+    pub ephemeral: bool,
     /// What happened, in one or two words, such as `registered` or `expired`.
     pub event: String,
     /// Who did it: address and agent.
@@ -96,6 +99,10 @@ pub struct InstanceEvent {
     /// Milliseconds since the last beat, where silence was the reason.
     #[serde(default)]
     pub silent_millis: u64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[cfg(test)]

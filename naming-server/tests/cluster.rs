@@ -569,3 +569,56 @@ fn a_health_that_was_said_stays_until_the_next_beat() {
     let is_back = |server: &TestServer| server.get(target).json()["healthy"] == true;
     wait_for("the beat sets it right", || cluster.alive().all(is_back));
 }
+
+#[test]
+fn persistent_instances_are_those_of_the_cluster() {
+    let mut cluster = Cluster::start(3);
+    let kinds = |server: &TestServer, service: &str| {
+        let kind = |host: Value| host["ephemeral"].as_bool().unwrap();
+        hosts(server, service).into_iter().map(kind).collect::<Vec<_>>()
+    };
+    for (number, service) in (0_u8..).zip(services()) {
+        let [here, there] = [number % 3, (number + 1) % 3].map(|member| cluster.member(member));
+        instance(here, "POST", &service, "&ephemeral=false&weight=2").expect(200);
+        assert_eq!(kinds(here, &service), [false], "its own write");
+        instance(there, "POST", &service, "").expect(200);
+        let both = |server: &TestServer| kinds(server, &service) == [false, true];
+        wait_for("both are everywhere", || cluster.alive().all(both));
+        instance(there, "PATCH", &service, "&weight=3").expect(200);
+        assert_eq!(hosts(there, &service)[0]["weight"], 3.0);
+        instance(there, "DELETE", &service, "").expect(200);
+        wait_for("the other goes", || cluster.alive().all(|s| kinds(s, &service) == [false]));
+        let beat = format!("instance/beat?serviceName={service}&ip=10.0.0.1&port=80");
+        for server in cluster.alive() {
+            assert_eq!(server.put(&beat).json()["code"], 10_200, "no beat is needed");
+        }
+        let whole = "%7B%22ip%22:%2210.0.0.9%22,%22port%22:80,%22ephemeral%22:false%7D";
+        let beat = format!("instance/beat?serviceName={service}&beat={whole}");
+        assert_eq!(there.put(&beat).json()["code"], 10_200);
+        assert_eq!(kinds(there, &service), [false, false], "a beat registers it");
+        let removal = format!("instance?serviceName={service}&ip=10.0.0.9&port=80&ephemeral=false");
+        there.call("DELETE", &removal).expect(200);
+    }
+    cluster.wait_until_equal();
+    // Whoever takes over judges by silence, and whoever is new loads first.
+    cluster.take(1).kill();
+    let still_there = |server: &TestServer| {
+        services().all(|service| {
+            let hosts = hosts(server, &service);
+            hosts.len() == 1 && hosts[0]["weight"] == 3.0 && hosts[0]["healthy"] == true
+        })
+    };
+    wait_for("the death is noticed", || {
+        cluster.alive().all(|s| states(s).contains(&"DOWN".to_owned()))
+    });
+    assert!(cluster.alive().all(still_there));
+    cluster.restart(1);
+    cluster.wait_until_ready();
+    assert!(still_there(cluster.member(1)), "it loaded them");
+    for (number, service) in (0_u8..).zip(services()) {
+        let server = cluster.member(number % 3);
+        instance(server, "DELETE", &service, "&ephemeral=false").expect(200);
+        wait_for("it is gone", || cluster.alive().all(|s| hosts(s, &service).is_empty()));
+    }
+    cluster.wait_until_equal();
+}

@@ -32,6 +32,7 @@ fn bad_registrations_are_refused_by_name_and_leave_nothing() {
         ("port", "2147483648", "For input string"),
         ("ip", "10.0.0.1 ,10.0.0.2", "'ip'"),
         ("ip", "a#b", "'ip'"),
+        ("ip", "!10.0.0.1", "'ip'"),
         ("ip", "a\nb", "'ip'"),
         ("ip", &long, "'ip'"),
         ("clusterName", &long, "'clusterName'"),
@@ -42,7 +43,6 @@ fn bad_registrations_are_refused_by_name_and_leave_nothing() {
         ("app", &long, "'app'"),
         ("metadata", &metadata, "'metadata'"),
         ("metadata", "{\"a\":{}}", "metadata format incorrect"),
-        ("ephemeral", "false", "'ephemeral'"),
     ] {
         site.refused("POST instance", &with(&[(name, value)]), 400, part);
         site.refused("PUT instance", &with(&[(name, value)]), 400, part);
@@ -82,7 +82,7 @@ fn bad_beats_are_refused_and_register_nothing() {
         (r#"{"ip":"10.0.0.1","port":80,"weight":"x"}"#, "'beat'"),
         (r#"{"ip":"10.0.0.1","port":80,"weight":-1}"#, "weights range"),
         (r#"{"ip":"","port":80}"#, "'ip'"),
-        (r#"{"ip":"10.0.0.1","port":80,"ephemeral":false}"#, "'ephemeral'"),
+        (r#"{"ip":"!10.0.0.1","port":80}"#, "'ip'"),
         (r#"{"ip":"10.0.0.1","port":80,"metadata":{"a":{}}}"#, "metadata"),
         (r#"{"ip":"10.0.0.1","port":80,"cluster":"a_b"}"#, "cluster name"),
         (r#"{"ip":"10.0.0.1","#, "'beat'"),

@@ -376,7 +376,6 @@ fn what_is_not_offered_is_refused_with_a_reason() {
         ("POST", "service/status", 501, "between Nacos servers"),
         ("POST", "/nacos/v1/core/cluster/server/leave", 501, "not changed by calls"),
         ("POST", "/nacos/v1/core/cluster/switch/lookup?type=file", 501, "not changed by calls"),
-        ("POST", "instance?serviceName=s&ip=1.1.1.1&port=1&ephemeral=false", 400, "persistent"),
         ("PUT", "operator/log?logName=naming-push&logLevel=loud", 400, "logLevel"),
         ("PUT", "operator/log?logName=naming-raft&logLevel=INFO", 400, "logName"),
         // Nobody started logging in this process.

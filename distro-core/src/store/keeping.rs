@@ -20,6 +20,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         if let Some(moment) = effect.schedule {
             self.ring.schedule(moment, Arc::downgrade(datum));
         }
+        if !effect.forgotten.is_empty() {
+            for watcher in &self.watchers {
+                watcher.forgotten(datum, &effect.forgotten);
+            }
+        }
         self.shared.journal.note_changes(datum.tag(), effect.local, effect.spared);
         if !effect.changed.is_empty() {
             for watcher in &self.watchers {

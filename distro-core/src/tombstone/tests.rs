@@ -36,14 +36,18 @@ fn key() -> impl Strategy<Value = String> {
 enum Step {
     Insert(String, Tombstone),
     Remove(String),
-    Forget(u64),
+    Forget(u64, u64),
+}
+
+fn term_of(key: &str, _: &Tombstone) -> Term {
+    if key.contains('7') { Term::Durable } else { Term::Usual }
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (key(), tombstone()).prop_map(|(key, tombstone)| Step::Insert(key, tombstone)),
         3 => key().prop_map(Step::Remove),
-        1 => (0..9_u64).prop_map(Step::Forget),
+        1 => (0..9_u64, 0..9_u64).prop_map(|(usual, durable)| Step::Forget(usual, durable)),
     ]
 }
 
@@ -66,24 +70,37 @@ proptest! {
         for step in steps {
             match step {
                 Step::Insert(key, tombstone) => {
-                    packed.insert(&key, &tombstone);
+                    packed.insert(&key, &tombstone, term_of(&key, &tombstone));
                     model.insert(key, tombstone);
                 }
                 Step::Remove(key) => {
                     packed.remove(&key);
                     model.remove(&key);
                 }
-                Step::Forget(until) => {
-                    let before = model.len();
-                    let (now, age) = (Tick::from_ms(10), Duration::from_millis(until));
-                    model.retain(|_, tombstone| now.since(tombstone.learned) < age);
-                    let gone = packed.forget(now, age);
-                    prop_assert_eq!(gone as usize, before - model.len());
+                Step::Forget(usual, durable) => {
+                    let now = Tick::from_ms(10);
+                    let ms = Duration::from_millis;
+                    let ages = Ages { usual: ms(usual), durable: ms(durable) };
+                    let mut expected = Vec::new();
+                    model.retain(|key, tombstone| {
+                        let term = term_of(key, tombstone);
+                        let stays = now.since(tombstone.learned) < ages.of(term);
+                        expected.extend((!stays).then(|| (key.clone(), term)));
+                        stays
+                    });
+                    let mut gone = Vec::new();
+                    packed.forget(now, &ages, term_of, |key, term| gone.push((key.into(), term)));
+                    prop_assert_eq!(gone, expected);
                 }
             }
             prop_assert_eq!(packed.is_empty(), model.is_empty());
-            let oldest = model.values().map(|tombstone| tombstone.learned).min();
-            prop_assert!(packed.oldest() <= oldest && packed.oldest().is_some() == oldest.is_some());
+            let ages = Ages { usual: Duration::from_millis(3), durable: Duration::from_millis(7) };
+            let due = |(key, tombstone): (&String, &Tombstone)| {
+                tombstone.learned.after(ages.of(term_of(key, tombstone)))
+            };
+            let soonest = model.iter().map(due).min();
+            prop_assert!(packed.due(&ages) <= soonest);
+            prop_assert_eq!(packed.due(&ages).is_some(), soonest.is_some());
         }
         prop_assert_eq!(all(&packed, None), model.clone().into_iter().collect::<Vec<_>>());
         for key in looked {
@@ -119,7 +136,7 @@ fn a_tombstone_takes_less_than_a_hundred_bytes_in_whatever_order_they_come() {
         let mut packed = Tombstones::default();
         for n in 0..count {
             let (key, tombstone) = usual(n * step % count);
-            packed.insert(&key, &tombstone);
+            packed.insert(&key, &tombstone, Term::Usual);
         }
         let blocks = packed.0.as_ref().unwrap();
         let own = size_of::<Blocks>() + blocks.blocks.capacity() * size_of::<Box<[u8]>>();
@@ -133,7 +150,7 @@ fn a_tombstone_takes_less_than_a_hundred_bytes_in_whatever_order_they_come() {
 fn nearly_empty_blocks_are_joined_and_nothing_is_left_of_no_tombstones() {
     let mut packed = Tombstones::default();
     for (key, tombstone) in (0..10_000).map(usual) {
-        packed.insert(&key, &tombstone);
+        packed.insert(&key, &tombstone, Term::Usual);
     }
     for (key, _) in (0..10_000).filter(|n| n % 100 != 0).map(usual) {
         packed.remove(&key);

@@ -5,18 +5,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::*;
+use crate::tombstone::Tombstone;
 
 impl<V: Value> Writer<'_, V> {
     pub(crate) fn find_verdicts(&mut self, terms: &JudgeTerms) -> Vec<Verdict<V>> {
         let (config, now) = (&self.shared.config, self.now);
         let owned_since = self.shared.judged_since(self.slot);
         let mut verdicts = Vec::new();
-        if let Some(oldest) = self.shelf.tombstones.oldest() {
+        let ages = Ages { usual: config.tombstone_retention, durable: config.durable_retention };
+        if let Some(due) = self.shelf.tombstones.due(&ages) {
             // Those that are left are not looked at one by one: where removals come all the time,
             // a datum would be walked through for each of them.
             let soonest = now.after(config.tombstone_retention / GATHERED);
-            let next = oldest.after(config.tombstone_retention).max(soonest);
-            self.deadline = self.deadline.min(next);
+            self.deadline = self.deadline.min(due.max(soonest));
         }
         for (key, entry) in &self.shelf.entries {
             let Some(value) = entry.record.value.as_ref().filter(|_| entry.record.is_visible())
@@ -43,23 +44,48 @@ impl<V: Value> Writer<'_, V> {
         verdicts
     }
 
-    /// Forgets tombstones older than the retention time, or than the compensation window where a
-    /// slot holds too many; and before that the content of what has expired.
-    pub(crate) fn collect_tombstones(&mut self) {
+    /// How long what was removed is remembered in this slot: less where it holds too much of it.
+    fn ages(&self) -> Ages {
         let config = &self.shared.config;
         let slot = &self.shared.slots[self.slot.index()];
-        let crowded = slot.tombstones.load(Ordering::Relaxed) > config.tombstones_per_slot;
-        let keep = if crowded { config.compensation_window } else { config.tombstone_retention };
-        let now = self.now;
+        let durable = slot.durable_tombstones.load(Ordering::Relaxed);
+        // Each kind is counted by itself: a storm of one must not make the other be forgotten.
+        let usual = slot.tombstones.load(Ordering::Relaxed).saturating_sub(durable);
+        let is_crowded = usual > config.tombstones_per_slot;
+        let is_durable_crowded = durable > config.durable_tombstones_per_slot;
+        Ages {
+            usual: if is_crowded { config.compensation_window } else { config.tombstone_retention },
+            durable: match is_durable_crowded {
+                true => config.tombstone_retention,
+                false => config.durable_retention,
+            },
+        }
+    }
+
+    /// Forgets tombstones that are old enough, and before that the content of what has expired.
+    pub(crate) fn collect_tombstones(&mut self) {
+        let (config, tag, now, ages) = (&self.shared.config, self.tag, self.now, self.ages());
+        let slot = &self.shared.slots[self.slot.index()];
         let Shelf { entries, tombstones, .. } = &mut *self.shelf;
-        let mut gone = tombstones.forget(now, keep);
+        let (forgotten, mut gone) = (&mut self.forgotten, 0);
+        let mut forget = |key: &str, term: Term| {
+            gone += 1;
+            if term == Term::Durable {
+                slot.durable_tombstones.fetch_sub(1, Ordering::Relaxed);
+                forgotten.push(key.into());
+            }
+        };
+        let term_of = |key: &str, registration| config.term(tag, key, registration);
+        let packed_term = |key: &str, packed: &Tombstone| term_of(key, packed.registration);
+        tombstones.forget(now, &ages, packed_term, &mut forget);
         entries.retain(|key, entry| {
             if entry.record.is_visible() {
                 return true;
             }
             let age = now.since(entry.learned);
-            if age >= keep {
-                gone += 1;
+            let term = term_of(key, entry.record.registration);
+            if age >= ages.of(term) {
+                forget(key, term);
                 return false;
             }
             if age >= config.content_retention {
@@ -67,7 +93,7 @@ impl<V: Value> Writer<'_, V> {
             }
             // What is left without content goes to the others of that kind.
             let left = entry.tombstone();
-            left.iter().for_each(|left| tombstones.insert(key, left));
+            left.iter().for_each(|left| tombstones.insert(key, left, term));
             left.is_none()
         });
         slot.tombstones.fetch_sub(gone, Ordering::Relaxed);
@@ -87,9 +113,9 @@ impl<V: Value> Writer<'_, V> {
         let keys: Vec<Key> = silent.map(|(key, _)| Arc::clone(key)).collect();
         for key in keys {
             let Some(entry) = self.shelf.entries.remove(&key) else { continue };
-            let before = Aspect::of(&entry.record, self.tag, &key);
+            let before = Aspect::of(&entry.record, self.tag, &key, &self.shared.config);
             self.visible = true;
-            self.account(&before, &Aspect { shown: None, fingerprint: 0 }, false);
+            self.account(&before, &Aspect::NONE, false);
             // It is not remembered as a tombstone either.
             self.shared.slots[self.slot.index()].tombstones.fetch_sub(1, Ordering::Relaxed);
             self.changed.push(key);

@@ -23,7 +23,7 @@ mod session;
 pub(crate) use message::{Hello, Welcome, open_reply, seal_reply};
 pub(crate) use secret::MAC_BYTES;
 pub use secret::{Secret, WeakSecret};
-pub(crate) use session::{CallerSession, Sessions};
+pub(crate) use session::{CallerSession, Opened, Sessions};
 
 use distro_core::MemberId;
 

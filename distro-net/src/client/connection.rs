@@ -29,6 +29,8 @@ pub(crate) enum CallError {
     Rejected(String),
     #[error("the request cannot be sent: {0}")]
     Unsendable(String),
+    #[error("it speaks an earlier version of the protocol, 1.{0}")]
+    Earlier(u32),
     #[error("its answer is not acceptable: {0}")]
     Unproven(#[from] Refusal),
 }
@@ -37,7 +39,7 @@ impl CallError {
     /// Whether the same message would fail again, and another one might not.
     pub(crate) fn is_about_the_message(&self) -> bool {
         match self {
-            Self::Unsendable(_) => true,
+            Self::Unsendable(_) | Self::Earlier(_) => true,
             Self::Rejected(reason) => [Refusal::BadMessage, Refusal::TooLarge]
                 .iter()
                 .any(|refusal| reason.ends_with(refusal.name())),
@@ -90,6 +92,11 @@ impl Connection {
         }));
         let session = greet(&mut sender, link, wall_ms).await?;
         Ok(Self { sender, session, _task: task })
+    }
+
+    /// The minor version that the other side speaks.
+    pub(crate) fn minor(&self) -> u32 {
+        self.session.minor
     }
 
     /// Whether the other side has closed it.

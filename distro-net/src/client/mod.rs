@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use distro_core::{MemberId, Reply, Request};
 use parking_lot::RwLock;
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::connection::{CallError, Connection, Link};
-use self::peer::Peer;
+use self::peer::{Message, Peer};
 use crate::address::Address;
 use crate::auth::{Identity, Refusal};
 use crate::clock::Clock;
@@ -29,8 +30,8 @@ pub enum Outcome<V> {
     NoAnswer,
     /// Nobody listens at its address: the process is gone.
     Refused,
-    /// The request is larger than the transport takes, or the member can make nothing of it.
-    /// Sending it again would be in vain.
+    /// The request is larger than the transport takes, or the member can make nothing of it, or
+    /// speaks too early a version to be asked. Sending it again would be in vain.
     NotTaken,
 }
 
@@ -41,11 +42,15 @@ pub struct PeersConfig {
     /// More wait for their turn, up to their deadline. Too few make writes wait when the network
     /// is slow; each costs the other side a connection. Default 32.
     pub forwards_per_peer: usize,
+    /// Requests to one member to put durable records on disk that may be under way, each on a
+    /// connection of its own. More wait for their turn. A disk takes many at a time; too few make
+    /// writes wait for each other. Default 16.
+    pub holds_per_peer: usize,
 }
 
 impl Default for PeersConfig {
     fn default() -> Self {
-        Self { forwards_per_peer: 32 }
+        Self { forwards_per_peer: 32, holds_per_peer: 16 }
     }
 }
 
@@ -109,6 +114,11 @@ impl<V> Peers<V> {
         self.shared.book.read().get(&member).map(|peer| Arc::clone(&peer.address))
     }
 
+    /// The other members, in the order of their ids.
+    pub fn members(&self) -> Vec<MemberId> {
+        self.shared.book.read().keys().copied().collect()
+    }
+
     /// How far the wall clock of a member was ahead of ours when the last connection to it was
     /// opened, in milliseconds; zero if there was none.
     pub fn clock_ahead_ms(&self, member: MemberId) -> Option<i64> {
@@ -127,8 +137,7 @@ impl<V> Peers<V> {
             }
             let known = book.get(&member).filter(|peer| *peer.address == *address.as_str());
             let peer = known.cloned().unwrap_or_else(|| {
-                let forwards = self.shared.config.forwards_per_peer;
-                Arc::new(Peer::new(member, address.as_str().into(), forwards))
+                Arc::new(Peer::new(member, address.as_str().into(), &self.shared.config))
             });
             if let Some(twin) = next.get(&member).filter(|twin| twin.address != peer.address) {
                 // One in four thousand million pairs; changing a port helps.
@@ -158,6 +167,12 @@ impl<V> Peers<V> {
         }
     }
 
+    /// Waits until one more request to hold may be sent to a member; `None` if it is none.
+    pub(crate) async fn turn_to_hold(&self, to: MemberId) -> Option<OwnedSemaphorePermit> {
+        let turns = self.shared.book.read().get(&to).map(|peer| Arc::clone(&peer.holds))?;
+        turns.acquire_owned().await.ok()
+    }
+
     /// Asks a member. Takes no longer than the deadline. When the future is dropped the request
     /// may or may not have arrived.
     pub async fn call(&self, to: MemberId, request: &Request<V>, deadline: Duration) -> Outcome<V> {
@@ -179,6 +194,10 @@ impl<V> Peers<V> {
                 peer.note_outcome(Some(&error));
                 if matches!(error, CallError::Rejected(_) | CallError::Unproven(_)) {
                     add(&calls.rejected, 1);
+                }
+                if let CallError::Earlier(minor) = error {
+                    tracing::debug!(peer = %peer.address, minor, "not asked: too early a release");
+                    return Outcome::NotTaken;
                 }
                 if error.is_about_the_message() {
                     tracing::error!(peer = %peer.address, %error, "a request was not taken");
@@ -205,9 +224,13 @@ impl<V> Peers<V> {
             .map_err(|error| CallError::Unsendable(error.to_string()))?;
         add(&stats.calls.sent_bytes, message.len());
         let limit = codec.limits().message_bytes;
-        let reply = peer.call(&**connector, identity, limit, &message, clock.now()).await?;
+        let message = Message { bytes: &message, needs_minor: request.needs_minor() };
+        let reply = peer.call(&**connector, identity, limit, message, clock.now()).await?;
         add(&stats.calls.received_bytes, reply.len());
         let reply = unpack(reply, codec.limits()).and_then(|reply| codec.decode_reply(reply));
         reply.map_err(|error| CallError::Rejected(error.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use distro_core::{MemberId, Now};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use super::PeersConfig;
 use super::connection::{CallError, Connection, Link};
 use crate::auth::Identity;
 use crate::connect::Connector;
@@ -15,12 +16,36 @@ use crate::connect::Connector;
 /// A clock that differs by more than this is worth a warning.
 const CLOCK_WARNING_MS: u64 = 5_000;
 
+/// A request as bytes, and who may be sent it.
+#[derive(Clone, Copy)]
+pub(crate) struct Message<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// The earliest minor version that understands it.
+    pub(crate) needs_minor: u32,
+}
+
+impl Message<'_> {
+    async fn over(
+        self,
+        connection: &mut Connection,
+        link: Link<'_>,
+        now: Now,
+    ) -> Result<Bytes, CallError> {
+        match connection.minor() {
+            minor if minor < self.needs_minor => Err(CallError::Earlier(minor)),
+            _ => connection.call(link, self.bytes, now.wall_ms).await,
+        }
+    }
+}
+
 /// Another member: where it is, and the connections to it that are kept.
 pub(crate) struct Peer {
     pub(crate) member: MemberId,
     pub(crate) address: Arc<str>,
     /// Forwarded writes under way; more than that wait for their turn.
     pub(crate) forwards: Semaphore,
+    /// Requests to hold under way. Not the same: a slow disk must not make forwards wait.
+    pub(crate) holds: Arc<Semaphore>,
     /// The calls of the core are few at any time, one for each purpose. So no more connections
     /// than those and the forwards are ever open.
     idle: Mutex<Vec<Connection>>,
@@ -32,15 +57,17 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(member: MemberId, address: Arc<str>, forwards: usize) -> Self {
+    pub(crate) fn new(member: MemberId, address: Arc<str>, config: &PeersConfig) -> Self {
         /// Connections kept for the calls of the core.
         const CORE_CALLS: usize = 4;
+        let PeersConfig { forwards_per_peer, holds_per_peer } = *config;
         Self {
             member,
             address,
-            forwards: Semaphore::new(forwards),
+            forwards: Semaphore::new(forwards_per_peer),
+            holds: Arc::new(Semaphore::new(holds_per_peer)),
             idle: Mutex::default(),
-            most_idle: forwards + CORE_CALLS,
+            most_idle: forwards_per_peer + holds_per_peer + CORE_CALLS,
             clock_ahead_ms: AtomicI64::new(0),
             trouble: Mutex::default(),
         }
@@ -55,21 +82,30 @@ impl Peer {
         connector: &dyn Connector,
         identity: &Identity,
         limit: usize,
-        message: &[u8],
+        message: Message<'_>,
         now: Now,
     ) -> Result<Bytes, CallError> {
         let link = Link { identity, target: self.member, address: &self.address, limit };
         if let Some(mut kept) = self.take_idle() {
-            match kept.call(link, message, now.wall_ms).await {
+            match message.over(&mut kept, link, now).await {
                 Ok(reply) => return Ok(self.keep(kept, reply)),
+                Err(error @ CallError::Earlier(_)) => {
+                    self.keep(kept, Bytes::new());
+                    return Err(error);
+                }
                 Err(CallError::Broken(_)) => self.idle.lock().clear(),
                 Err(error) => return Err(error),
             }
         }
         let mut fresh = Connection::open(connector, link, now.wall_ms).await?;
         self.compare_clocks(fresh.their_wall_ms(), now.wall_ms);
-        let reply = fresh.call(link, message, now.wall_ms).await?;
-        Ok(self.keep(fresh, reply))
+        let reply = message.over(&mut fresh, link, now).await;
+        if let Err(CallError::Earlier(_)) = reply {
+            // Nothing is wrong with the connection.
+            self.keep(fresh, Bytes::new());
+            return reply;
+        }
+        Ok(self.keep(fresh, reply?))
     }
 
     /// How far its wall clock was ahead of ours when it was last compared, in milliseconds.

@@ -38,6 +38,7 @@ impl<V> Encoder<'_, V> {
             Request::Forward(operation) => {
                 (kind::FORWARD, self.operation(operation).encode_to_vec())
             }
+            Request::Hold(entries) => (kind::HOLD, list(self.entries(entries))),
             Request::Leave { incarnation } => {
                 (kind::LEAVE, bytes(&wire::Leave { incarnation: *incarnation }).into())
             }
@@ -76,6 +77,10 @@ impl<V> Decoder<'_, V> {
             kind::REPLICATE => {
                 let list: wire::List = self.parse(body)?;
                 Request::Replicate(self.entries(list.items)?)
+            }
+            kind::HOLD => {
+                let list: wire::List = self.parse(body)?;
+                Request::Hold(self.entries(list.items)?)
             }
             kind::RENEW => {
                 let list: wire::List = self.parse(body)?;

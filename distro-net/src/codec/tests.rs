@@ -107,6 +107,7 @@ fn requests() -> impl Strategy<Value = Request<String>> {
     prop_oneof![
         phases().prop_map(|phase| Request::Probe { phase }),
         entries().prop_map(Request::Replicate),
+        entries().prop_map(Request::Hold),
         vec(beat, 0..6).prop_map(Request::Renew),
         any::<u64>().prop_map(Request::Verify),
         vec(slots(), 0..20).prop_map(Request::Tags),

@@ -1,4 +1,4 @@
-//! The messages as bytes, protocol version 1.2. Field numbers are for ever: a field that goes
+//! The messages as bytes, protocol version 1.3. Field numbers are for ever: a field that goes
 //! leaves its number unused, a field that comes gets the next one and a meaning for its absence.
 //!
 //! Lists are lists of bytes, decoded one by one under a budget: what a peer sends is never turned
@@ -33,6 +33,8 @@ pub(crate) mod kind {
     pub(crate) const LOAD: u32 = 7;
     pub(crate) const FORWARD: u32 = 8;
     pub(crate) const LEAVE: u32 = 9;
+    /// Since 1.3, and sent to members of 1.3 only. Its body is that of [`REPLICATE`].
+    pub(crate) const HOLD: u32 = 10;
 
     pub(crate) const PROBED: u32 = 64;
     pub(crate) const DONE: u32 = 65;

@@ -45,7 +45,7 @@ impl Other {
             let service = self.service.lock().clone();
             async move {
                 match service {
-                    Some(service) => service.answer(&path, body),
+                    Some(service) => service.answer(&path, body).response().await,
                     // Frozen.
                     None => std::future::pending().await,
                 }
@@ -142,7 +142,7 @@ async fn what_was_recorded_on_the_way_is_worth_nothing() {
     let calls: Vec<_> = recorded.iter().filter(|(path, _)| path.ends_with("/call")).collect();
     assert_eq!(calls.len(), 3);
     for (path, body) in &calls {
-        assert_eq!(service.answer(path, body.clone()).status, 403);
+        assert_eq!(service.answer(path, body.clone()).response().await.status, 403);
     }
     assert_eq!(answering.stats().refused(Refusal::Replayed), 3);
     assert_eq!(answering.stats().answered(), 3);

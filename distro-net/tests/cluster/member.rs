@@ -13,8 +13,9 @@ use distro_core::{
     StoreConfig, Value, Written,
 };
 use distro_net::{
-    Address, BadValue, Clock, Codec, Connector, Control, Driver, Forwarder, Identity, Io, Limits,
-    Nudge, Peers, PeersConfig, Refusal, Response, Secret, Service, TcpConnector, ValueCodec,
+    Address, BadValue, Clock, Codec, Connector, Control, Driver, Durability, Forwarder, Identity,
+    InMemory, Io, Limits, Nudge, Peers, PeersConfig, Refusal, Response, Secret, Service,
+    TcpConnector, ValueCodec,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::service::service_fn;
@@ -93,7 +94,7 @@ pub(crate) struct Member {
     pub(crate) peers: Peers<Text>,
     /// While set, requests of others wait for ever.
     pub(crate) is_mute: Arc<AtomicBool>,
-    forwarder: Forwarder<Text, ()>,
+    pub(crate) forwarder: Forwarder<Text, ()>,
     shutdown: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -119,6 +120,16 @@ pub(crate) async fn listen_again(address: &Address) -> TcpListener {
 
 impl Member {
     pub(crate) fn start(listener: TcpListener, members: &[Address], secret: &[u8]) -> Self {
+        Self::start_on(listener, members, secret, Arc::new(InMemory))
+    }
+
+    /// One that keeps its durable records on this disk.
+    pub(crate) fn start_on(
+        listener: TcpListener,
+        members: &[Address],
+        secret: &[u8],
+        disk: Arc<dyn Durability>,
+    ) -> Self {
         let address = Address::from(listener.local_addr().unwrap());
         let clock = Clock::start();
         let identity = identity(address.member(), secret);
@@ -133,8 +144,10 @@ impl Member {
         let (driver, control) =
             Driver::with_peers(config, store.clone(), peers.clone(), members, nudge, seed);
         let board = driver.board().clone();
-        let service = Arc::new(Service::new(driver.answer(), peers.clone()));
+        let service = Service::new(driver.answer(), peers.clone()).with_durability(disk.clone());
+        let service = Arc::new(service);
         let forwarder = Forwarder::new(store.clone(), board.clone(), peers.clone(), deadline);
+        let forwarder = forwarder.with_durability(disk);
         let shutdown = CancellationToken::new();
         let is_mute = Arc::new(AtomicBool::new(false));
         let tasks = vec![
@@ -206,7 +219,7 @@ async fn serve(
                 }
                 match body.len() > service.most_body_bytes() {
                     true => service.refuse(Refusal::TooLarge),
-                    false => service.answer(&path, body),
+                    false => service.answer(&path, body).response().await,
                 }
             }
         }));

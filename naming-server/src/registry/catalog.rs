@@ -115,7 +115,7 @@ impl Registry {
                 if out.len() > 1 {
                     out.push(',');
                 }
-                let heard = reader.last_heard(&host.key.to_string());
+                let heard = reader.last_heard(&host.record_key().text());
                 push_instance(&mut out, &host, service, heard.map_or(0, |tick| self.wall_ms(tick)));
             }
             out.push(']');
@@ -155,7 +155,8 @@ fn has_cluster(reader: &Reader<'_, Content>, name: &str) -> bool {
     clusters(reader, &settings, &default).iter().any(|(cluster, _)| *cluster == name)
 }
 
-/// Everything Nacos tells about an instance, in its order. `heard_ms` is when the last beat came.
+/// Everything Nacos tells about an instance, in its order. `heard_ms` is when the last beat came, or the
+/// registration if that was later.
 fn push_instance(out: &mut String, host: &Host<'_>, service: &ServiceKey, heard_ms: u64) {
     let Host { key, instance, healthy } = host;
     out.push_str("{\"instanceId\":\"");
@@ -170,7 +171,9 @@ fn push_instance(out: &mut String, host: &Host<'_>, service: &ServiceKey, heard_
     push_bool(out, *healthy);
     out.push_str(",\"enabled\":");
     push_bool(out, instance.enabled);
-    out.push_str(",\"ephemeral\":true,\"clusterName\":");
+    out.push_str(",\"ephemeral\":");
+    push_bool(out, !instance.is_persistent);
+    out.push_str(",\"clusterName\":");
     push_string(out, key.cluster);
     out.push_str(",\"serviceName\":");
     push_string(out, service.grouped());

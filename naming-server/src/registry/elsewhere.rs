@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distro_core::{DATUM_KEY, Health, Operation, Stamp};
-use naming_model::ServiceKey;
+use naming_model::{PERSISTENT_MARK, ServiceKey};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
@@ -87,9 +87,10 @@ impl Elsewhere {
         }
     }
 
+    /// The beat of an ephemeral instance, unless it carries the whole of a persistent one.
     pub(super) async fn beat(
         self,
-        place: Place,
+        mut place: Place,
         whole: Option<Result<Instance, ApiError>>,
         actor: String,
     ) -> Result<BeatAnswer, ApiError> {
@@ -113,6 +114,9 @@ impl Elsewhere {
             return Ok(BeatAnswer::Unknown);
         };
         place.service.check_characters()?;
+        if instance.is_persistent {
+            place.id.insert(0, PERSISTENT_MARK);
+        }
         let interval_ms = instance.beat_interval_ms();
         let registry = Arc::clone(&self.registry);
         self.register(place, instance, true, actor).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use distro_core::{Key, Tick};
-use naming_model::InstanceKey;
+use naming_model::{InstanceKey, RecordKey};
 use parking_lot::Mutex;
 
 /// Lines a second after which the log sums up.
@@ -76,7 +76,7 @@ pub(crate) struct Event {
     pub(crate) wall_ms: u64,
     /// The full service key.
     pub(crate) service: Arc<str>,
-    /// Key of the instance.
+    /// Key of the instance's [record](RecordKey).
     pub(crate) instance: Key,
     /// What happened.
     pub(crate) kind: EventKind,
@@ -178,8 +178,8 @@ impl LogLimit {
 }
 
 fn write_line(event: &Event) {
-    let Some(key) = InstanceKey::parse(&event.instance) else { return };
-    let InstanceKey { ip, port, cluster } = key;
+    let Some(key) = RecordKey::parse(&event.instance) else { return };
+    let InstanceKey { ip, port, cluster } = key.instance;
     let (service, what) = (&event.service, event.kind.name());
     match event.kind {
         EventKind::Unhealthy | EventKind::Expired => {

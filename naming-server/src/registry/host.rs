@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use distro_core::{Health, Reader};
-use naming_model::{InstanceKey, ServiceKey};
+use naming_model::{InstanceKey, RecordKey, ServiceKey};
 
 use super::Content;
 use super::instance::Instance;
@@ -28,12 +28,12 @@ pub(super) struct Hosts<'a> {
     pub(super) candidates: Vec<Host<'a>>,
 }
 
-/// All visible instances of a datum in the order of their keys.
+/// All visible instances of a datum in the order of their keys: persistent ones first.
 pub(crate) fn hosts<'a>(reader: &Reader<'a, Content>) -> impl Iterator<Item = Host<'a>> {
     reader.visible().filter_map(|(key, record, content)| {
         let Content::Instance(instance) = &**content else { return None };
         let healthy = record.health() == Health::Healthy;
-        Some(Host { key: InstanceKey::parse(key)?, instance, healthy })
+        Some(Host { key: RecordKey::parse(key)?.instance, instance, healthy })
     })
 }
 
@@ -50,6 +50,13 @@ pub(super) fn are_protected(
         return false;
     }
     healthy as f32 / total as f32 <= threshold
+}
+
+impl<'a> Host<'a> {
+    /// The key of its record.
+    pub(crate) fn record_key(&self) -> RecordKey<'a> {
+        self.instance.record_key(&self.key)
+    }
 }
 
 impl<'a> Hosts<'a> {
@@ -159,7 +166,9 @@ fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, style: &Style) {
     push_string(out, key.cluster);
     out.push_str(",\"serviceName\":");
     out.push_str(&style.name);
-    out.push_str(",\"ephemeral\":true}");
+    let ending =
+        if instance.is_persistent { ",\"ephemeral\":false}" } else { ",\"ephemeral\":true}" };
+    out.push_str(ending);
 }
 
 /// Appends the id of an instance, without quotes.

@@ -9,7 +9,7 @@ use distro_core::LeaseTerms;
 use naming_model::{
     DEFAULT_BEAT_INTERVAL_MS, DEFAULT_BEAT_TIMEOUT_MS, DEFAULT_DELETE_TIMEOUT_MS, InstanceKey,
     MAX_WEIGHT, META_BEAT_INTERVAL, META_BEAT_TIMEOUT, META_DELETE_TIMEOUT, META_ID_GENERATOR,
-    MIN_NONZERO_WEIGHT,
+    MIN_NONZERO_WEIGHT, PERSISTENT_MARK, RecordKey,
 };
 
 use super::json::{push_double, push_number, push_string};
@@ -41,6 +41,9 @@ pub(crate) struct Instance {
     pub(crate) app: Option<Cow<'static, str>>,
     /// Whether clients should use it.
     pub(crate) enabled: bool,
+    /// Whether it stays until it is deregistered, however silent it is. Its [key](RecordKey) says
+    /// the same.
+    pub(crate) is_persistent: bool,
     times: Times,
 }
 
@@ -55,7 +58,7 @@ struct Times {
 }
 
 impl Instance {
-    /// An instance of this weight and metadata; the rest has its defaults.
+    /// An ephemeral instance of this weight and metadata; the rest has its defaults.
     ///
     /// # Errors
     /// 400 if the weight is not within 0 to 10,000.
@@ -66,7 +69,8 @@ impl Instance {
         }
         let weight = if weight > 0.0 { weight.max(MIN_NONZERO_WEIGHT) } else { 0.0 };
         let times = Times::of(&metadata);
-        Ok(Self { weight, metadata, id: None, app: None, enabled: true, times })
+        let (enabled, is_persistent) = (true, false);
+        Ok(Self { weight, metadata, id: None, app: None, enabled, is_persistent, times })
     }
 
     /// Sets the application name; the two that nearly everybody sends cost nothing.
@@ -83,6 +87,11 @@ impl Instance {
         Ok(self)
     }
 
+    /// The same as one that stays until it is deregistered.
+    pub(crate) fn into_persistent(self) -> Self {
+        Self { is_persistent: true, ..self }
+    }
+
     /// Replaces the metadata and what follows from it.
     pub(crate) fn set_metadata(&mut self, metadata: Metadata) {
         self.times = Times::of(&metadata);
@@ -94,12 +103,17 @@ impl Instance {
         (self.times.beat_interval_ms > 0).then_some(u64::from(self.times.beat_interval_ms))
     }
 
-    /// When silence counts.
-    pub(crate) fn lease(&self) -> LeaseTerms {
-        LeaseTerms {
+    /// When silence counts, if it does.
+    pub(crate) fn lease(&self) -> Option<LeaseTerms> {
+        (!self.is_persistent).then(|| LeaseTerms {
             unhealthy_after: Duration::from_millis(u64::from(self.times.unhealthy_after_ms)),
             expire_after: Duration::from_millis(u64::from(self.times.expire_after_ms)),
-        }
+        })
+    }
+
+    /// The key of its record.
+    pub(crate) fn record_key<'a>(&self, instance: &InstanceKey<'a>) -> RecordKey<'a> {
+        RecordKey { instance: *instance, is_persistent: self.is_persistent }
     }
 
     /// When silence counts, in milliseconds: unhealthy, expired.
@@ -259,7 +273,8 @@ impl Metadata {
 }
 
 /// Checks an address that is about to be stored: any text without blanks, control characters
-/// and `#`, which would break instance ids. Host names are addresses too.
+/// and `#`, which would break instance ids, that passes [`check_kind`]. Host names are addresses
+/// too.
 ///
 /// # Errors
 /// 400 that names the parameter.
@@ -275,7 +290,19 @@ pub(crate) fn check_address(ip: &str) -> Result<(), ApiError> {
         let text = "Param 'ip' is illegal, it has blanks, control characters or '#'";
         return Err(ApiError::bad_request(text));
     }
-    Ok(())
+    check_kind(ip)
+}
+
+/// Checks an address that is about to be looked for: it must not begin like the keys of persistent
+/// instances do, or one kind could be meant and the other be found.
+///
+/// # Errors
+/// 400 that names the parameter.
+pub(crate) fn check_kind(ip: &str) -> Result<(), ApiError> {
+    if RecordKey::is_address(ip) {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!("Param 'ip' is illegal, it begins with '{PERSISTENT_MARK}'")))
 }
 
 /// Checks that a port is within 0 to 65,535; 0 stands for "no port".
@@ -344,6 +371,13 @@ mod tests {
         ]);
         assert_eq!(own.time_outs_ms(), (3_000, u32::MAX));
         assert_eq!(own.beat_interval_ms(), Some(1_234));
+    }
+
+    #[test]
+    fn a_persistent_instance_has_no_lease_and_takes_no_more_room() {
+        let persistent = instance(&[(META_BEAT_TIMEOUT, "1")]).into_persistent();
+        assert_eq!(persistent.lease(), None);
+        assert_eq!(size_of::<Instance>(), 80);
     }
 
     #[test]
@@ -439,7 +473,7 @@ mod tests {
         for good in ["10.0.0.1", "fe80::1%eth0", "[::1]", "host_1.example"] {
             assert!(check_address(good).is_ok(), "{good}");
         }
-        for bad in ["", "a b", "a#b", "a\nb", &"x".repeat(256)] {
+        for bad in ["", "a b", "a#b", "a\nb", "!a", &"x".repeat(256)] {
             assert!(check_address(bad).unwrap_err().message.contains("'ip'"));
         }
         assert_eq!(check_port(65_535), Ok(65_535));

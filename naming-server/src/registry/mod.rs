@@ -47,7 +47,7 @@ pub(crate) use events::{Event, EventKind, Events};
 pub(crate) use filter::MetadataFilter;
 pub(crate) use host::{Host, hosts, push_id};
 pub(crate) use index::{GroupFilter, ListedService, ServiceIndex, names_json};
-pub(crate) use instance::{Instance, Metadata, check_address, check_port, text_form};
+pub(crate) use instance::{Instance, Metadata, check_address, check_kind, check_port, text_form};
 pub(crate) use listing::{ListReply, list_reply};
 pub(crate) use namespaces::Namespace;
 pub(crate) use page::Page;
@@ -101,7 +101,7 @@ pub(crate) enum Content {
 impl Value for Content {
     fn lease(&self) -> Option<LeaseTerms> {
         match self {
-            Self::Instance(instance) => Some(instance.lease()),
+            Self::Instance(instance) => instance.lease(),
             _ => None,
         }
     }

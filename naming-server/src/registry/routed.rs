@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
+use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
 use super::cluster::Cluster;
 use super::elsewhere::{Elsewhere, not_yet_known};
@@ -93,7 +93,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn new(service: &ServiceKey, key: &InstanceKey<'_>) -> Self {
+    fn new(service: &ServiceKey, key: &RecordKey<'_>) -> Self {
         Self { service: service.clone(), id: key.text() }
     }
 }
@@ -134,7 +134,7 @@ impl Writes {
                     .check_characters()
                     .and_then(|()| check_cluster_name(key.cluster))
                     .map_err(ApiError::from);
-                let (place, actor) = (Place::new(service, key), actor());
+                let (place, actor) = (Place::new(service, &instance.record_key(key)), actor());
                 Write::Sent(Box::pin(async move {
                     checked?;
                     elsewhere.register(place, instance, healthy, actor).await
@@ -152,7 +152,7 @@ impl Writes {
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) -> Write<Result<(), ApiError>> {
-        match self.registry.check_known(service, key, instance.weight, healthy) {
+        match self.registry.check_known(service, key, &instance, healthy) {
             Err(error) => Write::Done(Err(error)),
             Ok(()) => self.register(service, key, instance, healthy, actor),
         }
@@ -162,7 +162,7 @@ impl Writes {
     pub(crate) fn patch(
         &self,
         service: &ServiceKey,
-        key: &InstanceKey<'_>,
+        key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
         change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send + 'static,
     ) -> Write<Result<Patched, ApiError>> {
@@ -173,7 +173,7 @@ impl Writes {
         &self,
         kind: EventKind,
         service: &ServiceKey,
-        key: &InstanceKey<'_>,
+        key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
         change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send + 'static,
     ) -> Write<Result<Patched, ApiError>> {
@@ -190,7 +190,7 @@ impl Writes {
     pub(crate) fn deregister(
         &self,
         service: &ServiceKey,
-        key: &InstanceKey<'_>,
+        key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
     ) -> Write<()> {
         match self.elsewhere(service) {
@@ -213,7 +213,7 @@ impl Writes {
     pub(crate) fn set_health(
         &self,
         service: &ServiceKey,
-        key: &InstanceKey<'_>,
+        key: &RecordKey<'_>,
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) -> Write<Result<(), ApiError>> {
@@ -232,7 +232,7 @@ impl Writes {
     }
 
     /// Takes a beat: renewed here at once if the instance is known here. Whoever is unknown here
-    /// may be known to the owner.
+    /// may be known to the owner. A persistent instance needs none, and is known all the same.
     ///
     /// # Errors
     /// As [`Registry::beat`], and 503 for an unknown instance while this node does not know enough
@@ -244,7 +244,9 @@ impl Writes {
         whole: Option<impl FnOnce() -> Result<Instance, ApiError>>,
         actor: &dyn Fn() -> String,
     ) -> Write<Result<BeatAnswer, ApiError>> {
-        if let Some(answer) = self.registry.hear(service, &key.text()) {
+        let record = RecordKey::ephemeral(*key);
+        let known = self.registry.hear(service, &record.text());
+        if let Some(answer) = known.or_else(|| self.registry.beat_of_persistent(service, key)) {
             return Write::Done(Ok(answer));
         }
         match self.elsewhere(service) {
@@ -253,7 +255,7 @@ impl Writes {
                     .and_then(|()| self.registry.beat_of_unknown(service, key, whole, actor)),
             ),
             Some(elsewhere) => {
-                let (place, actor) = (Place::new(service, key), actor());
+                let (place, actor) = (Place::new(service, &record), actor());
                 let checked = check_cluster_name(key.cluster).map_err(ApiError::from);
                 let whole = whole.map(|whole| checked.and_then(|()| whole()));
                 Write::Sent(Box::pin(elsewhere.beat(place, whole, actor)))

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use distro_core::{DATUM_KEY, Reader};
-use naming_model::{InstanceKey, ServiceKey};
+use naming_model::{RecordKey, ServiceKey};
 
 use super::checksum::{Summand, service_checksum};
 use super::host::{Host, Hosts, hosts};
@@ -240,7 +240,7 @@ pub(crate) fn clusters<'a>(
     default: &'a ClusterSettings,
 ) -> Vec<(&'a str, &'a ClusterSettings)> {
     let of_instances =
-        reader.keys_since_closing().filter_map(|key| Some(InstanceKey::parse(key)?.cluster));
+        reader.keys_since_closing().filter_map(|key| Some(RecordKey::parse(key)?.instance.cluster));
     let mut names: Vec<&str> = Vec::new();
     for name in of_instances {
         // Mostly there is one cluster.
@@ -295,6 +295,7 @@ impl View {
 mod tests {
     use distro_core::{MemberId, StampClock};
     use distro_net::Clock;
+    use naming_model::InstanceKey;
 
     use super::super::instance::Instance;
     use super::*;

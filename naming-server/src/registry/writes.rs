@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use distro_core::{Health, Heard, Operation, Stamp, Writer, apply};
-use naming_model::{InstanceKey, ServiceKey, check_cluster_name};
+use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
 use super::{
     BeatAnswer, BeatOutcome, CLASS_INSTANCE, Content, EventKind, Host, Instance, Patched, Registry,
@@ -17,7 +17,8 @@ use crate::http::ApiError;
 impl Registry {
     /// Writes an instance, creating its service if need be, and renews its lease. A
     /// registration replaces the whole entry but keeps its id and its health: only a beat makes
-    /// an unhealthy instance healthy.
+    /// an unhealthy instance healthy, or a check if it is persistent. One of the other kind that
+    /// has the same names is another instance.
     ///
     /// # Errors
     /// 400 for names against the rules, 503 if the registry is full.
@@ -32,7 +33,7 @@ impl Registry {
         service.check_characters()?;
         check_cluster_name(key.cluster)?;
         let now = self.clock.tick();
-        let id = key.text();
+        let id = instance.record_key(key).text();
         let kind = self.store.update(service.as_str(), now, |writer| {
             let (kind, health) = match find_instance(writer, &id) {
                 Some((known, health)) => {
@@ -60,8 +61,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Checks that an instance is there that may be replaced: some instance of the service with
-    /// this address and port, in whatever cluster, as Java clients are told.
+    /// Checks that an instance is there that may be replaced: some instance of the service of this
+    /// kind with this address and port, in whatever cluster, as Java clients are told.
     ///
     /// # Errors
     /// 400 if it is not.
@@ -69,11 +70,13 @@ impl Registry {
         &self,
         service: &ServiceKey,
         key: &InstanceKey<'_>,
-        weight: f64,
+        instance: &Instance,
         healthy: bool,
     ) -> Result<(), ApiError> {
         let same_address = |host: Host<'_>| {
-            host.key.ip == key.ip && (host.key.port == key.port || host.key.port == 0)
+            host.key.ip == key.ip
+                && (host.key.port == key.port || host.key.port == 0)
+                && host.instance.is_persistent == instance.is_persistent
         };
         let datum = self.find(service).ok_or_else(|| {
             let (namespace, name) = (service.namespace(), service.grouped());
@@ -83,7 +86,7 @@ impl Registry {
         if datum.read(|reader| hosts(&reader).any(same_address)) {
             return Ok(());
         }
-        let form = text_form(key, weight, healthy);
+        let form = text_form(key, instance.weight, healthy);
         Err(ApiError::bad_request(format!("instance not exist: {form}")))
     }
 
@@ -97,7 +100,22 @@ impl Registry {
         })
     }
 
-    /// Changes parts of an instance, which the events call `kind`. `change` edits a copy and gives the health to set, if any.
+    /// Which of the instances with these names is there: the one of the kind asked for, if any is,
+    /// or else the persistent one, which Nacos finds first.
+    pub(crate) fn choose_kind<'a>(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'a>,
+        ephemeral: Option<bool>,
+    ) -> RecordKey<'a> {
+        let first = RecordKey { instance: *key, is_persistent: !ephemeral.unwrap_or(false) };
+        let second = RecordKey { is_persistent: !first.is_persistent, ..first };
+        let is_known = |key: &RecordKey<'_>| self.find_instance(service, &key.text()).is_some();
+        [first, second].into_iter().find(is_known).unwrap_or(first)
+    }
+
+    /// Changes parts of an instance, which the events call `kind`. `change` edits a copy and gives
+    /// the health to set, if any.
     ///
     /// # Errors
     /// Whatever `change` refuses; nothing is written then.
@@ -105,7 +123,7 @@ impl Registry {
         &self,
         kind: EventKind,
         service: &ServiceKey,
-        key: &InstanceKey<'_>,
+        key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
         change: impl FnOnce(&Instance) -> Result<(Instance, Option<bool>), ApiError>,
     ) -> Result<Patched, ApiError> {
@@ -133,7 +151,7 @@ impl Registry {
     pub(crate) fn deregister(
         &self,
         service: &ServiceKey,
-        key: &InstanceKey<'_>,
+        key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
     ) {
         let now = self.clock.tick();
@@ -151,7 +169,7 @@ impl Registry {
     pub(super) fn deregister_unseen(
         &self,
         service: &ServiceKey,
-        key: &InstanceKey<'_>,
+        key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
     ) {
         let (now, id) = (self.clock.tick(), key.text());
@@ -183,6 +201,18 @@ impl Registry {
         }
     }
 
+    /// The answer to the beat of a persistent instance, if there is one with these names: it is
+    /// known, and nothing changes.
+    pub(super) fn beat_of_persistent(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+    ) -> Option<BeatAnswer> {
+        let known = self.find_instance(service, &RecordKey::persistent(*key).text())?;
+        self.beats.count(BeatOutcome::Known);
+        Some(BeatAnswer::Known { interval_ms: known.instance.beat_interval_ms() })
+    }
+
     /// Takes a beat of an instance that is not known. One that carries the whole instance
     /// registers it.
     ///
@@ -210,7 +240,7 @@ impl Registry {
     pub(crate) fn set_health(
         &self,
         service: &ServiceKey,
-        key: &InstanceKey<'_>,
+        key: &RecordKey<'_>,
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) {
@@ -305,7 +335,7 @@ mod tests {
         Registry::new(settings, events, watch, stamps, clock, Vec::new())
     }
 
-    fn count_up(registry: &Registry, service: &ServiceKey, key: &InstanceKey<'_>, name: &str) {
+    fn count_up(registry: &Registry, service: &ServiceKey, key: &RecordKey<'_>, name: &str) {
         for count in 1..=ROUNDS {
             let change = |known: &Instance| {
                 let mut map = known.metadata.to_map();
@@ -326,6 +356,7 @@ mod tests {
         let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "DEFAULT" };
         let instance = Instance::new(1.0, Metadata::default()).unwrap();
         registry.register(&service, &key, instance, true, &String::new).unwrap();
+        let key = RecordKey::ephemeral(key);
         let names = ["a", "b", "c", "d"];
         std::thread::scope(|scope| {
             for name in names {

@@ -53,13 +53,24 @@ impl Site {
     /// Sends `METHOD path` below `/nacos/v1/ns/` with these parameters in the query.
     #[track_caller]
     pub(crate) fn call(&self, request: &str, parameters: &[(&str, &str)]) -> Answer {
+        self.call_with("", request, parameters)
+    }
+
+    /// Like [`Self::call`], with these lines of a header.
+    #[track_caller]
+    pub(crate) fn call_with(
+        &self,
+        headers: &str,
+        request: &str,
+        parameters: &[(&str, &str)],
+    ) -> Answer {
         let (method, path) = request.split_once(' ').expect("METHOD path");
         let query: Vec<String> = parameters
             .iter()
             .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
             .collect();
         let query = query.join("&");
-        let answer = self.server.call(method, &format!("{path}?{query}"));
+        let answer = self.server.send(method, &format!("{path}?{query}"), headers, "");
         Answer { status: answer.status, text: answer.body }
     }
 

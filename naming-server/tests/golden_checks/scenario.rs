@@ -125,15 +125,7 @@ fn what_is_left_to_a_later_release_is_known() {
         let scenario = scenario.unwrap_or_else(|error| panic!("{name}: {error}"));
         later.extend(scenario.later_release().map(|_| name));
     }
-    assert_eq!(
-        later,
-        [
-            "beat-persistent",
-            "persistent-health",
-            "persistent-instance",
-            "switches-ephemeral-default",
-        ]
-    );
+    assert_eq!(later, ["persistent-health"]);
 }
 
 #[test]

@@ -71,8 +71,8 @@ impl Scenario {
 
     /// Why this release does not answer the scenario yet.
     pub(crate) fn later_release(&self) -> Option<&'static str> {
-        if self.tags.iter().any(|tag| tag == "persistent") {
-            Some("later release: persistent instances")
+        if ["persistent", "health"].iter().all(|of| self.tags.iter().any(|tag| tag == of)) {
+            Some("later release: health checks")
         } else {
             None
         }

@@ -11,7 +11,9 @@ use serde_json::value::RawValue;
 
 use super::Api;
 use crate::http::{Answer, ApiError, Call, Reply};
-use crate::registry::{BeatAnswer, Instance, Metadata, Registry, check_address, check_port};
+use crate::registry::{
+    BeatAnswer, Instance, Metadata, Registry, check_address, check_kind, check_port,
+};
 
 /// What is read of a beat; other fields are ignored. Scalars may come as numbers or as text.
 #[derive(Debug, Deserialize)]
@@ -178,16 +180,18 @@ impl Api {
             Some(cluster) => Cow::Borrowed(cluster),
             None => params.or("clusterName", DEFAULT_CLUSTER),
         };
+        check_kind(&ip)?;
         let port = check_port(port)?;
         let key = InstanceKey { ip: &ip, port, cluster: &cluster };
         let whole = form.as_ref().map(|form| {
             || {
                 check_address(&ip)?;
-                self.refuse_persistent(form.ephemeral)?;
                 let metadata = form
                     .metadata()
                     .map_or_else(|| Ok(Metadata::absent()), |text| self.metadata(text));
-                Instance::new(form.weight, metadata?)
+                let mut instance = Instance::new(form.weight, metadata?)?;
+                instance.is_persistent = !form.ephemeral;
+                Ok(instance)
             }
         });
         let registry = Arc::clone(&self.registry);

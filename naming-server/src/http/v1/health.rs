@@ -1,20 +1,23 @@
 //! `/v1/ns/health`: health set by hand.
 
-use naming_model::{DEFAULT_CLUSTER, InstanceKey};
+use naming_model::{DEFAULT_CLUSTER, InstanceKey, RecordKey};
 use serde_json::json;
 
 use super::Api;
 use crate::http::{Answer, ApiError, Call, Reply};
-use crate::registry::{ClusterSettings, HealthChecker, check_port, clusters, settings};
+use crate::registry::{
+    ClusterSettings, HealthChecker, Write, check_kind, check_port, clusters, settings,
+};
 
 impl Api {
     /// Refused unless the cluster has the health checker `NONE`, whatever its instances are: the
-    /// next beat of an ephemeral one would set it right again. An instance that is not there is
-    /// no error.
+    /// next beat of an ephemeral one would set it right again. Of two instances with these names
+    /// both are set. One that is not there is no error.
     pub(super) fn update_health(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let params = call.params;
         let service = call.service()?;
         let ip = params.required("ip")?;
+        check_kind(&ip)?;
         let port = check_port(params.required_int("port")?)?;
         let cluster = params.or("clusterName", DEFAULT_CLUSTER);
         let healthy = match params.optional("healthy") {
@@ -36,9 +39,13 @@ impl Api {
             let text = format!("health check is still working, service: {name}");
             return Err(ApiError::bad_request(text));
         }
-        let key = InstanceKey { ip: &ip, port, cluster: &cluster };
-        let write = self.writes.set_health(&service, &key, healthy, &|| call.actor());
-        Ok(write.into_ok())
+        let instance = InstanceKey { ip: &ip, port, cluster: &cluster };
+        let set = |is_persistent| {
+            let key = RecordKey { instance, is_persistent };
+            self.writes.set_health(&service, &key, healthy, &|| call.actor())
+        };
+        let writes = Write::all(vec![set(false), set(true)]);
+        Ok(writes.map(|results| results.into_iter().collect::<Result<(), _>>()).into_ok())
     }
 
     pub(super) fn health_server(&self) -> Reply {

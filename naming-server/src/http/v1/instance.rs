@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use naming_model::{DEFAULT_CLUSTER, DEFAULT_GROUP, InstanceKey, ServiceKey};
+use naming_model::{DEFAULT_CLUSTER, DEFAULT_GROUP, InstanceKey, RecordKey, ServiceKey};
 use serde_json::{Value, json};
 
 use super::Api;
 use crate::http::{AgentKind, Answer, ApiError, Call, Params, Reply, metadata_text};
 use crate::registry::{
-    Flavour, Host, Instance, ListReply, Metadata, Patched, ViewQuery, Write, check_address,
+    Flavour, Host, Instance, ListReply, Metadata, Patched, ViewQuery, check_address, check_kind,
     check_port, hosts, list_reply, push_id, wall_ms,
 };
 
@@ -50,13 +50,14 @@ impl Api {
         let service = call.service()?;
         let address = address(call.params)?;
         call.params.double("weight", 1.0)?;
-        if !self.is_ephemeral(call.params) {
-            return Ok(Reply::ok().into());
-        }
-        let write = self.writes.deregister(&service, &address.key(), &|| call.actor());
+        let key =
+            RecordKey { instance: address.key(), is_persistent: !self.is_ephemeral(call.params) };
+        let write = self.writes.deregister(&service, &key, &|| call.actor());
         Ok(write.map(|()| Reply::ok()).into())
     }
 
+    /// Nacos does not ask for the kind, and takes the persistent one if there are both: that is what
+    /// `ephemeral` is for here.
     pub(super) fn patch_instance(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let service = call.service()?;
         let params = call.params;
@@ -72,12 +73,16 @@ impl Api {
             instance.id.clone_from(&known.id);
             instance.app.clone_from(&known.app);
             instance.enabled = enabled.unwrap_or(known.enabled);
+            instance.is_persistent = known.is_persistent;
             if let Some(app) = &app {
                 instance = instance.with_app(app)?;
             }
             Ok((instance, healthy))
         };
-        let write = self.writes.patch(&service, &address.key(), &|| call.actor(), change);
+        let ephemeral =
+            params.optional("ephemeral").map(|_| params.flag_lenient("ephemeral", true));
+        let key = self.registry.choose_kind(&service, &address.key(), ephemeral);
+        let write = self.writes.patch(&service, &key, &|| call.actor(), change);
         let outcome = |patched| match patched {
             Patched::Done => Ok(()),
             Patched::NotFound => Err(ApiError::bad_request("instance not found")),
@@ -164,56 +169,6 @@ impl Api {
         Ok(ServiceKey::parse(namespace, name)?)
     }
 
-    /// Merges keys into the metadata of several instances, or removes them. What does not exist
-    /// is passed over; the answer lists what was changed.
-    pub(super) fn change_metadata_batch(
-        &self,
-        call: &Call<'_>,
-        merge: bool,
-    ) -> Result<Answer, ApiError> {
-        let service = call.service()?;
-        let given = metadata_text(&call.params.required("metadata")?)?;
-        let limit = self.registry.settings.max_metadata_bytes;
-        let mut changes = Vec::new();
-        for (ip, port, cluster) in self.batch_targets(call.params, &service) {
-            let key = InstanceKey { ip: &ip, port, cluster: &cluster };
-            let given = given.clone();
-            let change = move |known: &Instance| {
-                let mut map = known.metadata.to_map();
-                if merge {
-                    map.extend(given.clone());
-                } else {
-                    map.retain(|name, _| !given.contains_key(name));
-                }
-                let mut instance = known.clone();
-                instance.set_metadata(Metadata::new(&map, limit)?);
-                Ok((instance, None))
-            };
-            let name = format!("{}:ephemeral", key.datum_key());
-            let write = self.writes.patch(&service, &key, &|| call.actor(), change);
-            changes.push(write.map(|patched| Ok((patched? == Patched::Done).then_some(name))));
-        }
-        Ok(Write::all(changes).map(|changed| Reply::from(updated(changed))).into())
-    }
-
-    fn batch_targets(
-        &self,
-        params: &Params<'_>,
-        service: &ServiceKey,
-    ) -> Vec<(String, u16, String)> {
-        match params.optional("consistencyType").as_deref() {
-            Some("ephemeral") => {
-                let Some(datum) = self.registry.find(service) else { return Vec::new() };
-                let address = |host: Host<'_>| {
-                    (host.key.ip.to_owned(), host.key.port, host.key.cluster.to_owned())
-                };
-                datum.read(|reader| hosts(&reader).map(address).collect())
-            }
-            Some(_) => Vec::new(),
-            None => listed_targets(&params.or("instances", "")).unwrap_or_default(),
-        }
-    }
-
     pub(super) fn legacy_names(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut count = 0;
@@ -259,22 +214,13 @@ impl Api {
             Instance::new(weight, metadata)?.with_app(&params.or("app", "DEFAULT"))?;
         instance.enabled = params.flag_lenient("enabled", params.flag_lenient("enable", true));
         check_address(&address.ip)?;
-        self.refuse_persistent(self.is_ephemeral(params))?;
+        instance.is_persistent = !self.is_ephemeral(params);
         Ok((service, address, instance, params.flag_lenient("healthy", true)))
     }
 
     fn is_ephemeral(&self, params: &Params<'_>) -> bool {
         let default = self.registry.switches.load().default_instance_ephemeral;
         params.flag_lenient("ephemeral", default)
-    }
-
-    pub(super) fn refuse_persistent(&self, ephemeral: bool) -> Result<(), ApiError> {
-        if ephemeral {
-            return Ok(());
-        }
-        let text =
-            "Param 'ephemeral' is illegal, this server does not keep persistent instances yet";
-        Err(ApiError::bad_request(text))
     }
 
     pub(super) fn metadata(&self, text: &str) -> Result<Metadata, ApiError> {
@@ -290,14 +236,9 @@ impl Api {
     }
 }
 
-fn updated(changed: Vec<Result<Option<String>, ApiError>>) -> Result<Reply, ApiError> {
-    let changed: Vec<Option<String>> = changed.into_iter().collect::<Result<_, _>>()?;
-    let updated: Vec<String> = changed.into_iter().flatten().collect();
-    Ok(Reply::json(json!({ "updated": updated }).to_string()))
-}
-
 fn address<'a>(params: &Params<'a>) -> Result<Address<'a>, ApiError> {
     let ip = params.required("ip")?;
+    check_kind(&ip)?;
     let port = check_port(params.required_int("port")?)?;
     let cluster = match params.optional("clusterName") {
         Some(cluster) => cluster,
@@ -311,27 +252,6 @@ fn address<'a>(params: &Params<'a>) -> Result<Address<'a>, ApiError> {
 /// one of which expires.
 fn is_python_none(call: &Call<'_>, cluster: &str) -> bool {
     call.agent.kind == AgentKind::Unknown && cluster == "None"
-}
-
-/// The instances of the `instances` parameter that are ephemeral; `None` if it is no list.
-fn listed_targets(text: &str) -> Option<Vec<(String, u16, String)>> {
-    let listed: Vec<Value> = serde_json::from_str(text).ok()?;
-    let target = |item: &Value| {
-        let is_ephemeral = match item.get("ephemeral") {
-            Some(Value::Bool(flag)) => *flag,
-            Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
-            _ => true,
-        };
-        let port = match item.get("port")? {
-            Value::String(text) => text.parse().ok()?,
-            number => u16::try_from(number.as_u64()?).ok()?,
-        };
-        let cluster = item.get("clusterName").and_then(Value::as_str);
-        let cluster = cluster.filter(|name| !name.trim().is_empty()).unwrap_or(DEFAULT_CLUSTER);
-        let ip = item.get("ip")?.as_str()?.to_owned();
-        is_ephemeral.then(|| (ip, port, cluster.to_owned()))
-    };
-    Some(listed.iter().filter_map(target).collect())
 }
 
 fn detail(host: &Host<'_>, service: &ServiceKey) -> Value {

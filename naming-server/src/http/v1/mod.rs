@@ -27,6 +27,7 @@ mod health;
 mod instance;
 mod login;
 mod member;
+mod metadata_batch;
 mod metrics;
 mod operator;
 mod page;
@@ -229,7 +230,7 @@ impl Api {
             Route::MemberHealth => self.member_health(),
             Route::MemberReport => self.member_report(call),
             Route::MemberAdmin => self.refuse_member_admin(),
-            Route::Peer => self.answer_peer(call),
+            Route::Peer => return Ok(self.answer_peer(call)),
             Route::Liveness => self.alive(),
             Route::Readiness => self.ready(),
             Route::ServerState => self.server_state(),

@@ -1,7 +1,7 @@
 //! `/v1/ns/operator/*` but for the switches: counts, events, log level.
 
 use distro_core::{Key, Slot};
-use naming_model::{InstanceKey, ServiceKey};
+use naming_model::{InstanceKey, RecordKey, ServiceKey};
 use serde_json::{Value, json};
 
 use super::Api;
@@ -120,23 +120,25 @@ impl EventFilter {
         if self.ip.is_none() && self.port.is_none() {
             return true;
         }
-        InstanceKey::parse(instance).is_some_and(|key| {
-            self.ip.as_deref().is_none_or(|ip| ip == key.ip)
-                && self.port.is_none_or(|port| port == key.port)
+        RecordKey::parse(instance).is_some_and(|RecordKey { instance, .. }| {
+            self.ip.as_deref().is_none_or(|ip| ip == instance.ip)
+                && self.port.is_none_or(|port| port == instance.port)
         })
     }
 }
 
 fn shown(event: &Event) -> Option<Value> {
     let service = ServiceKey::from_tag(&event.service)?;
-    let key = InstanceKey::parse(&event.instance)?;
+    let RecordKey { instance, is_persistent } = RecordKey::parse(&event.instance)?;
+    let InstanceKey { ip, port, cluster } = instance;
     Some(json!({
         "time": event.wall_ms,
         "namespaceId": service.namespace(),
         "service": service.grouped(),
-        "ip": key.ip,
-        "port": key.port,
-        "cluster": key.cluster,
+        "ip": ip,
+        "port": port,
+        "cluster": cluster,
+        "ephemeral": !is_persistent,
         "event": event.kind.name(),
         "by": event.by,
         "silentMillis": event.silent_ms,

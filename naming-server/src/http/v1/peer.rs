@@ -1,18 +1,24 @@
 //! `/distro/v1/*`: what the other members ask. Proves itself, so nothing else gates it.
 
-use distro_net::PATH_PREFIX;
+use distro_net::{Answering, PATH_PREFIX, Response};
 use hyper::StatusCode;
 
 use super::Api;
-use crate::http::{ApiError, Call, Reply, no_such_api};
+use crate::http::{Answer, Call, Reply, no_such_api};
 
 impl Api {
-    pub(super) fn answer_peer(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn answer_peer(&self, call: &Call<'_>) -> Answer {
         debug_assert!(call.uri.starts_with(PATH_PREFIX), "the route table says so");
-        let Some(cluster) = &self.cluster else { return Ok(no_such_api(call)) };
-        let response = cluster.service.answer(call.uri, call.body.clone());
-        let status = StatusCode::from_u16(response.status);
-        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Ok(Reply::bytes(response.body).with_status(status))
+        let Some(cluster) = &self.cluster else { return no_such_api(call).into() };
+        match cluster.service.answer(call.uri, call.body.clone()) {
+            Answering::Now(response) => reply(response).into(),
+            Answering::Later(later) => Answer::Later(Box::pin(async { reply(later.await) })),
+        }
     }
+}
+
+fn reply(response: Response) -> Reply {
+    let status = StatusCode::from_u16(response.status);
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Reply::bytes(response.body).with_status(status)
 }

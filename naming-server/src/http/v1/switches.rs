@@ -34,7 +34,7 @@ enum Sets {
 
 const NEVER: &str = "none, as in Nacos 1.4.8";
 const ALONE: &str = "none on a server without a cluster";
-const PERSISTENT: &str = "none without persistent instances";
+const CHECKS: &str = "none without health checks";
 
 /// All entries of Nacos 1.4.8.
 const ENTRIES: &[Entry] = &[
@@ -81,7 +81,7 @@ const ENTRIES: &[Entry] = &[
         Sets::Field("serverStatusSynchronizationPeriodMillis"),
         |values, text| set_number(&mut values.server_status_period_ms, text),
     ),
-    entry("healthCheckTimes", PERSISTENT, Sets::Field("checkTimes"), |values, text| {
+    entry("healthCheckTimes", CHECKS, Sets::Field("checkTimes"), |values, text| {
         let times = unsigned(parse_number(text)?);
         values.check_times = u32::try_from(times).unwrap_or(u32::MAX);
         Ok(())

@@ -35,6 +35,9 @@ pub(crate) struct ContentCodec;
 impl ValueCodec<Content> for ContentCodec {
     fn encode(&self, value: &Content, target: &mut Vec<u8>) {
         let kind = Some(match value {
+            Content::Instance(instance) if instance.is_persistent => {
+                wire::Kind::Persistent(instance.into())
+            }
             Content::Instance(instance) => wire::Kind::Instance(instance.into()),
             Content::Service(settings) => {
                 wire::Kind::Service(wire::Service::from(&**settings).encode_to_vec())
@@ -56,6 +59,9 @@ impl ValueCodec<Content> for ContentCodec {
         let Some(kind) = content.kind else { return Ok(Content::Unknown(source.into())) };
         Ok(match kind {
             wire::Kind::Instance(instance) => Content::Instance(instance.try_into()?),
+            wire::Kind::Persistent(instance) => {
+                Content::Instance(Instance::try_from(instance)?.into_persistent())
+            }
             wire::Kind::Service(settings) => Content::Service(Arc::new(read_settings(&settings)?)),
             wire::Kind::Switch(text) if text.len() > MAX_SWITCH => {
                 return Err(bad("the value of a switch is too long"));

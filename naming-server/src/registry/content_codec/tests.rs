@@ -71,6 +71,7 @@ fn examples() -> Vec<(&'static str, Content)> {
     let mut full = full.unwrap();
     full.id = Some("17".into());
     full.enabled = false;
+    let persistent = full.clone().into_persistent();
     vec![
         ("instance", Content::Instance(plain)),
         (
@@ -78,6 +79,7 @@ fn examples() -> Vec<(&'static str, Content)> {
             Content::Instance(Instance::new(0.0, Metadata::default()).unwrap()),
         ),
         ("instance-full", Content::Instance(full)),
+        ("instance-persistent", Content::Instance(persistent)),
         ("service", Content::Service(Arc::default())),
         ("service-full", Content::Service(Arc::new(all_settings()))),
         ("switch", Content::Switch(r#"{"/a":403}"#.into())),
@@ -259,14 +261,14 @@ fn some_instance() -> impl Strategy<Value = Content> {
     let weight = prop_oneof![Just(0.0), Just(1.0), 0.0..=10_000.0_f64];
     let app = option::of(prop_oneof![Just("unknown".to_owned()), "(?s).{0,60}"]);
     let id = option::of("[0-9]{1,20}");
-    (weight, some_metadata(), id, app, any::<bool>()).prop_map(
-        |(weight, metadata, id, app, enabled)| {
+    (weight, some_metadata(), id, app, any::<[bool; 2]>()).prop_map(
+        |(weight, metadata, id, app, [enabled, is_persistent])| {
             let mut instance = Instance::new(weight, metadata).unwrap();
             if let Some(app) = app {
                 instance = instance.with_app(&app).unwrap();
             }
             instance.id = id.map(Box::from);
-            instance.enabled = enabled;
+            (instance.enabled, instance.is_persistent) = (enabled, is_persistent);
             Content::Instance(instance)
         },
     )

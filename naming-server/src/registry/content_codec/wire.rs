@@ -7,12 +7,13 @@ use prost::{DecodeError, Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Content {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 8, 9")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 8, 9")]
     pub(super) kind: Option<Kind>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum Kind {
+    /// An ephemeral one.
     #[prost(message, tag = "1")]
     Instance(Instance),
     /// A [`Service`], to be looked at before it is decoded: see [`count`].
@@ -23,6 +24,9 @@ pub(super) enum Kind {
     Switch(String),
     #[prost(message, tag = "4")]
     Namespace(Namespace),
+    /// Not a field of an instance: whoever does not know it must not judge it by its silence.
+    #[prost(message, tag = "5")]
+    Persistent(Instance),
     /// The bcrypt hash of a password.
     #[prost(string, tag = "8")]
     User(String),

@@ -1,0 +1,158 @@
+//! Durable records on the disks of several members.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use distro_core::Entry;
+use distro_net::{Durability, Keeping, NotKept, TooFew};
+use tokio::sync::watch;
+
+use crate::member::{Member, SECRET, Text, addresses, eventually, listeners};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Fine,
+    /// Takes what is given to it, and is not done with it.
+    Slow,
+    Broken,
+}
+
+struct Disk {
+    condition: watch::Sender<Condition>,
+    asked: AtomicUsize,
+}
+
+impl Disk {
+    fn new(condition: Condition) -> Arc<Self> {
+        Arc::new(Self { condition: watch::Sender::new(condition), asked: AtomicUsize::new(0) })
+    }
+
+    fn becomes(&self, condition: Condition) {
+        self.condition.send_replace(condition);
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl Durability for Disk {
+    fn kept(&self) -> Keeping {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let mut condition = self.condition.subscribe();
+        Box::pin(async move {
+            let done = condition.wait_for(|condition| *condition != Condition::Slow).await;
+            match done.map(|condition| *condition) {
+                Ok(Condition::Fine) => Ok(()),
+                _ => Err(NotKept("the disk is full".into())),
+            }
+        })
+    }
+}
+
+/// Three members that know each other, with these disks.
+async fn three(disks: [&Arc<Disk>; 3]) -> Vec<Member> {
+    let listeners = listeners(3).await;
+    let list = addresses(&listeners);
+    let start =
+        |(listener, disk): (_, &Arc<Disk>)| Member::start_on(listener, &list, SECRET, disk.clone());
+    let members: Vec<Member> = listeners.into_iter().zip(disks).map(start).collect();
+    eventually("all are ready", || members.iter().all(Member::may_read)).await;
+    eventually("all reach each other", || {
+        members.iter().all(|one| {
+            let others = members.iter().filter(|other| other.address != one.address);
+            others.map(|other| other.address.member()).all(|id| one.board.is_reachable(id))
+        })
+    })
+    .await;
+    members
+}
+
+/// Writes something and gives what is to be held of it.
+async fn written(member: &Member, key: &str) -> Vec<Entry<Text>> {
+    member.register("#users", key, "text").await;
+    let datum = member.store.find("#users").expect("just written");
+    let record = datum.read(|reader| reader.find(key).expect("just written").into_owned());
+    vec![Entry { tag: "#users".into(), key: key.into(), record }]
+}
+
+const SHORT: Duration = Duration::from_millis(400);
+const LONG: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_is_held_when_so_many_disks_have_it() {
+    let disks = [(); 3].map(|()| Disk::new(Condition::Slow));
+    let members = three(disks.each_ref()).await;
+    assert_eq!(members[0].forwarder.majority(), 2);
+
+    let entries = written(&members[0], "a").await;
+    let held = members[0].forwarder.hold(entries.clone(), 2, SHORT).await;
+    assert_eq!(held, Err(TooFew { held: 0, needed: 2 }));
+    assert!(disks.iter().all(|disk| disk.asked() > 0), "all were asked at once");
+    assert!(members.iter().all(|member| member.read("#users", "a").is_some()));
+
+    disks[0].becomes(Condition::Fine);
+    let held = members[0].forwarder.hold(entries.clone(), 2, SHORT).await;
+    assert_eq!(held, Err(TooFew { held: 1, needed: 2 }));
+
+    let (waits, opens) = tokio::join!(members[0].forwarder.hold(entries, 2, LONG), async {
+        disks[2].becomes(Condition::Fine);
+    });
+    assert_eq!((waits, opens), (Ok(()), ()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_disk_does_not_count_until_it_is_mended() {
+    let disks = [Condition::Fine, Condition::Broken, Condition::Broken].map(Disk::new);
+    let members = three(disks.each_ref()).await;
+    let entries = written(&members[0], "a").await;
+    let held = members[0].forwarder.hold(entries.clone(), 2, SHORT).await;
+    assert_eq!(held, Err(TooFew { held: 1, needed: 2 }));
+    let before = disks[1].asked();
+    let (held, ()) = tokio::join!(members[0].forwarder.hold(entries, 2, LONG), async {
+        eventually("it is asked again", || disks[1].asked() > before + 1).await;
+        disks[1].becomes(Condition::Fine);
+    });
+    assert_eq!(held, Ok(()));
+    // One's own counts like the others.
+    disks[0].becomes(Condition::Broken);
+    disks[2].becomes(Condition::Fine);
+    let entries = written(&members[0], "b").await;
+    assert_eq!(members[0].forwarder.hold(entries, 2, LONG).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_member_costs_no_time_and_two_dead_ones_the_majority() {
+    let disks = [(); 3].map(|()| Disk::new(Condition::Fine));
+    let mut members = three(disks.each_ref()).await;
+    members.pop().expect("three").kill().await;
+    let entries = written(&members[0], "a").await;
+    let start = Instant::now();
+    assert_eq!(members[0].forwarder.hold(entries.clone(), 2, LONG).await, Ok(()));
+    assert!(start.elapsed() < LONG / 4);
+    members.pop().expect("two").kill().await;
+    let held = members[0].forwarder.hold(entries, 2, SHORT).await;
+    assert_eq!(held, Err(TooFew { held: 1, needed: 2 }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_slow_disk_neither_holds_up_writes_nor_breaks_connections() {
+    const WRITES: usize = 200;
+    let disks = [Condition::Fine, Condition::Fine, Condition::Slow].map(Disk::new);
+    let members = three(disks.each_ref()).await;
+    for n in 0..WRITES {
+        let entries = written(&members[0], &n.to_string()).await;
+        assert_eq!(members[0].forwarder.hold(entries, 2, LONG).await, Ok(()));
+    }
+    // Those that began wait for it; the others were over before it was their turn.
+    assert!(disks[2].asked() < WRITES / 2, "{}", disks[2].asked());
+    let answered = || members[2].peers.stats().answered();
+    let (before, sessions) = (answered(), members[2].peers.stats().sessions());
+    disks[2].becomes(Condition::Fine);
+    eventually("they are answered", || answered() >= before + disks[2].asked() as u64).await;
+    let entries = written(&members[0], "last").await;
+    assert_eq!(members[0].forwarder.hold(entries, 3, LONG).await, Ok(()));
+    assert_eq!(members[2].peers.stats().sessions(), sessions, "over the connections it had");
+    assert!(disks[2].asked() < WRITES / 2, "nobody waited on for what was over");
+}
