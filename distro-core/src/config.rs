@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::stamp::Stamp;
+use crate::tag_ring::OwnerPolicy;
 use crate::tombstone::Term;
 
 /// Settings of a [`Store`](crate::Store).
@@ -45,6 +46,8 @@ pub struct StoreConfig {
     /// Seed of the hasher of the tag map. Random in production, so that nobody can choose names
     /// that collide; fixed in simulations. No result depends on it.
     pub hash_seed: u64,
+    /// How tags fall to members. All members must have the same. Default by slots.
+    pub owner_policy: OwnerPolicy,
     /// For tests that show what a rule is good for.
     #[doc(hidden)]
     pub rules: Rules,
@@ -62,6 +65,7 @@ impl Default for StoreConfig {
             content_retention: Duration::from_secs(300),
             journal_keys: 100_000,
             hash_seed: 0,
+            owner_policy: OwnerPolicy::default(),
             rules: Rules::default(),
         }
     }

@@ -15,6 +15,7 @@ use crate::record::Value;
 use crate::ring::Ring;
 use crate::stamp::MemberId;
 use crate::store::Store;
+use crate::tag_ring::TagRing;
 use crate::time::Tick;
 
 mod beats;
@@ -49,7 +50,11 @@ pub struct Distro<V: Value, A> {
     judging: bool,
     phase: Phase,
     eligible: Vec<MemberId>,
+    /// All members, this one among them, in the order that was told.
+    order: Vec<MemberId>,
     ring: Ring,
+    /// Instead of the ring of slots, where tags fall to members one by one.
+    tag_ring: TagRing,
     /// A member takes others for members than this one does.
     lists_differ: bool,
     loader: Option<Loader>,
@@ -89,7 +94,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             judging: true,
             phase: Phase::Up,
             eligible: vec![member],
+            order: vec![member],
             ring: Ring::new(&[member]),
+            tag_ring: TagRing::new(&[member]),
             lists_differ: false,
             loader: None,
             quiet_until: now,
@@ -281,7 +288,7 @@ mod tests {
     use super::*;
     use crate::config::StoreConfig;
     use crate::record::LeaseTerms;
-    use crate::slot::Slot;
+    use crate::slot::SLOT_COUNT;
     use crate::stamp::StampClock;
     use crate::time::Now;
 
@@ -356,6 +363,6 @@ mod tests {
     fn a_member_alone_is_ready_at_once_and_owns_everything() {
         let distro = alone();
         assert!(distro.board().may_read(at(0)));
-        assert!(Slot::all().all(|slot| distro.store.owns(slot)));
+        assert!(distro.store.share() == SLOT_COUNT);
     }
 }

@@ -8,7 +8,6 @@ use crate::board::Board;
 use crate::message::{Reply, Request, Sender};
 use crate::operation::{Operation, Written};
 use crate::record::{Record, Value};
-use crate::slot::Slot;
 use crate::stamp::{MemberId, Stamp};
 use crate::store::Store;
 use crate::time::Tick;
@@ -52,7 +51,7 @@ impl<V: Value> Forwarding<V> {
         operation: Operation<V>,
         now: Tick,
     ) -> (Self, Step<V>) {
-        let owner = store.owner(Slot::of(operation.tag()));
+        let owner = store.owner(operation.tag());
         let to = owner.filter(|owner| *owner != board.member() && board.is_reachable(*owner));
         let forwarding = Self {
             operation,

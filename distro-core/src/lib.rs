@@ -94,6 +94,9 @@ pub use member::{Contact, MemberState, Phase};
 mod ring;
 pub use ring::Ring;
 
+mod tag_ring;
+pub use tag_ring::{OwnerPolicy, TagRing};
+
 mod operation;
 pub use operation::{Operation, Written};
 

@@ -21,6 +21,7 @@ use crate::lease::{DueRing, JudgeTerms};
 use crate::record::{CLASSES, Health, Key, Record, Value};
 use crate::slot::{SLOT_COUNT, Slot};
 use crate::stamp::{MemberId, Stamp, StampClock};
+use crate::tag_ring::{OwnerPolicy, TagOwners};
 use crate::time::Tick;
 use crate::writer::Writer;
 
@@ -72,17 +73,9 @@ pub(crate) struct Shared {
     pub(crate) clock: StampClock,
     pub(crate) journal: Journal,
     pub(crate) slots: Box<[SlotState]>,
+    /// Instead of the owners of slots, where tags fall to members one by one.
+    tag_owners: Option<TagOwners>,
     pub(crate) visible: [AtomicU64; CLASSES],
-}
-
-impl Shared {
-    /// Since when silence in a slot is this member's to judge, if it is.
-    pub(crate) fn judged_since(&self, slot: Slot) -> Option<Tick> {
-        let (rules, state) = (&self.config.rules, &self.slots[slot.index()]);
-        let is_ours = state.owner() == Some(self.clock.member()) || !rules.owner_judges;
-        let since = Tick::from_ms(state.since_ms.load(Ordering::Acquire));
-        is_ours.then_some(if rules.takeover_grace { since } else { Tick::ZERO })
-    }
 }
 
 /// The sums of one slot, and who owns it.
@@ -134,10 +127,14 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         slots.iter().for_each(|slot| slot.set_owner(Some(clock.member()), Tick::ZERO));
         let journal = Journal::new(config.journal_keys);
         let visible = Default::default();
+        let tag_owners = match config.owner_policy {
+            OwnerPolicy::Slots => None,
+            OwnerPolicy::Tags(number_of) => Some(TagOwners::new(number_of, clock.member())),
+        };
         Self {
             datums: DashMap::with_hasher(hasher),
             watchers,
-            shared: Shared { config, clock, journal, slots, visible },
+            shared: Shared { config, clock, journal, slots, tag_owners, visible },
             ring: DueRing::new(),
             dropped: AtomicUsize::new(0),
         }
@@ -151,20 +148,6 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// The settings it was made with.
     pub fn config(&self) -> &StoreConfig {
         &self.shared.config
-    }
-
-    /// The member that owns a slot in this member's view; `None` if none may. One atomic load.
-    pub fn owner(&self, slot: Slot) -> Option<MemberId> {
-        self.shared.slots[slot.index()].owner()
-    }
-
-    /// Whether this member owns the slot.
-    pub fn owns(&self, slot: Slot) -> bool {
-        self.owner(slot) == Some(self.shared.clock.member())
-    }
-
-    pub(crate) fn set_owner(&self, slot: Slot, owner: Option<MemberId>, since: Tick) {
-        self.shared.slots[slot.index()].set_owner(owner, since);
     }
 
     /// One number for all that is visible: the checksum of the checksums of all slots.
@@ -293,7 +276,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// Leaves a beat for the owner of the slot.
     fn pass_on(&self, datum: &Datum<V, A>, key: &str, heard: impl FnOnce() -> HeardAt) {
         let journal = &self.shared.journal;
-        if journal.is_kept() && (!self.owns(datum.slot()) || journal.takes_all()) {
+        let owner = || self.shared.owner(datum.tag(), datum.slot());
+        let is_ours = || owner() == Some(self.shared.clock.member());
+        if journal.is_kept() && (!is_ours() || journal.takes_all()) {
             journal.note_heard((Arc::clone(datum.tag()), key.into()), heard());
         }
     }
@@ -408,6 +393,7 @@ pub(crate) struct Effect {
 }
 
 mod keeping;
+mod owning;
 
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,22 @@ impl Address {
         MemberId::of(&self.0)
     }
 
+    /// Takes an address as it is spelled, with the default port if it has none: for clusters whose
+    /// other members compare spellings byte by byte and would not know this one by another.
+    ///
+    /// # Errors
+    /// What [`FromStr`] does not take.
+    pub fn verbatim(text: &str) -> Result<Self, BadAddress> {
+        let normal: Self = text.parse()?;
+        let bare = text.split('?').next().unwrap_or_default().trim();
+        // An address of the second kind with colons in it has no port unless it has brackets.
+        if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) {
+            return Ok(normal);
+        }
+        let has_port = bare.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        Ok(if has_port { Self(bare.into()) } else { Self(format!("{bare}:{DEFAULT_PORT}").into()) })
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -96,6 +112,18 @@ mod tests {
         assert_eq!(parsed("[::1]"), "[::1]:8848");
         assert_eq!(parsed("Node-1.Example:9000"), "node-1.example:9000");
         assert_eq!(parsed("node-1"), "node-1:8848");
+    }
+
+    #[test]
+    fn a_spelling_can_be_kept() {
+        let kept = |text| Address::verbatim(text).unwrap().to_string();
+        assert_eq!(kept(" Node-1.Example "), "Node-1.Example:8848");
+        assert_eq!(kept("Node-1:9000?raft_port=1"), "Node-1:9000");
+        assert_eq!(kept("10.0.0.1"), "10.0.0.1:8848");
+        assert_eq!(kept("[2001:DB8::1]"), "[2001:DB8::1]:8848");
+        assert_eq!(kept("[2001:DB8::1]:80"), "[2001:DB8::1]:80");
+        assert_eq!(kept("2001:DB8::1"), "[2001:db8::1]:8848");
+        assert!(Address::verbatim("a:b").is_err());
     }
 
     #[test]

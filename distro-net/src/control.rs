@@ -33,8 +33,8 @@ impl<V> Control<V> {
     /// has room. Returns false if it has stopped, or was made for a member alone.
     pub async fn set_members(&self, addresses: &[Address]) -> bool {
         let Some(peers) = &self.peers else { return false };
-        let others = peers.set_members(addresses);
-        self.inputs.send(Input::Members(others)).await.is_ok()
+        let members = peers.set_members(addresses);
+        self.inputs.send(Input::Members(members)).await.is_ok()
     }
 
     /// How things stood some hundred milliseconds ago at most.

@@ -60,8 +60,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
         nudge: Nudge,
         seed: u64,
     ) -> (Self, Control<V>) {
-        let (clock, others) = (peers.clock(), peers.set_members(members));
-        let distro = Distro::new(config, Arc::clone(&store), &others, seed, clock.tick());
+        let (clock, members) = (peers.clock(), peers.set_members(members));
+        let distro = Distro::new(config, Arc::clone(&store), &members, seed, clock.tick());
         Self::with(distro, store, clock, nudge, Some(peers))
     }
 

@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use distro_core::{
-    DistroConfig, Health, MemberState, Operation, Phase, Request, SLOT_COUNT, Slot, Stamp,
-    StampClock, Store, StoreConfig,
+    DistroConfig, Health, MemberState, Operation, Phase, Request, SLOT_COUNT, Stamp, StampClock,
+    Store, StoreConfig,
 };
 use distro_net::{Address, Clock, Driver, Identity, Limits, Nudge, Outcome, Peers, Refusal};
 use http_body_util::{BodyExt, Full};
@@ -35,7 +35,7 @@ async fn three() -> [Member; 3] {
 
 /// How many slots a member owns in its own view.
 fn share(member: &Member) -> usize {
-    Slot::all().filter(|slot| member.store.owns(*slot)).count()
+    member.store.share()
 }
 
 async fn everywhere(members: &[Member], tag: &str, key: &str, text: Option<&str>) {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Audit;
 use crate::auth::{Auth, AuthSettings};
 use crate::config::Config;
+use crate::durable::{Acks, Data, Keeper};
 use crate::effects::Effects;
 use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiCluster, ApiParts};
@@ -29,6 +30,21 @@ pub(crate) struct App {
     /// Tells of other members; none for a node alone.
     member_watch: Option<MemberWatch>,
     upkeep: UpkeepSettings,
+    /// What puts durable records on disk, if anything does.
+    pub(crate) keeper: Option<Arc<Keeper>>,
+}
+
+/// What a node is given beside its settings.
+#[derive(Default)]
+pub(crate) struct Resources {
+    /// Counts its connections.
+    pub(crate) connections: Arc<ConnectionStats>,
+    /// Takes down administrative writes.
+    pub(crate) audit: Arc<Audit>,
+    /// What authentication works with, if it is on.
+    pub(crate) auth: Option<AuthSettings>,
+    /// The folder of durable data, if anything is kept on disk.
+    pub(crate) data: Option<Data>,
 }
 
 impl App {
@@ -37,25 +53,25 @@ impl App {
         config: &Config,
         origin: Origin,
         membership: Option<Membership>,
-        auth: Option<AuthSettings>,
         push_socket: PushSocket,
-        connections: Arc<ConnectionStats>,
-        audit: Arc<Audit>,
+        resources: Resources,
     ) -> Self {
+        let Resources { connections, audit, auth, data } = resources;
         let Origin { address, clock, incarnation, seed } = origin;
         let settings = config.registry_settings(seed);
         let events = Arc::new(Events::new(settings.event_capacity));
         let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
         let nudge = Nudge::default();
         let stamps = StampClock::new(address.member(), incarnation, clock.now());
-        let registry = Arc::new(Registry::new(
-            settings,
-            events,
-            Arc::clone(&watch),
-            stamps,
-            clock,
-            membership.iter().map(|_| Arc::new(nudge.clone()) as _).collect(),
-        ));
+        let keeper = data.is_some().then(|| Arc::new(Keeper::new()));
+        let nudges = membership.iter().map(|_| Arc::new(nudge.clone()) as _);
+        let watchers = nudges.chain(keeper.iter().map(|keeper| Arc::clone(keeper) as _)).collect();
+        let watch_of_all = Arc::clone(&watch);
+        let registry =
+            Arc::new(Registry::new(settings, events, watch_of_all, stamps, clock, watchers));
+        if let (Some(keeper), Some(data)) = (&keeper, data) {
+            keeper.begin(data, &registry.store, clock, config.durable.retention());
+        }
         let member = Member::new(config, &registry, membership, nudge, seed);
 
         let push_stats = Arc::new(PushStats::default());
@@ -69,6 +85,9 @@ impl App {
         let effects = Effects::new(pusher.clone(), member.control.clone());
         registry.switches.connect(Arc::new(effects));
         let auth = auth.map(|auth| Arc::new(Auth::new(auth, Arc::clone(&registry.accounts))));
+        let acks = keeper.clone().map(|keeper| {
+            Acks::new(keeper, Arc::clone(&registry.store), config.durable.ack_timeout())
+        });
         let parts = ApiParts {
             registry,
             pusher,
@@ -76,6 +95,7 @@ impl App {
             control: member.control.clone(),
             cluster: member.cluster,
             auth,
+            acks,
             address,
             context_path: config.http_settings().context_path,
             connections,
@@ -87,6 +107,7 @@ impl App {
             control: member.control,
             member_watch: member.watch,
             upkeep: config.upkeep_settings(),
+            keeper,
         }
     }
 

@@ -14,10 +14,12 @@ pub use auth::NewUser;
 mod config;
 mod effects;
 pub use config::{
-    Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, EmptyServiceConfig,
-    EventsConfig, HealthConfig, Hidden, HttpConfig, LogConfig, LogFormat, PushConfig,
-    RegistryConfig, StoreConfig,
+    Acks, Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, DataConfig,
+    DurableConfig, EmptyServiceConfig, EventsConfig, HealthConfig, Hidden, HttpConfig, LogConfig,
+    LogFormat, PushConfig, RegistryConfig, StoreConfig,
 };
+
+mod durable;
 
 mod http;
 
@@ -28,6 +30,12 @@ pub use logging::start as start_logging;
 mod membership;
 
 mod metrics;
+
+#[cfg_attr(
+    not(test),
+    allow(unused_imports, dead_code, reason = "the endpoints that speak it come next")
+)]
+mod nacos;
 
 mod push;
 

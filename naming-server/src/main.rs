@@ -97,11 +97,15 @@ fn banner(server: &Server) -> String {
         true => "on; every request about services needs a user",
         false => "off; whoever reaches the port may read and write",
     };
+    let data = match server.data_folder() {
+        Some(folder) => format!("{}  (--data-dir chooses another)", folder.display()),
+        None => "in memory only; clients register again after a restart".to_owned(),
+    };
     format!(
         "naming-server {version}\n\
          serving  {url}  (listening on {address})\n\
          cluster  {cluster}\n\
-         data     in memory only; clients register again after a restart\n\
+         data     {data}\n\
          auth     {auth}\n\
          docs     README.md and docs/ of the source; all settings: --print-config\n",
         version = env!("CARGO_PKG_VERSION"),

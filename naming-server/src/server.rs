@@ -2,19 +2,22 @@
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use distro_core::MemberId;
 use distro_net::TcpConnector;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{App, Resources};
 use crate::audit::Audit;
 use crate::auth::{AuthSettings, NewUser};
 use crate::config::{Config, list_members};
+use crate::durable::{Data, DataError, Keeper, default_folder};
 use crate::http::{self, Accept, ConnectionStats};
 use crate::membership::{Membership, Origin};
 
@@ -35,6 +38,7 @@ pub struct Server {
     address: SocketAddr,
     origin: Origin,
     membership: Option<Membership>,
+    data: Option<Data>,
     auth: Option<AuthSettings>,
     users: Vec<NewUser>,
     stats: Arc<ConnectionStats>,
@@ -42,12 +46,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the port. Clients may connect from now on; they are answered when it runs.
+    /// Takes the port and reads the data. Clients may connect from now on; they are answered when
+    /// it runs.
     ///
     /// # Errors
     /// An address that does not exist here or is in use; for a member of a cluster, no secret, no
     /// list of members, or another server at its address; authentication without a good key; an
-    /// audit file that cannot be written.
+    /// audit file that cannot be written; data that cannot be read or written, which is left as it
+    /// is.
     pub async fn bind(config: Config) -> Result<Self> {
         let auth = config.auth.settings()?;
         let audit = Arc::new(Audit::open(config.audit.settings())?);
@@ -63,6 +69,7 @@ impl Server {
             }
             false => None,
         };
+        let data = open_data(&config, address, origin.address.member())?;
         let listener = socket.listen(BACKLOG).map_err(hint).with_context(cannot_listen)?;
         let push_port = config.push.bind_port;
         let push_socket = push_socket(SocketAddr::new(address.ip(), push_port))
@@ -78,6 +85,7 @@ impl Server {
             membership,
             auth,
             users,
+            data,
             stats,
             audit,
         })
@@ -121,6 +129,11 @@ impl Server {
         self.origin.address.as_str()
     }
 
+    /// The folder of the durable data, unless it is in memory only.
+    pub fn data_folder(&self) -> Option<&Path> {
+        self.data.as_ref().map(Data::path)
+    }
+
     /// Serves until `shutdown` completes, then hands over what it has to the other members, if
     /// there are any (`cluster.leave_within_ms`), drains and returns, within
     /// `http.drain_timeout_ms`.
@@ -129,9 +142,11 @@ impl Server {
     /// None while it listens on one socket.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let (stats, socket) = (Arc::clone(&self.stats), self.push_socket.into());
+        let (origin, membership) = (self.origin, self.membership);
         let audit = Arc::clone(&self.audit);
-        let (origin, membership, auth) = (self.origin, self.membership, self.auth);
-        let app = App::new(&self.config, origin, membership, auth, socket, stats, audit);
+        let auth = self.auth;
+        let resources = Resources { connections: stats, audit, auth, data: self.data };
+        let app = App::new(&self.config, origin, membership, socket, resources);
         self.users.iter().for_each(|user| user.write(&app.api.registry));
         run(app, &self.config, self.listener, self.stats, shutdown).await;
         self.audit.finish(LAST_AUDIT_LINES).await;
@@ -151,6 +166,7 @@ pub(crate) async fn run(
     let api = Arc::clone(&app.api);
     let serve = http::serve(listener, api, config.http_settings(), stats, token.clone());
     let leave = app.leave();
+    let keeper = app.keeper.clone().map(Stopping);
     let background = app.run(token.clone());
     let stop = async {
         shutdown.await;
@@ -159,6 +175,38 @@ pub(crate) async fn run(
         token.cancel();
     };
     tokio::join!(serve, background, stop);
+    // After the last answer: nothing is acknowledged any more.
+    if let Some(keeper) = keeper
+        && let Err(error) = tokio::task::spawn_blocking(move || keeper.0.stop()).await
+    {
+        tracing::error!(%error, "durable data may not be saved");
+    }
+}
+
+/// Lets go of the data folder, also when the server is dropped while it runs.
+struct Stopping(Arc<Keeper>);
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Takes the folder that the settings name, if they want one.
+fn open_data(
+    config: &Config,
+    bound: SocketAddr,
+    member: MemberId,
+) -> Result<Option<Data>, DataError> {
+    let data = &config.data;
+    if data.in_memory {
+        return Ok(None);
+    }
+    let folder = match data.dir.as_str() {
+        "" => default_folder(&config.advertise, bound)?,
+        folder => folder.into(),
+    };
+    Data::open(&folder, member).map(Some)
 }
 
 /// Takes the port without listening yet.

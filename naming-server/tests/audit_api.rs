@@ -326,7 +326,7 @@ fn a_write_that_goes_to_its_owner_is_told_of_where_it_was_asked_for() {
 #[test]
 fn the_log_tells_of_changes_at_every_level() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_naming-server"))
-        .args(["--bind", "127.0.0.1", "--port", "0", "--log-format", "json"])
+        .args(["--bind", "127.0.0.1", "--port", "0", "--in-memory", "--log-format", "json"])
         .args(["--set", "log.level=error"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -15,6 +15,8 @@ fn program() -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("NAMING_")) {
         command.env_remove(name);
     }
+    // Whoever forgets to say where its data goes must not find the user's.
+    command.env("XDG_DATA_HOME", "/dev/null");
     command
 }
 
@@ -46,7 +48,7 @@ impl Server {
 
     fn start_with(arguments: &[&str], log: Stdio) -> Self {
         let mut child = program()
-            .args(["--bind", "127.0.0.1", "--port", "0"])
+            .args(["--bind", "127.0.0.1", "--port", "0", "--in-memory"])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
@@ -113,7 +115,8 @@ fn is_alive(stream: &mut TcpStream) -> bool {
 #[test]
 fn help_and_version_are_there() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
-    for part in ["--bind", "--port", "--config", "--set", "--print-config", "Examples:"] {
+    for part in ["--bind", "--port", "--data-dir", "--in-memory", "--config", "--set", "Examples:"]
+    {
         assert!(help.contains(part), "{help}");
     }
     let version = String::from_utf8(run(&["--version"]).stdout).unwrap();

@@ -416,7 +416,7 @@ fn the_advertised_address_is_shown_everywhere() {
 #[test]
 fn a_log_level_takes_effect() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_naming-server"))
-        .args(["--bind", "127.0.0.1", "--port", "0"])
+        .args(["--bind", "127.0.0.1", "--port", "0", "--in-memory"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -1,6 +1,8 @@
 //! What is spread: changes to all, beats to the owners of their slots, and everything before this
 //! member stops.
 
+use std::sync::Arc;
+
 use super::Distro;
 use crate::journal::{HeardAt, Place};
 use crate::member::Phase;
@@ -35,7 +37,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             }
         }
         for (place, heard) in beats {
-            let owner = self.store.owner(Slot::of(&place.0));
+            let owner = self.store.owner(&place.0);
             if self.lists_differ {
                 // Somebody may take another for the owner.
                 self.relay(owner.unwrap_or_default(), &place, heard);
@@ -67,7 +69,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
 
     /// A beat was not acknowledged: it goes round by others, and once more the same way.
     pub(super) fn renew_again(&mut self, to: MemberId, place: Place, heard: HeardAt, now: Tick) {
-        if self.store.owner(Slot::of(&place.0)) == Some(to) {
+        if self.store.owner(&place.0) == Some(to) {
             self.relay(to, &place, heard);
         }
         let is_fresh = now.since(heard.tick) < self.config.call_deadline * 3;
@@ -80,21 +82,20 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         if self.phase == Phase::Leaving {
             return;
         }
-        let owned: Vec<Slot> = Slot::all().filter(|slot| self.store.owns(*slot)).collect();
+        let tags = Slot::all().flat_map(|slot| self.store.tags(slot, None));
+        let owned: Vec<Arc<str>> = tags.filter(|tag| self.store.owns(tag)).collect();
         self.loader = None;
         self.set_phase(Phase::Leaving);
         self.look_around(now);
         self.leave_by = Some(now.after(self.config.leave_within));
-        for slot in owned {
-            for tag in self.store.tags(slot, None) {
-                let Some(datum) = self.store.find(&tag) else { continue };
-                let heard = datum.read(|reader| {
-                    reader.heard().map(|(key, tick)| (key.clone(), tick)).collect::<Vec<_>>()
-                });
-                for (key, tick) in heard {
-                    let heard = datum.heard_at(&key, tick);
-                    self.store.journal().note_heard((tag.clone(), key), heard);
-                }
+        for tag in owned {
+            let Some(datum) = self.store.find(&tag) else { continue };
+            let heard = datum.read(|reader| {
+                reader.heard().map(|(key, tick)| (key.clone(), tick)).collect::<Vec<_>>()
+            });
+            for (key, tick) in heard {
+                let heard = datum.heard_at(&key, tick);
+                self.store.journal().note_heard((tag.clone(), key), heard);
             }
         }
         self.spread_beats();

@@ -14,6 +14,7 @@ use crate::record::Value;
 use crate::ring::Ring;
 use crate::slot::Slot;
 use crate::stamp::MemberId;
+use crate::tag_ring::{OwnerPolicy, TagRing};
 use crate::time::Tick;
 
 /// Equal for members that take the same for members.
@@ -26,9 +27,11 @@ fn list_checksum<'a>(me: MemberId, others: impl Iterator<Item = &'a MemberId>) -
 }
 
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
-    pub(super) fn set_members(&mut self, others: &[MemberId], now: Tick) {
+    pub(super) fn set_members(&mut self, members: &[MemberId], now: Tick) {
         let me = self.store.clock().member();
-        let others: BTreeSet<MemberId> = others.iter().copied().filter(|id| *id != me).collect();
+        let others: BTreeSet<MemberId> = members.iter().copied().filter(|id| *id != me).collect();
+        let own = (!members.contains(&me)).then_some(me);
+        self.order = members.iter().copied().chain(own).collect();
         self.peers.retain(|id, _| others.contains(id));
         self.calls.retain(|_, call| others.contains(&call.to));
         for id in others {
@@ -142,6 +145,27 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
     }
 
+    fn share_slots(&mut self, eligible: &[MemberId], now: Tick) {
+        let ring = Ring::new(eligible);
+        let moved: Vec<Slot> = self.ring.moved(&ring).collect();
+        for slot in &moved {
+            self.store.set_owner(*slot, ring.owner(*slot), now);
+        }
+        self.outputs.push_back(Output::Moved(moved.len()));
+        self.ring = ring;
+    }
+
+    fn share_tags(&mut self, eligible: &[MemberId], now: Tick) {
+        let is_eligible = |id: &&MemberId| eligible.contains(id);
+        let members: Vec<MemberId> = self.order.iter().filter(is_eligible).copied().collect();
+        let ring = TagRing::new(&members);
+        if ring != self.tag_ring {
+            self.outputs.push_back(Output::Moved(self.tag_ring.moved(&ring)));
+            self.store.set_tag_ring(ring.clone(), now);
+            self.tag_ring = ring;
+        }
+    }
+
     /// Works out who may own slots, and publishes it.
     pub(super) fn look_around(&mut self, now: Tick) {
         let config = Arc::clone(&self.config);
@@ -151,15 +175,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             eligible.push(self.store.clock().member());
         }
         eligible.sort_unstable();
-        if eligible != self.eligible {
-            let ring = Ring::new(&eligible);
-            let moved: Vec<Slot> = self.ring.moved(&ring).collect();
-            for slot in &moved {
-                self.store.set_owner(*slot, ring.owner(*slot), now);
-            }
-            self.outputs.push_back(Output::Moved(moved.len()));
-            (self.ring, self.eligible) = (ring, eligible);
+        if matches!(self.store.config().owner_policy, OwnerPolicy::Tags(_)) {
+            self.share_tags(&eligible, now);
+        } else if eligible != self.eligible {
+            self.share_slots(&eligible, now);
         }
+        self.eligible = eligible;
         for peer in self.peers.values() {
             let state = peer.member.state(&config, now);
             if self.states.insert(peer.member.id, state).is_some_and(|before| before != state) {

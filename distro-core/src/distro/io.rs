@@ -29,7 +29,9 @@ pub enum Input<V> {
     NotTaken(CallId),
     /// The connection for a call was refused: nobody listens there.
     Refused(CallId),
-    /// The other members are these from now on.
+    /// The members are these from now on; this one need not be among them. Where tags fall to
+    /// members one by one ([`OwnerPolicy::Tags`](crate::OwnerPolicy::Tags)) their order counts,
+    /// and this one should stand in its place: it comes last otherwise.
     Members(Vec<MemberId>),
     /// This process is asked to stop: hand everything over.
     Leave,

@@ -10,7 +10,7 @@ use crate::tombstone::Tombstone;
 impl<V: Value> Writer<'_, V> {
     pub(crate) fn find_verdicts(&mut self, terms: &JudgeTerms) -> Vec<Verdict<V>> {
         let (config, now) = (&self.shared.config, self.now);
-        let owned_since = self.shared.judged_since(self.slot);
+        let owned_since = self.shared.judged_since(self.tag, self.slot);
         let mut verdicts = Vec::new();
         let ages = Ages { usual: config.tombstone_retention, durable: config.durable_retention };
         if let Some(due) = self.shelf.tombstones.due(&ages) {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use distro_core::{Health, Rules};
+use distro_core::{Health, OwnerPolicy, Rules};
 
 use crate::client::{Client, Life};
 use crate::node::Ask;
@@ -88,9 +88,17 @@ fn story(world: &World) -> String {
     world.story()
 }
 
+/// A number that differs between the tags of these runs.
+fn length_and_last(tag: &str) -> u32 {
+    u32::from(tag.bytes().last().unwrap_or(0)) + tag.len() as u32
+}
+
 fn run(seed: u64) -> World {
     let mut world = World::new(SPARE + 3 + (seed % 3) as usize, seed, rules());
     let count = world.nodes.len() - SPARE;
+    if seed % 4 == 3 {
+        world.setup.store.owner_policy = OwnerPolicy::Tags(length_and_last);
+    }
     world.set_members(&(0..count).collect::<Vec<_>>());
     for node in 0..world.nodes.len() {
         // Less than from one write of a client to its next: two members that are cut off from

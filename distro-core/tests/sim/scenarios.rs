@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use distro_core::{Beat, Health, MemberId, Operation, Request, Ring, Rules, Slot};
+use distro_core::{Beat, Health, MemberId, Operation, OwnerPolicy, Request, Ring, Rules, Slot};
 
 use crate::client::{Client, Life};
 use crate::node::Ask;
@@ -79,6 +79,34 @@ fn a_member_that_owns_nothing_of_it_does_not_judge_what_it_does_not_hear() {
             stays(&mut world, client, &[1, 2], 60_000)
         },
         |rules| rules.owner_judges = false,
+    );
+}
+
+#[test]
+fn a_new_owner_of_a_tag_waits_before_it_judges() {
+    shows(
+        |rules| {
+            (0..15).all(|offset| {
+                let mut world = World::new(3, 1, rules);
+                world.setup.store.owner_policy = OwnerPolicy::Tags(|tag| tag.len() as u32);
+                world.invariants.are_off = true;
+                (0..3).for_each(|node| world.start(node));
+                world.run_for(10_000);
+                // Of three members the first owns it, of the last two their first. That one has
+                // not heard the beats.
+                let tag = "length";
+                assert_eq!([0, 1, 2].map(|node| world.owner(node, tag)), [Some(0); 3]);
+                let mut client = Client::new(tag, "key");
+                client.reach = vec![2];
+                let client = world.add_client(client);
+                world.run_for(60_000 + offset * 1_000);
+                world.kill(0);
+                let is_well = stays(&mut world, client, &[1, 2], 60_000);
+                assert_eq!(world.owner(2, tag), Some(1));
+                is_well
+            })
+        },
+        |rules| rules.takeover_grace = false,
     );
 }
 

@@ -3,7 +3,7 @@
 mod connection;
 mod peer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,13 +126,16 @@ impl<V> Peers<V> {
     }
 
     /// The members are these from now on; this one need not be among them. Connections to those
-    /// who stay are kept. Returns the ids of the others.
+    /// who stay are kept. Returns their ids, and that of this member if it is among them, in the
+    /// order of the addresses.
     pub(crate) fn set_members(&self, addresses: &[Address]) -> Vec<MemberId> {
         let mut next: BTreeMap<MemberId, Arc<Peer>> = BTreeMap::new();
+        let mut order = Vec::with_capacity(addresses.len());
         let mut book = self.shared.book.write();
-        for address in addresses {
+        for address in addresses.iter().collect::<BTreeSet<_>>() {
             let member = address.member();
             if member == self.shared.identity.member {
+                order.push(member);
                 continue;
             }
             let known = book.get(&member).filter(|peer| *peer.address == *address.as_str());
@@ -148,9 +151,10 @@ impl<V> Peers<V> {
                 continue;
             }
             next.insert(member, peer);
+            order.push(member);
         }
         *book = next;
-        book.keys().copied().collect()
+        order
     }
 
     /// Whether another process answers as the member that this one wants to be: two must not be

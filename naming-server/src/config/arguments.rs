@@ -37,6 +37,14 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
 
+    /// Folder of the durable data [default: one of the user's data directory]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Keep nothing on disk
+    #[arg(long, conflicts_with = "data_dir")]
+    pub in_memory: bool,
+
     /// TOML file with settings
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -64,6 +72,7 @@ Examples:
   naming-server --bind 127.0.0.1 --port 0         only for this machine, on any free port
   naming-server --members 10.0.0.1:8848,10.0.0.2:8848,10.0.0.3:8848 --secret-file cluster.secret
                                                   serve as one of three
+  naming-server --data-dir /var/lib/naming-server serve with its data there
   naming-server --set http.max_connections=50000  change one setting
   naming-server --print-config > naming.toml      write down all settings, to be edited
   naming-server --config naming.toml              and use them

@@ -18,6 +18,7 @@ impl Config {
         self.check_registry()?;
         self.check_push()?;
         self.cluster.check()?;
+        self.durable.check(self.tombstone_retention_ms())?;
         self.audit.check()?;
         self.auth.check()?;
         check_level(&self.log.level)

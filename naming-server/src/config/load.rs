@@ -29,7 +29,7 @@ impl Config {
         arguments: &Arguments,
         environment: Option<HashMap<String, String>>,
     ) -> Result<Self> {
-        let mut builder = config::Config::builder();
+        let mut builder = config::Config::builder().set_default("data.in_memory", false)?;
         if let Some(path) = &arguments.config {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("cannot read {}", path.display()))?;
@@ -95,6 +95,12 @@ fn flags(arguments: &Arguments) -> Vec<(&'static str, String)> {
     }
     if let Some(path) = &arguments.secret_file {
         flags.push(("cluster.secret_file", path.display().to_string()));
+    }
+    if let Some(path) = &arguments.data_dir {
+        flags.push(("data.dir", path.display().to_string()));
+    }
+    if arguments.in_memory {
+        flags.push(("data.in_memory", "true".to_owned()));
     }
     if let Some(format) = arguments.log_format {
         flags.push(("log.format", format!("{format:?}").to_lowercase()));
@@ -197,6 +203,21 @@ mod tests {
         assert!(text.contains("log.format"), "{text}");
         let text = refused(load("port = = 1", &[], &[], plain()));
         assert!(!text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn the_program_keeps_data_on_disk_unless_it_is_told_otherwise() {
+        let plain = Arguments::default;
+        let config = load("", &[], &[], plain()).unwrap();
+        assert_eq!((config.data.in_memory, &*config.data.dir), (false, ""));
+        let flags = Arguments { in_memory: true, ..plain() };
+        assert!(load("[data]\nin_memory = false", &[], &[], flags).unwrap().data.in_memory);
+        let flags = Arguments { data_dir: Some("/x y".into()), ..plain() };
+        let config = load("[data]\ndir = \"/z\"", &[], &[], flags).unwrap();
+        assert_eq!((config.data.in_memory, &*config.data.dir), (false, "/x y"));
+        let variable = [("NAMING_DATA__IN_MEMORY", "true")];
+        assert!(load("", &variable, &[], plain()).unwrap().data.in_memory);
+        assert!(Config::default().data.in_memory, "for programs around the library");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::durable::is_durable;
 use crate::http::HttpSettings;
 use crate::push::PushSettings;
 use crate::registry::{RegistrySettings, UpkeepSettings};
@@ -24,6 +25,9 @@ mod check;
 mod cluster;
 pub use cluster::ClusterConfig;
 pub(crate) use cluster::list as list_members;
+
+mod data;
+pub use data::{Acks, DataConfig, DurableConfig};
 
 mod load;
 
@@ -62,6 +66,10 @@ pub struct Config {
     pub events: EventsConfig,
     /// Membership of a cluster.
     pub cluster: ClusterConfig,
+    /// Where durable data is.
+    pub data: DataConfig,
+    /// Changes of durable data.
+    pub durable: DurableConfig,
     /// The record of administrative writes.
     pub audit: AuditConfig,
     /// Users, passwords and tokens.
@@ -85,6 +93,8 @@ impl Default for Config {
             push: PushConfig::default(),
             events: EventsConfig::default(),
             cluster: ClusterConfig::default(),
+            data: DataConfig::default(),
+            durable: DurableConfig::default(),
             audit: AuditConfig::default(),
             auth: AuthConfig::default(),
             log: LogConfig::default(),
@@ -109,13 +119,16 @@ impl Config {
         }
     }
 
+    /// How long the removal of what is not durable is remembered.
+    fn tombstone_retention_ms(&self) -> u64 {
+        match self.cluster.is_enabled() {
+            true => self.cluster.tombstone_retention_ms,
+            false => self.store.tombstone_retention_ms,
+        }
+    }
+
     /// The rules and limits of the registry.
     pub(crate) fn registry_settings(&self, hash_seed: u64) -> RegistrySettings {
-        let retention_ms = if self.cluster.is_enabled() {
-            self.cluster.tombstone_retention_ms
-        } else {
-            self.store.tombstone_retention_ms
-        };
         RegistrySettings {
             max_instances: self.registry.max_instances as u64,
             max_metadata_bytes: self.registry.max_metadata_bytes,
@@ -123,7 +136,9 @@ impl Config {
             protect_at_zero: self.registry.protect_at_zero,
             event_capacity: self.events.capacity,
             store: distro_core::StoreConfig {
-                tombstone_retention: Duration::from_millis(retention_ms),
+                tombstone_retention: Duration::from_millis(self.tombstone_retention_ms()),
+                is_durable,
+                durable_retention: self.durable.retention(),
                 compensation_window: Duration::from_millis(self.health.compensation_window_ms),
                 hash_seed,
                 ..distro_core::StoreConfig::default()

@@ -4,11 +4,11 @@ use std::pin::Pin;
 
 use super::{ApiError, Reply};
 
-/// Something that waits for another member.
+/// Something that waits for another member, or for the disk.
 pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The reply to a request. Nearly always it is there at once; only a write that goes to another
-/// member makes its client wait.
+/// member, or that must be on disk, makes its client wait.
 pub(crate) enum Answer {
     /// Here it is.
     Now(Reply),

@@ -1,5 +1,7 @@
 //! The service checksum of Nacos 1.4.8: opaque to clients, compared between Java members.
 
+use std::cmp::Ordering;
+
 use md5::{Digest, Md5};
 use naming_model::InstanceKey;
 
@@ -57,7 +59,7 @@ fn push_instances(text: &mut String, instances: &[Summand<'_>]) {
         let state = push_text_form(&mut forms, key, *weight, *healthy);
         order.push((start..forms.len(), state, key));
     }
-    order.sort_by(|(one, ..), (other, ..)| forms[one.clone()].cmp(&forms[other.clone()]));
+    order.sort_by(|(one, ..), (other, ..)| java_order(&forms[one.clone()], &forms[other.clone()]));
     for (_, state, key) in order {
         text.push_str(key.ip);
         text.push(':');
@@ -70,7 +72,8 @@ fn push_instances(text: &mut String, instances: &[Summand<'_>]) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let digits = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
@@ -130,6 +133,15 @@ fn in_java_order<'a, T>(entries: &[(&'a str, &'a T)]) -> Vec<(&'a str, &'a T)> {
 pub(crate) fn java_hash(text: &str) -> i32 {
     text.encode_utf16()
         .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
+}
+
+/// The order of Java's strings: by UTF-16 code units. It differs from that of the bytes beyond the
+/// basic plane only.
+pub(crate) fn java_order(one: &str, other: &str) -> Ordering {
+    if one.is_ascii() && other.is_ascii() {
+        return one.cmp(other);
+    }
+    one.encode_utf16().cmp(other.encode_utf16())
 }
 
 #[cfg(test)]
@@ -194,6 +206,60 @@ mod tests {
         let entries = ["DEFAULT", "c1", "c2", "zone-a"].map(|name| (name, &()));
         let names: Vec<_> = in_java_order(&entries).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["DEFAULT", "c1", "zone-a", "c2"]);
+    }
+
+    #[test]
+    fn every_recorded_checksum_of_a_service_comes_out() {
+        #[derive(serde::Deserialize)]
+        struct Recorded {
+            vectors: Vec<Vector>,
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Vector {
+            title: String,
+            service: String,
+            instance_list: Vec<Listed>,
+            checksum: String,
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Listed {
+            ip: String,
+            port: u16,
+            weight: f64,
+            healthy: bool,
+            cluster_name: String,
+        }
+        let text = include_str!("../../tests/peer/service-checksums.json");
+        let recorded: Recorded = serde_json::from_str(text).unwrap();
+        assert!(!recorded.vectors.is_empty());
+        let default = ClusterSettings::default();
+        for Vector { title, service, instance_list, checksum } in &recorded.vectors {
+            let mut clusters: Vec<(&str, &ClusterSettings)> = Vec::new();
+            for Listed { cluster_name, .. } in instance_list {
+                if !clusters.iter().any(|(name, _)| name == cluster_name) {
+                    clusters.push((cluster_name, &default));
+                }
+            }
+            let instances: Vec<Summand<'_>> = instance_list
+                .iter()
+                .map(|Listed { ip, port, weight, healthy, cluster_name }| {
+                    let key = InstanceKey { ip, port: *port, cluster: cluster_name };
+                    Summand { key, weight: *weight, healthy: *healthy }
+                })
+                .collect();
+            assert_eq!(&service_checksum(service, 0.0, &clusters, &instances), checksum, "{title}");
+        }
+    }
+
+    #[test]
+    fn texts_are_ordered_as_java_does() {
+        // The second is beyond the basic plane: two units, the first of them below the other's one.
+        assert_eq!(java_order("\u{ff5e}", "\u{1f600}"), Ordering::Greater);
+        assert_eq!(java_order("a", "b"), Ordering::Less);
+        assert_eq!(java_order("a", "é"), Ordering::Less);
+        assert_eq!(java_order("é", "é"), Ordering::Equal);
     }
 
     #[test]

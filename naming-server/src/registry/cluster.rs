@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use distro_core::{Board, Operation, Phase, Slot, Tick, Written};
+use distro_core::{Board, Operation, Phase, Tick, Written};
 use distro_net::Forwarder;
 
 use super::{Content, NamingStore, ServiceState};
@@ -44,7 +44,7 @@ impl Cluster {
 
     /// Whether what has this tag is this member's to write.
     pub(super) fn owns(&self, tag: &str) -> bool {
-        self.store.owns(Slot::of(tag))
+        self.store.owns(tag)
     }
 
     /// Has a write carried out by the owner, or here if that is silent. Takes two forward deadlines

@@ -41,6 +41,7 @@ pub(crate) use accounts::{
 };
 pub(crate) use beats::{BeatCounts, BeatOutcome};
 pub(crate) use catalog::{CatalogQuery, NamePattern};
+pub(crate) use checksum::{hex, java_hash, java_order};
 pub(crate) use cluster::Cluster;
 pub(crate) use content_codec::ContentCodec;
 pub(crate) use events::{Event, EventKind, Events};
@@ -48,6 +49,7 @@ pub(crate) use filter::MetadataFilter;
 pub(crate) use host::{Host, hosts, push_id};
 pub(crate) use index::{GroupFilter, ListedService, ServiceIndex, names_json};
 pub(crate) use instance::{Instance, Metadata, check_address, check_kind, check_port, text_form};
+pub(crate) use json::{push_bool, push_display, push_double, push_number, push_string};
 pub(crate) use listing::{ListReply, list_reply};
 pub(crate) use namespaces::Namespace;
 pub(crate) use page::Page;

@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
+use distro_core::DATUM_KEY;
 use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
 use super::cluster::Cluster;
 use super::elsewhere::{Elsewhere, not_yet_known};
 use super::writes::initial_health;
 use super::{BeatAnswer, Content, EventKind, Instance, Registry, ServiceSettings};
+use crate::durable::{Acks, Wrote};
 use crate::http::{Answer, ApiError, Later, Reply};
 
 /// The outcome of a write, or the way to it.
@@ -84,6 +86,7 @@ impl From<Write<Reply>> for Answer {
 pub(crate) struct Writes {
     registry: Arc<Registry>,
     cluster: Option<Arc<Cluster>>,
+    acks: Option<Acks>,
 }
 
 /// An instance by its names, to be taken along.
@@ -99,9 +102,58 @@ impl Place {
 }
 
 impl Writes {
-    /// Writes to this registry, or through the cluster if there is one.
-    pub(crate) fn new(registry: Arc<Registry>, cluster: Option<Arc<Cluster>>) -> Self {
-        Self { registry, cluster }
+    /// Writes to this registry, or through the cluster if there is one. Durable ones wait for
+    /// `acks`, if anything is kept on disk.
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        cluster: Option<Arc<Cluster>>,
+        acks: Option<Acks>,
+    ) -> Self {
+        Self { registry, cluster, acks }
+    }
+
+    /// A write of durable records, as its client sees it: done when they are on disk. `wrote` are
+    /// those records; the outcome says whether there was anything to write.
+    fn durably<T: Send + 'static>(
+        &self,
+        wrote: Wrote,
+        write: Write<Result<T, ApiError>>,
+    ) -> Write<Result<T, ApiError>> {
+        let Some(acks) = &self.acks else { return write };
+        match write {
+            Write::Done(Err(error)) => Write::Done(Err(error)),
+            Write::Done(Ok(outcome)) => {
+                let kept = acks.kept();
+                Write::Sent(Box::pin(async move { kept.await.map(|()| outcome) }))
+            }
+            Write::Sent(later) => {
+                let acks = acks.clone();
+                Write::Sent(Box::pin(async move {
+                    let outcome = later.await?;
+                    // It may have come from elsewhere, too, on a thread that is yet to tell.
+                    acks.note(&wrote);
+                    acks.kept().await.map(|()| outcome)
+                }))
+            }
+        }
+    }
+
+    /// The same for what may be durable or not.
+    fn durably_if<T: Send + 'static>(
+        &self,
+        wrote: Option<Wrote>,
+        write: Write<Result<T, ApiError>>,
+    ) -> Write<Result<T, ApiError>> {
+        match wrote {
+            Some(wrote) => self.durably(wrote, write),
+            None => write,
+        }
+    }
+
+    /// The record of an instance, if it is one that outlives a restart and anything is kept.
+    fn durable_instance(&self, service: &ServiceKey, key: &RecordKey<'_>) -> Option<Wrote> {
+        let is_kept = key.is_persistent && self.acks.is_some();
+        is_kept.then(|| Wrote::record(service.as_str(), &key.text()))
     }
 
     /// The way to the owner of a service that is not ours.
@@ -127,7 +179,8 @@ impl Writes {
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) -> Write<Result<(), ApiError>> {
-        match self.elsewhere(service) {
+        let durable = self.durable_instance(service, &instance.record_key(key));
+        let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.register(service, key, instance, healthy, actor)),
             Some(elsewhere) => {
                 let checked = service
@@ -140,7 +193,8 @@ impl Writes {
                     elsewhere.register(place, instance, healthy, actor).await
                 }))
             }
-        }
+        };
+        self.durably_if(durable, write)
     }
 
     /// As [`Registry::update`].
@@ -177,13 +231,15 @@ impl Writes {
         actor: &dyn Fn() -> String,
         change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send + 'static,
     ) -> Write<Result<Patched, ApiError>> {
-        match self.elsewhere(service) {
+        let durable = self.durable_instance(service, key);
+        let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.patch(kind, service, key, actor, change)),
             Some(elsewhere) => {
                 let (place, actor) = (Place::new(service, key), actor());
                 Write::Sent(Box::pin(elsewhere.patch(kind, place, actor, change)))
             }
-        }
+        };
+        self.durably_if(durable, write)
     }
 
     /// As [`Registry::deregister`].
@@ -192,8 +248,9 @@ impl Writes {
         service: &ServiceKey,
         key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
-    ) -> Write<()> {
-        match self.elsewhere(service) {
+    ) -> Write<Result<(), ApiError>> {
+        let durable = self.durable_instance(service, key);
+        let write = match self.elsewhere(service) {
             None => {
                 match self.cluster {
                     Some(_) => self.registry.deregister_unseen(service, key, actor),
@@ -205,7 +262,8 @@ impl Writes {
                 let (place, actor) = (Place::new(service, key), actor());
                 Write::Sent(Box::pin(elsewhere.deregister(place, actor)))
             }
-        }
+        };
+        self.durably_if(durable, write.map(Ok))
     }
 
     /// As [`Registry::set_health`]. In a cluster the instance is written anew with this health: a
@@ -219,7 +277,7 @@ impl Writes {
     ) -> Write<Result<(), ApiError>> {
         if self.cluster.is_none() {
             self.registry.set_health(service, key, healthy, actor);
-            return Write::Done(Ok(()));
+            return self.durably_if(self.durable_instance(service, key), Write::Done(Ok(())));
         }
         let differs = self.registry.find_instance(service, &key.text());
         if differs.is_none_or(|known| known.health == initial_health(healthy)) {
@@ -278,12 +336,13 @@ impl Writes {
         service: &ServiceKey,
         change: impl Fn(Option<&ServiceSettings>) -> Result<ServiceSettings, ApiError> + Send + 'static,
     ) -> Write<Result<(), ApiError>> {
-        match self.elsewhere(service) {
+        let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.change_settings(service, change)),
             Some(elsewhere) => {
                 Write::Sent(Box::pin(elsewhere.change_settings(service.clone(), change)))
             }
-        }
+        };
+        self.durably(Wrote::record(service.as_str(), DATUM_KEY), write)
     }
 
     /// As [`Registry::delete_service`].
@@ -291,14 +350,15 @@ impl Writes {
         &self,
         service: &ServiceKey,
         actor: &dyn Fn() -> String,
-    ) -> Write<bool> {
-        match self.elsewhere(service) {
+    ) -> Write<Result<bool, ApiError>> {
+        let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.delete_service(service, actor)),
             Some(elsewhere) => {
                 let (service, actor) = (service.clone(), actor());
                 Write::Sent(Box::pin(elsewhere.delete_service(service, actor)))
             }
-        }
+        };
+        self.durably(Wrote::datum(service.as_str()), write.map(Ok))
     }
 
     /// As [`Registry::write_record`].
@@ -307,8 +367,8 @@ impl Writes {
         tag: &'static str,
         key: &str,
         content: Option<Content>,
-    ) -> Write<()> {
-        match self.elsewhere_of(tag) {
+    ) -> Write<Result<(), ApiError>> {
+        let write = match self.elsewhere_of(tag) {
             None => {
                 self.registry.write_record(tag, key, content);
                 Write::Done(())
@@ -316,7 +376,8 @@ impl Writes {
             Some(elsewhere) => {
                 Write::Sent(Box::pin(elsewhere.write_record(tag, key.to_owned(), content)))
             }
-        }
+        };
+        self.durably(Wrote::record(tag, key), write.map(Ok))
     }
 }
 

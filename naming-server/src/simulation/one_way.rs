@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use distro_core::Slot;
 use naming_model::ServiceKey;
 
 use super::client::Client;
@@ -119,7 +118,7 @@ fn services_of(cluster: &Cluster, member: usize) -> Vec<usize> {
     let owned = cluster.services.iter().enumerate().filter(|(_, service)| {
         let key = ServiceKey::parse("public", &format!("DEFAULT_GROUP@@{service}"));
         let key = key.expect("a name of ours");
-        store.owns(Slot::of(key.as_str()))
+        store.owns(key.as_str())
     });
     owned.map(|(number, _)| number).collect()
 }

@@ -108,7 +108,8 @@ impl Cluster {
 
 fn command(program: &Path, secret: &Path) -> Command {
     let mut command = Command::new(program);
-    command.args(["--bind", "127.0.0.1", "--set", "log.level=error", "--secret-file"]);
+    command.args(["--bind", "127.0.0.1", "--in-memory"]);
+    command.args(["--set", "log.level=error", "--secret-file"]);
     command.arg(secret);
     command
 }

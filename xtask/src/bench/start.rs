@@ -37,7 +37,7 @@ pub(super) fn built_server() -> Result<PathBuf> {
 /// reads. `settings` are `KEY=VALUE`.
 pub(super) async fn start_server(program: &Path, settings: &[&str]) -> Result<Server> {
     let mut command = Command::new(program);
-    command.args(["--bind", "127.0.0.1", "--port", "0", "--set", "log.level=warn"]);
+    command.args(["--bind", "127.0.0.1", "--port", "0", "--in-memory", "--set", "log.level=warn"]);
     command.args(settings.iter().flat_map(|setting| ["--set", setting]));
     let mut server = Server::start(&mut command, "", address_in_banner).await?;
     wait_until_ready(&mut server).await?;

@@ -1,4 +1,5 @@
-//! The files that the nodes of a cluster share: the list of members and the secret.
+//! The files of a cluster: the list of members and the secret, which its nodes share, and the data
+//! of each.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -36,6 +37,11 @@ impl Files {
 
     pub(crate) fn members(&self) -> PathBuf {
         self.directory.path().join("cluster.conf")
+    }
+
+    /// The data folder of a node. What it kept is there when it is started again.
+    pub(crate) fn data(&self, node: SocketAddr) -> PathBuf {
+        self.directory.path().join(format!("data-{}-{}", node.ip(), node.port()))
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -88,6 +88,7 @@ pub(crate) fn member(
     let mut arguments: Vec<OsString> = vec!["--bind".into(), bind.ip().to_string().into()];
     arguments.extend(["--port".into(), bind.port().to_string().into()]);
     arguments.extend(["--advertise".into(), advertised.to_string().into()]);
+    arguments.extend(["--data-dir".into(), files.data(advertised).into_os_string()]);
     arguments.extend(["--secret-file".into(), files.secret().into_os_string()]);
     let mut members = OsString::from("cluster.members_file=");
     members.push(files.members());
@@ -122,7 +123,8 @@ mod tests {
         let program = member(Path::new("/server"), &files, bind, advertised, &settings);
         let arguments: Vec<_> = program.arguments.iter().map(|a| a.to_string_lossy()).collect();
         let text = arguments.join(" ");
-        assert!(text.starts_with("--bind 0.0.0.0 --port 1 --advertise 10.0.0.1:1 --secret-file "));
+        assert!(text.starts_with("--bind 0.0.0.0 --port 1 --advertise 10.0.0.1:1 --data-dir /"));
+        assert!(text.contains("/data-10.0.0.1-1 --secret-file /"), "{text}");
         assert!(text.contains("--set cluster.members_file=/"), "{text}");
         assert!(text.ends_with("--set log.level=debug"), "{text}");
     }

@@ -56,7 +56,7 @@ impl Server {
         let mut command = Command::new(places.target.join("release/naming-server"));
         command
             .args(["--bind", &socket.ip().to_string()])
-            .args(["--port", &socket.port().to_string()])
+            .args(["--port", &socket.port().to_string(), "--in-memory"])
             .current_dir(&places.work);
         let mut process = Running::start_logged(&mut command, &log, &log)?;
         let deadline = Instant::now() + READY_LIMIT;

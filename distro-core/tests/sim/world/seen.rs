@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use distro_core::{Health, Phase, Record, Slot};
+use distro_core::{Health, Phase, Record};
 
 use super::World;
 use crate::node::{Process, Text};
@@ -58,7 +58,7 @@ impl World {
 
     /// The owner of a tag in the view of a member.
     pub(crate) fn owner(&self, node: usize, tag: &str) -> Option<usize> {
-        let id = self.nodes[node].process.as_ref()?.store.owner(Slot::of(tag))?;
+        let id = self.nodes[node].process.as_ref()?.store.owner(tag)?;
         self.nodes.iter().position(|node| node.id == id)
     }
 

@@ -1,6 +1,6 @@
 //! The part of `/metrics` that tells of the cluster. A server alone has none.
 
-use distro_core::{MemberState, Slot};
+use distro_core::MemberState;
 use distro_net::{MemberStatus, PeerStats, Refusal, Status};
 
 use super::{Api, ApiCluster};
@@ -19,7 +19,7 @@ impl Api {
     fn own_metrics(&self, cluster: &ApiCluster, status: &Status) -> Vec<Metric> {
         let store = &self.registry.store;
         let ready = if self.why_not_ready().is_none() { 1.0 } else { 0.0 };
-        let owned = Slot::all().filter(|slot| store.owns(*slot)).count() as f64;
+        let owned = store.share() as f64;
         let digest = vec![("value", format!("{:016x}", store.root()).into())];
         vec![
             Metric::gauge("distro_ready", "1 if this member answers reads.", ready),

@@ -86,7 +86,7 @@ impl Api {
             return Err(ApiError::bad_request(text));
         }
         let content = Some(Content::Namespace(namespace));
-        Ok(self.writes.write_record(NAMESPACES, &id, content).map(|()| Reply::json("true")).into())
+        Ok(self.write_namespace(&id, content))
     }
 
     pub(super) fn update_namespace(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
@@ -96,7 +96,7 @@ impl Api {
             return Ok(Reply::json("false").into());
         }
         let content = Some(Content::Namespace(namespace));
-        Ok(self.writes.write_record(NAMESPACES, &id, content).map(|()| Reply::json("true")).into())
+        Ok(self.write_namespace(&id, content))
     }
 
     /// Forgets the name. What is registered in the namespace stays.
@@ -106,7 +106,12 @@ impl Api {
         if self.registry.find_namespace(&id).is_none() {
             return Ok(Reply::json("true").into());
         }
-        Ok(self.writes.write_record(NAMESPACES, &id, None).map(|()| Reply::json("true")).into())
+        Ok(self.write_namespace(&id, None))
+    }
+
+    fn write_namespace(&self, id: &str, content: Option<Content>) -> Answer {
+        let write = self.writes.write_record(NAMESPACES, id, content);
+        write.map(|result| Reply::from(result.map(|()| Reply::json("true")))).into()
     }
 
     fn namespace_exists(&self, id: &str) -> bool {

@@ -53,7 +53,7 @@ impl Api {
         let key =
             RecordKey { instance: address.key(), is_persistent: !self.is_ephemeral(call.params) };
         let write = self.writes.deregister(&service, &key, &|| call.actor());
-        Ok(write.map(|()| Reply::ok()).into())
+        Ok(write.into_ok())
     }
 
     /// Nacos does not ask for the kind, and takes the persistent one if there are both: that is what

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use distro_core::{MemberState, Phase, Slot};
+use distro_core::{MemberState, Phase};
 use distro_net::MemberStatus;
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ impl Api {
         if self.registry.find(&service).is_none() {
             return Err(ApiError::bad_request("service not found"));
         }
-        let owner = self.registry.store.owner(Slot::of(service.as_str()));
+        let owner = self.registry.store.owner(service.as_str());
         let elsewhere = |cluster: &super::ApiCluster| cluster.peers.address(owner?);
         let address = self.cluster.as_ref().and_then(elsewhere);
         let address = address.unwrap_or_else(|| self.address.as_str().into());

@@ -14,6 +14,7 @@ impl Api {
         metrics.extend(self.registry_metrics());
         metrics.extend(self.push_metrics());
         metrics.extend(self.http_metrics());
+        metrics.extend(self.durable_metrics());
         metrics.extend(self.audit_metrics());
         metrics.extend(self.cluster_metrics());
         let text = render(metrics);

@@ -11,6 +11,7 @@ use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 use super::{Answer, ApiError, Call, ConnectionStats, Handler, no_such_api};
 use crate::audit::Audit;
 use crate::auth::Auth;
+use crate::durable::{Acks, Keeper};
 use crate::metrics::RequestCounts;
 use crate::push::{PushStats, Pusher};
 use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
@@ -22,6 +23,7 @@ mod catalog;
 mod cluster;
 mod cluster_metrics;
 mod console;
+mod durable_metrics;
 mod gate;
 mod health;
 mod instance;
@@ -63,6 +65,8 @@ pub(crate) struct Api {
     cluster: Option<ApiCluster>,
     /// Who may do what; none while authentication is off.
     auth: Option<Arc<Auth>>,
+    /// What there is only if anything is kept on disk.
+    keeper: Option<Arc<Keeper>>,
     context_path: String,
     connections: Arc<ConnectionStats>,
     requests: Arc<RequestCounts>,
@@ -85,6 +89,8 @@ pub(crate) struct ApiParts {
     pub(crate) control: Control<Content>,
     pub(crate) cluster: Option<ApiCluster>,
     pub(crate) auth: Option<Arc<Auth>>,
+    /// Whose disk durable writes wait for, if anything is kept on disk.
+    pub(crate) acks: Option<Acks>,
     pub(crate) address: Address,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,
@@ -176,14 +182,17 @@ impl Api {
             control,
             cluster,
             auth,
+            acks,
             address,
             context_path,
             connections,
             audit,
         } = parts;
         let way = cluster.as_ref().map(|cluster| Arc::clone(&cluster.writes));
+        let keeper = acks.as_ref().map(|acks| Arc::clone(acks.keeper()));
         Self {
-            writes: Writes::new(Arc::clone(&registry), way),
+            writes: Writes::new(Arc::clone(&registry), way, acks),
+            keeper,
             registry,
             pusher,
             push_stats,

@@ -1,6 +1,6 @@
 //! `/v1/ns/operator/*` but for the switches: counts, events, log level.
 
-use distro_core::{Key, Slot};
+use distro_core::Key;
 use naming_model::{InstanceKey, RecordKey, ServiceKey};
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ impl Api {
         }
         let mut counts = (0, 0);
         for (service, datum) in registry.services() {
-            if registry.store.owns(Slot::of(service.as_str())) {
+            if registry.store.owns(service.as_str()) {
                 counts.0 += 1;
                 counts.1 += datum.read(|reader| hosts(&reader).count()) as u64;
             }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Api;
-use super::users::{done, paged, required};
+use super::users::{done, paged, required, said};
 use crate::http::{Answer, ApiError, Call, Reply};
 use crate::registry::{
     ADMIN_ROLE, Content, PERMISSIONS, ROLES, check_name, check_permission, permission_key, role_key,
@@ -53,7 +53,7 @@ impl Api {
         check_limit("roles", accounts.role_count(), MAX_ROLES)?;
         let key = role_key(&role, &user);
         let write = self.writes.write_record(ROLES, &key, Some(Content::Grant));
-        Ok(write.map(|()| done("add role ok!")).into())
+        Ok(said(write, done("add role ok!")))
     }
 
     /// Takes a role from a user, or from all. What the role may do stays.
@@ -97,7 +97,7 @@ impl Api {
         check_limit("permissions", accounts.permission_count(), MAX_PERMISSIONS)?;
         let key = permission_key(&role, &resource, &action);
         let write = self.writes.write_record(PERMISSIONS, &key, Some(Content::Grant));
-        Ok(write.map(|()| done("add permission ok!")).into())
+        Ok(said(write, done("add permission ok!")))
     }
 
     pub(super) fn delete_permission(&self, call: &Call<'_>) -> Result<Answer, ApiError> {

@@ -50,14 +50,14 @@ impl Api {
         let service = call.service()?;
         let name = service.grouped().to_owned();
         let write = self.writes.delete_service(&service, &|| call.actor());
-        let reply = move |was_there| {
-            if was_there {
-                return Reply::ok();
+        let reply = move |was_there: Result<bool, ApiError>| {
+            if was_there? {
+                return Ok(Reply::ok());
             }
             let text = format!("specified service not exist, serviceName : {name}");
-            ApiError::bad_request(text).into()
+            Err(ApiError::bad_request(text))
         };
-        Ok(write.map(reply).into())
+        Ok(write.map(move |was_there| Reply::from(reply(was_there))).into())
     }
 
     pub(super) fn service_detail(&self, call: &Call<'_>) -> Result<Reply, ApiError> {

@@ -163,7 +163,8 @@ impl Api {
             self.writes.write_record(SWITCHES, &name, Some(content))
         };
         let writes = fields.into_iter().map(write).collect();
-        Ok(Write::all(writes).map(|_| Reply::ok()).into())
+        let first_error = |results: Vec<_>| results.into_iter().collect::<Result<(), _>>();
+        Ok(Write::all(writes).map(first_error).into_ok())
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Api;
 use crate::auth::check_password;
 use crate::http::{Answer, ApiError, Call, Reply};
-use crate::registry::{ADMIN_ROLE, Content, ROLES, USERS, check_name, role_key};
+use crate::registry::{ADMIN_ROLE, Content, ROLES, USERS, Write, check_name, role_key};
 
 /// Users kept; more are refused.
 const MAX_USERS: usize = 10_000;
@@ -49,10 +49,10 @@ impl Api {
             if registry.accounts.load().has_user(&name) {
                 return Err(exists(&name));
             }
-            writes.write_record(USERS, &name, Some(Content::User(hash))).outcome().await;
+            writes.write_record(USERS, &name, Some(Content::User(hash))).outcome().await?;
             if is_admin {
                 let key = role_key(ADMIN_ROLE, &name);
-                writes.write_record(ROLES, &key, Some(Content::Grant)).outcome().await;
+                writes.write_record(ROLES, &key, Some(Content::Grant)).outcome().await?;
             }
             Ok(done("create user ok!"))
         };
@@ -94,7 +94,7 @@ impl Api {
             if !registry.accounts.load().has_user(&name) {
                 return Err(unknown(&name));
             }
-            writes.write_record(USERS, &name, Some(Content::User(hash))).outcome().await;
+            writes.write_record(USERS, &name, Some(Content::User(hash))).outcome().await?;
             Ok(done("update user ok!"))
         };
         Ok(Answer::Later(Box::pin(async move { changed.await.into() })))
@@ -119,8 +119,8 @@ impl Api {
     /// Removes records, then answers.
     pub(super) fn remove_records(&self, keys: Vec<(&'static str, String)>, reply: Reply) -> Answer {
         let remove = |(tag, key): (&'static str, String)| self.writes.write_record(tag, &key, None);
-        let removed = crate::registry::Write::all(keys.into_iter().map(remove).collect());
-        removed.map(|_| reply).into()
+        let removed = Write::all(keys.into_iter().map(remove).collect());
+        said(removed.map(|removed| removed.into_iter().collect()), reply)
     }
 }
 
@@ -136,7 +136,12 @@ pub(super) fn required(call: &Call<'_>, name: &str) -> Result<String, ApiError> 
     }
 }
 
-/// The answer to a change.
+/// The answer to a write, if it succeeds.
+pub(super) fn said(write: Write<Result<(), ApiError>>, reply: Reply) -> Answer {
+    write.map(|result| result.map(|()| reply).into()).into()
+}
+
+/// What a change is answered with.
 pub(super) fn done(message: &str) -> Reply {
     result(200, message)
 }
