@@ -32,6 +32,8 @@ pub(crate) struct App {
     upkeep: UpkeepSettings,
     /// What puts durable records on disk, if anything does.
     pub(crate) keeper: Option<Arc<Keeper>>,
+    /// How to make the first user.
+    first_user: String,
 }
 
 /// What a node is given beside its settings.
@@ -57,6 +59,7 @@ impl App {
         resources: Resources,
     ) -> Self {
         let Resources { connections, audit, auth, data } = resources;
+        let first_user = how_to_make_the_first_user(data.as_ref());
         let Origin { address, clock, incarnation, seed } = origin;
         let settings = config.registry_settings(seed);
         let events = Arc::new(Events::new(settings.event_capacity));
@@ -108,6 +111,7 @@ impl App {
             member_watch: member.watch,
             upkeep: config.upkeep_settings(),
             keeper,
+            first_user,
         }
     }
 
@@ -132,8 +136,9 @@ impl App {
             ("upkeep", tokio::spawn(upkeep)),
             ("push", tokio::spawn(self.api.pusher.clone().run(shutdown.clone()))),
         ];
-        tasks
-            .push(("first user", tokio::spawn(Arc::clone(&self.api).miss_users(shutdown.clone()))));
+        let api = Arc::clone(&self.api);
+        let miss_users = api.miss_users(self.first_user, shutdown.clone());
+        tasks.push(("first user", tokio::spawn(miss_users)));
         if let Some(watch) = self.member_watch {
             tasks.push(("members", tokio::spawn(watch.follow(self.control, shutdown))));
         }
@@ -142,6 +147,16 @@ impl App {
                 tracing::error!(%error, "the {name} task failed");
             }
         }
+    }
+}
+
+fn how_to_make_the_first_user(data: Option<&Data>) -> String {
+    match data {
+        Some(data) => format!(
+            "stop this server, then: naming-server user add --admin NAME --data-dir {}",
+            data.path().display()
+        ),
+        None => "users need a server that keeps data on disk (data.in_memory is true)".to_owned(),
     }
 }
 

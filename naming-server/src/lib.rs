@@ -16,7 +16,7 @@ mod effects;
 pub use config::{
     Acks, Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, DataConfig,
     DurableConfig, EmptyServiceConfig, EventsConfig, HealthConfig, Hidden, HttpConfig, LogConfig,
-    LogFormat, PushConfig, RegistryConfig, StoreConfig,
+    LogFormat, PushConfig, RegistryConfig, StoreConfig, UserAddArguments, UserCommand,
 };
 
 mod durable;
@@ -36,6 +36,12 @@ mod metrics;
     allow(unused_imports, dead_code, reason = "the endpoints that speak it come next")
 )]
 mod nacos;
+
+mod offline;
+pub use offline::add_user;
+
+mod password;
+pub use password::Password;
 
 mod push;
 

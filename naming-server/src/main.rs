@@ -4,9 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use naming_server::{Arguments, Config, Server};
+use naming_server::{
+    Arguments, Command, Config, NewUser, Password, Server, UserAddArguments, UserCommand,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the runtime may take to end after the drain; only a blocked thread could take longer.
@@ -47,9 +49,38 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> Result<()> {
-    if let Some(command) = &arguments.command {
-        match *command {}
+    match &arguments.command {
+        None => serve(arguments),
+        Some(Command::User(UserCommand::Add(add))) => add_user(arguments, add),
     }
+}
+
+fn add_user(arguments: &Arguments, add: &UserAddArguments) -> Result<()> {
+    let config = Config::load(&add.server_arguments(arguments))?;
+    let user = NewUser::new(&add.name, ask_password(add)?.reveal(), add.admin)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let folder = runtime.block_on(naming_server::add_user(&config, &user))?;
+    let note = match config.auth.enabled {
+        true => "",
+        false => "authentication is off in these settings: see auth.enabled\n",
+    };
+    let (name, folder) = (&add.name, folder.display());
+    print(&format!("user {name} is in {folder} and counts when the server runs\n{note}"))
+}
+
+/// Asked for twice if it is typed, since nobody sees what is.
+fn ask_password(add: &UserAddArguments) -> Result<Password> {
+    const VARIABLE: &str = "USER_ADD_PASSWORD";
+    let find = |prompt: &str| Password::find(add.password_file.as_deref(), VARIABLE, prompt);
+    let password = find(&format!("password of {}: ", add.name))?;
+    ensure!(find("once more: ")?.reveal() == password.reveal(), "the passwords differ");
+    Ok(password)
+}
+
+fn serve(arguments: &Arguments) -> Result<()> {
     let config = Config::load(arguments)?;
     if arguments.print_config {
         return print(&config.to_toml()?);

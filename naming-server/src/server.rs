@@ -193,7 +193,7 @@ impl Drop for Stopping {
 }
 
 /// Takes the folder that the settings name, if they want one.
-fn open_data(
+pub(crate) fn open_data(
     config: &Config,
     bound: SocketAddr,
     member: MemberId,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 
 use super::passwords::{check_password, hash};
-use crate::registry::{ADMIN_ROLE, Content, ROLES, Registry, USERS, check_name, role_key};
+use crate::http::ApiError;
+use crate::registry::{ADMIN_ROLE, Content, ROLES, Registry, USERS, Writes, check_name, role_key};
 
 /// A user with a password, to be there when a server runs. The password itself is not kept.
 #[derive(Clone)]
@@ -26,6 +27,24 @@ impl NewUser {
         check_name("username", name).and_then(|()| check_password(password))?;
         let hash = hash(password).map_err(|error| anyhow!("cannot hash the password: {error}"))?;
         Ok(Self { name: name.to_owned(), hash: hash.into(), is_admin })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Writes the user down, with what it may do. It is on disk then.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(crate) async fn write_durably(&self, writes: &Writes) -> Result<(), ApiError> {
+        let content = Content::User(Arc::clone(&self.hash));
+        writes.write_record(USERS, &self.name, Some(content)).outcome().await?;
+        if self.is_admin {
+            let key = role_key(ADMIN_ROLE, &self.name);
+            writes.write_record(ROLES, &key, Some(Content::Grant)).outcome().await?;
+        }
+        Ok(())
     }
 
     /// Writes the user down, with what it may do.

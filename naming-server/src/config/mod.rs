@@ -12,7 +12,7 @@ use crate::registry::{RegistrySettings, UpkeepSettings};
 mod advertise;
 
 mod arguments;
-pub use arguments::{Arguments, Command};
+pub use arguments::{Arguments, Command, UserAddArguments, UserCommand};
 
 mod audit;
 pub use audit::AuditConfig;

@@ -20,7 +20,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 impl Api {
     /// Says how to make the first user if there is none, once this server would know of one.
-    pub(crate) async fn miss_users(self: Arc<Self>, shutdown: CancellationToken) {
+    pub(crate) async fn miss_users(self: Arc<Self>, how: String, shutdown: CancellationToken) {
         if self.auth.is_none() {
             return;
         }
@@ -32,8 +32,8 @@ impl Api {
         }
         if self.registry.accounts.load().is_empty() {
             tracing::warn!(
-                "authentication is on and there is no user: nobody can log in before \
-                 `naming-server user add --admin NAME` has made the first administrator"
+                "authentication is on and there is no user, so nobody can log in; to make the \
+                 first administrator, {how}"
             );
         }
     }

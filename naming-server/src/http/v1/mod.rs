@@ -209,6 +209,11 @@ impl Api {
         }
     }
 
+    /// The way of all writes.
+    pub(crate) fn writes(&self) -> &Writes {
+        &self.writes
+    }
+
     fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Answer, ApiError> {
         let reply = match route {
             Route::InstanceList => self.list_instances(call),
