@@ -40,6 +40,9 @@ mod nacos;
 mod offline;
 pub use offline::add_user;
 
+mod online;
+pub use online::RemoteAdministrator;
+
 mod password;
 pub use password::Password;
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use naming_server::{
-    Arguments, Command, Config, NewUser, Password, Server, UserAddArguments, UserCommand,
+    Arguments, Command, Config, NewUser, Password, RemoteAdministrator, Server, UserAddArguments,
+    UserCommand,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -56,12 +57,15 @@ fn start(arguments: &Arguments) -> Result<()> {
 }
 
 fn add_user(arguments: &Arguments, add: &UserAddArguments) -> Result<()> {
-    let config = Config::load(&add.server_arguments(arguments))?;
-    let user = NewUser::new(&add.name, ask_password(add)?.reveal(), add.admin)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    if let (Some(server), Some(administrator)) = (&add.server, &add.as_user) {
+        return runtime.block_on(add_user_at(server, administrator, add));
+    }
+    let config = Config::load(&add.server_arguments(arguments))?;
+    let user = NewUser::new(&add.name, ask_password(add)?.reveal(), add.admin)?;
     let folder = runtime.block_on(naming_server::add_user(&config, &user))?;
     let note = match config.auth.enabled {
         true => "",
@@ -69,6 +73,15 @@ fn add_user(arguments: &Arguments, add: &UserAddArguments) -> Result<()> {
     };
     let (name, folder) = (&add.name, folder.display());
     print(&format!("user {name} is in {folder} and counts when the server runs\n{note}"))
+}
+
+async fn add_user_at(server: &str, administrator: &str, add: &UserAddArguments) -> Result<()> {
+    let prompt = format!("password of {administrator} at {server}: ");
+    let file = add.as_password_file.as_deref();
+    let password = Password::find(file, "USER_ADD_AS_PASSWORD", &prompt)?;
+    let remote = RemoteAdministrator::log_in(server, administrator, &password).await?;
+    remote.add_user(&add.name, &ask_password(add)?, add.admin).await?;
+    print(&format!("user {} is known at {server}\n", add.name))
 }
 
 /// Asked for twice if it is typed, since nobody sees what is.

@@ -82,6 +82,38 @@ fn the_first_administrator_is_made_offline_and_makes_the_others() {
 }
 
 #[test]
+fn an_administrator_makes_users_through_a_running_server() {
+    let site = auth_support::Guarded::start();
+    let url = format!("http://{}", site.server.address);
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (good, bad) = (file("good", "root's password\n"), file("bad", "wrong\n"));
+    let own = file("own", "p & q\n");
+    let add = |name: &str, url: &str, by: &str, more: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_naming-server"))
+            .args(["user", "add", name, "--server", url, "--as", "root", "--as-password-file", by])
+            .args(["--password-file", &own])
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    let added = add("guest", &url, &good, &[]);
+    assert!(added.status.success(), "{added:?}");
+    site.log_in("guest", "p & q");
+    assert!(add("boss", &url, &good, &["--admin"]).status.success());
+    let boss = site.log_in("boss", "p & q");
+    site.ok(&boss, "GET auth/users", &[("pageNo", "1"), ("pageSize", "9")]);
+    refused(&add("guest", &url, &good, &[]), "user 'guest' already exist!");
+    refused(&add("other", &url, &bad, &[]), "unknown user!");
+    refused(&add("other", "ftp://x", &good, &[]), "http://host:port");
+    refused(&add("other", &url, &good, &["--data-dir", "x"]), "--data-dir");
+}
+
+#[test]
 fn an_ordinary_user_is_made_without_rights() {
     let folder = tempfile::tempdir().unwrap();
     assert!(add(folder.path(), &["guest"], "p").status.success());

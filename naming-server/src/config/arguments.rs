@@ -70,14 +70,14 @@ pub enum Command {
     User(UserCommand),
 }
 
-/// What can be done to users without a running server.
+/// What can be done to users.
 #[derive(Debug, Clone, Subcommand)]
 pub enum UserCommand {
-    /// Write a user into the data folder of a server that is stopped
+    /// Make a user, in the data folder of a server that is stopped or through one that runs
     ///
-    /// The first administrator is made this way; that one makes the others, over HTTP. The folder is
-    /// the one that the server would use with the same settings. The password comes from a file,
-    /// from the variable USER_ADD_PASSWORD, or is asked for.
+    /// The first administrator is made in the folder: the one that the server would use with the
+    /// same settings. With --server an administrator makes another user. Passwords come from files,
+    /// from the variables USER_ADD_PASSWORD and USER_ADD_AS_PASSWORD, or are asked for.
     Add(UserAddArguments),
 }
 
@@ -94,6 +94,18 @@ pub struct UserAddArguments {
     /// File with the password; the end of its line does not count
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+
+    /// Address of a running server to ask, http://host:port
+    #[arg(long, value_name = "URL", requires = "as_user", conflicts_with_all = ["data_dir", "config", "settings"])]
+    pub server: Option<String>,
+
+    /// Administrator to be there
+    #[arg(long = "as", value_name = "NAME", requires = "server")]
+    pub as_user: Option<String>,
+
+    /// File with the password of that administrator
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub as_password_file: Option<PathBuf>,
 
     /// Folder of the durable data [default: that of a server with these settings]
     #[arg(long, value_name = "DIR")]
@@ -131,6 +143,8 @@ Examples:
   naming-server --print-config > naming.toml      write down all settings, to be edited
   naming-server --config naming.toml              and use them
   naming-server user add --admin root             make the first administrator
+  naming-server user add guest --server http://10.0.0.1:8848 --as root
+                                                  make another user through a running server
 
 SIGTERM and Ctrl-C stop it within five seconds, after the requests in flight.";
 
