@@ -83,15 +83,21 @@ async fn ask(address: SocketAddr, name: String, count: u64) {
         client.log_in(name.ends_with("-token")).await;
     }
     for index in 0..SERVICES * HOSTS {
-        client.exchange(&instance("POST", &service(index), index, 1), b"ok").await;
+        let request = client.prove(instance("POST", &service(index), index, 1));
+        client.exchange(&request, b"ok").await;
     }
     for index in 0..LARGE_HOSTS {
-        client.exchange(&instance("POST", LARGE, index, 1), b"ok").await;
+        let request = client.prove(instance("POST", LARGE, index, 1));
+        client.exchange(&request, b"ok").await;
     }
     for service in (0..SERVICES).map(service).chain([LARGE.to_owned()]) {
-        client.exchange(&list(&service), b"\"hosts\":[{").await;
+        let request = client.prove(list(&service));
+        client.exchange(&request, b"\"hosts\":[{").await;
     }
-    let steps: Vec<Vec<Step>> = (0..MOST).map(|number| steps(&name, number)).collect();
+    let mut steps: Vec<Vec<Step>> = (0..MOST).map(|number| steps(&name, number)).collect();
+    for step in steps.iter_mut().flatten() {
+        step.request = client.prove(std::mem::take(&mut step.request));
+    }
     assert!(count <= MOST, "at most {MOST} times");
     for step in steps.iter().take(count as usize).flatten() {
         client.exchange(&step.request, step.expected).await;
@@ -143,12 +149,19 @@ impl Client {
         Self { stream, input: vec![0; 256 << 10], proof: String::new() }
     }
 
-    /// Proves with all that follows who sends it.
+    /// The request with what proves who sends it.
+    fn prove(&self, request: String) -> String {
+        match self.proof.as_str() {
+            "" => request,
+            proof => request.replacen(" HTTP/1.1", &format!("{proof} HTTP/1.1"), 1),
+        }
+    }
+
+    /// Finds what proves who sends a request.
     async fn log_in(&mut self, with_token: bool) {
         self.proof = format!("&{PASSWORD}");
         if with_token {
             let login = format!("POST /nacos/v1/auth/login?{PASSWORD} HTTP/1.1\r\n{HEADERS}\r\n");
-            self.proof.clear();
             self.exchange(&login, b"accessToken").await;
             let body = body_of(&self.input).expect("it has just been received");
             let text = String::from_utf8_lossy(&body[..body.len().min(400)]).into_owned();
@@ -160,12 +173,7 @@ impl Client {
     /// One request and its reply, of which only the end of the head and the status are looked at:
     /// the counts are to be those of the server.
     async fn exchange(&mut self, request: &str, expected: &[u8]) {
-        if self.proof.is_empty() {
-            self.stream.write_all(request.as_bytes()).await.expect("the connection stands");
-        } else {
-            let proven = request.replacen(" HTTP/1.1", &format!("{} HTTP/1.1", self.proof), 1);
-            self.stream.write_all(proven.as_bytes()).await.expect("the connection stands");
-        }
+        self.stream.write_all(request.as_bytes()).await.expect("the connection stands");
         let mut filled = 0;
         loop {
             let read = self.stream.read(&mut self.input[filled..]).await;
