@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use memchr::memmem;
-use naming_server::{Config, Server};
+use naming_server::{Config, Hidden, NewUser, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -20,17 +20,22 @@ const MOST: u64 = 2_000;
 /// A service besides, for long lists.
 const LARGE: &str = "bench.large";
 const LARGE_HOSTS: u64 = 100;
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 11] = [
     "beat-light",
     "beat-full",
     "list-cached",
     "list-cached-100",
+    "list-cached-token",
+    "list-cached-password",
     "register-again",
     "register-new",
     "register-and-deregister",
     "change-and-list-10",
     "change-and-list-100",
 ];
+/// Signs tokens here and nowhere else.
+const TOKEN_KEY: &str = "Y291bnRlZCBpbnN0cnVjdGlvbnMgYW5kIG5vdGhpbmcgZWxzZQ==";
+const PASSWORD: &str = "username=bench&password=secret";
 const METADATA: &str = "%7B%22preserved.heart.beat.timeout%22%3A%2286400000%22%2C\
     %22preserved.ip.delete.timeout%22%3A%2286400000%22%7D";
 const HEADERS: &str = "Host: 127.0.0.1:8848\r\nAccept-Charset: UTF-8\r\n\
@@ -51,26 +56,48 @@ fn main() {
         .build()
         .expect("a runtime can be had");
     runtime.block_on(async {
-        let config = Config { bind: "127.0.0.1".to_owned(), port: 0, ..Config::default() };
-        let server = Server::bind(config).await.expect("a free port can be had");
+        let mut config = Config { bind: "127.0.0.1".to_owned(), port: 0, ..Config::default() };
+        if has_users(&name) {
+            config.auth.enabled = true;
+            config.auth.token_key = Hidden(TOKEN_KEY.to_owned());
+        }
+        let mut server = Server::bind(config).await.expect("a free port can be had");
+        if has_users(&name) {
+            let user = NewUser::new("bench", "secret", true).expect("a user can be made");
+            server = server.with_user(user);
+        }
         let asking = tokio::spawn(ask(server.local_addr(), name, count));
         let asked = async { asking.await.expect("every request is answered as expected") };
         server.run(asked).await.expect("it serves until it is told to stop");
     });
 }
 
+/// Whether requests are to say who sends them.
+fn has_users(name: &str) -> bool {
+    name.ends_with("-token") || name.ends_with("-password")
+}
+
 async fn ask(address: SocketAddr, name: String, count: u64) {
     let mut client = Client::open(address).await;
+    if has_users(&name) {
+        client.log_in(name.ends_with("-token")).await;
+    }
     for index in 0..SERVICES * HOSTS {
-        client.exchange(&instance("POST", &service(index), index, 1), b"ok").await;
+        let request = client.prove(instance("POST", &service(index), index, 1));
+        client.exchange(&request, b"ok").await;
     }
     for index in 0..LARGE_HOSTS {
-        client.exchange(&instance("POST", LARGE, index, 1), b"ok").await;
+        let request = client.prove(instance("POST", LARGE, index, 1));
+        client.exchange(&request, b"ok").await;
     }
     for service in (0..SERVICES).map(service).chain([LARGE.to_owned()]) {
-        client.exchange(&list(&service), b"\"hosts\":[{").await;
+        let request = client.prove(list(&service));
+        client.exchange(&request, b"\"hosts\":[{").await;
     }
-    let steps: Vec<Vec<Step>> = (0..MOST).map(|number| steps(&name, number)).collect();
+    let mut steps: Vec<Vec<Step>> = (0..MOST).map(|number| steps(&name, number)).collect();
+    for step in steps.iter_mut().flatten() {
+        step.request = client.prove(std::mem::take(&mut step.request));
+    }
     assert!(count <= MOST, "at most {MOST} times");
     for step in steps.iter().take(count as usize).flatten() {
         client.exchange(&step.request, step.expected).await;
@@ -93,7 +120,7 @@ fn steps(name: &str, number: u64) -> Vec<Step> {
     match name {
         "beat-light" => vec![of(beat(&service, index), b"\"code\":10200")],
         "beat-full" => vec![of(full_beat(&service, index), b"\"code\":10200")],
-        "list-cached" => vec![listed(&service)],
+        "list-cached" | "list-cached-token" | "list-cached-password" => vec![listed(&service)],
         "list-cached-100" => vec![listed(LARGE)],
         "register-again" => vec![post(&service, index, 1)],
         "register-new" => vec![post(&service, new, 1)],
@@ -111,13 +138,36 @@ fn steps(name: &str, number: u64) -> Vec<Step> {
 struct Client {
     stream: TcpStream,
     input: Vec<u8>,
+    /// What each request has besides, at the end of its query.
+    proof: String,
 }
 
 impl Client {
     async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("the server listens");
         stream.set_nodelay(true).expect("the connection stands");
-        Self { stream, input: vec![0; 256 << 10] }
+        Self { stream, input: vec![0; 256 << 10], proof: String::new() }
+    }
+
+    /// The request with what proves who sends it.
+    fn prove(&self, request: String) -> String {
+        match self.proof.as_str() {
+            "" => request,
+            proof => request.replacen(" HTTP/1.1", &format!("{proof} HTTP/1.1"), 1),
+        }
+    }
+
+    /// Finds what proves who sends a request.
+    async fn log_in(&mut self, with_token: bool) {
+        self.proof = format!("&{PASSWORD}");
+        if with_token {
+            let login = format!("POST /nacos/v1/auth/login?{PASSWORD} HTTP/1.1\r\n{HEADERS}\r\n");
+            self.exchange(&login, b"accessToken").await;
+            let body = body_of(&self.input).expect("it has just been received");
+            let text = String::from_utf8_lossy(&body[..body.len().min(400)]).into_owned();
+            let token = text.split('"').nth(3).expect("the token is the first value");
+            self.proof = format!("&accessToken={token}");
+        }
     }
 
     /// One request and its reply, of which only the end of the head and the status are looked at:

@@ -8,6 +8,7 @@ use naming_model::ServiceKey;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
+use crate::auth::{Auth, AuthSettings};
 use crate::checks::{Changes, Checks};
 use crate::config::Config;
 use crate::durable::{Acks, Data, InstanceCache, Keeper};
@@ -35,6 +36,8 @@ pub(crate) struct App {
     pub(crate) keeper: Option<Arc<Keeper>>,
     /// What saves ephemeral instances, if anything does.
     pub(crate) cache: Option<Arc<InstanceCache>>,
+    /// How to make the first user.
+    first_user: String,
 }
 
 /// What a node speaks through besides its listener.
@@ -45,6 +48,33 @@ pub(crate) struct Sockets {
     pub(crate) checks: Arc<dyn Connector>,
 }
 
+/// What a node does with the file of ephemeral instances in its data folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum SavedInstances {
+    /// Neither reads nor writes it: it is that of a server which does not run now.
+    #[default]
+    LeftAlone,
+    /// Shows them again, and goes on saving.
+    Kept,
+    /// Removes them: they would be out of date when somebody reads them.
+    Removed,
+}
+
+/// What a node is given beside its settings.
+#[derive(Default)]
+pub(crate) struct Resources {
+    /// Counts its connections.
+    pub(crate) connections: Arc<ConnectionStats>,
+    /// Takes down administrative writes.
+    pub(crate) audit: Arc<Audit>,
+    /// What authentication works with, if it is on.
+    pub(crate) auth: Option<AuthSettings>,
+    /// The folder of durable data, if anything is kept on disk.
+    pub(crate) data: Option<Data>,
+    /// What becomes of the ephemeral instances that were saved there.
+    pub(crate) saved_instances: SavedInstances,
+}
+
 impl App {
     /// Builds a node, alone or as a member. Nothing runs before [`Self::run`].
     pub(crate) fn new(
@@ -52,10 +82,10 @@ impl App {
         origin: Origin,
         membership: Option<Membership>,
         sockets: Sockets,
-        connections: Arc<ConnectionStats>,
-        audit: Arc<Audit>,
-        data: Option<Data>,
+        resources: Resources,
     ) -> Self {
+        let Resources { connections, audit, auth, data, saved_instances } = resources;
+        let first_user = how_to_make_the_first_user(data.as_ref());
         let Origin { address, clock, incarnation, seed } = origin;
         let settings = config.registry_settings(seed);
         let events = Arc::new(Events::new(settings.event_capacity));
@@ -64,8 +94,8 @@ impl App {
         let stamps = StampClock::new(address.member(), incarnation, clock.now());
         let keeper = data.is_some().then(|| Arc::new(Keeper::new()));
         let nudges = membership.iter().map(|_| Arc::new(nudge.clone()) as _);
-        let cache =
-            (data.is_some() && config.data.save_instances).then(|| Arc::new(InstanceCache::new()));
+        let saves_instances = data.is_some() && saved_instances == SavedInstances::Kept;
+        let cache = saves_instances.then(|| Arc::new(InstanceCache::new()));
         let keepers = keeper.iter().map(|keeper| Arc::clone(keeper) as _);
         let caches = cache.iter().map(|cache| Arc::clone(cache) as _);
         let changes = Arc::new(Changes::default());
@@ -82,7 +112,10 @@ impl App {
             keeper.begin(data, &registry.store, clock, config.durable.retention(), beginning);
             match &cache {
                 Some(cache) => cache.begin(folder, &registry, config.shown_again_within()),
-                None => InstanceCache::discard(&folder),
+                None if saved_instances == SavedInstances::Removed => {
+                    InstanceCache::discard(&folder);
+                }
+                None => {}
             }
         }
 
@@ -96,6 +129,7 @@ impl App {
         }
         let effects = Effects::new(pusher.clone(), member.control.clone());
         registry.switches.connect(Arc::new(effects));
+        let auth = auth.map(|auth| Arc::new(Auth::new(auth, Arc::clone(&registry.accounts))));
         let acks = keeper.clone().map(|keeper| {
             let others = member.forwarder.clone().filter(|_| config.durable.wants_majority());
             Acks::new(keeper, Arc::clone(&registry.store), config.durable.ack_timeout(), others)
@@ -109,6 +143,7 @@ impl App {
             control: member.control.clone(),
             checks: Arc::clone(&checks),
             cluster: member.cluster,
+            auth,
             acks,
             cache: cache.clone(),
             address,
@@ -125,6 +160,7 @@ impl App {
             checks,
             keeper,
             cache,
+            first_user,
         }
     }
 
@@ -150,6 +186,9 @@ impl App {
             ("checks", tokio::spawn(self.checks.run(shutdown.clone()))),
             ("push", tokio::spawn(self.api.pusher.clone().run(shutdown.clone()))),
         ];
+        let api = Arc::clone(&self.api);
+        let miss_users = api.miss_users(self.first_user, shutdown.clone());
+        tasks.push(("first user", tokio::spawn(miss_users)));
         if let Some(watch) = self.member_watch {
             tasks.push(("members", tokio::spawn(watch.follow(self.control, shutdown))));
         }
@@ -158,6 +197,16 @@ impl App {
                 tracing::error!(%error, "the {name} task failed");
             }
         }
+    }
+}
+
+fn how_to_make_the_first_user(data: Option<&Data>) -> String {
+    match data {
+        Some(data) => format!(
+            "stop this server, then: naming-server user add --admin NAME --data-dir {}",
+            data.path().display()
+        ),
+        None => "users need a server that keeps data on disk (data.in_memory is true)".to_owned(),
     }
 }
 

@@ -8,15 +8,17 @@
 mod app;
 
 mod audit;
+mod auth;
+pub use auth::NewUser;
 
 mod checks;
 
 mod config;
 mod effects;
 pub use config::{
-    Acks, Arguments, AuditConfig, ClusterConfig, Command, Config, DataConfig, DurableConfig,
-    EmptyServiceConfig, EventsConfig, HealthConfig, HttpConfig, LogConfig, LogFormat, PushConfig,
-    RegistryConfig, StoreConfig,
+    Acks, Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, DataConfig,
+    DurableConfig, EmptyServiceConfig, EventsConfig, HealthConfig, Hidden, HttpConfig, LogConfig,
+    LogFormat, PushConfig, RegistryConfig, StoreConfig, UserAddArguments, UserCommand,
 };
 
 mod durable;
@@ -40,7 +42,14 @@ mod metrics;
 )]
 mod nacos;
 
+mod offline;
+pub use offline::add_user;
+
+mod online;
+pub use online::RemoteAdministrator;
+
 mod password;
+pub use password::Password;
 
 mod push;
 

@@ -4,9 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use naming_server::{Arguments, Command, Config, Import, ImportArguments, Server};
+use naming_server::{
+    Arguments, Command, Config, Import, ImportArguments, NewUser, Password, RemoteAdministrator,
+    Server, UserAddArguments, UserCommand,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the runtime may take to end after the drain; only a blocked thread could take longer.
@@ -50,18 +53,57 @@ fn start(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         None => serve(arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::Import(arguments)) => import(arguments),
+        Some(Command::User(UserCommand::Add(add))) => {
+            add_user(arguments, add).map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 
 fn import(arguments: &ImportArguments) -> Result<ExitCode> {
     let import = Import::new(arguments)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    let report = runtime.block_on(import.run())?;
+    let report = runtime_of_command()?.block_on(import.run())?;
     print(&report.to_string())?;
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// For commands, which have little to do at a time.
+fn runtime_of_command() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().context("cannot start the runtime")
+}
+
+fn add_user(arguments: &Arguments, add: &UserAddArguments) -> Result<()> {
+    let runtime = runtime_of_command()?;
+    if let (Some(server), Some(administrator)) = (&add.server, &add.as_user) {
+        return runtime.block_on(add_user_at(server, administrator, add));
+    }
+    let config = Config::load(&add.server_arguments(arguments))?;
+    let user = NewUser::new(&add.name, ask_password(add)?.reveal(), add.admin)?;
+    let folder = runtime.block_on(naming_server::add_user(&config, &user))?;
+    let note = match config.auth.enabled {
+        true => "",
+        false => "authentication is off in these settings: see auth.enabled\n",
+    };
+    let (name, folder) = (&add.name, folder.display());
+    print(&format!("user {name} is in {folder} and counts when the server runs\n{note}"))
+}
+
+async fn add_user_at(server: &str, administrator: &str, add: &UserAddArguments) -> Result<()> {
+    let prompt = format!("password of {administrator} at {server}: ");
+    let file = add.as_password_file.as_deref();
+    let password = Password::find(file, "USER_ADD_AS_PASSWORD", &prompt)?;
+    let remote = RemoteAdministrator::log_in(server, administrator, &password).await?;
+    remote.add_user(&add.name, &ask_password(add)?, add.admin).await?;
+    print(&format!("user {} is known at {server}\n", add.name))
+}
+
+/// Asked for twice if it is typed, since nobody sees what is.
+fn ask_password(add: &UserAddArguments) -> Result<Password> {
+    const VARIABLE: &str = "USER_ADD_PASSWORD";
+    let find = |prompt: &str| Password::find(add.password_file.as_deref(), VARIABLE, prompt);
+    let password = find(&format!("password of {}: ", add.name))?;
+    ensure!(find("once more: ")?.reveal() == password.reveal(), "the passwords differ");
+    Ok(password)
 }
 
 fn serve(arguments: &Arguments) -> Result<()> {
@@ -108,6 +150,10 @@ fn banner(server: &Server) -> String {
         Some(members) => format!("{} of {members}", server.advertised()),
         None => "none; this server is alone".to_owned(),
     };
+    let auth = match server.is_auth_on() {
+        true => "on; every request about services needs a user",
+        false => "off; whoever reaches the port may read and write",
+    };
     let data = match server.data_folder() {
         Some(folder) => format!("{}  (--data-dir chooses another)", folder.display()),
         None => "in memory only; clients register again after a restart".to_owned(),
@@ -117,7 +163,7 @@ fn banner(server: &Server) -> String {
          serving  {url}  (listening on {address})\n\
          cluster  {cluster}\n\
          data     {data}\n\
-         auth     off; whoever reaches the port may read and write\n\
+         auth     {auth}\n\
          docs     README.md and docs/ of the source; all settings: --print-config\n",
         version = env!("CARGO_PKG_VERSION"),
         url = server.url(),

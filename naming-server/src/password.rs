@@ -10,14 +10,14 @@ const MAX_FILE: u64 = 4_096;
 
 /// A password, which shows itself to nobody by accident.
 #[derive(Clone)]
-pub(crate) struct Password(String);
+pub struct Password(String);
 
 impl Password {
     /// Of a file if one is named, else of a variable if it is set, else asked for.
     ///
     /// # Errors
     /// The file cannot be read; there is nobody to ask; it is empty.
-    pub(crate) fn find(file: Option<&Path>, variable: &str, prompt: &str) -> io::Result<Self> {
+    pub fn find(file: Option<&Path>, variable: &str, prompt: &str) -> io::Result<Self> {
         let text = match (file, std::env::var(variable)) {
             (Some(file), _) => of_file(file)?,
             (None, Ok(text)) => text,
@@ -33,7 +33,7 @@ impl Password {
     }
 
     /// The password itself.
-    pub(crate) fn reveal(&self) -> &str {
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }

@@ -13,8 +13,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, Sockets};
+use crate::app::{App, Resources, SavedInstances, Sockets};
 use crate::audit::Audit;
+use crate::auth::{AuthSettings, NewUser};
 use crate::config::{Config, list_members};
 use crate::durable::{Data, DataError, InstanceCache, Keeper, default_folder};
 use crate::http::{self, Accept, ConnectionStats};
@@ -38,6 +39,8 @@ pub struct Server {
     origin: Origin,
     membership: Option<Membership>,
     data: Option<Data>,
+    auth: Option<AuthSettings>,
+    users: Vec<NewUser>,
     stats: Arc<ConnectionStats>,
     audit: Arc<Audit>,
 }
@@ -48,9 +51,11 @@ impl Server {
     ///
     /// # Errors
     /// An address that does not exist here or is in use; for a member of a cluster, no secret, no
-    /// list of members, or another server at its address; an audit file that cannot be written;
-    /// data that cannot be read or written, which is left as it is.
+    /// list of members, or another server at its address; authentication without a good key; an
+    /// audit file that cannot be written; data that cannot be read or written, which is left as it
+    /// is.
     pub async fn bind(config: Config) -> Result<Self> {
+        let auth = config.auth.settings()?;
         let audit = Arc::new(Audit::open(config.audit.settings())?);
         let target = format!("{} port {}", config.bind, config.port);
         let cannot_listen = || format!("cannot listen on {target}");
@@ -70,7 +75,31 @@ impl Server {
         let push_socket = push_socket(SocketAddr::new(address.ip(), push_port))
             .with_context(|| format!("cannot bind UDP port {push_port} of {}", address.ip()))?;
         let stats = Arc::default();
-        Ok(Self { config, listener, push_socket, address, origin, membership, data, stats, audit })
+        let users = Vec::new();
+        Ok(Self {
+            config,
+            listener,
+            push_socket,
+            address,
+            origin,
+            membership,
+            auth,
+            users,
+            data,
+            stats,
+            audit,
+        })
+    }
+
+    /// The same server with one more user, whatever was known of one of this name before.
+    pub fn with_user(mut self, user: NewUser) -> Self {
+        self.users.push(user);
+        self
+    }
+
+    /// Whether requests need a user.
+    pub fn is_auth_on(&self) -> bool {
+        self.auth.is_some()
     }
 
     /// The address it listens on, with the real port.
@@ -116,7 +145,15 @@ impl Server {
         let sockets = Sockets { push: self.push_socket.into(), checks: Arc::new(TcpConnector) };
         let (origin, membership) = (self.origin, self.membership);
         let audit = Arc::clone(&self.audit);
-        let app = App::new(&self.config, origin, membership, sockets, stats, audit, self.data);
+        let auth = self.auth;
+        let saved_instances = match self.config.data.save_instances {
+            true => SavedInstances::Kept,
+            false => SavedInstances::Removed,
+        };
+        let (connections, data) = (stats, self.data);
+        let resources = Resources { connections, audit, auth, data, saved_instances };
+        let app = App::new(&self.config, origin, membership, sockets, resources);
+        self.users.iter().for_each(|user| user.write(&app.api.registry));
         run(app, &self.config, self.listener, self.stats, shutdown).await;
         self.audit.finish(LAST_AUDIT_LINES).await;
         Ok(())
@@ -178,7 +215,7 @@ impl Drop for Stopping {
 }
 
 /// Takes the folder that the settings name, if they want one.
-fn open_data(
+pub(crate) fn open_data(
     config: &Config,
     bound: SocketAddr,
     member: MemberId,

@@ -1,7 +1,8 @@
 //! Replays the recorded transcripts of `tests/golden/v1` against a server: one test per scenario.
 //!
 //! By default the server runs in this process, and scenarios that change server-wide switches get
-//! a server of their own. With `GOLDEN_SERVER=http://host:port` the transcripts are replayed
+//! a server of their own. Those that need users are replayed twice, on a server alone and on one of
+//! three members. With `GOLDEN_SERVER=http://host:port` the transcripts are replayed
 //! against that server, `GOLDEN_CLIENT_IP` being the address under which it reaches us by UDP, and
 //! with `GOLDEN_AGAINST=nacos` its answers are compared with what Nacos 1.4.8 answered.
 
@@ -22,7 +23,7 @@ use golden_support::http::Endpoint;
 use golden_support::report;
 use golden_support::runner::Replay;
 use golden_support::scenario::{self, Scenario, Side};
-use target::Target;
+use target::{Kind, Target};
 
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1");
 
@@ -37,25 +38,39 @@ fn main() -> anyhow::Result<ExitCode> {
     scenarios.sort_by_key(|(_, scenario)| scenario.as_ref().ok().map(Scenario::start_order));
     let trials = scenarios
         .into_iter()
-        .map(|(name, scenario)| trial(name, scenario, Arc::clone(&settings)))
+        .flat_map(|(name, scenario)| trials(name, scenario, &settings))
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     settings.target.stop()?;
     Ok(conclusion.exit_code())
 }
 
-fn trial(name: String, scenario: Result<Scenario, String>, settings: Arc<Settings>) -> Trial {
+fn trials(
+    name: String,
+    scenario: Result<Scenario, String>,
+    settings: &Arc<Settings>,
+) -> Vec<Trial> {
     let scenario = match scenario {
-        Ok(scenario) => scenario,
-        Err(error) => return Trial::test(name, || Err(Failed::from(error))),
+        Ok(scenario) => Arc::new(scenario),
+        Err(error) => return vec![Trial::test(name, || Err(Failed::from(error)))],
     };
-    let later = scenario.later_release();
-    let trial = Trial::test(name, move || settings.replay(&scenario));
-    match later {
+    let kinds: &[Kind] = match scenario.needs_auth() {
+        false => &[Kind::Plain],
+        true if settings.target.is_running() => &[Kind::Auth],
+        true => &[Kind::Auth, Kind::AuthMember],
+    };
+    let trial = |kind: &Kind| {
+        let (kind, scenario, settings) = (*kind, Arc::clone(&scenario), Arc::clone(settings));
+        let name = if kind == Kind::AuthMember { format!("{name}-member") } else { name.clone() };
         // `--ignored` runs it all the same.
-        Some(reason) => trial.with_ignored_flag(true).with_kind(reason),
-        None => trial,
-    }
+        let needs_users = kind != Kind::Plain && settings.target.is_running();
+        let trial = Trial::test(name, move || settings.replay(kind, &scenario));
+        match needs_users {
+            true => trial.with_ignored_flag(true).with_kind("needs a server with users"),
+            false => trial,
+        }
+    };
+    kinds.iter().map(trial).collect()
 }
 
 /// What the environment says about the replay.
@@ -83,8 +98,8 @@ impl Settings {
         Ok(Self { target, side, client_ip })
     }
 
-    fn replay(&self, scenario: &Scenario) -> Result<(), Failed> {
-        let failures = self.target.with_server(scenario.exclusive, |server| {
+    fn replay(&self, kind: Kind, scenario: &Scenario) -> Result<(), Failed> {
+        let failures = self.target.with_server(kind, scenario.exclusive, |server| {
             let mut replay = Replay::new(server.clone());
             (replay.side, replay.client_ip) = (self.side, self.client_ip);
             replay.run(scenario)

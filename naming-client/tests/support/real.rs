@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use naming_server::{Config, Server};
+use naming_server::{AuthConfig, Config, Hidden, NewUser, Server};
 use tokio::runtime::{Builder, Runtime};
 
 pub(crate) struct RealServer {
@@ -18,10 +18,17 @@ impl RealServer {
     }
 
     pub(crate) fn start_with(adjust: impl FnOnce(&mut Config)) -> Self {
-        Self::start_on(0, adjust)
+        Self::start_on(0, adjust, Vec::new())
     }
 
-    fn start_on(port: u16, adjust: impl FnOnce(&mut Config)) -> Self {
+    /// With authentication on, and these users.
+    pub(crate) fn start_guarded(token_ttl_s: u64, users: Vec<NewUser>) -> Self {
+        let token_key = Hidden("dGVzdHMgb2YgdGhlIGNsaWVudCBhbmQgbm90aGluZyBlbHNl".to_owned());
+        let auth = AuthConfig { enabled: true, token_key, token_ttl_s, ..AuthConfig::default() };
+        Self::start_on(0, |config| config.auth = auth, users)
+    }
+
+    fn start_on(port: u16, adjust: impl FnOnce(&mut Config), users: Vec<NewUser>) -> Self {
         let mut config = Config { bind: "127.0.0.1".to_owned(), port, ..Config::default() };
         adjust(&mut config);
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -30,6 +37,7 @@ impl RealServer {
         let (sender, receiver) = std::sync::mpsc::channel();
         runtime.spawn(async move {
             let server = Server::bind(config).await.expect("a free port");
+            let server = users.into_iter().fold(server, Server::with_user);
             sender.send(server.local_addr()).expect("the test waits");
             server.run(std::future::pending()).await.expect("the server runs");
         });
@@ -54,7 +62,7 @@ impl RealServer {
     /// Starts an empty server on the same port.
     pub(crate) fn restart(&mut self) {
         self.kill();
-        *self = Self::start_on(self.address.port(), |_| {});
+        *self = Self::start_on(self.address.port(), |_| {}, Vec::new());
     }
 }
 

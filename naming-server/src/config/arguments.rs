@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use super::LogFormat;
 use crate::ImportArguments;
@@ -77,6 +77,71 @@ pub enum Command {
     /// Passwords come from a file, from the variable IMPORT_FROM_PASSWORD or IMPORT_TO_PASSWORD, or
     /// are asked for.
     Import(Box<ImportArguments>),
+    /// Users of this server, while authentication is on
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+/// What can be done to users.
+#[derive(Debug, Clone, Subcommand)]
+pub enum UserCommand {
+    /// Make a user, in the data folder of a server that is stopped or through one that runs
+    ///
+    /// The first administrator is made in the folder: the one that the server would use with the
+    /// same settings. With --server an administrator makes another user. Passwords come from files,
+    /// from the variables USER_ADD_PASSWORD and USER_ADD_AS_PASSWORD, or are asked for.
+    Add(UserAddArguments),
+}
+
+/// The new user, and where to write it.
+#[derive(Debug, Default, Clone, Args)]
+pub struct UserAddArguments {
+    /// Name of the user
+    pub name: String,
+
+    /// The user may do everything
+    #[arg(long)]
+    pub admin: bool,
+
+    /// File with the password; the end of its line does not count
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+
+    /// Address of a running server to ask, http://host:port
+    #[arg(long, value_name = "URL", requires = "as_user", conflicts_with_all = ["data_dir", "config", "settings"])]
+    pub server: Option<String>,
+
+    /// Administrator to be there
+    #[arg(long = "as", value_name = "NAME", requires = "server")]
+    pub as_user: Option<String>,
+
+    /// File with the password of that administrator
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub as_password_file: Option<PathBuf>,
+
+    /// Folder of the durable data [default: that of a server with these settings]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// TOML file with the settings of the server
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// One setting by its key; may be given many times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+}
+
+impl UserAddArguments {
+    /// The command line of the server whose folder is meant: `outer` is what stood before the
+    /// command, what stands behind it wins.
+    pub fn server_arguments(&self, outer: &Arguments) -> Arguments {
+        let mut arguments = outer.clone();
+        arguments.data_dir = self.data_dir.clone().or(arguments.data_dir);
+        arguments.config = self.config.clone().or(arguments.config);
+        arguments.settings.extend(self.settings.iter().cloned());
+        arguments
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -90,6 +155,9 @@ Examples:
   naming-server --print-config > naming.toml      write down all settings, to be edited
   naming-server --config naming.toml              and use them
   naming-server import --from http://nacos:8848   copy what a running Nacos keeps
+  naming-server user add --admin root             make the first administrator
+  naming-server user add guest --server http://10.0.0.1:8848 --as root
+                                                  make another user through a running server
 
 SIGTERM and Ctrl-C stop it within five seconds, after the requests in flight.";
 
@@ -105,5 +173,18 @@ mod tests {
         let arguments = Arguments::try_parse_from(["naming-server", "--port", "9"]).unwrap();
         assert_eq!((arguments.command.is_none(), arguments.port), (true, Some(9)));
         Arguments::try_parse_from(["naming-server", "nonsense"]).unwrap_err();
+    }
+
+    #[test]
+    fn settings_of_the_server_may_stand_on_both_sides_of_a_command() {
+        let line = "naming-server --data-dir a --set port=1 user add --admin root --data-dir b --set port=2";
+        let outer = Arguments::try_parse_from(line.split(' ')).unwrap();
+        let Some(Command::User(UserCommand::Add(add))) = &outer.command else { panic!("{line}") };
+        assert_eq!((&*add.name, add.admin), ("root", true));
+        let arguments = add.server_arguments(&outer);
+        assert_eq!(arguments.data_dir.unwrap().to_str(), Some("b"));
+        assert_eq!(arguments.settings, ["port=1", "port=2"]);
+        Arguments::try_parse_from("naming-server user add root --password x".split(' '))
+            .unwrap_err();
     }
 }

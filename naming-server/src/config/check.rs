@@ -20,6 +20,7 @@ impl Config {
         self.cluster.check()?;
         self.durable.check(self.tombstone_retention_ms())?;
         self.audit.check()?;
+        self.auth.check()?;
         check_level(&self.log.level)
     }
 

@@ -57,13 +57,21 @@ impl Config {
             };
             let (key, value) = (key.trim(), value.trim());
             parse(config::Config::builder().set_override(key, value)?)
-                .with_context(|| format!("in --set {setting}"))?;
+                .with_context(|| format!("in --set {}", shown(setting)))?;
             builder = builder.set_override(key, value)?;
         }
         let config = parse(builder)?;
         config.check()?;
         Ok(config)
     }
+}
+
+/// A setting as it may be shown: not the key of tokens.
+fn shown(setting: &str) -> &str {
+    setting
+        .split_once('=')
+        .filter(|(key, _)| key.contains("token_key"))
+        .map_or(setting, |(key, _)| key)
 }
 
 fn parse(builder: config::ConfigBuilder<config::builder::DefaultState>) -> Result<Config> {

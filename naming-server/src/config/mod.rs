@@ -12,10 +12,13 @@ use crate::registry::{RegistrySettings, UpkeepSettings};
 mod advertise;
 
 mod arguments;
-pub use arguments::{Arguments, Command};
+pub use arguments::{Arguments, Command, UserAddArguments, UserCommand};
 
 mod audit;
 pub use audit::AuditConfig;
+
+mod auth;
+pub use auth::{AuthConfig, Hidden};
 
 mod check;
 
@@ -69,6 +72,8 @@ pub struct Config {
     pub durable: DurableConfig,
     /// The record of administrative writes.
     pub audit: AuditConfig,
+    /// Users, passwords and tokens.
+    pub auth: AuthConfig,
     /// Logging.
     pub log: LogConfig,
 }
@@ -91,6 +96,7 @@ impl Default for Config {
             data: DataConfig::default(),
             durable: DurableConfig::default(),
             audit: AuditConfig::default(),
+            auth: AuthConfig::default(),
             log: LogConfig::default(),
         }
     }

@@ -15,6 +15,10 @@ pub(crate) enum Answer {
     /// Here it will be. The future runs to its end in a task of its own, whatever the client does:
     /// a write that has begun is finished.
     Later(Later<Reply>),
+    /// It has to be found out first who asks. Once the future is done without a reply, the same
+    /// request is to be handled again; with one, that is the answer. Nothing has begun: when the
+    /// client goes away the future is dropped.
+    Again(Later<Option<Reply>>),
 }
 
 impl From<Reply> for Answer {

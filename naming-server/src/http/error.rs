@@ -110,25 +110,43 @@ pub(crate) fn no_such_api(call: &Call<'_>) -> Reply {
 
 /// An error that is not about a parameter: JSON, or a small page if the caller prefers HTML.
 pub(crate) fn error_page(call: &Call<'_>, status: StatusCode, message: &str) -> Reply {
-    let error = status.canonical_reason().unwrap_or("Unknown");
-    let reply = if prefers_html(call.headers) {
-        Reply::html(format!(
-            "<!DOCTYPE html><html><head><title>{code} {error}</title></head>\
-             <body><h1>{code} {error}</h1><p>{message}</p></body></html>",
-            code = status.as_u16(),
-            message = escape_html(message),
-        ))
-    } else {
-        let page = json!({
-            "timestamp": rfc3339(SystemTime::now()),
-            "status": status.as_u16(),
-            "error": error,
-            "message": message,
-            "path": call.uri,
-        });
-        Reply::json(page.to_string())
-    };
-    reply.with_status(status)
+    ErrorPage::of(call).reply(status, message)
+}
+
+/// What is to be known of a request to answer it with an [`error_page`] later.
+pub(crate) struct ErrorPage {
+    uri: String,
+    prefers_html: bool,
+}
+
+impl ErrorPage {
+    /// For this request.
+    pub(crate) fn of(call: &Call<'_>) -> Self {
+        Self { uri: call.uri.to_owned(), prefers_html: prefers_html(call.headers) }
+    }
+
+    /// The page.
+    pub(crate) fn reply(&self, status: StatusCode, message: &str) -> Reply {
+        let error = status.canonical_reason().unwrap_or("Unknown");
+        let reply = if self.prefers_html {
+            Reply::html(format!(
+                "<!DOCTYPE html><html><head><title>{code} {error}</title></head>\
+                 <body><h1>{code} {error}</h1><p>{message}</p></body></html>",
+                code = status.as_u16(),
+                message = escape_html(message),
+            ))
+        } else {
+            let page = json!({
+                "timestamp": rfc3339(SystemTime::now()),
+                "status": status.as_u16(),
+                "error": error,
+                "message": message,
+                "path": self.uri,
+            });
+            Reply::json(page.to_string())
+        };
+        reply.with_status(status)
+    }
 }
 
 /// Whether `Accept` ranks HTML above JSON. Wildcards count for JSON, but an explicit mention of

@@ -22,6 +22,9 @@ use super::reply::ReplyBody;
 use super::socket::Progress;
 use super::{Agent, Answer, ApiError, Call, Handler, HttpSettings, Later, Params, Reply};
 
+/// How often a request is handled at most because it was not known who asks.
+const MOST_AGAIN: usize = 3;
+
 /// What all connections share.
 pub(super) struct Exchange<H> {
     handler: Arc<H>,
@@ -60,11 +63,11 @@ impl<H: Handler> Exchange<H> {
             Rest::Body(body)
         };
         Answering::Waiting(Box::pin(async move {
-            let answered = match rest {
-                Rest::Answer(answered) => answered,
+            let (body, answered) = match rest {
+                Rest::Answer(answered) => (Bytes::new(), answered),
                 Rest::Body(body) => self.receive(&parts, body, peer, progress).await,
             };
-            let response = answered.finish().await;
+            let response = self.settle(&parts, &body, peer, answered).await;
             progress.end_request();
             response
         }))
@@ -76,20 +79,42 @@ impl<H: Handler> Exchange<H> {
         body: Incoming,
         peer: SocketAddr,
         progress: &Progress,
-    ) -> Answered {
+    ) -> (Bytes, Answered) {
         let limit = self.handler.most_body_bytes(parts.uri.path());
         let limit = limit.unwrap_or(self.settings.max_body_bytes);
         match self.bodies.read(body, limit, &self.settings).await {
-            Ok(body) => self.answer(parts, &body, peer),
+            Ok(body) => {
+                let answered = self.answer(parts, &body, peer);
+                (body, answered)
+            }
             Err(error) => {
                 progress.refuse();
                 if error.status == StatusCode::PAYLOAD_TOO_LARGE {
                     self.handler.note_too_large(parts.uri.path());
                 }
                 let close = HeaderValue::from_static("close");
-                Answered::Now(Reply::from(error).with_header(CONNECTION, close).into_response())
+                let reply = Reply::from(error).with_header(CONNECTION, close);
+                (Bytes::new(), Answered::Now(reply.into_response()))
             }
         }
+    }
+
+    /// Waits for what an answer waits for.
+    async fn settle(
+        &self,
+        parts: &Parts,
+        body: &Bytes,
+        peer: SocketAddr,
+        mut answered: Answered,
+    ) -> Response<ReplyBody> {
+        for _ in 0..MOST_AGAIN {
+            let Answered::Again(check) = answered else { return answered.finish().await };
+            answered = match check.await {
+                Some(reply) => Answered::Now(dressed(reply, parts.headers.get(ORIGIN))),
+                None => self.answer(parts, body, peer),
+            };
+        }
+        answered.finish().await
     }
 
     fn answer(&self, parts: &Parts, body: &Bytes, peer: SocketAddr) -> Answered {
@@ -120,12 +145,14 @@ impl<H: Handler> Exchange<H> {
                 headers,
                 peer,
                 body,
+                user: None,
             })
         };
 
         match answer {
             Answer::Now(reply) => Answered::Now(dressed(reply, origin)),
             Answer::Later(later) => Answered::Later(later, origin.cloned()),
+            Answer::Again(check) => Answered::Again(check),
         }
     }
 
@@ -147,6 +174,7 @@ enum Rest {
 enum Answered {
     Now(Response<ReplyBody>),
     Later(Later<Reply>, Option<HeaderValue>),
+    Again(Later<Option<Reply>>),
 }
 
 impl Answered {
@@ -160,6 +188,10 @@ impl Answered {
                     ApiError::internal("internal error").into()
                 });
                 dressed(reply, origin.as_ref())
+            }
+            // The users change faster than they can be verified.
+            Self::Again(_) => {
+                Reply::from(ApiError::unavailable("please try again later")).into_response()
             }
         }
     }

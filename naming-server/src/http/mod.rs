@@ -41,7 +41,7 @@ pub(crate) use accept::Accept;
 pub(crate) use accept::Stream;
 pub(crate) use agent::{Agent, AgentKind, PushVersions, Version};
 pub(crate) use answer::{Answer, Later};
-pub(crate) use error::{ApiError, cut, escape_html, no_such_api};
+pub(crate) use error::{ApiError, ErrorPage, cut, escape_html, no_such_api};
 pub(crate) use listen::{ConnectionStats, serve};
 pub(crate) use metadata::metadata_text;
 pub(crate) use params::{Params, decode, not_a_number};
@@ -63,7 +63,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
 }
 
 /// One request, whole.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
     /// The method as sent; HEAD and OPTIONS too, but for CORS preflights.
     pub(crate) method: &'a Method,
@@ -89,6 +89,8 @@ pub(crate) struct Call<'a> {
     pub(crate) peer: SocketAddr,
     /// The body, empty if there is none. Forms are in `params` already.
     pub(crate) body: &'a Bytes,
+    /// The user who has proved to have sent it; `None` where no proof is asked for.
+    pub(crate) user: Option<&'a str>,
 }
 
 /// How much of what the server accepts from its connections.

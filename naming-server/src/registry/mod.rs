@@ -7,6 +7,7 @@ use distro_core::{LeaseTerms, StampClock, Store, StoreConfig, Tick, Value, Watch
 use distro_net::Clock;
 use naming_model::ServiceKey;
 
+mod accounts;
 mod administer;
 mod beats;
 mod catalog;
@@ -35,6 +36,10 @@ mod view;
 mod watch;
 mod writes;
 
+pub(crate) use accounts::{
+    ADMIN_ROLE, Accounts, Action, Resource, check_name, check_permission, is_password_hash,
+    permission_key, role_key,
+};
 pub(crate) use beats::{BeatCounts, BeatOutcome};
 pub(crate) use catalog::{CatalogQuery, NamePattern};
 pub(crate) use checked::CheckTarget;
@@ -50,7 +55,7 @@ pub(crate) use json::{push_bool, push_display, push_double, push_number, push_st
 pub(crate) use listing::{ListReply, list_reply};
 pub(crate) use namespaces::Namespace;
 pub(crate) use page::Page;
-pub(crate) use records::{NAMESPACES, SWITCHES};
+pub(crate) use records::{NAMESPACES, PERMISSIONS, ROLES, SWITCHES, USERS};
 pub(crate) use routed::{Patched, Write, Writes};
 pub(crate) use service::{ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceSettings};
 pub(crate) use switches::{
@@ -88,6 +93,10 @@ pub(crate) enum Content {
     Switch(Box<str>),
     /// What a namespace is called, under its id.
     Namespace(Namespace),
+    /// The password hash of a user, under the name.
+    User(Arc<str>),
+    /// That a user has a role, or that a role may do something; the key says which.
+    Grant,
     /// Something that only members of a later release understand, as they encoded it. Kept and
     /// passed on, so that members of two releases agree.
     Unknown(Box<[u8]>),
@@ -107,6 +116,8 @@ impl Value for Content {
             (Self::Service(a), Self::Service(b)) => a == b,
             (Self::Switch(a), Self::Switch(b)) => a == b,
             (Self::Namespace(a), Self::Namespace(b)) => a == b,
+            (Self::User(a), Self::User(b)) => a == b,
+            (Self::Grant, Self::Grant) => true,
             (Self::Unknown(a), Self::Unknown(b)) => a == b,
             _ => false,
         }
@@ -116,7 +127,11 @@ impl Value for Content {
         match self {
             Self::Instance(_) => CLASS_INSTANCE,
             Self::Service(_) => CLASS_SERVICE,
-            Self::Switch(_) | Self::Namespace(_) | Self::Unknown(_) => CLASS_OTHER,
+            Self::Switch(_)
+            | Self::Namespace(_)
+            | Self::User(_)
+            | Self::Grant
+            | Self::Unknown(_) => CLASS_OTHER,
         }
     }
 
@@ -147,6 +162,8 @@ pub(crate) struct Registry {
     pub(crate) store: Arc<NamingStore>,
     pub(crate) clock: Clock,
     pub(crate) switches: Arc<Switches>,
+    /// The users and their rights.
+    pub(crate) accounts: Arc<Accounts>,
     pub(crate) events: Arc<Events>,
     pub(crate) views: Views,
     pub(crate) index: Arc<ServiceIndex>,
@@ -178,11 +195,13 @@ impl Registry {
     ) -> Self {
         let index = Arc::clone(watch.index());
         let switches = Arc::clone(watch.switches());
+        let accounts = Arc::clone(watch.accounts());
         watchers.push(watch);
         Self {
             store: Arc::new(Store::new(settings.store.clone(), stamps, watchers)),
             clock,
             switches,
+            accounts,
             events,
             views: Views::new(settings.rendered_bytes, settings.protect_at_zero),
             index,

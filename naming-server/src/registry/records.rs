@@ -1,5 +1,5 @@
-//! Records that belong to no service: switches and the names of namespaces. Their tags are none of
-//! a service, so nothing that looks for services comes upon them.
+//! Records that belong to no service: switches, the names of namespaces, users and their rights.
+//! Their tags are none of a service, so nothing that looks for services comes upon them.
 
 use std::sync::Arc;
 
@@ -11,6 +11,12 @@ use super::{Content, Registry};
 pub(crate) const SWITCHES: &str = "#switches";
 /// Tag of the namespaces; each one is a record under its id.
 pub(crate) const NAMESPACES: &str = "#namespaces";
+/// Tag of the users; each one is a record under its name.
+pub(crate) const USERS: &str = "#users";
+/// Tag of the roles of users; each role of each user is a record.
+pub(crate) const ROLES: &str = "#roles";
+/// Tag of the permissions; each permission of each role is a record.
+pub(crate) const PERMISSIONS: &str = "#permissions";
 
 impl Registry {
     /// Writes a record that belongs to no service, or removes it. All members take it over.

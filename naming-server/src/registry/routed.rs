@@ -32,6 +32,14 @@ impl<T: Send + 'static> Write<T> {
         }
     }
 
+    /// Waits for it.
+    pub(crate) async fn outcome(self) -> T {
+        match self {
+            Self::Done(outcome) => outcome,
+            Self::Sent(later) => later.await,
+        }
+    }
+
     /// Several writes, one after the other, as one. The first outcomes come first.
     pub(crate) fn all(writes: Vec<Self>) -> Write<Vec<T>> {
         let mut done = Vec::with_capacity(writes.len());

@@ -9,8 +9,8 @@ use distro_net::Clock;
 use naming_model::ServiceKey;
 
 use super::{
-    Content, Event, EventKind, Events, NamingDatum, SWITCHES, ServiceIndex, ServiceState, Switches,
-    wall_ms,
+    Accounts, Content, Event, EventKind, Events, NamingDatum, SWITCHES, ServiceIndex, ServiceState,
+    Switches, wall_ms,
 };
 
 /// Who wants to know that a service looks different now. Called on the thread of the request
@@ -26,14 +26,15 @@ pub(crate) struct Watch {
     clock: Clock,
     index: Arc<ServiceIndex>,
     switches: Arc<Switches>,
+    accounts: Arc<Accounts>,
     sink: OnceLock<Arc<dyn ChangeSink>>,
 }
 
 impl Watch {
     /// Writes judgements to `events`.
     pub(crate) fn new(events: Arc<Events>, clock: Clock) -> Self {
-        let (index, switches) = (Arc::default(), Arc::default());
-        Self { events, clock, index, switches, sink: OnceLock::new() }
+        let (index, switches, accounts) = (Arc::default(), Arc::default(), Arc::default());
+        Self { events, clock, index, switches, accounts, sink: OnceLock::new() }
     }
 
     /// The services that exist in the store it listens to.
@@ -44,6 +45,11 @@ impl Watch {
     /// The switches that the store it listens to holds.
     pub(crate) fn switches(&self) -> &Arc<Switches> {
         &self.switches
+    }
+
+    /// The users that the store it listens to holds.
+    pub(crate) fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
     }
 
     /// Sets who is told of changes. The first one stays.
@@ -58,6 +64,8 @@ impl Watcher<Content, ServiceState> for Watch {
         if !ServiceKey::is_tag(datum.tag()) {
             if &**datum.tag() == SWITCHES {
                 self.switches.follow(datum);
+            } else if Accounts::is_tag(datum.tag()) {
+                self.accounts.follow(datum);
             }
             return;
         }

@@ -12,7 +12,7 @@ use turmoil::net::{TcpListener, UdpSocket};
 
 use super::network::{MemberConnector, SimulatedConnector};
 use super::{PORT, member_ip};
-use crate::app::{App, Sockets};
+use crate::app::{App, Resources, Sockets};
 use crate::config::{ClusterConfig, Config, EmptyServiceConfig};
 use crate::http::ConnectionStats;
 use crate::membership::{Membership, Origin};
@@ -75,8 +75,8 @@ impl Process {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
         let sockets = Sockets { push: PushSocket::Simulated(socket), checks };
         let stats = Arc::<ConnectionStats>::default();
-        let (stats_of_app, audit) = (Arc::clone(&stats), Arc::default());
-        let app = App::new(&config, origin, Some(membership), sockets, stats_of_app, audit, None);
+        let resources = Resources { connections: Arc::clone(&stats), ..Resources::default() };
+        let app = App::new(&config, origin, Some(membership), sockets, resources);
         let shutdown = CancellationToken::new();
         *self.running.borrow_mut() = Some(Running {
             registry: Arc::clone(&app.api.registry),

@@ -118,14 +118,14 @@ fn a_folder_lists_unreadable_files_with_their_reason() {
 
 /// The transcripts themselves: readable, and none of them left out unnoticed.
 #[test]
-fn what_is_left_to_a_later_release_is_known() {
+fn what_needs_users_is_known() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
-    let mut later = Vec::new();
+    let mut need = Vec::new();
     for (name, scenario) in load(&folder).expect("transcripts") {
         let scenario = scenario.unwrap_or_else(|error| panic!("{name}: {error}"));
-        later.extend(scenario.later_release().map(|_| name));
+        need.extend(scenario.needs_auth().then_some(name));
     }
-    assert_eq!(later, ["auth-access", "auth-form-post", "auth-login", "auth-users"]);
+    assert_eq!(need, ["auth-access", "auth-form-post", "auth-login", "auth-users"]);
 }
 
 #[test]

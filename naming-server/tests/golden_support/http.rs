@@ -20,8 +20,8 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(200);
 /// Where the server under test listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    host: String,
-    port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 impl Endpoint {

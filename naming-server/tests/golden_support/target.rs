@@ -1,11 +1,13 @@
 //! The server a scenario is replayed against: one that runs somewhere, or our own in this process.
 
-use std::net::Ipv4Addr;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::{Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use naming_server::{Config, Server};
+use naming_server::{AuthConfig, ClusterConfig, Config, Hidden, NewUser, Server};
+use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -15,6 +17,21 @@ use super::golden_support::http::Endpoint;
 
 /// Longest time a server may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time members may take to find each other.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Signs tokens here and nowhere else.
+const TOKEN_KEY: &str = "Z29sZGVuIHRyYW5zY3JpcHRzIGFuZCBub3RoaW5nIGVsc2U=";
+
+/// What kind of server a scenario is replayed against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// As it is by default.
+    Plain,
+    /// With authentication on, and the administrator `nacos`.
+    Auth,
+    /// The same, as one of three members.
+    AuthMember,
+}
 
 pub(crate) enum Target {
     /// A server that was started by someone else. Whoever changes its switches waits for a turn
@@ -22,7 +39,7 @@ pub(crate) enum Target {
     Running { endpoint: Endpoint, turn: RwLock<()> },
     /// Servers of our own: one for all scenarios that do not disturb each other, started for the
     /// first of them, and one for each that would.
-    InProcess { shared: Mutex<Option<OwnServer>> },
+    InProcess { shared: [Mutex<Option<OwnServers>>; 3] },
 }
 
 impl Target {
@@ -31,13 +48,14 @@ impl Target {
     }
 
     pub(crate) fn in_process() -> Self {
-        Self::InProcess { shared: Mutex::new(None) }
+        Self::InProcess { shared: Default::default() }
     }
 
     /// Calls `replay` with a server that no exclusive scenario has, or, if this one is
     /// `exclusive`, that nobody else has.
     pub(crate) fn with_server<T>(
         &self,
+        kind: Kind,
         exclusive: bool,
         replay: impl FnOnce(&Endpoint) -> T,
     ) -> anyhow::Result<T> {
@@ -51,36 +69,103 @@ impl Target {
                 Ok(replay(endpoint))
             }
             Self::InProcess { .. } if exclusive => {
-                let server = OwnServer::start()?;
-                let outcome = replay(&server.endpoint);
-                server.stop()?;
+                let servers = OwnServers::start(kind)?;
+                let outcome = replay(servers.endpoint());
+                servers.stop()?;
                 Ok(outcome)
             }
             Self::InProcess { shared } => {
-                let endpoint = shared_endpoint(shared)?;
+                let endpoint = shared_endpoint(kind, &shared[kind as usize])?;
                 Ok(replay(&endpoint))
             }
         }
     }
 
-    /// Stops the shared server, if there is one.
+    /// Whether it is a server that somebody else has started and prepared.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self, Self::Running { .. })
+    }
+
+    /// Stops the shared servers, if there are any.
     pub(crate) fn stop(&self) -> anyhow::Result<()> {
         let Self::InProcess { shared } = self else { return Ok(()) };
-        let server = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
-        server.map_or(Ok(()), OwnServer::stop)
+        for shared in shared {
+            let servers = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+            servers.map_or(Ok(()), OwnServers::stop)?;
+        }
+        Ok(())
     }
 }
 
-fn shared_endpoint(shared: &Mutex<Option<OwnServer>>) -> anyhow::Result<Endpoint> {
+fn shared_endpoint(kind: Kind, shared: &Mutex<Option<OwnServers>>) -> anyhow::Result<Endpoint> {
     let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(server) = &*shared {
-        return Ok(server.endpoint.clone());
+    if let Some(servers) = &*shared {
+        return Ok(servers.endpoint().clone());
     }
-    let server = OwnServer::start()?;
-    Ok(shared.insert(server).endpoint.clone())
+    let servers = OwnServers::start(kind)?;
+    Ok(shared.insert(servers).endpoint().clone())
 }
 
-/// A server with default settings on a free loopback port, on threads of its own.
+/// A server, or the members of a cluster.
+pub(crate) struct OwnServers {
+    servers: Vec<OwnServer>,
+    /// Where the members find their secret.
+    _folder: Option<TempDir>,
+}
+
+impl OwnServers {
+    fn start(kind: Kind) -> anyhow::Result<Self> {
+        let config = Config { bind: Ipv4Addr::LOCALHOST.to_string(), port: 0, ..Config::default() };
+        let token_key = Hidden(TOKEN_KEY.to_owned());
+        let auth = AuthConfig { enabled: true, token_key, ..AuthConfig::default() };
+        match kind {
+            Kind::Plain => Ok(Self { servers: vec![OwnServer::start(config)?], _folder: None }),
+            Kind::Auth => {
+                let server = OwnServer::start(Config { auth, ..config })?;
+                Ok(Self { servers: vec![server], _folder: None })
+            }
+            Kind::AuthMember => Self::members(&Config { auth, ..config }),
+        }
+    }
+
+    /// Three members on loopback addresses that belong to this process.
+    fn members(config: &Config) -> anyhow::Result<Self> {
+        const PORT: u16 = 8848;
+        let folder = tempfile::tempdir()?;
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "the secret of the golden transcripts")?;
+        let [low, high] = [std::process::id() % 250, std::process::id() / 250 % 250];
+        let hosts = [1, 2, 3].map(|last| format!("127.{}.{high}.{last}", low + 1));
+        let members = hosts.iter().map(|host| format!("{host}:{PORT}")).collect::<Vec<_>>();
+        let cluster = ClusterConfig {
+            members: members.join(","),
+            secret_file: secret.to_string_lossy().into_owned(),
+            alone_after_ms: 1_000,
+            empty_start_ms: 300,
+            ..ClusterConfig::default()
+        };
+        let start = |host: &String| {
+            let (bind, cluster) = (host.clone(), cluster.clone());
+            OwnServer::start(Config { bind, port: PORT, cluster, ..config.clone() })
+        };
+        let servers = hosts.iter().map(start).collect::<anyhow::Result<Vec<_>>>()?;
+        for server in &servers {
+            server.wait_until_ready()?;
+        }
+        Ok(Self { servers, _folder: Some(folder) })
+    }
+
+    /// The last one: what was written on the first must have come here.
+    fn endpoint(&self) -> &Endpoint {
+        &self.servers.last().expect("there is at least one").endpoint
+    }
+
+    fn stop(self) -> anyhow::Result<()> {
+        self.servers.into_iter().try_for_each(OwnServer::stop)
+    }
+}
+
+/// A server on threads of its own.
 pub(crate) struct OwnServer {
     endpoint: Endpoint,
     runtime: Runtime,
@@ -89,10 +174,12 @@ pub(crate) struct OwnServer {
 }
 
 impl OwnServer {
-    fn start() -> anyhow::Result<Self> {
+    fn start(config: Config) -> anyhow::Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let config = Config { bind: Ipv4Addr::LOCALHOST.to_string(), port: 0, ..Config::default() };
-        let server = runtime.block_on(Server::bind(config))?;
+        let mut server = runtime.block_on(Server::bind(config))?;
+        if server.is_auth_on() {
+            server = server.with_user(NewUser::new("nacos", "nacos", true)?);
+        }
         let address = server.local_addr();
         let (shutdown, stopped) = oneshot::channel();
         let serving = runtime.spawn(server.run(async {
@@ -101,6 +188,26 @@ impl OwnServer {
         }));
         let endpoint = Endpoint::new(address.ip().to_string(), address.port());
         Ok(Self { endpoint, runtime, shutdown, serving })
+    }
+
+    fn wait_until_ready(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let Endpoint { host, port } = &self.endpoint;
+        loop {
+            let mut stream = TcpStream::connect((host.as_str(), *port))?;
+            let request = format!(
+                "GET /nacos/v1/console/health/readiness HTTP/1.1\r\nHost: {host}\r\n\
+                 Connection: close\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            if answer.starts_with("HTTP/1.1 200") {
+                return Ok(());
+            }
+            anyhow::ensure!(Instant::now() < deadline, "a member does not get ready: {answer}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn stop(self) -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use naming_server::{Config, Server};
+use naming_server::{Config, NewUser, Server};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -65,6 +65,12 @@ impl TestServer {
         Self::start_at(Config { bind: "127.0.0.1".to_owned(), port: 0, ..config })
     }
 
+    /// On a free loopback port, with these users.
+    pub(crate) fn start_with_users(config: Config, users: Vec<NewUser>) -> Self {
+        let config = Config { bind: "127.0.0.1".to_owned(), port: 0, ..config };
+        Self::try_start(config, users).unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
     /// Where the settings say.
     pub(crate) fn start_at(config: Config) -> Self {
         Self::try_start_at(config).unwrap_or_else(|refusal| panic!("{refusal}"))
@@ -72,6 +78,10 @@ impl TestServer {
 
     /// The text of the error if it does not start.
     pub(crate) fn try_start_at(config: Config) -> Result<Self, String> {
+        Self::try_start(config, Vec::new())
+    }
+
+    pub(crate) fn try_start(config: Config, users: Vec<NewUser>) -> Result<Self, String> {
         let (end, ended) = watch::channel(None);
         let (ready, address) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
@@ -85,6 +95,7 @@ impl TestServer {
                     Ok(server) => server,
                     Err(error) => return ready.send(Err(format!("{error:#}"))).unwrap(),
                 };
+                let server = users.into_iter().fold(server, Server::with_user);
                 ready.send(Ok(server.local_addr())).unwrap();
                 let how = async |mut ended: watch::Receiver<Option<End>>| {
                     let told = ended.wait_for(Option::is_some).await;

@@ -31,6 +31,9 @@ impl Handler for Echo {
             "/panic" => panic!("asked for"),
             "/later" => return Answer::Later(Box::pin(later())),
             "/later-panic" => return Answer::Later(Box::pin(async { panic!("asked for") })),
+            "/again-once" if ASKED.fetch_add(1, Relaxed) == 0 => return again(None),
+            "/again-refused" => return again(Some(Reply::text("no"))),
+            "/again-for-ever" => return again(None),
             "/big" => Reply::text(vec![b'x'; BIG]),
             _ => Reply::text(format!(
                 "{} {} {} {:?} {:?}",
@@ -47,6 +50,16 @@ impl Handler for Echo {
 
 /// How many futures of `/later` have come to their end.
 static FINISHED: AtomicUsize = AtomicUsize::new(0);
+
+/// How often `/again-once` has been handled.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+fn again(refusal: Option<Reply>) -> Answer {
+    Answer::Again(Box::pin(async {
+        sleep(Duration::from_millis(5)).await;
+        refusal
+    }))
+}
 
 async fn later() -> Reply {
     sleep(Duration::from_millis(20)).await;

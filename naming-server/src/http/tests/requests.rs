@@ -224,6 +224,23 @@ async fn an_answer_may_come_later() {
 }
 
 #[tokio::test]
+async fn a_request_is_handled_again_once_it_is_known_who_asks() {
+    let site = Site::start(|_| {}).await;
+    let mut client = site.connect().await;
+    let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\na=1";
+    client.send(format!("PUT /nacos/again-once?b=2 HTTP/1.1\r\nHost: h\r\n{form}")).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, &*answer.body), (200, "PUT /again-once true \"1\" \"a=1\""));
+    client.send("GET /nacos/again-refused HTTP/1.1\r\nHost: h\r\nOrigin: http://o\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert_eq!(answer.body, "no");
+    assert!(answer.head.contains("access-control-allow-origin: http://o"), "{}", answer.head);
+    // A handler that never knows does not hold the request for ever.
+    assert_eq!(client.get("/nacos/again-for-ever").await.status, 503);
+    assert_eq!(client.get("/nacos/x").await.status, 200);
+}
+
+#[tokio::test]
 async fn what_has_begun_is_finished_without_its_client() {
     let site = Site::start(|_| {}).await;
     let before = FINISHED.load(Relaxed);

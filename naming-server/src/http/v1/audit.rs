@@ -38,6 +38,7 @@ const SHOWN: &[&str] = &[
     "namespaceShowName",
     "namespaceDesc",
     "username",
+    "admin",
     "role",
     "resource",
     "action",
@@ -76,6 +77,13 @@ impl Route {
                 | Self::NamespaceCreate
                 | Self::NamespaceUpdate
                 | Self::NamespaceDelete
+                | Self::UserCreate
+                | Self::UserDelete
+                | Self::UserPassword
+                | Self::RoleAdd
+                | Self::RoleDelete
+                | Self::PermissionAdd
+                | Self::PermissionDelete
         )
     }
 }
@@ -95,7 +103,7 @@ impl Api {
             action: route.label(),
             outcome: Outcome::Failed,
             status: None,
-            // Nobody has a name as long as there are no users.
+            // Not known yet.
             user: None,
             address: peer_text(call.peer),
             forwarded_for: header(call, "x-forwarded-for"),
@@ -108,6 +116,18 @@ impl Api {
 }
 
 impl Pending {
+    /// This user asked for it.
+    pub(super) fn by(&mut self, user: &str) {
+        if let Some(change) = &mut self.change {
+            change.user = Some(cut(user, MAX_TEXT).to_owned());
+        }
+    }
+
+    /// It will be asked for again.
+    pub(super) fn forget(mut self) {
+        self.change = None;
+    }
+
     /// The gate did not let it pass.
     pub(super) fn refused(self, reply: &Reply) {
         self.end(Outcome::Refused, reply.status);

@@ -150,18 +150,23 @@ impl Api {
     }
 
     pub(super) fn instance_statuses(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
-        let key = call.params.required("key")?;
-        let (namespace, name) = match key.split_once(naming_model::NAMESPACE_SEPARATOR) {
-            Some(parts) => parts,
-            None => (naming_model::DEFAULT_NAMESPACE, &*key),
-        };
-        let service = ServiceKey::parse(namespace, name)?;
+        let service = self.service_of_key(call)?;
         let datum = self.registry.find(&service).ok_or_else(|| {
             ApiError::not_found(format!("service: {} not found.", service.grouped()))
         })?;
         let status = |host: Host<'_>| format!("{}:{}_{}", host.key.ip, host.key.port, host.healthy);
         let ips: Vec<String> = datum.read(|reader| hosts(&reader).map(status).collect());
         Ok(Reply::json(json!({ "ips": ips }).to_string()))
+    }
+
+    /// The service whose whole key is given: namespace, group and name in one.
+    pub(super) fn service_of_key(&self, call: &Call<'_>) -> Result<ServiceKey, ApiError> {
+        let key = call.params.required("key")?;
+        let (namespace, name) = match key.split_once(naming_model::NAMESPACE_SEPARATOR) {
+            Some(parts) => parts,
+            None => (naming_model::DEFAULT_NAMESPACE, &*key),
+        };
+        Ok(ServiceKey::parse(namespace, name)?)
     }
 
     pub(super) fn legacy_names(&self, call: &Call<'_>) -> Result<Reply, ApiError> {

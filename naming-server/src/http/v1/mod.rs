@@ -10,12 +10,14 @@ use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
 use super::{Answer, ApiError, Call, ConnectionStats, Handler, no_such_api};
 use crate::audit::Audit;
+use crate::auth::Auth;
 use crate::checks::Checks;
 use crate::durable::{Acks, InstanceCache, Keeper};
 use crate::metrics::RequestCounts;
 use crate::push::{PushStats, Pusher};
 use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
 
+mod admit;
 mod audit;
 mod beat;
 mod catalog;
@@ -26,6 +28,7 @@ mod durable_metrics;
 mod gate;
 mod health;
 mod instance;
+mod login;
 mod member;
 mod metadata_batch;
 mod metrics;
@@ -33,10 +36,13 @@ mod operator;
 mod page;
 mod peer;
 mod push;
+mod rights;
+mod roles;
 mod route;
 mod service;
 mod switches;
 mod system;
+mod users;
 
 use route::{Route, find_route};
 use system::System;
@@ -59,6 +65,8 @@ pub(crate) struct Api {
     checks: Arc<Checks>,
     /// What there is only in a cluster.
     cluster: Option<ApiCluster>,
+    /// Who may do what; none while authentication is off.
+    auth: Option<Arc<Auth>>,
     /// What there is only if anything is kept on disk.
     keeper: Option<Arc<Keeper>>,
     cache: Option<Arc<InstanceCache>>,
@@ -84,6 +92,7 @@ pub(crate) struct ApiParts {
     pub(crate) control: Control<Content>,
     pub(crate) checks: Arc<Checks>,
     pub(crate) cluster: Option<ApiCluster>,
+    pub(crate) auth: Option<Arc<Auth>>,
     /// Whose disk durable writes wait for, if anything is kept on disk.
     pub(crate) acks: Option<Acks>,
     /// What saves ephemeral instances, if anything does.
@@ -115,7 +124,7 @@ impl Handler for Api {
                 }
                 refusal.into()
             }
-            (None, Some(route)) => self.dispatch(route, call).into(),
+            (None, Some(route)) => self.admit(route, call, change.as_mut()),
             (None, None) => no_such_api(call).into(),
         };
         // What has no route counts in a row of its own, the last.
@@ -137,6 +146,22 @@ impl Handler for Api {
                         change.answered(&reply);
                     }
                     reply
+                }))
+            }
+            // Counted when it is known who asks, or that it is not.
+            Answer::Again(check) => {
+                let requests = Arc::clone(&self.requests);
+                Answer::Again(Box::pin(async move {
+                    let refusal = check.await;
+                    if let Some(reply) = &refusal {
+                        requests.count(row, reply.status.as_u16());
+                    }
+                    match (change, &refusal) {
+                        (Some(change), Some(reply)) => change.answered(reply),
+                        (Some(change), None) => change.forget(),
+                        (None, _) => {}
+                    }
+                    refusal
                 }))
             }
         }
@@ -163,6 +188,7 @@ impl Api {
             control,
             checks,
             cluster,
+            auth,
             acks,
             cache,
             address,
@@ -183,6 +209,7 @@ impl Api {
             checks,
             address,
             cluster,
+            auth,
             context_path,
             connections,
             audit,
@@ -190,6 +217,11 @@ impl Api {
             system: System::default(),
             started: Started { instant: Instant::now(), wall_ms: wall_ms() },
         }
+    }
+
+    /// The way of all writes.
+    pub(crate) fn writes(&self) -> &Writes {
+        &self.writes
     }
 
     fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Answer, ApiError> {
@@ -230,7 +262,20 @@ impl Api {
             Route::NamespaceCreate => return self.create_namespace(call),
             Route::NamespaceUpdate => return self.update_namespace(call),
             Route::NamespaceDelete => return self.delete_namespace(call),
-            Route::Auth => self.refuse_auth(),
+            Route::Login => self.log_in(call),
+            Route::UserCreate => return self.create_user(call),
+            Route::UserDelete => return self.delete_user(call),
+            Route::UserPassword => return self.change_password(call),
+            Route::UserList => self.list_users(call),
+            Route::UserSearch => self.search_users(call),
+            Route::RoleList => self.list_roles(call),
+            Route::RoleSearch => self.search_roles(call),
+            Route::RoleAdd => return self.add_role(call),
+            Route::RoleDelete => return self.delete_role(call),
+            Route::PermissionList => self.list_permissions(call),
+            Route::PermissionAdd => return self.add_permission(call),
+            Route::PermissionDelete => return self.delete_permission(call),
+            Route::Auth => self.auth().map(|_| no_such_api(call)),
             Route::Configuration => self.refuse_configuration(),
             Route::ServerList => self.server_list(),
             Route::Metrics => self.metrics_page(),
@@ -287,11 +332,15 @@ impl Call<'_> {
         self.params.or("namespaceId", DEFAULT_NAMESPACE)
     }
 
-    /// Who calls, for events: address and agent.
+    /// Who calls, for events: address and agent, after the user and an `@` if that is known.
     pub(crate) fn actor(&self) -> String {
         /// An IPv4 address and a blank; an IPv6 address makes the text grow once.
         const SHORT_ADDRESS: usize = 16;
         let mut actor = String::with_capacity(SHORT_ADDRESS + self.agent.text.len());
+        if let Some(user) = self.user {
+            actor.push_str(user);
+            actor.push('@');
+        }
         push_ip(&mut actor, self.peer.ip());
         if !self.agent.text.is_empty() {
             actor.push(' ');

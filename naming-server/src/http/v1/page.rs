@@ -36,12 +36,6 @@ impl Api {
         )))
     }
 
-    pub(super) fn refuse_auth(&self) -> Result<Reply, ApiError> {
-        let text = "authentication is off on this server and users are not offered in this \
-                    release; every request is taken without a login";
-        Err(ApiError::forbidden(text))
-    }
-
     pub(super) fn refuse_configuration(&self) -> Result<Reply, ApiError> {
         let text = "this is a naming server; it does not offer configuration (/v1/cs)";
         Err(ApiError::not_implemented(text))

@@ -80,6 +80,19 @@ routes! {
     NamespaceCreate = "namespace_create",
     NamespaceUpdate = "namespace_update",
     NamespaceDelete = "namespace_delete",
+    Login = "login",
+    UserCreate = "user_create",
+    UserDelete = "user_delete",
+    UserPassword = "user_password",
+    UserList = "user_list",
+    UserSearch = "user_search",
+    RoleList = "role_list",
+    RoleSearch = "role_search",
+    RoleAdd = "role_add",
+    RoleDelete = "role_delete",
+    PermissionList = "permission_list",
+    PermissionAdd = "permission_add",
+    PermissionDelete = "permission_delete",
     Auth = "auth",
     Configuration = "configuration",
     ServerList = "server_list",
@@ -98,8 +111,8 @@ pub(super) fn find_route(call: &Call<'_>) -> Option<Route> {
     if let Some(path) = path.strip_prefix("/v1/ns/") {
         return instance_route(method, path).or_else(|| naming_route(method, path));
     }
-    if path.starts_with("/v1/auth/") {
-        return Some(Route::Auth);
+    if let Some(path) = path.strip_prefix("/v1/auth/") {
+        return Some(auth_route(method, path).unwrap_or(Route::Auth));
     }
     if path.starts_with("/v1/cs/") {
         return Some(Route::Configuration);
@@ -169,6 +182,25 @@ fn operator_route(method: &str, path: &str) -> Option<Route> {
         ("GET", "events") => Route::EventsRead,
         ("PUT", "log") => Route::LogLevel,
         ("GET", "server/status" | "cluster/state") => Route::PeerProtocol,
+        _ => return None,
+    })
+}
+
+fn auth_route(method: &str, path: &str) -> Option<Route> {
+    Some(match (method, path) {
+        ("POST", "login" | "users/login") => Route::Login,
+        ("POST", "users") => Route::UserCreate,
+        ("DELETE", "users") => Route::UserDelete,
+        ("PUT", "users") => Route::UserPassword,
+        ("GET", "users") => Route::UserList,
+        ("GET", "users/search") => Route::UserSearch,
+        ("GET", "roles") => Route::RoleList,
+        ("GET", "roles/search") => Route::RoleSearch,
+        ("POST", "roles") => Route::RoleAdd,
+        ("DELETE", "roles") => Route::RoleDelete,
+        ("GET", "permissions") => Route::PermissionList,
+        ("POST", "permissions") => Route::PermissionAdd,
+        ("DELETE", "permissions") => Route::PermissionDelete,
         _ => return None,
     })
 }

@@ -14,7 +14,7 @@ use prost::{DecodeError, Message};
 use super::service::MAX_CLUSTERS;
 use super::{
     ClusterSettings, Content, HealthChecker, Instance, Metadata, Namespace, Selector,
-    ServiceSettings,
+    ServiceSettings, is_password_hash,
 };
 use crate::http::ApiError;
 
@@ -47,6 +47,8 @@ impl ValueCodec<Content> for ContentCodec {
                 let (name, description) = (name.to_string(), description.to_string());
                 wire::Kind::Namespace(wire::Namespace { name, description })
             }
+            Content::User(hash) => wire::Kind::User(hash.to_string()),
+            Content::Grant => wire::Kind::Grant(wire::Nothing {}),
             Content::Unknown(bytes) => return target.extend_from_slice(bytes),
         });
         wire::Content { kind }.encode(target).expect("a vector grows as needed");
@@ -69,6 +71,11 @@ impl ValueCodec<Content> for ContentCodec {
                 let namespace = Namespace::new("namespaceName", &name, &description);
                 Content::Namespace(namespace.map_err(refused)?)
             }
+            wire::Kind::User(hash) if !is_password_hash(&hash) => {
+                return Err(bad("the password hash of a user is none"));
+            }
+            wire::Kind::User(hash) => Content::User(hash.into()),
+            wire::Kind::Grant(_) => Content::Grant,
         })
     }
 }
@@ -87,6 +94,8 @@ pub(super) fn weight(content: &Content) -> usize {
             Content::Service(settings) => settings_weight(settings),
             Content::Switch(text) => text.len(),
             Content::Namespace(namespace) => namespace.name.len() + namespace.description.len(),
+            Content::User(hash) => hash.len(),
+            Content::Grant => 0,
             Content::Unknown(bytes) => bytes.len(),
         }
 }

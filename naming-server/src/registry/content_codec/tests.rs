@@ -9,6 +9,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// As Nacos writes it.
+const HASH: &str = "$2a$10$EuWPZHzz32dJN7jexM34MOeYirDdFAZm2kuWj7VEOJhhZkDrxfvUu";
+
 fn encoded(content: &Content) -> Vec<u8> {
     let mut bytes = Vec::new();
     ContentCodec.encode(content, &mut bytes);
@@ -85,6 +88,8 @@ fn examples() -> Vec<(&'static str, Content)> {
         ("switch", Content::Switch(r#"{"/a":403}"#.into())),
         ("namespace", namespace("Dev é", "what is tried")),
         ("namespace-empty", namespace("", "")),
+        ("user", Content::User(HASH.into())),
+        ("grant", Content::Grant),
     ]
 }
 
@@ -219,6 +224,10 @@ fn what_a_client_could_not_write_is_refused() {
     let name = "n".repeat(257);
     let namespace = wire::Namespace { name, description: String::new() };
     assert!(error(wire::Kind::Namespace(namespace)).contains("namespaceName"));
+    // One that would take hours to verify, and one that is none.
+    for hash in [HASH.replace("$10$", "$31$"), "nacos".to_owned()] {
+        assert!(error(wire::Kind::User(hash)).contains("password hash"));
+    }
 }
 
 #[test]
@@ -322,6 +331,8 @@ fn some_content() -> impl Strategy<Value = Content> {
         some_settings(),
         "(?s).{0,200}".prop_map(|text| Content::Switch(text.into())),
         (".{0,60}", ".{0,60}").prop_map(|(name, description)| namespace(&name, &description)),
+        "[./0-9A-Za-z]{53}".prop_map(|hash| Content::User(format!("$2a$10${hash}").into())),
+        Just(()).prop_map(|()| Content::Grant),
     ]
 }
 

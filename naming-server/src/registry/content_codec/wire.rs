@@ -7,7 +7,7 @@ use prost::{DecodeError, Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Content {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 8, 9")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -27,6 +27,11 @@ pub(super) enum Kind {
     /// Not a field of an instance: whoever does not know it must not judge it by its silence.
     #[prost(message, tag = "5")]
     Persistent(Instance),
+    /// The bcrypt hash of a password.
+    #[prost(string, tag = "8")]
+    User(String),
+    #[prost(message, tag = "9")]
+    Grant(Nothing),
 }
 
 #[derive(Clone, PartialEq, Message)]

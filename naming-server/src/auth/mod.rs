@@ -1,0 +1,278 @@
+//! Who calls: tokens and passwords, and whom to believe.
+//!
+//! What somebody may do is a matter of [`Accounts`]; which right a request needs is said beside
+//! the route table. Here it is found out who sent it. That costs next to nothing for a token or a
+//! password that was verified before. A password that was not takes tens of milliseconds of one
+//! core, by intention, so it is verified beside the threads that serve, few at a time.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::StatusCode;
+use hyper::header::AUTHORIZATION;
+
+use crate::http::{ApiError, Call, Later};
+use crate::registry::Accounts;
+
+mod failures;
+mod key;
+mod log;
+mod new_user;
+mod passwords;
+mod tokens;
+mod verified;
+
+use failures::Failures;
+pub(crate) use key::TokenKey;
+use log::FailureLog;
+pub use new_user::NewUser;
+use passwords::Passwords;
+pub(crate) use passwords::check_password;
+use tokens::Tokens;
+use verified::Verified;
+
+/// In the header, before a token.
+const BEARER: &str = "Bearer ";
+
+/// What authentication works with.
+pub(crate) struct AuthSettings {
+    tokens: Tokens,
+    verified: Verified,
+}
+
+impl AuthSettings {
+    /// Tokens are signed by `key` and good for `token_ttl`.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub(crate) fn new(key: TokenKey, token_ttl: Duration) -> Result<Self, getrandom::Error> {
+        Ok(Self { tokens: Tokens::new(&key, token_ttl), verified: Verified::new()? })
+    }
+}
+
+impl fmt::Debug for AuthSettings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("AuthSettings(hidden)")
+    }
+}
+
+/// Finds out who calls. There is one if authentication is on.
+pub(crate) struct Auth {
+    accounts: Arc<Accounts>,
+    tokens: Tokens,
+    verified: Verified,
+    passwords: Passwords,
+    failures: Failures,
+    log: FailureLog,
+}
+
+/// Why nobody is believed to have sent a request. The texts are those of Nacos.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// No credentials, or wrong ones.
+    #[error("unknown user!")]
+    UnknownUser,
+    /// The token was good.
+    #[error("token expired!")]
+    TokenExpired,
+    /// The token is none, or was signed by somebody else.
+    #[error("token invalid!")]
+    TokenInvalid,
+    /// Known, but not allowed.
+    #[error("authorization failed!")]
+    NotAllowed,
+    /// Too many wrong passwords.
+    #[error("too many failed log-ins, please try again in a minute!")]
+    TooManyFailures,
+    /// More log-ins wait than can be taken on.
+    #[error("too many log-ins at the same time, please try again later!")]
+    Busy,
+}
+
+impl Refusal {
+    /// What it is answered with.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::FORBIDDEN,
+        }
+    }
+}
+
+/// Who sent a request.
+pub(crate) enum Caller {
+    /// This user.
+    Known(Arc<str>),
+    /// Nobody is believed to.
+    Refused(Refusal),
+    /// It takes a while to find out. Once the future says yes it will be known at once.
+    Unverified(Later<Result<(), Refusal>>),
+}
+
+/// What a request brings to prove who sent it, the first of these that it has.
+enum Proof<'a> {
+    Token(Cow<'a, str>),
+    Password { user: Cow<'a, str>, password: Cow<'a, str> },
+    Nothing,
+}
+
+impl Auth {
+    /// Knows these users.
+    pub(crate) fn new(settings: AuthSettings, accounts: Arc<Accounts>) -> Self {
+        let AuthSettings { tokens, verified } = settings;
+        Self {
+            accounts,
+            tokens,
+            verified,
+            passwords: Passwords::new(),
+            failures: Failures::default(),
+            log: FailureLog::default(),
+        }
+    }
+
+    /// Finds out who sent a request.
+    pub(crate) fn identify(self: &Arc<Self>, call: &Call<'_>) -> Caller {
+        match Proof::of(call) {
+            Proof::Token(token) => match self.tokens.read(&token) {
+                Ok(user) => Caller::Known(user),
+                Err(refusal) => self.refuse(call, "", refusal),
+            },
+            Proof::Password { user, password } => self.identify_by_password(call, &user, &password),
+            // Not worth a line in the log: nothing was tried.
+            Proof::Nothing => Caller::Refused(Refusal::UnknownUser),
+        }
+    }
+
+    /// The token that a request brings.
+    pub(crate) fn token_of<'a>(call: &Call<'a>) -> Option<Cow<'a, str>> {
+        match Proof::of(call) {
+            Proof::Token(token) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// A new token for a user.
+    pub(crate) fn issue(&self, user: &str) -> Result<String, ApiError> {
+        self.tokens.issue(user)
+    }
+
+    /// For how long a new token is good.
+    pub(crate) fn token_ttl(&self) -> Duration {
+        self.tokens.ttl()
+    }
+
+    /// Makes the hash of a new password, when its turn comes.
+    ///
+    /// # Errors
+    /// 503 if too many wait.
+    pub(crate) async fn hash(&self, password: String) -> Result<Arc<str>, ApiError> {
+        let hashed = self.passwords.run(move || passwords::hash(&password)).await;
+        match hashed {
+            None => Err(ApiError::unavailable(Refusal::Busy.to_string())),
+            Some(hash) => hash.map(Arc::from).map_err(|error| {
+                tracing::error!(%error, "a password cannot be hashed");
+                ApiError::internal("the password cannot be hashed")
+            }),
+        }
+    }
+
+    fn identify_by_password(
+        self: &Arc<Self>,
+        call: &Call<'_>,
+        user: &str,
+        password: &str,
+    ) -> Caller {
+        let hash = self.accounts.load().password_hash(user).cloned();
+        let digest = self.verified.digest(user, password);
+        if let Some(hash) = &hash
+            && self.verified.contains(&digest, hash, Instant::now())
+        {
+            return Caller::Known(user.into());
+        }
+        if check_password(password).is_err() {
+            return self.refuse(call, user, Refusal::UnknownUser);
+        }
+        let source = call.peer.ip().to_canonical();
+        if !self.failures.allow(source, user, Instant::now()) {
+            return self.refuse(call, user, Refusal::TooManyFailures);
+        }
+        let attempt = Attempt { source, user: user.into(), hash, digest };
+        let (auth, password) = (Arc::clone(self), password.to_owned());
+        Caller::Unverified(Box::pin(async move { auth.attempt(attempt, password).await }))
+    }
+
+    /// Tries a password, when its turn comes.
+    async fn attempt(self: Arc<Self>, attempt: Attempt, password: String) -> Result<(), Refusal> {
+        let auth = Arc::clone(&self);
+        let outcome = self.passwords.run(move || auth.verify(&attempt, &password)).await;
+        outcome.unwrap_or(Err(Refusal::Busy))
+    }
+
+    fn verify(&self, attempt: &Attempt, password: &str) -> Result<(), Refusal> {
+        let Attempt { source, user, hash, digest } = attempt;
+        // Many clients with one password come all at once, and wait while the first is verified.
+        if let Some(hash) = hash
+            && self.verified.contains(digest, hash, Instant::now())
+        {
+            return Ok(());
+        }
+        // Others who waited have failed meanwhile.
+        if !self.failures.allow(*source, user, Instant::now()) {
+            return Err(Refusal::TooManyFailures);
+        }
+        // Who does not exist takes as long as who has another password.
+        let is_good = passwords::verify(password, hash.as_deref());
+        match hash.as_ref().filter(|_| is_good) {
+            Some(hash) => {
+                self.verified.insert(*digest, Arc::clone(hash), Instant::now());
+                Ok(())
+            }
+            None => {
+                self.failures.note(*source, user, Instant::now());
+                self.log.note(*source, user, Refusal::UnknownUser);
+                Err(Refusal::UnknownUser)
+            }
+        }
+    }
+
+    /// A user who is known may not do what a request asks for.
+    pub(crate) fn deny(&self, call: &Call<'_>, user: &str) -> Refusal {
+        self.log.note(call.peer.ip().to_canonical(), user, Refusal::NotAllowed);
+        Refusal::NotAllowed
+    }
+
+    fn refuse(&self, call: &Call<'_>, user: &str, refusal: Refusal) -> Caller {
+        self.log.note(call.peer.ip().to_canonical(), user, refusal);
+        Caller::Refused(refusal)
+    }
+}
+
+/// A password to be tried.
+struct Attempt {
+    source: IpAddr,
+    user: Box<str>,
+    /// `None` if there is no such user.
+    hash: Option<Arc<str>>,
+    digest: verified::Digest,
+}
+
+impl<'a> Proof<'a> {
+    fn of(call: &Call<'a>) -> Self {
+        let header = call.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if let Some(token) = header.and_then(|header| header.strip_prefix(BEARER)) {
+            return Self::Token(Cow::Borrowed(token));
+        }
+        // As sent: a password may begin with a blank.
+        let raw = |name| call.params.raw(name);
+        match raw("accessToken").filter(|token| !token.trim().is_empty()) {
+            Some(token) => Self::Token(token),
+            None => match (raw("username"), raw("password")) {
+                (Some(user), Some(password)) => Self::Password { user, password },
+                _ => Self::Nothing,
+            },
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Settings of authentication.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::check::within;
+use crate::auth::{AuthSettings, TokenKey};
+
+/// How to make a key, for those who have none.
+const HOW_TO_MAKE_A_KEY: &str = "make one with `openssl rand -base64 32 > token.key`, give the \
+     same file to every member, and name it with --set auth.token_key_file=token.key";
+
+/// Bytes of a key file; a key is short.
+const MOST_KEY_BYTES: u64 = 4_096;
+
+/// Users, passwords and tokens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// Whether requests need a user. Default false: whoever reaches the port may read and write.
+    pub enabled: bool,
+    /// Key that signs tokens, Base64 of at least 32 random bytes, the same on every member; that of
+    /// `nacos.core.auth.default.token.secret.key` can be used. Default empty. Never shown; a file
+    /// is the better place.
+    pub token_key: Hidden,
+    /// File with that key. Default empty.
+    pub token_key_file: String,
+    /// Seconds for which a token is good. Default 18,000. Too small makes clients log in often,
+    /// too large lets a stolen token be used for long.
+    pub token_ttl_s: u64,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        let (token_key, token_key_file) = (Hidden::default(), String::new());
+        Self { enabled: false, token_key, token_key_file, token_ttl_s: 18_000 }
+    }
+}
+
+/// A text that is never shown: not by `Debug`, and not among the printed settings.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.shown())
+    }
+}
+
+impl Serialize for Hidden {
+    fn serialize<S: Serializer>(&self, target: S) -> Result<S::Ok, S::Error> {
+        target.serialize_str(self.shown())
+    }
+}
+
+impl Hidden {
+    fn shown(&self) -> &'static str {
+        if self.0.is_empty() { "" } else { "(hidden)" }
+    }
+}
+
+impl AuthConfig {
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!(
+            self.token_key.0.is_empty() || self.token_key_file.is_empty(),
+            "of auth.token_key and auth.token_key_file only one may be set"
+        );
+        within("auth.token_ttl_s", self.token_ttl_s, 1..=366 * 86_400)
+    }
+
+    /// What authentication works with; `None` if it is off.
+    ///
+    /// # Errors
+    /// It is on, but there is no key, or one that cannot be read or could be guessed. The text says
+    /// how to make one, never what the key was.
+    pub(crate) fn settings(&self) -> Result<Option<AuthSettings>> {
+        if !self.enabled {
+            return Ok(None);
+        }
+        let (text, name) = self.key_text()?;
+        let key = TokenKey::parse(&text)
+            .map_err(|weak| anyhow!("the key of tokens ({name}) {weak}; {HOW_TO_MAKE_A_KEY}"))?;
+        let token_ttl = Duration::from_secs(self.token_ttl_s);
+        let settings = AuthSettings::new(key, token_ttl).context("no random numbers")?;
+        Ok(Some(settings))
+    }
+
+    /// The key as it was given, and where.
+    fn key_text(&self) -> Result<(String, String)> {
+        if self.token_key_file.is_empty() {
+            return Ok((self.token_key.0.clone(), "auth.token_key".to_owned()));
+        }
+        let path = Path::new(&self.token_key_file);
+        let named = || format!("cannot read the key in {} (auth.token_key_file)", path.display());
+        let length = std::fs::metadata(path).with_context(named)?.len();
+        ensure!(
+            length <= MOST_KEY_BYTES,
+            "{} is too long for a key (auth.token_key_file): {length} bytes",
+            path.display()
+        );
+        let text = std::fs::read_to_string(path).with_context(named)?;
+        Ok((text, path.display().to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(key: &str) -> AuthConfig {
+        AuthConfig { enabled: true, token_key: Hidden(key.to_owned()), ..AuthConfig::default() }
+    }
+
+    #[test]
+    fn without_a_good_key_it_is_said_how_to_make_one() {
+        for (bad, why) in [
+            ("", "is missing"),
+            ("tooshort", "has 6 bytes"),
+            ("not base64!", "is not Base64"),
+            ("SecretKey012345678901234567890123456789012345678901234567890123456789", "everybody"),
+        ] {
+            let text = config(bad).settings().map(|_| ()).unwrap_err().to_string();
+            assert!(text.contains(why) && text.contains("openssl rand"), "{text}");
+            assert!(bad.is_empty() || !text.contains(bad), "{text}");
+        }
+        // Nobody needs one who does not use it.
+        assert!(AuthConfig { enabled: false, ..config("") }.settings().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_key_may_stand_in_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token.key");
+        let token_key_file = path.to_str().unwrap().to_owned();
+        let config = AuthConfig { enabled: true, token_key_file, ..AuthConfig::default() };
+        let refused = || format!("{:#}", config.settings().map(|_| ()).unwrap_err());
+        assert!(refused().contains("auth.token_key_file"));
+        std::fs::write(&path, "x".repeat(5_000)).unwrap();
+        assert!(refused().contains("too long"));
+        std::fs::write(&path, "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=\n").unwrap();
+        assert!(config.settings().unwrap().is_some());
+        let both = AuthConfig { token_key: Hidden("x".to_owned()), ..config };
+        assert!(both.check().unwrap_err().to_string().contains("only one"));
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        let config = config("q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=");
+        for shown in [format!("{config:?}"), toml::to_string(&config).unwrap()] {
+            assert!(shown.contains("hidden") && !shown.contains("q83vEj"), "{shown}");
+        }
+        assert!(!format!("{:?}", AuthConfig::default()).contains("hidden"));
+    }
+}

@@ -1,0 +1,50 @@
+//! The check of who sends a request and whether they may, before it is handled.
+
+use super::audit::Pending;
+use super::rights::Right;
+use super::{Api, Route};
+use crate::auth::{Caller, Refusal};
+use crate::http::{Answer, Call, ErrorPage, Reply};
+
+impl Api {
+    /// Handles a request if its sender may send it. `change` is told who that is.
+    pub(super) fn admit(
+        &self,
+        route: Route,
+        call: &Call<'_>,
+        change: Option<&mut Pending>,
+    ) -> Answer {
+        let right = Right::of(route);
+        let Some(auth) = self.auth.as_ref().filter(|_| !Self::is_open(right, call)) else {
+            return self.dispatch(route, call).into();
+        };
+        match auth.identify(call) {
+            Caller::Known(user) => {
+                if let Some(change) = change {
+                    change.by(&user);
+                }
+                if self.may(&user, right, call) {
+                    self.dispatch(route, &Call { user: Some(&user), ..*call }).into()
+                } else {
+                    refused(route, &ErrorPage::of(call), auth.deny(call, &user)).into()
+                }
+            }
+            Caller::Refused(refusal) => refused(route, &ErrorPage::of(call), refusal).into(),
+            Caller::Unverified(check) => {
+                let page = ErrorPage::of(call);
+                Answer::Again(Box::pin(async move {
+                    check.await.err().map(|refusal| refused(route, &page, refusal))
+                }))
+            }
+        }
+    }
+}
+
+/// As Nacos says it: the bare text to a log-in, a page to everybody else.
+fn refused(route: Route, page: &ErrorPage, refusal: Refusal) -> Reply {
+    let text = refusal.to_string();
+    match route {
+        Route::Login => Reply::text(text).with_status(refusal.status()),
+        _ => page.reply(refusal.status(), &text),
+    }
+}

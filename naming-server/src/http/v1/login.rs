@@ -1,0 +1,67 @@
+//! `/v1/auth/login`: a token for a password.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::Api;
+use crate::auth::Auth;
+use crate::http::{ApiError, Call, Reply};
+
+/// For those who ask while nobody needs to.
+const OFF: &str = "authentication is off on this server (auth.enabled); every request is taken \
+                   without a login, and users cannot be changed";
+
+/// Between two looks whether this server knows what the others know.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+impl Api {
+    /// Says how to make the first user if there is none, once this server would know of one.
+    pub(crate) async fn miss_users(self: Arc<Self>, how: String, shutdown: CancellationToken) {
+        if self.auth.is_none() {
+            return;
+        }
+        while self.why_not_ready().is_some() {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+        if self.registry.accounts.load().is_empty() {
+            tracing::warn!(
+                "authentication is on and there is no user, so nobody can log in; to make the \
+                 first administrator, {how}"
+            );
+        }
+    }
+
+    /// A new token, or the one that the request brings.
+    pub(super) fn log_in(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let auth = self.auth()?;
+        let user = call.user.ok_or_else(|| ApiError::forbidden("unknown user!"))?;
+        let token = match Auth::token_of(call) {
+            Some(token) => token.into_owned(),
+            None => auth.issue(user)?,
+        };
+        let reply = json!({
+            "accessToken": token,
+            "tokenTtl": auth.token_ttl().as_secs(),
+            "globalAdmin": self.registry.accounts.load().is_admin(user),
+            "username": user,
+        });
+        let header = HeaderValue::from_str(&format!("Bearer {token}"));
+        let header = header.map_err(|_| ApiError::forbidden("token invalid!"))?;
+        Ok(Reply::json(reply.to_string()).with_header(AUTHORIZATION, header))
+    }
+
+    /// What is there while authentication is on.
+    ///
+    /// # Errors
+    /// 403 while it is off.
+    pub(super) fn auth(&self) -> Result<&Arc<Auth>, ApiError> {
+        self.auth.as_ref().ok_or_else(|| ApiError::forbidden(OFF))
+    }
+}
