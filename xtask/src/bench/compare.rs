@@ -119,7 +119,17 @@ pub(super) async fn fill(
     population: Population,
     arguments: &Arguments,
 ) -> Result<Sample> {
-    let load = Load { kinds: &[Kind::Register], population, scattered: false };
+    fill_with(contender, &[Kind::Register], population, arguments).await
+}
+
+/// The same with other kinds of writes.
+pub(super) async fn fill_with(
+    contender: &mut Contender,
+    kinds: &'static [Kind],
+    population: Population,
+    arguments: &Arguments,
+) -> Result<Sample> {
+    let load = Load { kinds, population, scattered: false };
     count(contender, load, PIPELINE, arguments).await
 }
 

@@ -1,7 +1,7 @@
 //! Who takes part: this server, the two yardsticks, and any Nacos-compatible server besides.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -81,6 +81,12 @@ pub(super) async fn line_up(
 /// This server alone.
 pub(super) async fn own(bench: &Bench, settings: &[&str]) -> Result<Contender> {
     Ok(Contender::new("own", Role::Own, start_server(&bench.program, settings).await?))
+}
+
+/// The same with its data in a folder.
+pub(super) async fn own_on_disk(bench: &Bench, folder: &Path) -> Result<Contender> {
+    let server = start::start_server_on_disk(&bench.program, folder).await?;
+    Ok(Contender::new("own", Role::Own, server))
 }
 
 /// This server first, then those of the `others`.

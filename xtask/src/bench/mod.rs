@@ -19,6 +19,7 @@ mod cluster;
 mod compare;
 pub mod connect_loop;
 mod contender;
+mod durable;
 mod epoll_server;
 mod expiry;
 mod fanout;
@@ -176,6 +177,10 @@ enum Scenario {
     MassExpiry,
     /// Health checks of very many persistent instances.
     Checks,
+    /// Writes that are answered when they are on disk.
+    Durable,
+    /// Until a server that was killed has its durable records again.
+    Restart,
     /// Three members: lag, pushes from one to the other, and what beats cost them.
     Members,
     /// Writes to three members: lag and bytes between them.
@@ -321,6 +326,8 @@ impl Scenario {
             Self::MassExpiry => expiry::run(bench, report).await,
             Self::Start => boot::run(bench, report).await,
             Self::Checks => checks::run(bench, report).await,
+            Self::Durable => durable::write(bench, report).await,
+            Self::Restart => durable::restart(bench, report).await,
             Self::Members => members::run(bench, report).await,
             Self::Replication => replication::replicate(bench, report).await,
             Self::Join => replication::join(bench, report).await,

@@ -13,6 +13,8 @@ pub(super) enum Kind {
     /// A registration with another weight each time: unlike [`Kind::Register`] it always alters
     /// what the list shows.
     Change,
+    /// The same of a persistent instance.
+    Persist,
     Deregister,
 }
 
@@ -21,7 +23,7 @@ impl Kind {
         match self {
             Self::List => "GET",
             Self::BeatLight | Self::BeatFull => "PUT",
-            Self::Register | Self::Change => "POST",
+            Self::Register | Self::Change | Self::Persist => "POST",
             Self::Deregister => "DELETE",
         }
     }
@@ -30,7 +32,9 @@ impl Kind {
         match self {
             Self::List => "/nacos/v1/ns/instance/list",
             Self::BeatLight | Self::BeatFull => "/nacos/v1/ns/instance/beat",
-            Self::Register | Self::Change | Self::Deregister => "/nacos/v1/ns/instance",
+            Self::Register | Self::Change | Self::Persist | Self::Deregister => {
+                "/nacos/v1/ns/instance"
+            }
         }
     }
 
@@ -40,7 +44,7 @@ impl Kind {
         match self {
             Self::List => b"\"hosts\":[{",
             Self::BeatLight | Self::BeatFull => b"\"code\":10200",
-            Self::Register | Self::Change | Self::Deregister => b"ok",
+            Self::Register | Self::Change | Self::Persist | Self::Deregister => b"ok",
         }
     }
 }
@@ -178,12 +182,13 @@ impl Load {
             Kind::BeatLight | Kind::BeatFull | Kind::Deregister => {
                 write!(buffer, "&clusterName=DEFAULT&ip={address}&port=8080&ephemeral=true")?;
             }
-            Kind::Register | Kind::Change => {
-                let weight = if kind == Kind::Change { number % 997 + 2 } else { 1 };
+            Kind::Register | Kind::Change | Kind::Persist => {
+                let weight = if kind == Kind::Register { 1 } else { number % 997 + 2 };
+                let ephemeral = kind != Kind::Persist;
                 write!(
                     buffer,
                     "&groupName=DEFAULT_GROUP&clusterName=DEFAULT&ip={address}&port=8080\
-                     &weight={weight}.0&enable=true&healthy=true&ephemeral=true&metadata="
+                     &weight={weight}.0&enable=true&healthy=true&ephemeral={ephemeral}&metadata="
                 )?;
                 write_encoded(&self.population.terms.metadata(), buffer);
             }

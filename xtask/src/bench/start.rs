@@ -37,8 +37,19 @@ pub(super) fn built_server() -> Result<PathBuf> {
 /// reads. `settings` are `KEY=VALUE`.
 pub(super) async fn start_server(program: &Path, settings: &[&str]) -> Result<Server> {
     let mut command = Command::new(program);
-    command.args(["--bind", "127.0.0.1", "--port", "0", "--in-memory", "--set", "log.level=warn"]);
-    command.args(settings.iter().flat_map(|setting| ["--set", setting]));
+    command.arg("--in-memory").args(settings.iter().flat_map(|setting| ["--set", setting]));
+    start_with(command).await
+}
+
+/// The same with its data in a folder.
+pub(super) async fn start_server_on_disk(program: &Path, folder: &Path) -> Result<Server> {
+    let mut command = Command::new(program);
+    command.arg("--data-dir").arg(folder);
+    start_with(command).await
+}
+
+async fn start_with(mut command: Command) -> Result<Server> {
+    command.args(["--bind", "127.0.0.1", "--port", "0", "--set", "log.level=warn"]);
     let mut server = Server::start(&mut command, "", address_in_banner).await?;
     wait_until_ready(&mut server).await?;
     Ok(server)
