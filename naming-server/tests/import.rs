@@ -100,7 +100,7 @@ fn populated() -> TestServer {
     post(&source, "service?serviceName=empty");
     post(&source, "service?serviceName=g@@tuned&protectThreshold=0.3&metadata=a=b,c=%C3%A9%20%26x");
     put_cluster(&source, "serviceName=g@@tuned", "c1", HTTP);
-    put_cluster(&source, "serviceName=g@@tuned", "DEFAULT", MYSQL);
+    put_cluster(&source, "serviceName=g@@tuned", "DEFAULT", NONE);
     let label =
         "%7B%22type%22:%22label%22,%22expression%22:%22CONSUMER.label.a=PROVIDER.label.a%22%7D";
     post(&source, &format!("service?serviceName=s&namespaceId=dev&selector={label}"));
@@ -111,8 +111,8 @@ fn populated() -> TestServer {
     source
 }
 
-const HTTP: &str = "%7B%22type%22:%22HTTP%22,%22path%22:%22/x%22,%22headers%22:%22a:b%22,%22expectedResponseCode%22:204%7D";
-const MYSQL: &str = "%7B%22type%22:%22MYSQL%22,%22user%22:%22u%22,%22pwd%22:%22hidden%22,%22cmd%22:%22select%201%22%7D";
+const HTTP: &str = "%7B%22type%22:%22HTTP%22,%22path%22:%22/x%22,%22headers%22:%22a:hidden%22,%22expectedResponseCode%22:204%7D";
+const NONE: &str = "%7B%22type%22:%22NONE%22%7D";
 const COPIED: [&str; 4] = [
     "serviceName=empty",
     "serviceName=g@@tuned",

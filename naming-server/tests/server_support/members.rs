@@ -11,6 +11,9 @@ use super::{TestServer, wait_for};
 
 pub(crate) const READY: &str = "/nacos/v1/console/health/readiness";
 
+/// Of one cluster, so that 31 fit into the last part of an address.
+const MOST_MEMBERS: u8 = 8;
+
 /// Members of a cluster, each on a loopback address of its own, so that any can be started again
 /// where it was.
 pub(crate) struct Cluster {
@@ -29,7 +32,7 @@ impl Cluster {
     /// The same with other rules for durable data.
     pub(crate) fn start_durable(count: u8, durable: DurableConfig) -> Self {
         /// Tests of this process run at the same time.
-        static NEXT: AtomicU8 = AtomicU8::new(1);
+        static NEXT: AtomicU8 = AtomicU8::new(0);
         let process = std::process::id();
         let [low, high] = [process % 250, process / 250 % 250].map(|part| part as u8);
         let mut cluster = Self {
@@ -59,7 +62,8 @@ impl Cluster {
     pub(crate) fn ip(&self, member: u8) -> String {
         let [a, b, c] = self.network;
         // The network of a test is that of its process; the last part tells tests apart, too.
-        format!("127.{a}.{b}.{}", c.wrapping_mul(16).wrapping_add(member).max(1))
+        let last = c.checked_mul(MOST_MEMBERS).and_then(|first| first.checked_add(member + 1));
+        format!("127.{a}.{b}.{}", last.expect("few clusters in one process"))
     }
 
     pub(crate) fn address(&self, member: u8) -> String {
