@@ -16,6 +16,10 @@ pub const MAX_CLUSTER_NAME: usize = 128;
 /// ephemeral one with the same address. Sorts before whatever an address begins with.
 pub const PERSISTENT_MARK: char = '!';
 
+/// Stands before the key of an instance, whichever its kind, where what an operator set of it is
+/// kept. No address begins with it.
+pub const OPERATOR_MARK: char = '=';
+
 /// Why a name was refused. The texts are those of Nacos 1.4.8.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {

@@ -13,8 +13,8 @@ pub use instance::{Beat, BeatReply, Instance, InstanceError, InstanceList};
 
 mod key;
 pub use key::{
-    InstanceKey, MAX_CLUSTER_NAME, MAX_NAMESPACE, MAX_SERVICE_NAME, NameError, PERSISTENT_MARK,
-    ServiceKey, check_cluster_name, grouped_name,
+    InstanceKey, MAX_CLUSTER_NAME, MAX_NAMESPACE, MAX_SERVICE_NAME, NameError, OPERATOR_MARK,
+    PERSISTENT_MARK, ServiceKey, check_cluster_name, grouped_name,
 };
 
 mod push;

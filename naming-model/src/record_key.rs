@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::key::{InstanceKey, PERSISTENT_MARK};
+use crate::key::{InstanceKey, OPERATOR_MARK, PERSISTENT_MARK};
 
 /// The key of the record of an instance within its service: its names, and which of the two kinds
 /// it is of. An ephemeral and a persistent instance may have the same names; they are two.
@@ -29,9 +29,9 @@ impl<'a> RecordKey<'a> {
     }
 
     /// Whether the text of a key with this address says of which kind it is: the address must not
-    /// begin with the mark.
+    /// begin with a mark.
     pub fn is_address(ip: &str) -> bool {
-        !ip.starts_with(PERSISTENT_MARK)
+        !ip.starts_with([PERSISTENT_MARK, OPERATOR_MARK])
     }
 
     /// Whether this is the text of the key of a persistent instance.
@@ -39,14 +39,27 @@ impl<'a> RecordKey<'a> {
         text.starts_with(PERSISTENT_MARK)
     }
 
-    /// Splits the text form; `None` if it is not one.
+    /// Splits the text form; `None` if it is not one. The place of an
+    /// [operator's values](Self::operator_text) is none.
     pub fn parse(text: &'a str) -> Option<Self> {
+        if text.starts_with(OPERATOR_MARK) {
+            return None;
+        }
         let names = text.strip_prefix(PERSISTENT_MARK);
         let is_persistent = names.is_some();
         let (rest, cluster) = names.unwrap_or(text).rsplit_once('#')?;
         let (ip, port) = rest.rsplit_once('#')?;
         let instance = InstanceKey { ip, port: port.parse().ok()?, cluster };
         Some(Self { instance, is_persistent })
+    }
+
+    /// The key of the record beside that of an instance, which keeps what an operator set of it;
+    /// made of the text form of the instance's own.
+    pub fn operator_text(text: &str) -> String {
+        let mut key = String::with_capacity(text.len() + 1);
+        key.push(OPERATOR_MARK);
+        key.push_str(text);
+        key
     }
 
     /// The text form, as [`Display`](fmt::Display) writes it but faster.
@@ -117,9 +130,19 @@ mod tests {
                 assert_eq!(RecordKey::is_text_of_persistent(&text), key.is_persistent);
             }
         }
-        assert!(!RecordKey::is_address("!10.0.0.1"));
+        assert!(!RecordKey::is_address("!10.0.0.1") && !RecordKey::is_address("=10.0.0.1"));
         for text in ["", "!", "!a#1", "a#b#c", "!a#65536#c", "a"] {
             assert_eq!(RecordKey::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_place_of_an_operators_values_is_no_instance() {
+        for key in both(InstanceKey { ip: "10.0.0.1", port: 80, cluster: "c" }) {
+            let place = RecordKey::operator_text(&key.text());
+            assert_eq!(RecordKey::parse(&place), None);
+            assert!(!RecordKey::is_text_of_persistent(&place));
+            assert_eq!(place.strip_prefix(OPERATOR_MARK), Some(&*key.text()));
         }
     }
 

@@ -31,6 +31,9 @@ pub use data::{Acks, DataConfig, DurableConfig};
 
 mod load;
 
+mod registry;
+pub use registry::RegistryConfig;
+
 /// All settings of a server.
 ///
 /// Every field has a default; [`Config::default`] is a server on port 8848 of all interfaces that
@@ -134,6 +137,7 @@ impl Config {
             max_metadata_bytes: self.registry.max_metadata_bytes,
             rendered_bytes: self.registry.rendered_bytes,
             protect_at_zero: self.registry.protect_at_zero,
+            keep_operator_values: self.registry.keep_operator_values,
             event_capacity: self.events.capacity,
             store: distro_core::StoreConfig {
                 tombstone_retention: Duration::from_millis(self.tombstone_retention_ms()),
@@ -224,33 +228,6 @@ impl Default for HttpConfig {
             body_timeout_ms: 30_000,
             idle_timeout_ms: 90_000,
             drain_timeout_ms: 4_500,
-        }
-    }
-}
-
-/// What is kept of services and instances.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RegistryConfig {
-    /// Instances of all services together; further registrations are refused. Default 10,000,000.
-    pub max_instances: usize,
-    /// Bytes of all metadata keys and values of one instance or service. Default 32,768.
-    pub max_metadata_bytes: usize,
-    /// Bytes of rendered instance lists kept for the next reader. Default 256 MiB. Too small
-    /// costs time, lists are rendered again; never correctness.
-    pub rendered_bytes: usize,
-    /// Whether a service with protect threshold 0 whose instances are all unhealthy shows them
-    /// all as healthy. Default true, the rule of Nacos: an empty list helps nobody.
-    pub protect_at_zero: bool,
-}
-
-impl Default for RegistryConfig {
-    fn default() -> Self {
-        Self {
-            max_instances: 10_000_000,
-            max_metadata_bytes: 32_768,
-            rendered_bytes: 256 << 20,
-            protect_at_zero: true,
         }
     }
 }

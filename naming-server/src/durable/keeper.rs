@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use distro_core::{Beginning, DATUM_KEY, Key, MemberId, Place, Verdict, Watcher};
 use distro_net::{Clock, Durability, Keeping, NotKept};
-use naming_model::PERSISTENT_MARK;
+use naming_model::{OPERATOR_MARK, PERSISTENT_MARK};
 use parking_lot::Mutex;
 
 use super::dirty::Dirty;
@@ -193,12 +193,13 @@ impl Durability for Keeper {
 fn is_worth_keeping(datum: &NamingDatum, key: &str) -> bool {
     datum.read(|reader| {
         let was_registered = reader.find(key).is_none_or(|record| !record.registration.is_never());
-        // The end of a service is the end of its persistent instances, too.
-        let has_persistent = || {
-            let mark = PERSISTENT_MARK.to_string();
-            let mut after = reader.records_after(Some(&mark));
-            after.next().is_some_and(|(key, _)| key.starts_with(PERSISTENT_MARK))
+        // The end of a service is the end of its persistent instances, too, and of what operators
+        // set of instances.
+        let has_any = |mark: char| {
+            let mut after = reader.records_after(Some(mark.encode_utf8(&mut [0; 4])));
+            after.next().is_some_and(|(key, _)| key.starts_with(mark))
         };
-        was_registered || key == DATUM_KEY && has_persistent()
+        let has_durable = || has_any(PERSISTENT_MARK) || has_any(OPERATOR_MARK);
+        was_registered || key == DATUM_KEY && has_durable()
     })
 }

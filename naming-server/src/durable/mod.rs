@@ -12,7 +12,7 @@
 //! each at most once.
 
 use distro_core::DATUM_KEY;
-use naming_model::{PERSISTENT_MARK, ServiceKey};
+use naming_model::{OPERATOR_MARK, PERSISTENT_MARK, ServiceKey};
 
 mod acks;
 mod cache;
@@ -34,9 +34,12 @@ pub(crate) use keeper::{Data, Keeper};
 pub(crate) use stats::FLUSH_BOUNDS_MS;
 
 /// Whether a record outlives a restart, told by its place alone, since what is removed has no
-/// content: all that belongs to no service, the settings of services, persistent instances.
+/// content: all that belongs to no service, the settings of services, persistent instances, what
+/// an operator set of an instance.
 pub(crate) fn is_durable(tag: &str, key: &str) -> bool {
-    key == DATUM_KEY || key.starts_with(PERSISTENT_MARK) || !ServiceKey::is_tag(tag)
+    key == DATUM_KEY
+        || key.starts_with([PERSISTENT_MARK, OPERATOR_MARK])
+        || !ServiceKey::is_tag(tag)
 }
 
 #[cfg(test)]

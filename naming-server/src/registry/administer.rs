@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use distro_core::{DATUM_KEY, Health, Key, Stamp};
-use naming_model::ServiceKey;
+use naming_model::{RecordKey, ServiceKey};
 
 use super::{Content, EventKind, Registry, ServiceSettings};
 use crate::http::ApiError;
@@ -61,7 +61,7 @@ impl Registry {
     /// The instances of a service that is there.
     pub(super) fn instances_of(&self, service: &ServiceKey) -> Option<Vec<Key>> {
         self.find(service)?.read(|reader| {
-            let keys = reader.visible().filter(|(key, ..)| &***key != DATUM_KEY);
+            let keys = reader.visible().filter(|(key, ..)| RecordKey::parse(key).is_some());
             Some(keys.map(|(key, ..)| Arc::clone(key)).collect())
         })
     }
@@ -78,7 +78,7 @@ impl Registry {
         let closed = self.store.update_existing(service.as_str(), now, |writer| {
             let instances: Vec<_> = writer
                 .visible()
-                .filter(|(key, ..)| &***key != DATUM_KEY)
+                .filter(|(key, ..)| RecordKey::parse(key).is_some())
                 .map(|(key, ..)| Arc::clone(key))
                 .collect();
             let was_open = writer.is_open();

@@ -7,7 +7,7 @@ use super::host::are_protected;
 use super::json::{push_bool, push_display, push_double, push_number, push_string};
 use super::{
     ClusterSettings, Content, GroupFilter, Host, ListedService, NamingDatum, Page, Registry,
-    clusters, hosts, push_id, settings,
+    clusters, hosts, operator_values_json, push_id, settings,
 };
 
 /// Which services of a namespace the console asks for.
@@ -115,8 +115,13 @@ impl Registry {
                 if out.len() > 1 {
                     out.push(',');
                 }
-                let heard = reader.last_heard(&host.record_key().text());
+                let id = host.record_key().text();
+                let heard = reader.last_heard(&id);
                 push_instance(&mut out, &host, service, heard.map_or(0, |tick| self.wall_ms(tick)));
+                if let Some(values) = operator_values_json(&reader, &id) {
+                    push_display(&mut out, format_args!(",\"operatorValues\":{values}"));
+                }
+                out.push('}');
             }
             out.push(']');
             Some((out, in_cluster().count()))
@@ -156,7 +161,7 @@ fn has_cluster(reader: &Reader<'_, Content>, name: &str) -> bool {
 }
 
 /// Everything Nacos tells about an instance, in its order. `heard_ms` is when the last beat came, or the
-/// registration if that was later.
+/// registration if that was later. The object is left open for more.
 fn push_instance(out: &mut String, host: &Host<'_>, service: &ServiceKey, heard_ms: u64) {
     let Host { key, instance, healthy } = host;
     out.push_str("{\"instanceId\":\"");
@@ -200,7 +205,7 @@ fn push_instance(out: &mut String, host: &Host<'_>, service: &ServiceKey, heard_
     push_display(
         out,
         format_args!(
-            ",\"instanceHeartBeatTimeOut\":{unhealthy_ms},\"ipDeleteTimeout\":{expire_ms}}}"
+            ",\"instanceHeartBeatTimeOut\":{unhealthy_ms},\"ipDeleteTimeout\":{expire_ms}"
         ),
     );
 }

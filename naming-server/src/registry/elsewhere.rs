@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distro_core::{DATUM_KEY, Health, Operation, Stamp};
-use naming_model::{PERSISTENT_MARK, ServiceKey};
+use naming_model::{PERSISTENT_MARK, RecordKey, ServiceKey};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::routed::{Patched, Place};
 use super::writes::initial_health;
-use super::{BeatAnswer, BeatOutcome, Content, EventKind, Instance, Registry, ServiceSettings};
+use super::{
+    BeatAnswer, BeatOutcome, Content, EventKind, Instance, OperatorValues, Registry,
+    ServiceSettings,
+};
 use crate::http::ApiError;
 
 /// For how long a change is worked out anew because others changed the same thing meanwhile.
@@ -33,6 +36,9 @@ impl Elsewhere {
         actor: String,
     ) -> Result<(), ApiError> {
         let stamp = self.issue();
+        if let Some(kept) = self.registry.kept_values(&place.service, &place.id) {
+            kept.lay_over(&mut instance)?;
+        }
         let known = self.registry.find_instance(&place.service, &place.id);
         let (kind, health) = match &known {
             Some(known) => {
@@ -142,6 +148,37 @@ impl Elsewhere {
             let register =
                 Operation::register(tag, DATUM_KEY, self.issue(), value, Health::Healthy);
             let register = register.expecting(written);
+            if self.cluster.write(register).await.is_applied {
+                return Ok(());
+            }
+        }
+        Err(contended())
+    }
+
+    pub(super) async fn change_operator_values(
+        self,
+        place: Place,
+        change: impl Fn(OperatorValues) -> OperatorValues + Send,
+    ) -> Result<(), ApiError> {
+        let Place { service, id } = place;
+        let (tag, key) = (service.as_str(), RecordKey::operator_text(&id));
+        let mut tries = Tries::begin();
+        while tries.next().await {
+            let found = self.registry.find_operator_values(&service, &id);
+            let (is_new, written) = (found.is_none(), found.as_ref().map(|(_, written)| *written));
+            let known = found.map(|(values, _)| values).unwrap_or_default();
+            let values = change(known.clone());
+            self.registry.check_values(is_new, &values)?;
+            if values == known {
+                return Ok(());
+            }
+            if values.is_empty() {
+                self.cluster.write(Operation::deregister(tag, key, self.issue())).await;
+                return Ok(());
+            }
+            let value = Arc::new(Content::Operator(Box::new(values)));
+            let register = Operation::register(tag, &*key, self.issue(), value, Health::Healthy);
+            let register = register.expecting(written.unwrap_or(Stamp::NEVER));
             if self.cluster.write(register).await.is_applied {
                 return Ok(());
             }

@@ -9,7 +9,7 @@ use distro_core::LeaseTerms;
 use naming_model::{
     DEFAULT_BEAT_INTERVAL_MS, DEFAULT_BEAT_TIMEOUT_MS, DEFAULT_DELETE_TIMEOUT_MS, InstanceKey,
     MAX_WEIGHT, META_BEAT_INTERVAL, META_BEAT_TIMEOUT, META_DELETE_TIMEOUT, META_ID_GENERATOR,
-    MIN_NONZERO_WEIGHT, PERSISTENT_MARK, RecordKey,
+    MIN_NONZERO_WEIGHT, RecordKey,
 };
 
 use super::json::{push_double, push_number, push_string};
@@ -63,11 +63,7 @@ impl Instance {
     /// # Errors
     /// 400 if the weight is not within 0 to 10,000.
     pub(crate) fn new(weight: f64, metadata: Metadata) -> Result<Self, ApiError> {
-        if !(0.0..=MAX_WEIGHT).contains(&weight) {
-            let text = "instance format invalid: The weights range from 0.0 to 10000.0";
-            return Err(ApiError::bad_request(text));
-        }
-        let weight = if weight > 0.0 { weight.max(MIN_NONZERO_WEIGHT) } else { 0.0 };
+        let weight = check_weight(weight)?;
         let times = Times::of(&metadata);
         let (enabled, is_persistent) = (true, false);
         Ok(Self { weight, metadata, id: None, app: None, enabled, is_persistent, times })
@@ -272,6 +268,18 @@ impl Metadata {
     }
 }
 
+/// The weight as it is stored.
+///
+/// # Errors
+/// 400 if it is not within 0 to 10,000.
+pub(super) fn check_weight(weight: f64) -> Result<f64, ApiError> {
+    if !(0.0..=MAX_WEIGHT).contains(&weight) {
+        let text = "instance format invalid: The weights range from 0.0 to 10000.0";
+        return Err(ApiError::bad_request(text));
+    }
+    Ok(if weight > 0.0 { weight.max(MIN_NONZERO_WEIGHT) } else { 0.0 })
+}
+
 /// Checks an address that is about to be stored: any text without blanks, control characters
 /// and `#`, which would break instance ids, that passes [`check_kind`]. Host names are addresses
 /// too.
@@ -294,7 +302,7 @@ pub(crate) fn check_address(ip: &str) -> Result<(), ApiError> {
 }
 
 /// Checks an address that is about to be looked for: it must not begin like the keys of persistent
-/// instances do, or one kind could be meant and the other be found.
+/// instances or of an operator's values do, or one thing could be meant and another be found.
 ///
 /// # Errors
 /// 400 that names the parameter.
@@ -302,7 +310,8 @@ pub(crate) fn check_kind(ip: &str) -> Result<(), ApiError> {
     if RecordKey::is_address(ip) {
         return Ok(());
     }
-    Err(ApiError::bad_request(format!("Param 'ip' is illegal, it begins with '{PERSISTENT_MARK}'")))
+    let mark = ip.get(..1).unwrap_or_default();
+    Err(ApiError::bad_request(format!("Param 'ip' is illegal, it begins with '{mark}'")))
 }
 
 /// Checks that a port is within 0 to 65,535; 0 stands for "no port".

@@ -25,6 +25,7 @@ mod json;
 mod kept;
 mod listing;
 mod namespaces;
+mod operator_values;
 mod page;
 mod plain;
 mod records;
@@ -34,6 +35,7 @@ mod switches;
 mod upkeep;
 mod view;
 mod watch;
+mod write;
 mod writes;
 
 pub(crate) use accounts::{
@@ -54,9 +56,10 @@ pub(crate) use instance::{Instance, Metadata, check_address, check_kind, check_p
 pub(crate) use json::{push_bool, push_display, push_double, push_number, push_string};
 pub(crate) use listing::{ListReply, list_reply};
 pub(crate) use namespaces::Namespace;
+pub(crate) use operator_values::{MetadataChange, Named, OperatorValues, operator_values_json};
 pub(crate) use page::Page;
 pub(crate) use records::{NAMESPACES, PERMISSIONS, ROLES, SWITCHES, USERS};
-pub(crate) use routed::{Patched, Write, Writes};
+pub(crate) use routed::{Patched, Writes};
 pub(crate) use service::{ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceSettings};
 pub(crate) use switches::{
     CheckPace, Fields, MAX_SWITCH_ITEMS, ServerStatus, SwitchObject, SwitchSink, SwitchValues,
@@ -67,6 +70,7 @@ pub(crate) use view::{
     Flavour, ServiceState, View, ViewQuery, Views, checksum, clusters, settings,
 };
 pub(crate) use watch::{ChangeSink, Watch};
+pub(crate) use write::Write;
 
 use crate::http::ApiError;
 
@@ -97,6 +101,8 @@ pub(crate) enum Content {
     User(Arc<str>),
     /// That a user has a role, or that a role may do something; the key says which.
     Grant,
+    /// What an operator set of an instance, beside it.
+    Operator(Box<OperatorValues>),
     /// Something that only members of a later release understand, as they encoded it. Kept and
     /// passed on, so that members of two releases agree.
     Unknown(Box<[u8]>),
@@ -118,6 +124,7 @@ impl Value for Content {
             (Self::Namespace(a), Self::Namespace(b)) => a == b,
             (Self::User(a), Self::User(b)) => a == b,
             (Self::Grant, Self::Grant) => true,
+            (Self::Operator(a), Self::Operator(b)) => a == b,
             (Self::Unknown(a), Self::Unknown(b)) => a == b,
             _ => false,
         }
@@ -131,6 +138,7 @@ impl Value for Content {
             | Self::Namespace(_)
             | Self::User(_)
             | Self::Grant
+            | Self::Operator(_)
             | Self::Unknown(_) => CLASS_OTHER,
         }
     }
@@ -151,6 +159,8 @@ pub(crate) struct RegistrySettings {
     pub(crate) rendered_bytes: usize,
     /// Whether a threshold of 0 protects a service without a healthy instance.
     pub(crate) protect_at_zero: bool,
+    /// Whether what an operator sets of an instance outlasts its registrations.
+    pub(crate) keep_operator_values: bool,
     /// Events kept.
     pub(crate) event_capacity: usize,
     /// Settings of the store.

@@ -11,75 +11,11 @@ use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 use super::cluster::Cluster;
 use super::elsewhere::{Elsewhere, not_yet_known};
 use super::writes::initial_health;
-use super::{BeatAnswer, Content, EventKind, Instance, Registry, ServiceSettings};
+use super::{
+    BeatAnswer, Content, EventKind, Instance, OperatorValues, Registry, ServiceSettings, Write,
+};
 use crate::durable::Acks;
-use crate::http::{Answer, ApiError, Later, Reply};
-
-/// The outcome of a write, or the way to it.
-pub(crate) enum Write<T> {
-    /// It is done.
-    Done(T),
-    /// It waits for another member.
-    Sent(Later<T>),
-}
-
-impl<T: Send + 'static> Write<T> {
-    /// The same write with what is made of its outcome.
-    pub(crate) fn map<R>(self, map: impl FnOnce(T) -> R + Send + 'static) -> Write<R> {
-        match self {
-            Self::Done(outcome) => Write::Done(map(outcome)),
-            Self::Sent(later) => Write::Sent(Box::pin(async { map(later.await) })),
-        }
-    }
-
-    /// Waits for it.
-    pub(crate) async fn outcome(self) -> T {
-        match self {
-            Self::Done(outcome) => outcome,
-            Self::Sent(later) => later.await,
-        }
-    }
-
-    /// Several writes, one after the other, as one. The first outcomes come first.
-    pub(crate) fn all(writes: Vec<Self>) -> Write<Vec<T>> {
-        let mut done = Vec::with_capacity(writes.len());
-        let mut writes = writes.into_iter();
-        while let Some(write) = writes.next() {
-            match write {
-                Self::Done(outcome) => done.push(outcome),
-                Self::Sent(first) => {
-                    return Write::Sent(Box::pin(async move {
-                        done.push(first.await);
-                        for write in writes {
-                            done.push(match write {
-                                Self::Done(outcome) => outcome,
-                                Self::Sent(later) => later.await,
-                            });
-                        }
-                        done
-                    }));
-                }
-            }
-        }
-        Write::Done(done)
-    }
-}
-
-impl Write<Result<(), ApiError>> {
-    /// The answer to a write that says no more than that it is done.
-    pub(crate) fn into_ok(self) -> Answer {
-        self.map(|result| result.map(|()| Reply::ok()).into()).into()
-    }
-}
-
-impl From<Write<Reply>> for Answer {
-    fn from(write: Write<Reply>) -> Self {
-        match write {
-            Write::Done(reply) => Self::Now(reply),
-            Write::Sent(later) => Self::Later(later),
-        }
-    }
-}
+use crate::http::ApiError;
 
 /// Carries out writes, here or where they belong.
 #[derive(Clone)]
@@ -342,6 +278,25 @@ impl Writes {
             }
         };
         self.durably((service.as_str(), DATUM_KEY), write)
+    }
+
+    /// As [`Registry::change_operator_values`]. `change` may be asked several times.
+    pub(crate) fn change_operator_values(
+        &self,
+        service: &ServiceKey,
+        key: &RecordKey<'_>,
+        change: impl Fn(OperatorValues) -> OperatorValues + Send + 'static,
+    ) -> Write<Result<(), ApiError>> {
+        let id = key.text();
+        let durable = self.acks.is_some().then(|| RecordKey::operator_text(&id));
+        let write = match self.elsewhere(service) {
+            None => Write::Done(self.registry.change_operator_values(service, &id, change)),
+            Some(elsewhere) => {
+                let place = Place::new(service, key);
+                Write::Sent(Box::pin(elsewhere.change_operator_values(place, change)))
+            }
+        };
+        self.durably_if(service, durable, write)
     }
 
     /// As [`Registry::delete_service`].

@@ -8,6 +8,7 @@ use std::time::Duration;
 use naming_model::ServiceKey;
 use tokio_util::sync::CancellationToken;
 
+use super::operator_values::has_operator_values;
 use super::{NamingDatum, Registry, Views, hosts, settings};
 
 /// A service is cleaned up when it is found empty this many times in a row.
@@ -76,10 +77,13 @@ fn is_ours(registry: &Registry, datum: &NamingDatum) -> bool {
 }
 
 /// Whether the service has been empty for long enough. One that an operator configured stays:
-/// its settings are waiting for the next instance.
+/// its settings, and the values kept for its instances, are waiting for the next instance.
 fn is_left_over(datum: &NamingDatum) -> bool {
     let is_empty = datum.read(|reader| {
-        reader.is_open() && hosts(&reader).next().is_none() && !settings(&reader).explicit
+        reader.is_open()
+            && hosts(&reader).next().is_none()
+            && !settings(&reader).explicit
+            && !has_operator_values(&reader)
     });
     let seen = &datum.attached().empty_seen;
     if !is_empty {

@@ -18,7 +18,7 @@ impl Registry {
     /// Writes an instance, creating its service if need be, and renews its lease. A
     /// registration replaces the whole entry but keeps its id and its health: only a beat makes
     /// an unhealthy instance healthy, or a check if it is persistent. One of the other kind that
-    /// has the same names is another instance.
+    /// has the same names is another instance. What an operator set of it stays, if that is kept.
     ///
     /// # Errors
     /// 400 for names against the rules, 503 if the registry is full.
@@ -35,6 +35,9 @@ impl Registry {
         let now = self.clock.tick();
         let id = instance.record_key(key).text();
         let kind = self.store.update(service.as_str(), now, |writer| {
+            if let Some(kept) = self.kept_values_in(writer, &id) {
+                kept.lay_over(&mut instance)?;
+            }
             let (kind, health) = match find_instance(writer, &id) {
                 Some((known, health)) => {
                     instance.id.clone_from(&known.id);

@@ -9,7 +9,7 @@ use naming_server::Config;
 use serde_json::Value;
 
 #[path = "../server_support/mod.rs"]
-mod server_support;
+pub(crate) mod server_support;
 
 use server_support::TestServer;
 

@@ -47,6 +47,7 @@ const SHOWN: &[&str] = &[
     "enabled",
     "enable",
     "weight",
+    "operatorValues",
     "app",
     "protectThreshold",
     "checkPort",

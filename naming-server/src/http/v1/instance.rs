@@ -7,10 +7,12 @@ use naming_model::{DEFAULT_CLUSTER, DEFAULT_GROUP, InstanceKey, RecordKey, Servi
 use serde_json::{Value, json};
 
 use super::Api;
+use super::operator_values::{clears_values, named_in_form, read_key};
 use crate::http::{AgentKind, Answer, ApiError, Call, Params, Reply, metadata_text};
 use crate::registry::{
-    Flavour, Host, Instance, ListReply, Metadata, Patched, ViewQuery, check_address, check_kind,
-    check_port, hosts, list_reply, push_id, wall_ms,
+    Flavour, Host, Instance, ListReply, Metadata, MetadataChange, Named, Patched, ViewQuery, Write,
+    check_address, check_kind, check_port, hosts, list_reply, operator_values_json, push_id,
+    wall_ms,
 };
 
 /// The parameters that name an instance.
@@ -34,15 +36,27 @@ impl Api {
         Ok(write.into_ok())
     }
 
-    /// Java clients update what is there; for all others this is another way to register.
+    /// Java clients update what is there; for all others this is another way to register. Whoever
+    /// calls, it counts as the word of an operator: what instances say for themselves comes by
+    /// registration and beat, and the name of an agent proves nothing.
     pub(super) fn update_instance(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let (service, address, instance, healthy) = self.whole_instance(call)?;
-        let (key, actor) = (address.key(), || call.actor());
-        let write = if call.agent.is_java_1() {
-            self.writes.update(&service, &key, instance, healthy, &actor)
-        } else {
-            self.writes.register(&service, &key, instance, healthy, &actor)
-        };
+        let record = RecordKey { instance: address.key(), is_persistent: instance.is_persistent };
+        let kept = self.keep_named(&service, &record, || named_in_form(call.params, &instance));
+        let (writes, actor) = (self.writes.clone(), call.actor());
+        let (id, is_java) = (record.text(), call.agent.is_java_1());
+        let write = kept.then(move |kept| {
+            let key = match kept.and_then(|()| read_key(&id)) {
+                Ok(key) => key.instance,
+                Err(error) => return Write::Done(Err(error)),
+            };
+            let actor = || actor.clone();
+            if is_java {
+                writes.update(&service, &key, instance, healthy, &actor)
+            } else {
+                writes.register(&service, &key, instance, healthy, &actor)
+            }
+        });
         Ok(write.into_ok())
     }
 
@@ -67,6 +81,16 @@ impl Api {
         let healthy = params.optional("healthy").map(|_| params.flag_lenient("healthy", true));
         let enabled = params.optional("enabled").map(|_| params.flag_lenient("enabled", true));
         let app = params.optional("app").map(Cow::into_owned);
+        let clears = clears_values(params)?;
+        let named = || Named {
+            is_whole: false,
+            weight,
+            enabled,
+            metadata: metadata.as_ref().map(|map| MetadataChange::Replace(map.to_map())),
+        };
+        let ephemeral =
+            params.optional("ephemeral").map(|_| params.flag_lenient("ephemeral", true));
+        let named = self.registry.settings.keep_operator_values.then(named);
         let change = move |known: &Instance| {
             let metadata = metadata.clone().unwrap_or_else(|| known.metadata.clone());
             let mut instance = Instance::new(weight.unwrap_or(known.weight), metadata)?;
@@ -79,13 +103,15 @@ impl Api {
             }
             Ok((instance, healthy))
         };
-        let ephemeral =
-            params.optional("ephemeral").map(|_| params.flag_lenient("ephemeral", true));
-        let key = self.registry.choose_kind(&service, &address.key(), ephemeral);
-        let write = self.writes.patch(&service, &key, &|| call.actor(), change);
-        let outcome = |patched| match patched {
-            Patched::Done => Ok(()),
-            Patched::NotFound => Err(ApiError::bad_request("instance not found")),
+        let key = match clears {
+            true => self.choose_kind_to_clear(&service, &address.key(), ephemeral),
+            false => self.registry.choose_kind(&service, &address.key(), ephemeral),
+        };
+        let cleared = clears && self.has_values(&service, &key);
+        let write = self.patch(&service, &key, call.actor(), change, named, clears);
+        let outcome = move |patched| match patched {
+            Patched::NotFound if !cleared => Err(ApiError::bad_request("instance not found")),
+            Patched::NotFound | Patched::Done => Ok(()),
         };
         Ok(write.map(move |patched| patched.and_then(outcome)).into_ok())
     }
@@ -112,7 +138,12 @@ impl Api {
             let host = in_cluster
                 .find(|host| host.key.ip == ip && i32::from(host.key.port) == port)
                 .ok_or_else(|| not_found("no matched ip found!".into()))?;
-            Ok(Reply::json(detail(&host, &service).to_string()))
+            let mut detail = detail(&host, &service);
+            let values = operator_values_json(&reader, &host.record_key().text());
+            if let (Some(values), Some(detail)) = (values, detail.as_object_mut()) {
+                detail.insert("operatorValues".to_owned(), values);
+            }
+            Ok(Reply::json(detail.to_string()))
         })
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use crate::http::{Answer, ApiError, Call, Params, Reply, metadata_text};
-use crate::registry::{Host, Instance, Metadata, Patched, Write, hosts};
+use crate::registry::{Host, Instance, Metadata, MetadataChange, Named, Patched, Write, hosts};
 
 /// An instance by its names and kind.
 struct Target {
@@ -33,6 +33,10 @@ impl Api {
         let service = call.service()?;
         let given = metadata_text(&call.params.required("metadata")?)?;
         let limit = self.registry.settings.max_metadata_bytes;
+        let named = self.registry.settings.keep_operator_values.then(|| {
+            let change = if merge { MetadataChange::Merge } else { MetadataChange::Remove };
+            Named { metadata: Some(change(given.clone())), ..Named::default() }
+        });
         let mut changes = Vec::new();
         for target in self.batch_targets(call.params, &service) {
             let given = given.clone();
@@ -50,7 +54,7 @@ impl Api {
             let key = target.key();
             let kind = if key.is_persistent { "persist" } else { "ephemeral" };
             let name = format!("{}:{kind}", key.instance.datum_key());
-            let write = self.writes.patch(&service, &key, &|| call.actor(), change);
+            let write = self.patch(&service, &key, call.actor(), change, named.clone(), false);
             changes.push(write.map(|patched| Ok((patched? == Patched::Done).then_some(name))));
         }
         Ok(Write::all(changes).map(|changed| Reply::from(updated(changed))).into())

@@ -33,6 +33,7 @@ mod member;
 mod metadata_batch;
 mod metrics;
 mod operator;
+mod operator_values;
 mod page;
 mod peer;
 mod push;

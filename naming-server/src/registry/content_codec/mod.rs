@@ -11,17 +11,18 @@ use distro_net::{BadValue, ValueCodec};
 use naming_model::check_cluster_name;
 use prost::{DecodeError, Message};
 
+use super::instance::check_weight;
 use super::service::MAX_CLUSTERS;
 use super::{
-    ClusterSettings, Content, HealthChecker, Instance, Metadata, Namespace, Selector,
-    ServiceSettings, is_password_hash,
+    ClusterSettings, Content, HealthChecker, Instance, Metadata, Namespace, OperatorValues,
+    Selector, ServiceSettings, is_password_hash,
 };
 use crate::http::ApiError;
 
 mod wire;
 
 /// Bytes of one metadata map as JSON: the most that `registry.max_metadata_bytes` may be.
-const MAX_METADATA: usize = 1 << 20;
+pub(super) const MAX_METADATA: usize = 1 << 20;
 /// Digits of an instance id that is a number.
 const MAX_ID: usize = 20;
 /// Bytes of the value of a switch. The largest that the ranges of switches allow is a list of 64
@@ -49,6 +50,7 @@ impl ValueCodec<Content> for ContentCodec {
             }
             Content::User(hash) => wire::Kind::User(hash.to_string()),
             Content::Grant => wire::Kind::Grant(wire::Nothing {}),
+            Content::Operator(values) => wire::Kind::Operator((&**values).into()),
             Content::Unknown(bytes) => return target.extend_from_slice(bytes),
         });
         wire::Content { kind }.encode(target).expect("a vector grows as needed");
@@ -76,6 +78,7 @@ impl ValueCodec<Content> for ContentCodec {
             }
             wire::Kind::User(hash) => Content::User(hash.into()),
             wire::Kind::Grant(_) => Content::Grant,
+            wire::Kind::Operator(values) => Content::Operator(Box::new(values.try_into()?)),
         })
     }
 }
@@ -96,6 +99,7 @@ pub(super) fn weight(content: &Content) -> usize {
             Content::Namespace(namespace) => namespace.name.len() + namespace.description.len(),
             Content::User(hash) => hash.len(),
             Content::Grant => 0,
+            Content::Operator(values) => values.metadata_bytes(),
             Content::Unknown(bytes) => bytes.len(),
         }
 }
@@ -258,6 +262,32 @@ impl From<wire::Checker> for HealthChecker {
             wire::Checker::Mysql(wire::Mysql { user, pwd, cmd }) => Self::Mysql { user, pwd, cmd },
             wire::Checker::None(_) => Self::None,
         }
+    }
+}
+
+impl From<&OperatorValues> for wire::OperatorValues {
+    fn from(values: &OperatorValues) -> Self {
+        let OperatorValues { weight, enabled, metadata } = values;
+        let metadata = (!metadata.is_empty()).then(|| values.metadata_json());
+        Self { weight: *weight, enabled: *enabled, metadata }
+    }
+}
+
+impl TryFrom<wire::OperatorValues> for OperatorValues {
+    type Error = BadValue;
+
+    fn try_from(values: wire::OperatorValues) -> Result<Self, BadValue> {
+        let wire::OperatorValues { weight, enabled, metadata } = values;
+        let weight = weight.map(check_weight).transpose().map_err(refused)?;
+        let metadata = match metadata {
+            Some(text) if text.len() > MAX_METADATA => {
+                return Err(bad("metadata of an operator is too long"));
+            }
+            Some(text) => serde_json::from_str(&text)
+                .map_err(|_| bad("metadata of an operator is no object of texts and nulls"))?,
+            None => BTreeMap::new(),
+        };
+        Ok(Self { weight, enabled, metadata })
     }
 }
 

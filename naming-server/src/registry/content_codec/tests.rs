@@ -63,6 +63,12 @@ fn all_settings() -> ServiceSettings {
     }
 }
 
+fn operator_values() -> OperatorValues {
+    let pairs = [("quote\"", Some("new\nline é")), ("zone", None)];
+    let owned = pairs.map(|(key, value)| (key.to_owned(), value.map(str::to_owned)));
+    OperatorValues { weight: Some(0.0), enabled: Some(false), metadata: owned.into() }
+}
+
 /// One or more of each kind; never to be changed but by adding.
 fn examples() -> Vec<(&'static str, Content)> {
     let plain = Instance::new(1.0, Metadata::absent()).unwrap();
@@ -90,6 +96,8 @@ fn examples() -> Vec<(&'static str, Content)> {
         ("namespace-empty", namespace("", "")),
         ("user", Content::User(HASH.into())),
         ("grant", Content::Grant),
+        ("operator", Content::Operator(Box::new(operator_values()))),
+        ("operator-empty", Content::Operator(Box::default())),
     ]
 }
 
@@ -231,6 +239,24 @@ fn what_a_client_could_not_write_is_refused() {
 }
 
 #[test]
+fn values_of_an_operator_are_refused_that_nobody_could_set() {
+    let refused = |change: &dyn Fn(&mut wire::OperatorValues)| {
+        let mut values = wire::OperatorValues::default();
+        change(&mut values);
+        error(wire::Kind::Operator(values))
+    };
+    for weight in [f64::NAN, -1.0, 10_000.1] {
+        assert!(refused(&|it| it.weight = Some(weight)).contains("weights range"), "{weight}");
+    }
+    for text in ["", "[]", r#"{"a":1}"#, r#"{"a":{}}"#] {
+        let error = refused(&|it| it.metadata = Some(text.to_owned()));
+        assert!(error.contains("no object of texts and nulls"), "{text}: {error}");
+    }
+    let long = format!(r#"{{"k":"{}"}}"#, "v".repeat(MAX_METADATA));
+    assert!(refused(&|it| it.metadata = Some(long.clone())).contains("too long"));
+}
+
+#[test]
 fn clusters_are_refused_that_a_client_could_not_write() {
     for name in ["", "a_b", &"c".repeat(129)] {
         assert!(cluster_error(|it| name.clone_into(&mut it.name)).contains("luster"), "{name}");
@@ -325,10 +351,19 @@ fn some_settings() -> impl Strategy<Value = Content> {
     )
 }
 
+fn some_operator_values() -> impl Strategy<Value = Content> {
+    let weight = option::of(prop_oneof![Just(0.0), 0.01..=10_000.0_f64]);
+    let metadata = btree_map("(?s).{0,8}", option::of("(?s).{0,20}"), 0..6);
+    (weight, option::of(any::<bool>()), metadata).prop_map(|(weight, enabled, metadata)| {
+        Content::Operator(Box::new(OperatorValues { weight, enabled, metadata }))
+    })
+}
+
 fn some_content() -> impl Strategy<Value = Content> {
     prop_oneof![
         some_instance(),
         some_settings(),
+        some_operator_values(),
         "(?s).{0,200}".prop_map(|text| Content::Switch(text.into())),
         (".{0,60}", ".{0,60}").prop_map(|(name, description)| namespace(&name, &description)),
         "[./0-9A-Za-z]{53}".prop_map(|hash| Content::User(format!("$2a$10${hash}").into())),

@@ -7,7 +7,7 @@ use prost::{DecodeError, Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Content {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 8, 9")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 8, 9, 10")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -32,6 +32,20 @@ pub(super) enum Kind {
     User(String),
     #[prost(message, tag = "9")]
     Grant(Nothing),
+    #[prost(message, tag = "10")]
+    Operator(OperatorValues),
+}
+
+/// What an operator set of an instance; absent is what nobody set.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct OperatorValues {
+    #[prost(double, optional, tag = "1")]
+    pub(super) weight: Option<f64>,
+    #[prost(bool, optional, tag = "2")]
+    pub(super) enabled: Option<bool>,
+    /// A JSON object of texts, and of nulls for what is removed.
+    #[prost(string, optional, tag = "3")]
+    pub(super) metadata: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]

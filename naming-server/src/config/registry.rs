@@ -1,0 +1,36 @@
+//! Settings of what is kept.
+
+use serde::{Deserialize, Serialize};
+
+/// What is kept of services and instances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// Instances of all services together; further registrations are refused. Default 10,000,000.
+    pub max_instances: usize,
+    /// Bytes of all metadata keys and values of one instance or service. Default 32,768.
+    pub max_metadata_bytes: usize,
+    /// Bytes of rendered instance lists kept for the next reader. Default 256 MiB. Too small
+    /// costs time, lists are rendered again; never correctness.
+    pub rendered_bytes: usize,
+    /// Whether a service with protect threshold 0 whose instances are all unhealthy shows them
+    /// all as healthy. Default true, the rule of Nacos: an empty list helps nobody.
+    pub protect_at_zero: bool,
+    /// Whether weight, enabled and metadata keys that an operator sets of an instance (PUT, PATCH,
+    /// metadata batch) outlast its later registrations, until the operator clears them. Default
+    /// false, the rule of Nacos: a registration replaces everything. The same on all members of a
+    /// cluster.
+    pub keep_operator_values: bool,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self {
+            max_instances: 10_000_000,
+            max_metadata_bytes: 32_768,
+            rendered_bytes: 256 << 20,
+            protect_at_zero: true,
+            keep_operator_values: false,
+        }
+    }
+}

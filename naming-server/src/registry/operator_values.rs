@@ -1,0 +1,356 @@
+//! What an operator set of an instance, kept beside it: laid over whatever registers there, until
+//! the operator clears it.
+//!
+//! A durable record of its own, with the key of the instance behind
+//! [`OPERATOR_MARK`](naming_model::OPERATOR_MARK): an instance of which nobody set anything costs
+//! nothing, and one that comes and goes finds it where it was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use distro_core::{Health, Reader, Stamp, Writer};
+use naming_model::{OPERATOR_MARK, RecordKey, ServiceKey};
+use serde_json::{Map, Value, json};
+
+use super::content_codec::MAX_METADATA;
+use super::{CLASS_OTHER, Content, Instance, Metadata, Registry};
+use crate::http::ApiError;
+
+/// What an operator set. What is `None` or not there is the client's to say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct OperatorValues {
+    pub(crate) weight: Option<f64>,
+    pub(crate) enabled: Option<bool>,
+    /// By key: the value, or `None` for what is removed.
+    pub(crate) metadata: BTreeMap<String, Option<String>>,
+}
+
+/// What one call of an operator names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Named {
+    /// Whether the call carries a whole instance, as forms do: then only what differs from what
+    /// was there is the operator's word.
+    pub(crate) is_whole: bool,
+    pub(crate) weight: Option<f64>,
+    pub(crate) enabled: Option<bool>,
+    pub(crate) metadata: Option<MetadataChange>,
+}
+
+/// What a call does to the metadata.
+#[derive(Debug, Clone)]
+pub(crate) enum MetadataChange {
+    /// Nothing else is left. Only what differs from what was there is the operator's word.
+    Replace(BTreeMap<String, String>),
+    /// These are set.
+    Merge(BTreeMap<String, String>),
+    /// These keys are removed.
+    Remove(BTreeMap<String, String>),
+}
+
+impl OperatorValues {
+    /// Whether nothing is set.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The same with what a call names, of an instance that was `known` before it.
+    pub(crate) fn with(mut self, named: &Named, known: &Instance) -> Self {
+        let Named { is_whole, weight, enabled, metadata } = named;
+        if let Some(weight) = weight
+            && (!is_whole || self.weight.is_some() || *weight != known.weight)
+        {
+            self.weight = Some(*weight);
+        }
+        if let Some(enabled) = enabled
+            && (!is_whole || self.enabled.is_some() || *enabled != known.enabled)
+        {
+            self.enabled = Some(*enabled);
+        }
+        match metadata {
+            None => {}
+            Some(MetadataChange::Replace(map)) => self.replace(map, known.metadata.to_map()),
+            Some(MetadataChange::Merge(map)) => {
+                let set = map.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
+                self.metadata.extend(set);
+            }
+            Some(MetadataChange::Remove(map)) => {
+                self.metadata.extend(map.keys().map(|key| (key.clone(), None)));
+            }
+        }
+        self
+    }
+
+    fn replace(&mut self, map: &BTreeMap<String, String>, known: BTreeMap<String, String>) {
+        for (key, value) in map {
+            if self.metadata.contains_key(key) || known.get(key) != Some(value) {
+                self.metadata.insert(key.clone(), Some(value.clone()));
+            }
+        }
+        for (key, value) in &mut self.metadata {
+            if !map.contains_key(key) {
+                *value = None;
+            }
+        }
+        let removed = known.into_keys().filter(|key| !map.contains_key(key));
+        self.metadata.extend(removed.map(|key| (key, None)));
+    }
+
+    /// Puts these values in place of those of a client. The metadata may become larger than a
+    /// client may make it, but never larger than members can give each other.
+    ///
+    /// # Errors
+    /// 400 if it would.
+    pub(super) fn lay_over(&self, instance: &mut Instance) -> Result<(), ApiError> {
+        if let Some(weight) = self.weight {
+            instance.weight = weight;
+        }
+        if let Some(enabled) = self.enabled {
+            instance.enabled = enabled;
+        }
+        if self.metadata.is_empty() {
+            return Ok(());
+        }
+        let given = instance.metadata.to_map();
+        let mut map = given.clone();
+        for (key, value) in &self.metadata {
+            match value {
+                Some(value) => _ = map.insert(key.clone(), value.clone()),
+                None => _ = map.remove(key),
+            }
+        }
+        if map != given {
+            instance.set_metadata(Metadata::new(&map, MAX_METADATA)?);
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// 400 if its metadata takes more than `limit` bytes.
+    fn check_size(&self, limit: usize) -> Result<(), ApiError> {
+        let bytes = self.metadata_bytes();
+        if bytes <= limit {
+            return Ok(());
+        }
+        let text = format!(
+            "Param 'metadata' is illegal, what is kept of it takes {bytes} bytes as JSON, \
+             the limit is {limit}"
+        );
+        Err(ApiError::bad_request(text))
+    }
+
+    /// The metadata as JSON, `null` for what is removed.
+    pub(super) fn metadata_json(&self) -> String {
+        json!(self.metadata).to_string()
+    }
+
+    /// How long that is; 0 if there is none.
+    pub(super) fn metadata_bytes(&self) -> usize {
+        if self.metadata.is_empty() { 0 } else { self.metadata_json().len() }
+    }
+
+    /// As it is shown: what is set, and nothing else.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut shown = Map::new();
+        if let Some(weight) = self.weight {
+            shown.insert("weight".to_owned(), json!(weight));
+        }
+        if let Some(enabled) = self.enabled {
+            shown.insert("enabled".to_owned(), json!(enabled));
+        }
+        if !self.metadata.is_empty() {
+            shown.insert("metadata".to_owned(), json!(self.metadata));
+        }
+        Value::Object(shown)
+    }
+}
+
+impl Registry {
+    /// What an operator set of the instance with this key, and when it was written.
+    pub(crate) fn find_operator_values(
+        &self,
+        service: &ServiceKey,
+        id: &str,
+    ) -> Option<(OperatorValues, Stamp)> {
+        let key = RecordKey::operator_text(id);
+        self.store.find(service.as_str())?.read(|reader| {
+            let (record, content) = reader.find_visible(&key)?;
+            Some((read(content)?.clone(), record.registration))
+        })
+    }
+
+    /// The instance with this key as it is now.
+    pub(crate) fn known(&self, service: &ServiceKey, id: &str) -> Option<Instance> {
+        self.find_instance(service, id).map(|known| known.instance)
+    }
+
+    /// What is to be laid over a registration here, if anything is.
+    pub(super) fn kept_values(&self, service: &ServiceKey, id: &str) -> Option<OperatorValues> {
+        let is_kept = self.settings.keep_operator_values;
+        is_kept.then(|| self.find_operator_values(service, id))?.map(|(values, _)| values)
+    }
+
+    /// The same under the lock of the service.
+    pub(super) fn kept_values_in<'a>(
+        &self,
+        writer: &'a Writer<'_, Content>,
+        id: &str,
+    ) -> Option<&'a OperatorValues> {
+        if !self.settings.keep_operator_values {
+            return None;
+        }
+        read(writer.find_visible(&RecordKey::operator_text(id))?.1)
+    }
+
+    /// Writes what an operator set of an instance; nothing is kept of empty values.
+    ///
+    /// # Errors
+    /// As [`Self::check_values`]; nothing is written then.
+    pub(super) fn change_operator_values(
+        &self,
+        service: &ServiceKey,
+        id: &str,
+        change: impl FnOnce(OperatorValues) -> OperatorValues,
+    ) -> Result<(), ApiError> {
+        let (now, key) = (self.clock.tick(), RecordKey::operator_text(id));
+        let written = self.store.update_existing(service.as_str(), now, |writer| {
+            let known = writer.find_visible(&key).and_then(|(_, content)| read(content)).cloned();
+            let values = change(known.clone().unwrap_or_default());
+            self.check_values(known.is_none(), &values)?;
+            // Issued under the lock, like all stamps: see `writes`.
+            let stamp = self.store.clock().issue(now);
+            if values.is_empty() && known.is_some() {
+                writer.deregister(&key, stamp);
+            } else if known.unwrap_or_default() != values {
+                let content = Arc::new(Content::Operator(Box::new(values)));
+                writer.register(&key, stamp, content, Health::Healthy);
+            }
+            Ok(())
+        });
+        written.unwrap_or(Ok(()))
+    }
+
+    /// # Errors
+    /// 400 for too much metadata, 503 if there is no room for one more such record: instances come
+    /// and go, but these stay.
+    pub(super) fn check_values(
+        &self,
+        is_new: bool,
+        values: &OperatorValues,
+    ) -> Result<(), ApiError> {
+        let limit = self.settings.max_instances;
+        if is_new && !values.is_empty() && self.store.visible_count(CLASS_OTHER) >= limit {
+            return Err(ApiError::unavailable(format!(
+                "values are kept for too many instances, the limit is {limit} \
+                 (registry.max_instances)"
+            )));
+        }
+        values.check_size(self.settings.max_metadata_bytes)
+    }
+}
+
+/// What an operator set of the instance with this key, as it is shown.
+pub(crate) fn operator_values_json(reader: &Reader<'_, Content>, id: &str) -> Option<Value> {
+    let (_, content) = reader.find_visible(&RecordKey::operator_text(id))?;
+    Some(read(content)?.to_json())
+}
+
+/// Whether anything is kept for an instance of the service, be it there or not.
+pub(super) fn has_operator_values(reader: &Reader<'_, Content>) -> bool {
+    reader.visible().any(|(key, ..)| key.starts_with(OPERATOR_MARK))
+}
+
+fn read(content: &Content) -> Option<&OperatorValues> {
+    match content {
+        Content::Operator(values) => Some(values),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn instance(weight: f64, pairs: &[(&str, &str)]) -> Instance {
+        Instance::new(weight, Metadata::new(&map(pairs), 4_096).unwrap()).unwrap()
+    }
+
+    fn values(pairs: &[(&str, Option<&str>)]) -> OperatorValues {
+        let owned =
+            |(key, value): &(&str, Option<&str>)| ((*key).to_owned(), value.map(str::to_owned));
+        let metadata = pairs.iter().map(owned).collect();
+        OperatorValues { metadata, ..OperatorValues::default() }
+    }
+
+    #[test]
+    fn what_is_laid_over_wins_and_all_else_stays() {
+        let mut changed = instance(1.0, &[("a", "1"), ("b", "2"), ("c", "3")]);
+        let pairs = [("a", Some("9")), ("b", None), ("d", Some("4")), ("e", None)];
+        let both = OperatorValues { weight: Some(5.0), enabled: Some(false), ..values(&pairs) };
+        both.lay_over(&mut changed).unwrap();
+        assert_eq!((changed.weight, changed.enabled), (5.0, false));
+        assert_eq!(changed.metadata.as_json(), r#"{"a":"9","c":"3","d":"4"}"#);
+        let before = changed.clone();
+        both.lay_over(&mut changed).unwrap();
+        OperatorValues::default().lay_over(&mut changed).unwrap();
+        assert_eq!(changed, before);
+    }
+
+    #[test]
+    fn the_time_outs_follow_the_metadata_laid_over() {
+        let mut changed = instance(1.0, &[]);
+        values(&[("preserved.heart.beat.timeout", Some("20000"))]).lay_over(&mut changed).unwrap();
+        assert_eq!(changed.time_outs_ms().0, 20_000);
+    }
+
+    #[test]
+    fn metadata_that_nobody_gave_stays_absent() {
+        let mut changed = Instance::new(1.0, Metadata::absent()).unwrap();
+        values(&[("a", None)]).lay_over(&mut changed).unwrap();
+        assert!(changed.metadata.is_absent());
+    }
+
+    #[test]
+    fn what_members_cannot_give_each_other_is_refused() {
+        let (half, mut changed) = ("x".repeat(MAX_METADATA / 2), instance(1.0, &[]));
+        changed.set_metadata(Metadata::new(&map(&[("a", &half)]), MAX_METADATA).unwrap());
+        assert!(values(&[("b", Some(&half))]).lay_over(&mut changed).is_err());
+        assert!(values(&[("a", Some(&half))]).lay_over(&mut changed).is_ok());
+    }
+
+    #[test]
+    fn of_a_form_only_what_differs_counts() {
+        let known = instance(1.0, &[("a", "1"), ("b", "2")]);
+        let form = |weight, pairs: &[(&str, &str)]| Named {
+            is_whole: true,
+            weight: Some(weight),
+            enabled: Some(true),
+            metadata: Some(MetadataChange::Replace(map(pairs))),
+        };
+        let same = OperatorValues::default().with(&form(1.0, &[("a", "1"), ("b", "2")]), &known);
+        assert!(same.is_empty());
+        let set = OperatorValues::default().with(&form(2.0, &[("a", "1"), ("c", "3")]), &known);
+        let expected = values(&[("b", None), ("c", Some("3"))]);
+        assert_eq!(set, OperatorValues { weight: Some(2.0), ..expected });
+        // What is the operator's already stays so.
+        let known = instance(2.0, &[("a", "1"), ("c", "3")]);
+        let set = set.with(&form(1.0, &[("a", "1")]), &known);
+        let expected = values(&[("b", None), ("c", None)]);
+        assert_eq!(set, OperatorValues { weight: Some(1.0), ..expected });
+    }
+
+    #[test]
+    fn what_a_call_names_counts_even_if_it_is_so_already() {
+        let known = instance(1.0, &[("a", "1")]);
+        let named = |metadata| Named { weight: Some(1.0), metadata, ..Named::default() };
+        let merge = named(Some(MetadataChange::Merge(map(&[("a", "1")]))));
+        let set = OperatorValues::default().with(&merge, &known);
+        assert_eq!(set, OperatorValues { weight: Some(1.0), ..values(&[("a", Some("1"))]) });
+        let remove = named(Some(MetadataChange::Remove(map(&[("a", "")]))));
+        let set = set.with(&remove, &known);
+        assert_eq!(set.to_json(), json!({"weight": 1.0, "metadata": {"a": null}}));
+    }
+}
