@@ -79,7 +79,7 @@ pub(super) async fn restart(bench: &Bench, report: &mut Report) -> Result<()> {
 }
 
 /// Beside the program, since the folder for temporary files may be in memory.
-fn folder(bench: &Bench) -> Result<tempfile::TempDir> {
+pub(super) fn folder(bench: &Bench) -> Result<tempfile::TempDir> {
     let beside = bench.program.parent().context("the program lies in a folder")?;
     Ok(tempfile::tempdir_in(beside)?)
 }
@@ -91,7 +91,8 @@ async fn started(bench: &Bench, folder: &Path) -> Result<Contender> {
     Ok(own)
 }
 
-async fn stop_checks(server: SocketAddr) -> Result<()> {
+/// Has nobody checked: the addresses of the load are nobody's.
+pub(super) async fn stop_checks(server: SocketAddr) -> Result<()> {
     let mut connection = Connection::open(server).await?;
     let request = b"PUT /nacos/v1/ns/operator/switches?entry=check&value=false HTTP/1.1\r\n\
                     Host: bench\r\nContent-Length: 0\r\n\r\n";
