@@ -41,7 +41,8 @@ pub(super) enum Row {
     OwnerKilled,
     /// Majority acks: a node is killed, its disk is lost, and an empty one takes its place.
     MajorityDiskLost,
-    /// Majority acks: a node is killed, its disk is lost, and nobody takes its place.
+    /// Majority acks: a node is cut off and then killed, its disk is lost, and nobody takes its
+    /// place.
     MajorityGone,
     /// Majority acks: each node in turn is killed while durable records are written.
     MajorityEach,
@@ -97,17 +98,17 @@ impl Row {
             Self::FreezeDeregister => "SIGSTOP 25 s, 15 deregistrations meanwhile",
             Self::OwnerKilled => "kill -9, a tenth of the instances die with it, restart",
             Self::MajorityDiskLost => "majority: kill -9, disk lost, 30 s, an empty node",
-            Self::MajorityGone => "majority: kill -9, disk lost, nobody comes back, 30 s",
+            Self::MajorityGone => {
+                "majority: one node cut off, 1 s, kill -9, disk lost, nobody comes back, 30 s"
+            }
             Self::MajorityEach => "majority: kill -9 of each in turn, restart",
             Self::MajorityCut => "majority: one node cut from both peers, 60 s",
         }
     }
 
     pub(super) fn needs_cut(self) -> bool {
-        matches!(
-            self,
-            Self::Cut | Self::OneWay | Self::Chain | Self::DeathsInCut | Self::MajorityCut
-        )
+        use Row::{Chain, Cut, DeathsInCut, MajorityCut, MajorityGone, OneWay};
+        matches!(self, Cut | OneWay | Chain | DeathsInCut | MajorityGone | MajorityCut)
     }
 
     /// Whether many durable records are written besides, each of which must be there in the end.
@@ -216,12 +217,22 @@ impl Row {
                 restart(stage, &[1]).await?;
             }
             Self::MajorityDiskLost => {
-                lose_while_writing(stage, 1).await?;
+                stage.wait(10).await;
+                hurry(stage).await;
+                stage.lose(1).await?;
+                stage.load.hurry(false);
                 stage.wait(30).await;
                 restart(stage, &[1]).await?;
             }
             Self::MajorityGone => {
-                lose_while_writing(stage, 1).await?;
+                stage.wait(10).await;
+                hurry(stage).await;
+                // As when a machine dies bit by bit: what it takes now, nobody else has.
+                stage.isolate(1).await?;
+                stage.wait(1).await;
+                stage.lose(1).await?;
+                stage.load.hurry(false);
+                stage.mend().await?;
                 stage.wait(30).await;
                 stage.give_up(1);
             }
@@ -246,16 +257,7 @@ impl Row {
     }
 }
 
-/// Kills a node in the midst of many writes, and with it goes its disk: whatever nobody else has
-/// by then is lost.
-async fn lose_while_writing(stage: &mut Stage<'_>, node: usize) -> Result<()> {
-    stage.wait(10).await;
-    hurry(stage).await;
-    stage.lose(node).await?;
-    stage.load.hurry(false);
-    Ok(())
-}
-
+/// Has durable records written as fast as can be, for a second and until told otherwise.
 async fn hurry(stage: &Stage<'_>) {
     stage.load.hurry(true);
     stage.wait(1).await;

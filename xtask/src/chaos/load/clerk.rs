@@ -2,6 +2,7 @@
 //! of its own, one write after the other, and keeps a ledger of what it was told.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -87,9 +88,7 @@ fn decide(shared: &Shared, id: usize) -> Option<Write> {
 }
 
 async fn is_done(shared: &Shared, id: usize, write: Write) -> bool {
-    let listed = shared.listed.borrow().clone();
-    let Some(node) = fastrand::choice(listed) else { return false };
-    let Some(address) = shared.address(node) else { return false };
+    let Some((node, address)) = running(shared) else { return false };
     let (method, number) = match write {
         Write::Register(number) => (Method::POST, number),
         Write::Remove(number) => (Method::DELETE, number),
@@ -111,12 +110,19 @@ async fn is_done(shared: &Shared, id: usize, write: Write) -> bool {
     true
 }
 
+/// One of the nodes that are not known to be down: what is asked of those is surely not done.
+fn running(shared: &Shared) -> Option<(usize, SocketAddr)> {
+    let judge = shared.judge.borrow();
+    let mut nodes = shared.listed.borrow().clone();
+    nodes.retain(|node| judge.state(*node) != State::Down);
+    let node = fastrand::choice(nodes)?;
+    Some((node, shared.address(node)?))
+}
+
 /// Nobody listens where the instances are said to be, and thousands of checks would be a load of
 /// another kind.
 async fn has_no_checks(shared: &Shared, id: usize) -> bool {
-    let listed = shared.listed.borrow().clone();
-    let Some(node) = fastrand::choice(listed) else { return false };
-    let Some(address) = shared.address(node) else { return false };
+    let Some((_, address)) = running(shared) else { return false };
     let service = service(id);
     let create = format!("/nacos/v1/ns/service?{service}");
     // It may have been made at the last try.
