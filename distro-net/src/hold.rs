@@ -1,40 +1,18 @@
 //! Durable records, put on the disks of several members before their writer is answered.
 
+mod line;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use std::collections::BTreeMap;
-
-use distro_core::{Entry, MemberId, Place, Value};
-use parking_lot::Mutex;
+use distro_core::{Entry, Place, Value};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use self::line::{Asked, Line, Way};
+pub(crate) use self::line::Lines;
+use self::line::{Asked, Way};
 use crate::durability::Keeping;
 use crate::forward::Forwarder;
-
-mod line;
-
-/// The lines to all members that were ever asked.
-pub(crate) struct Lines<V> {
-    book: Mutex<BTreeMap<MemberId, Arc<Line<V>>>>,
-}
-
-impl<V> Default for Lines<V> {
-    fn default() -> Self {
-        Self { book: Mutex::default() }
-    }
-}
-
-impl<V> Lines<V> {
-    /// The line to a member; forgets those to who is none any more.
-    fn to(&self, member: MemberId, members: &[MemberId]) -> Arc<Line<V>> {
-        let mut book = self.book.lock();
-        book.retain(|known, _| members.contains(known));
-        Arc::clone(book.entry(member).or_default())
-    }
-}
 
 /// Too few members have confirmed in time that something is on disk. It may be on more of them,
 /// and nothing is taken back: it may still come to be known to all.

@@ -25,6 +25,26 @@ const MOST_RECORDS: usize = 1_000;
 /// Bytes of their names and values, about; well below what a message may have.
 const MOST_BYTES: usize = 1 << 20;
 
+/// The lines to all members.
+pub(crate) struct Lines<V> {
+    book: Mutex<BTreeMap<MemberId, Arc<Line<V>>>>,
+}
+
+impl<V> Default for Lines<V> {
+    fn default() -> Self {
+        Self { book: Mutex::default() }
+    }
+}
+
+impl<V> Lines<V> {
+    /// The line to a member; those to former members are forgotten.
+    pub(super) fn to(&self, member: MemberId, members: &[MemberId]) -> Arc<Line<V>> {
+        let mut book = self.book.lock();
+        book.retain(|known, _| members.contains(known));
+        Arc::clone(book.entry(member).or_default())
+    }
+}
+
 /// What one writer wants to be held by one member.
 pub(super) struct Asked<V> {
     pub(super) entries: Arc<[Entry<V>]>,
