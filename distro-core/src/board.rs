@@ -21,6 +21,7 @@ pub struct Board {
     beginning: AtomicU8,
     is_ready: AtomicBool,
     is_resting: AtomicBool,
+    was_stopped: AtomicBool,
     /// The checksum of all members.
     list: AtomicU64,
     /// When the control plane last ran.
@@ -68,6 +69,7 @@ impl Board {
             beginning: AtomicU8::new(0),
             is_ready: AtomicBool::new(false),
             is_resting: AtomicBool::new(false),
+            was_stopped: AtomicBool::new(false),
             list: AtomicU64::new(0),
             last_run_ms: AtomicU64::new(now.as_ms()),
             table: RwLock::default(),
@@ -116,6 +118,14 @@ impl Board {
     /// and undo what its sender has done since by another member.
     pub fn may_write(&self, now: Tick) -> bool {
         !self.is_resting.load(Ordering::Relaxed) && self.is_awake(now)
+    }
+
+    /// Whether this process was stopped not long ago: so many calls may have gathered meanwhile
+    /// that some are read only after it has rested. A write whose client has hung up should not be
+    /// taken then (503): the client has turned to another member, and may have written anew there.
+    /// One atomic load.
+    pub fn may_be_late(&self) -> bool {
+        self.was_stopped.load(Ordering::Relaxed)
     }
 
     /// Whether the control plane ran a moment ago. If not, this process was stopped or starved,
@@ -197,6 +207,10 @@ impl Board {
 
     pub(crate) fn set_resting(&self, is_resting: bool) {
         self.is_resting.store(is_resting, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_stopped(&self, was_stopped: bool) {
+        self.was_stopped.store(was_stopped, Ordering::Relaxed);
     }
 
     pub(crate) fn ran(&self, now: Tick) {

@@ -204,6 +204,8 @@ pub struct Rules {
     pub regain_grace: bool,
     /// Who was stopped gives every record a full time-out, and asks before it answers.
     pub pause: bool,
+    /// Who was stopped takes no write for a while whose client has hung up.
+    pub late_calls: bool,
     /// Beats that the owner does not acknowledge go round by others.
     pub relay: bool,
     /// While lists of members differ, beats go to all and judging is slower.
@@ -231,6 +233,7 @@ impl Default for Rules {
             patience: true,
             regain_grace: true,
             pause: true,
+            late_calls: true,
             relay: true,
             lists: true,
             close_all: true,

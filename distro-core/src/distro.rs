@@ -62,6 +62,8 @@ pub struct Distro<V: Value, A> {
     quiet_until: Tick,
     /// Was stopped then, and has not compared its data since.
     resting_since: Option<Tick>,
+    /// When this process was found to have been stopped the last time.
+    woken_at: Option<Tick>,
     alone_since: Option<Tick>,
     next_renewal: Tick,
     leave_by: Option<Tick>,
@@ -101,6 +103,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             loader: None,
             quiet_until: now,
             resting_since: None,
+            woken_at: None,
             alone_since: None,
             next_renewal: now,
             leave_by: None,
@@ -238,6 +241,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
         if !self.peers.is_empty() {
             self.resting_since = Some(now);
+            self.woken_at = Some(now);
         }
         self.look_around(now);
     }

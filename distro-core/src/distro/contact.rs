@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -25,6 +26,10 @@ fn list_checksum<'a>(me: MemberId, others: impl Iterator<Item = &'a MemberId>) -
     // Zero stands for "does not say".
     xxh3_64(&bytes).max(1)
 }
+
+/// For so long after a stop calls may be read that came before its end: those of thousands of
+/// clients have gathered, and a machine that starves its processes is slow to get through them.
+const LATE_CALLS: Duration = Duration::from_secs(60);
 
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     pub(super) fn set_members(&mut self, members: &[MemberId], now: Tick) {
@@ -198,6 +203,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         });
         self.board.set_phase(self.phase);
         self.board.set_resting(self.resting_since.is_some());
+        let was_stopped = |at: Tick| config.rules.late_calls && now.since(at) < LATE_CALLS;
+        self.board.set_stopped(self.woken_at.is_some_and(was_stopped));
         self.board.set_ready(self.why_not_ready(now).is_none());
     }
 }

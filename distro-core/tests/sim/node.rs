@@ -213,6 +213,11 @@ impl Process {
         Tick::from_ms(now_ms - self.started_at)
     }
 
+    /// Whether a call that is read now may have waited while this process was stopped.
+    pub(crate) fn may_be_late(&self) -> bool {
+        self.distro.board().may_be_late()
+    }
+
     /// A client's call arrives.
     pub(crate) fn handle(
         &mut self,

@@ -37,6 +37,7 @@ fn rules() -> Rules {
         "patience" => rules.patience = false,
         "regain_grace" => rules.regain_grace = false,
         "pause" => rules.pause = false,
+        "late_calls" => rules.late_calls = false,
         "relay" => rules.relay = false,
         "hearsay" => rules.hearsay = false,
         "verify" => rules.verify = false,

@@ -41,6 +41,11 @@ impl<H: Handler> Exchange<H> {
         &self.settings
     }
 
+    /// Whether it is worth looking if clients have hung up.
+    pub(super) fn may_be_late(&self) -> bool {
+        self.handler.may_be_late()
+    }
+
     /// Reads what is left of a request, has it answered and adds what every answer gets. Requests
     /// without a body, nearly all, are answered at once unless they wait for another member.
     pub(super) fn respond<'a>(
@@ -52,7 +57,7 @@ impl<H: Handler> Exchange<H> {
         progress.begin_request();
         let (parts, body) = request.into_parts();
         let rest = if body.is_end_stream() {
-            match self.answer(&parts, &Bytes::new(), peer) {
+            match self.answer_if_awaited(&parts, &Bytes::new(), peer, progress) {
                 Answered::Now(response) => {
                     progress.end_request();
                     return Answering::Done(Some(response));
@@ -84,7 +89,7 @@ impl<H: Handler> Exchange<H> {
         let limit = limit.unwrap_or(self.settings.max_body_bytes);
         match self.bodies.read(body, limit, &self.settings).await {
             Ok(body) => {
-                let answered = self.answer(parts, &body, peer);
+                let answered = self.answer_if_awaited(parts, &body, peer, progress);
                 (body, answered)
             }
             Err(error) => {
@@ -115,6 +120,22 @@ impl<H: Handler> Exchange<H> {
             };
         }
         answered.finish().await
+    }
+
+    /// A write that nobody waits for any more is not begun: its client has turned to another
+    /// member while this process was stopped.
+    fn answer_if_awaited(
+        &self,
+        parts: &Parts,
+        body: &Bytes,
+        peer: SocketAddr,
+        progress: &Progress,
+    ) -> Answered {
+        if progress.has_hung_up() && !parts.method.is_safe() {
+            let error = ApiError::unavailable("the server was stopped, and you have hung up");
+            return Answered::Now(dressed(error.into(), parts.headers.get(ORIGIN)));
+        }
+        self.answer(parts, body, peer)
     }
 
     fn answer(&self, parts: &Parts, body: &Bytes, peer: SocketAddr) -> Answered {

@@ -178,7 +178,9 @@ impl Drop for OpenConnection {
 /// a task of its own: it relies on always being polled with the same waker.
 async fn converse<H: Handler>(front: &Front<H>, stream: impl Stream, peer: SocketAddr) {
     let progress = Arc::new(Progress::new());
-    let socket = TokioIo::new(WatchedSocket::new(stream, Arc::clone(&progress)));
+    let may_be_late = || front.exchange.may_be_late();
+    let socket = WatchedSocket::new(stream, Arc::clone(&progress), &may_be_late);
+    let socket = TokioIo::new(socket);
     let service = service_fn(|request| front.exchange.respond(peer, &progress, request));
     let mut connection = pin!(front.http.serve_connection(socket, service));
 

@@ -58,6 +58,12 @@ pub(crate) trait Handler: Send + Sync + 'static {
         None
     }
 
+    /// Whether requests may have waited for long before they are read. Writes of clients that have
+    /// hung up are refused then.
+    fn may_be_late(&self) -> bool {
+        false
+    }
+
     /// A body sent to this path was too large and has been refused.
     fn note_too_large(&self, _path: &str) {}
 }

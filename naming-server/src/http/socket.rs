@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::accept::Stream;
+
 /// For how long, and how many bytes, a refused client's rest is read and dropped. Closing a socket
 /// with unread bytes resets it, and the reset overtakes the answer that says why.
 const LINGER: Duration = Duration::from_secs(2);
@@ -31,6 +33,7 @@ pub(super) struct Progress {
     phase: AtomicU8,
     moved: AtomicBool,
     refused: AtomicBool,
+    hung_up: AtomicBool,
 }
 
 impl Progress {
@@ -39,6 +42,7 @@ impl Progress {
             phase: AtomicU8::new(IDLE),
             moved: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            hung_up: AtomicBool::new(false),
         }
     }
 
@@ -55,6 +59,11 @@ impl Progress {
     /// The rest of the request will not be read: the connection ends after the answer.
     pub(super) fn refuse(&self) {
         self.refused.store(true, Relaxed);
+    }
+
+    /// Whether the client was found to have hung up, as far as that was looked for.
+    pub(super) fn has_hung_up(&self) -> bool {
+        self.hung_up.load(Relaxed)
     }
 
     /// Whether a phase began, or a client took something, since the last call: the time that
@@ -94,18 +103,24 @@ impl Progress {
 }
 
 /// A stream that keeps its [`Progress`].
-#[derive(Debug)]
-pub(super) struct WatchedSocket<S> {
+pub(super) struct WatchedSocket<'a, S> {
     stream: S,
     progress: Arc<Progress>,
+    /// Whether to look if the client has hung up.
+    may_be_late: &'a (dyn Fn() -> bool + Sync),
     write_blocked: bool,
     written_end: bool,
     lingered_bytes: usize,
 }
 
-impl<S: AsyncRead + Unpin> WatchedSocket<S> {
-    pub(super) fn new(stream: S, progress: Arc<Progress>) -> Self {
-        Self { stream, progress, write_blocked: false, written_end: false, lingered_bytes: 0 }
+impl<'a, S: Stream> WatchedSocket<'a, S> {
+    pub(super) fn new(
+        stream: S,
+        progress: Arc<Progress>,
+        may_be_late: &'a (dyn Fn() -> bool + Sync),
+    ) -> Self {
+        let (write_blocked, written_end, lingered_bytes) = (false, false, 0);
+        Self { stream, progress, may_be_late, write_blocked, written_end, lingered_bytes }
     }
 
     /// A slow reader lives as long as it takes something now and then.
@@ -133,7 +148,7 @@ impl<S: AsyncRead + Unpin> WatchedSocket<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for WatchedSocket<S> {
+impl<S: Stream> AsyncRead for WatchedSocket<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -144,11 +159,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedSocket<S> {
         if buffer.filled().len() > before && self.progress.phase.load(Relaxed) == IDLE {
             self.progress.enter(HEAD);
         }
+        if (self.may_be_late)() && self.stream.has_ended() {
+            self.progress.hung_up.store(true, Relaxed);
+        }
         result
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedSocket<S> {
+impl<S: Stream> AsyncWrite for WatchedSocket<'_, S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

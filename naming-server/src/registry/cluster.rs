@@ -36,6 +36,11 @@ impl Cluster {
         self.board.may_write(now)
     }
 
+    /// Whether what is read now may have waited while this process was stopped.
+    pub(crate) fn may_be_late(&self) -> bool {
+        self.board.may_be_late()
+    }
+
     /// Whether this node knows enough to say of an instance that nobody knows it. While it loads
     /// it does not; when nobody had data to load, nobody will.
     pub(crate) fn may_judge_unknown(&self, now: Tick) -> bool {

@@ -248,7 +248,12 @@ impl World {
             return;
         };
         let tick = process.tick(now);
-        let progress = process.handle(client, attempt, (&place.0, &place.1), ask, tick, &rules);
+        let waits = self.clients[client].call.as_ref().is_some_and(|call| call.number == attempt);
+        let is_late = process.may_be_late() && !waits;
+        let progress = match is_late {
+            true => Progress::Told(client, attempt, Told::Busy),
+            false => process.handle(client, attempt, (&place.0, &place.1), ask, tick, &rules),
+        };
         self.operated(client, ask);
         self.follow(node, progress);
     }

@@ -23,9 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const BIG: usize = 64 << 20;
 
 /// Tells method, path, whether it is below the context, parameter `a` and the body.
-struct Echo;
+#[derive(Default)]
+struct Echo {
+    may_be_late: bool,
+}
 
 impl Handler for Echo {
+    fn may_be_late(&self) -> bool {
+        self.may_be_late
+    }
+
     fn handle(&self, call: &Call<'_>) -> Answer {
         let reply = match call.path {
             "/panic" => panic!("asked for"),
@@ -76,6 +83,10 @@ struct Site {
 
 impl Site {
     async fn start(change: impl FnOnce(&mut HttpSettings)) -> Self {
+        Self::start_with(Echo::default(), change).await
+    }
+
+    async fn start_with(handler: Echo, change: impl FnOnce(&mut HttpSettings)) -> Self {
         let mut settings = crate::Config::default().http_settings();
         change(&mut settings);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -83,7 +94,7 @@ impl Site {
         let stats = Arc::<ConnectionStats>::default();
         let shutdown = CancellationToken::new();
         let serving =
-            serve(listener, Arc::new(Echo), settings, Arc::clone(&stats), shutdown.clone());
+            serve(listener, Arc::new(handler), settings, Arc::clone(&stats), shutdown.clone());
         Self { address, stats, shutdown, task: tokio::spawn(serving) }
     }
 

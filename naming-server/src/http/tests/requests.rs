@@ -250,3 +250,37 @@ async fn what_has_begun_is_finished_without_its_client() {
     drop(client);
     site.until("it is finished", |_| FINISHED.load(Relaxed) > before).await;
 }
+
+/// What is answered to somebody who sends this and then no more.
+async fn half_closed(site: &Site, request: &str) -> u16 {
+    let mut client = site.connect().await;
+    client.send(request).await;
+    client.stream.shutdown().await.unwrap();
+    client.answer().await.status
+}
+
+#[tokio::test]
+async fn after_a_stop_no_write_is_taken_from_who_has_hung_up() {
+    let put = "PUT /nacos/x HTTP/1.1\r\nHost: h\r\n\r\n";
+    let form = "POST /nacos/x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na=1";
+    let get = "GET /nacos/x HTTP/1.1\r\nHost: h\r\n\r\n";
+    let late = Site::start_with(Echo { may_be_late: true }, |_| {}).await;
+    // The server must come to read the request and the end at a time, as after a stop: this
+    // thread is its own, and gives way only when both are there.
+    for request in [put, form] {
+        let stream = std::net::TcpStream::connect(late.address).unwrap();
+        std::io::Write::write_all(&mut &stream, request.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let stream = TcpStream::from_std(stream).unwrap();
+        let mut client = Client { stream, unread: Vec::new() };
+        assert_eq!(client.answer().await.status, 503, "{request}");
+    }
+    assert_eq!(half_closed(&late, get).await, 200);
+    assert_eq!(late.ask(put).await.0, 200, "who still listens");
+    // Usually, who only stops sending is answered.
+    let site = Site::start(|_| {}).await;
+    for request in [put, form, get] {
+        assert_eq!(half_closed(&site, request).await, 200, "{request}");
+    }
+}

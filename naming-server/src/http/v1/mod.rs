@@ -115,6 +115,10 @@ pub(crate) struct ApiCluster {
 }
 
 impl Handler for Api {
+    fn may_be_late(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.writes.may_be_late())
+    }
+
     fn handle(&self, call: &Call<'_>) -> Answer {
         let route = find_route(call);
         let mut change = self.watch_change(route, call);
