@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde_json::{Map, Value, json};
 
@@ -73,7 +74,7 @@ impl Default for ClusterSettings {
 
 /// How the health of persistent instances is found out. Ephemeral ones are judged by their
 /// beats whatever stands here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum HealthChecker {
     /// Connect.
     Tcp,
@@ -132,11 +133,6 @@ impl HealthChecker {
         })
     }
 
-    /// Whether this server checks this way.
-    pub(crate) fn is_active(&self) -> bool {
-        matches!(self, Self::Tcp | Self::Http { .. })
-    }
-
     /// Whether its texts are no longer than those of a parameter.
     pub(super) fn is_within_limits(&self) -> bool {
         self.text_bytes() <= MAX_CHECKER
@@ -164,6 +160,18 @@ impl HealthChecker {
                 json!({"type": "MYSQL", "user": user, "pwd": pwd, "cmd": cmd})
             }
         }
+    }
+}
+
+/// The type alone: what else is known may be a password, also in a header.
+impl fmt::Debug for HealthChecker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Http { .. } => "HTTP",
+            Self::Mysql { .. } => "MYSQL",
+            Self::None => "NONE",
+        })
     }
 }
 
