@@ -104,7 +104,8 @@ impl HealthChecker {
     /// Reads the `healthChecker` parameter; an unknown type counts as `NONE`, as in Nacos.
     ///
     /// # Errors
-    /// 400 if it is no JSON object with a `type`, or longer than 4,096 bytes.
+    /// 400 if it is no JSON object with a `type`, if the expected response code is no number, or if
+    /// the whole is longer than 4,096 bytes.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         if text.len() > MAX_CHECKER {
             let reason = format!("it is longer than {MAX_CHECKER} bytes");
@@ -123,10 +124,7 @@ impl HealthChecker {
             "HTTP" => Self::Http {
                 path: text("path"),
                 headers: text("headers"),
-                expected_response_code: fields
-                    .get("expectedResponseCode")
-                    .and_then(Value::as_i64)
-                    .unwrap_or(200),
+                expected_response_code: response_code(fields.get("expectedResponseCode"))?,
             },
             "MYSQL" => Self::Mysql { user: text("user"), pwd: text("pwd"), cmd: text("cmd") },
             _ => Self::None,
@@ -173,6 +171,17 @@ impl fmt::Debug for HealthChecker {
             Self::None => "NONE",
         })
     }
+}
+
+/// 200 unless said; some clients write numbers as texts.
+fn response_code(given: Option<&Value>) -> Result<i64, ApiError> {
+    let code = match given {
+        None | Some(Value::Null) => return Ok(200),
+        Some(Value::String(text)) => text.trim().parse::<i32>().ok().map(i64::from),
+        Some(number) => number.as_i64(),
+    };
+    let bad = || ApiError::illegal("healthChecker", "its expectedResponseCode is no whole number");
+    code.ok_or_else(bad)
 }
 
 /// Which consumers see which instances.
@@ -323,6 +332,21 @@ mod tests {
         }
         assert_eq!(HealthChecker::parse(r#"{"type":"odd"}"#), Ok(HealthChecker::None));
         assert!(HealthChecker::parse("{bad").is_err() && HealthChecker::parse("{}").is_err());
+    }
+
+    #[test]
+    fn a_response_code_is_a_number_or_the_text_of_one() {
+        let parsed = |code: &str| {
+            let text = format!(r#"{{"type":"HTTP","expectedResponseCode":{code}}}"#);
+            HealthChecker::parse(&text)
+                .map(|checker| checker.to_json()["expectedResponseCode"].take())
+        };
+        for (code, expected) in [("204", 204), ("\"204\"", 204), ("null", 200)] {
+            assert_eq!(parsed(code).unwrap(), expected, "{code}");
+        }
+        for code in ["\"abc\"", "\"\"", "true", "[]", "2.5", "1e40"] {
+            assert!(parsed(code).unwrap_err().message.contains("expectedResponseCode"), "{code}");
+        }
     }
 
     #[test]
