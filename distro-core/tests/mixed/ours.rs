@@ -28,7 +28,7 @@ impl Value for Text {
     }
 }
 
-/// A tag has settled with its owner after so long.
+/// Owners have settled after so long without a change.
 const SETTLED_MS: u64 = 35_000;
 /// For so long a former owner may still have taken something.
 const ADOPT_MS: u64 = 10_000;
@@ -102,11 +102,10 @@ impl Ours {
         owner_in(&self.view, tag)
     }
 
-    /// Since when the tag is its present owner's.
-    fn since(&self, tag: &str) -> u64 {
-        let owner = self.owner(tag);
-        let same = self.history.iter().rev().take_while(|(_, view)| owner_in(view, tag) == owner);
-        same.last().map_or(self.started_at, |(since, _)| *since)
+    /// Since when all members are the same. While any comes or goes, those of the other kind may
+    /// take themselves for owners and undo what the owner has.
+    fn calm_since(&self) -> u64 {
+        self.history.last().map_or(self.started_at, |(since, _)| *since)
     }
 
     /// Whether the tag was that one's until a moment ago.
@@ -133,10 +132,10 @@ impl Ours {
         let listed: Vec<Listed<Text>> = list.iter().map(|(key, held)| listed(key, held)).collect();
         let tick = self.tick(now);
         if self.owner(tag) == Some(source) {
-            let is_settled = self.since(tag) + SETTLED_MS <= now;
+            let is_settled = self.calm_since() + SETTLED_MS <= now;
             let terms = ListTerms { is_settled, as_of: self.tick(asked), room: usize::MAX };
             self.store.take_list(tag, &listed, terms, tick);
-        } else if self.store.owns(tag) && self.was_of_late(tag, source, now) {
+        } else if !self.is_open || self.store.owns(tag) && self.was_of_late(tag, source, now) {
             self.store.adopt_list(tag, &listed, usize::MAX, tick);
             self.outbox.entry(tag.to_owned()).or_insert(now + 400);
         }
