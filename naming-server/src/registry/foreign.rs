@@ -48,33 +48,45 @@ impl Registry {
         list: &[PeerInstance],
         terms: ListTerms,
     ) -> bool {
+        self.take_list(service, list, terms, true)
+    }
+
+    /// Takes it that the owner of a service has no list of it any more. That says less than an empty one,
+    /// until the owner is settled: Java servers lose whole lists when owners change.
+    pub(crate) fn drop_foreign(&self, service: &ServiceKey, terms: ListTerms) -> bool {
+        self.take_list(service, &[], terms, false)
+    }
+
+    fn take_list(
+        &self,
+        service: &ServiceKey,
+        list: &[PeerInstance],
+        terms: ListTerms,
+        is_told: bool,
+    ) -> bool {
         let listed = self.listed(service, list);
         let ListTerms { is_settled, as_of } = terms;
-        let terms = distro_core::ListTerms { is_settled, as_of, room: self.room(service) };
+        let terms = distro_core::ListTerms { is_settled, is_told, as_of, room: self.room(service) };
         self.store.take_list(service.as_str(), &listed, terms, self.clock.tick())
     }
 
-    /// Takes it that the owner of a service has no list of it any more: the same as an empty one.
-    pub(crate) fn drop_foreign(&self, service: &ServiceKey, terms: ListTerms) -> bool {
-        self.take_foreign_list(service, &[], terms)
-    }
-
-    /// Takes what the owner of a foreign service says of the health of its instances; it was asked
-    /// at `as_of`. Instances that are not listed keep their health, as do those which were heard
+    /// Takes what the owner of a foreign service says of the health of its instances. Instances that are not listed keep their health, as do those which were heard
     /// here and live.
     pub(crate) fn take_foreign_health(
         &self,
         service: &ServiceKey,
         statuses: &[InstanceStatus],
-        as_of: Tick,
+        terms: ListTerms,
     ) {
+        let ListTerms { is_settled, as_of } = terms;
+        let terms = distro_core::ListTerms { is_settled, is_told: true, as_of, room: 0 };
         let health_of = |key: &str| {
             let InstanceKey { ip, port, .. } = RecordKey::parse(key)?.instance;
             let is_this =
                 |status: &&InstanceStatus| status.ip == ip && status.port == i32::from(port);
             statuses.iter().find(is_this).map(|status| initial_health(status.healthy))
         };
-        self.store.take_health(service.as_str(), health_of, as_of, self.clock.tick());
+        self.store.take_health(service.as_str(), health_of, terms, self.clock.tick());
     }
 
     /// Takes what a Java server says of a service that is not foreign: one that owned it until a
