@@ -251,17 +251,39 @@ fn what_was_registered_with_an_owner_a_moment_ago_was_removed_if_it_is_missing()
     assert_eq!(a.shown(), ["x"]);
 }
 
-#[test]
-fn what_the_owner_took_for_a_client_here_is_not_undone_by_a_list_from_before() {
-    let (a, _) = pair(Rules::default());
+/// The owner did two things for clients here; after that a list comes from before.
+fn shown_after_an_old_list(rules: Rules) -> Vec<String> {
+    let a = Member::new(A, rules);
     a.take(&["x"], 1, true);
     a.store.register_elsewhere(TAG, "y", Arc::new(Text(2)), Health::Healthy, at(40));
     a.store.deregister_elsewhere(TAG, "x", at(40));
     assert_eq!(a.shown(), ["y"]);
     a.take(&["x"], 41, true);
-    assert_eq!(a.shown(), ["y"]);
+    let shown = a.shown();
     a.take(&["x"], 44, true);
-    assert_eq!(a.shown(), ["x"]);
+    assert_eq!(a.shown(), ["x"], "the owner's word counts again");
+    shown
+}
+
+#[test]
+fn what_the_owner_took_for_a_client_here_is_not_undone_by_a_list_from_before() {
+    assert_eq!(shown_after_an_old_list(Rules::default()), ["y"]);
+    let without = Rules { writes_hold: false, ..Rules::default() };
+    assert_eq!(shown_after_an_old_list(without), ["x"]);
+}
+
+#[test]
+fn two_that_fold_in_the_same_list_never_agree() {
+    let roots_after = |rules| {
+        let (a, b) = pair(rules);
+        a.take(&["x"], 1, true);
+        b.take(&["x"], 1, true);
+        [a.store.root(), b.store.root()]
+    };
+    let [a, b] = roots_after(Rules::default());
+    assert_eq!(a, b);
+    let [a, b] = roots_after(Rules { foreign_apart: false, ..Rules::default() });
+    assert_ne!(a, b);
 }
 
 #[test]
