@@ -8,15 +8,20 @@
 //! a list with `null` in it, a datum without key or value, a name that cannot be stored. Writing
 //! is exact: the fields of Java in the order of Java.
 
+mod absences;
 mod checksum;
 mod datum;
 mod instance;
 mod member;
+mod outbox;
 mod owner;
+mod rings;
 mod scalar;
+mod states;
 mod status;
 #[cfg(test)]
 mod tests;
+mod voter;
 
 pub(crate) use checksum::{list_checksum, parse_checksums, render_checksums};
 pub(crate) use datum::{
