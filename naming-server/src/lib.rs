@@ -16,9 +16,9 @@ mod checks;
 mod config;
 mod effects;
 pub use config::{
-    Acks, Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, DataConfig,
+    Acks, Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, DataConfig, Dialect,
     DurableConfig, EmptyServiceConfig, EventsConfig, HealthConfig, Hidden, HttpConfig, LogConfig,
-    LogFormat, PushConfig, RegistryConfig, StoreConfig, UserAddArguments, UserCommand,
+    LogFormat, NacosConfig, PushConfig, RegistryConfig, StoreConfig, UserAddArguments, UserCommand,
 };
 
 mod durable;

@@ -82,7 +82,11 @@ impl Membership {
             !peers.is_taken(own, TAKEN_WITHIN).await,
             "another server answers at {own}, the address of this member (advertise)"
         );
-        let start = settings.member_source().start().await;
+        if settings.speaks_nacos() {
+            settings.nacos.identity().map(drop)?;
+            settings.nacos.say_who_is_trusted();
+        }
+        let start = settings.member_source().start(settings.spelling()).await;
         let (members, watch) = start.context("cannot find the members of the cluster")?;
         if !members.contains(own) {
             tracing::warn!(

@@ -23,13 +23,16 @@ pub use auth::{AuthConfig, Hidden};
 mod check;
 
 mod cluster;
-pub use cluster::ClusterConfig;
 pub(crate) use cluster::list as list_members;
+pub use cluster::{ClusterConfig, Dialect};
 
 mod data;
 pub use data::{Acks, DataConfig, DurableConfig};
 
 mod load;
+
+mod nacos;
+pub use nacos::NacosConfig;
 
 mod registry;
 pub use registry::RegistryConfig;

@@ -11,6 +11,7 @@
 mod absences;
 mod checksum;
 mod datum;
+mod identity;
 mod instance;
 mod member;
 mod outbox;
@@ -27,6 +28,7 @@ pub(crate) use checksum::{list_checksum, parse_checksums, render_checksums};
 pub(crate) use datum::{
     PeerDatum, datum_key, parse_datums, parse_keys, render_datums, render_keys,
 };
+pub(crate) use identity::PeerIdentity;
 pub(crate) use instance::PeerInstance;
 pub(crate) use member::{
     BadReport, OwnReport, PeerState, parse_report, render_report, report_answer,

@@ -48,13 +48,15 @@ impl Api {
 
     pub(super) fn refuse_member_admin(&self) -> Result<Reply, ApiError> {
         let text = "members are not changed by calls: change the list that the members read \
-                    (cluster.members_file, cluster.dns_name), or stop the member";
+                    (cluster.members_file, cluster.dns_name), or stop the member; calls of Nacos \
+                    servers need cluster.dialect = \"nacos\"";
         Err(ApiError::not_implemented(text))
     }
 
     pub(super) fn refuse_peer_protocol(&self) -> Result<Reply, ApiError> {
-        let text = "this release does not offer the protocol between Nacos servers; do not list \
-                    this server in their cluster.conf";
+        let text = "the protocol between Nacos servers is off (cluster.dialect is distro): set \
+                    cluster.dialect = \"nacos\" on this member, or do not list it in their \
+                    cluster.conf";
         Err(ApiError::not_implemented(text))
     }
 
