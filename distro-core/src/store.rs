@@ -75,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) slots: Box<[SlotState]>,
     /// Instead of the owners of slots, where tags fall to members one by one.
     tag_owners: Option<TagOwners>,
+    pub(crate) holds: Holds,
     pub(crate) visible: [AtomicU64; CLASSES],
 }
 
@@ -134,7 +135,15 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         Self {
             datums: DashMap::with_hasher(hasher),
             watchers,
-            shared: Shared { config, clock, journal, slots, tag_owners, visible },
+            shared: Shared {
+                config,
+                clock,
+                journal,
+                slots,
+                tag_owners,
+                holds: Holds::default(),
+                visible,
+            },
             ring: DueRing::new(),
             dropped: AtomicUsize::new(0),
         }
@@ -278,7 +287,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         let journal = &self.shared.journal;
         let owner = || self.shared.owner(datum.tag(), datum.slot());
         let is_ours = || owner() == Some(self.shared.clock.member());
-        if journal.is_kept() && (!is_ours() || journal.takes_all()) {
+        let is_told = || !self.shared.is_foreign(datum.tag());
+        if journal.is_kept() && (!is_ours() || journal.takes_all()) && is_told() {
             journal.note_heard((Arc::clone(datum.tag()), key.into()), heard());
         }
     }
@@ -346,15 +356,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     }
 
     fn revive(&self, datum: &Arc<Datum<V, A>>, key: &str, value: &Arc<V>, now: Tick) {
-        let mut revived = false;
-        self.update_existing(datum.tag(), now, |writer| {
-            let unhealthy = |writer: &Writer<'_, V>| writer.find(key).map(|record| record.health());
-            if unhealthy(writer) == Some(Health::Unhealthy) {
-                writer.judge(key, self.clock().issue(now), Health::Healthy);
-                revived = true;
-            }
-        });
-        if revived {
+        let revived = self.update_existing(datum.tag(), now, |writer| writer.revive(key));
+        if revived == Some(true) {
             let (key, value) = (Key::from(key), Arc::clone(value));
             let verdict =
                 Verdict { key, value, health: Health::Healthy, silent_for: Duration::ZERO };
@@ -392,8 +395,11 @@ pub(crate) struct Effect {
     pub(crate) wrote_nothing: bool,
 }
 
+mod foreign;
 mod keeping;
 mod owning;
+
+use foreign::Holds;
 
 #[cfg(test)]
 mod tests;

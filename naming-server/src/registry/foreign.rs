@@ -1,0 +1,260 @@
+//! Services that a Java server owns, and what Java servers are told of ours: lists of instances in
+//! and out.
+//!
+//! The rules (what is taken, what absence means, which stamps) are those of
+//! [`Store::take_list`](distro_core::Store::take_list); here instances are translated.
+
+use std::sync::Arc;
+
+use distro_core::{Listed, MemberId, Tick};
+use naming_model::{InstanceKey, RecordKey, ServiceKey};
+
+use super::writes::initial_health;
+use super::{
+    CLASS_INSTANCE, Content, EventKind, Host, Instance, Metadata, Registry, check_address, hosts,
+    push_id,
+};
+use crate::nacos::{InstanceStatus, PeerInstance, list_checksum};
+
+/// How a list of a Java server is to be taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListTerms {
+    /// Whether the service has been the sender's for longer than it takes a Java server to hear
+    /// again of everything (35 s). If not, an instance that it does not list stays for its own
+    /// time-out.
+    pub(crate) is_settled: bool,
+    /// When the list was asked for; now, if it came by itself. What was learned here since then is
+    /// newer than the list.
+    pub(crate) as_of: Tick,
+}
+
+impl Registry {
+    /// Whether the owner of a service does not speak the protocol of this server.
+    pub(crate) fn is_foreign(&self, service: &ServiceKey) -> bool {
+        self.store.is_foreign(service.as_str())
+    }
+
+    /// The member that owns a service in this server's view.
+    pub(crate) fn owner(&self, service: &ServiceKey) -> Option<MemberId> {
+        self.store.owner(service.as_str())
+    }
+
+    /// Takes the whole list of a service that its owner sent. Returns false, and does nothing, if
+    /// the service is not foreign. Instances that cannot be stored here are left out, as are new
+    /// ones for which there is no room.
+    pub(crate) fn take_foreign_list(
+        &self,
+        service: &ServiceKey,
+        list: &[PeerInstance],
+        terms: ListTerms,
+    ) -> bool {
+        let listed = self.listed(service, list);
+        let ListTerms { is_settled, as_of } = terms;
+        let terms = distro_core::ListTerms { is_settled, as_of, room: self.room(service) };
+        self.store.take_list(service.as_str(), &listed, terms, self.clock.tick())
+    }
+
+    /// Takes it that the owner of a service has no list of it any more: the same as an empty one.
+    pub(crate) fn drop_foreign(&self, service: &ServiceKey, terms: ListTerms) -> bool {
+        self.take_foreign_list(service, &[], terms)
+    }
+
+    /// Takes what the owner of a foreign service says of the health of its instances; it was asked
+    /// at `as_of`. Instances that are not listed keep their health, as do those which were heard
+    /// here and live.
+    pub(crate) fn take_foreign_health(
+        &self,
+        service: &ServiceKey,
+        statuses: &[InstanceStatus],
+        as_of: Tick,
+    ) {
+        let health_of = |key: &str| {
+            let InstanceKey { ip, port, .. } = RecordKey::parse(key)?.instance;
+            let is_this =
+                |status: &&InstanceStatus| status.ip == ip && status.port == i32::from(port);
+            statuses.iter().find(is_this).map(|status| initial_health(status.healthy))
+        };
+        self.store.take_health(service.as_str(), health_of, as_of, self.clock.tick());
+    }
+
+    /// Takes what a Java server that owned a service until a moment ago still says of it: it may
+    /// have registered somebody meanwhile. Instances that are known here, or were removed, are as
+    /// they are; absence says nothing.
+    pub(crate) fn adopt_foreign_list(&self, service: &ServiceKey, list: &[PeerInstance]) {
+        let listed = self.listed(service, list);
+        self.store.adopt_list(service.as_str(), &listed, self.room(service), self.clock.tick());
+    }
+
+    /// Writes an instance that the owner of a foreign service has just registered for a client of
+    /// this server, so that the client finds it here. If the service has become ours meanwhile it
+    /// is an ordinary registration. `healthy` counts if it is new.
+    pub(crate) fn foreign_registered(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        instance: Instance,
+        healthy: bool,
+        actor: &dyn Fn() -> String,
+    ) {
+        let id = RecordKey::ephemeral(*key).text();
+        let known = self.find_instance(service, &id);
+        let kind = match &known {
+            None => Some(EventKind::Registered),
+            Some(known) => (known.instance != instance).then_some(EventKind::Replaced),
+        };
+        let value = Arc::new(Content::Instance(instance));
+        let health = initial_health(healthy);
+        self.store.register_elsewhere(service.as_str(), &id, value, health, self.clock.tick());
+        if let Some(kind) = kind {
+            self.note(service, &id, kind, actor);
+        }
+    }
+
+    /// Removes an instance that the owner of a foreign service has just removed for a client of
+    /// this server.
+    pub(crate) fn foreign_deregistered(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        actor: &dyn Fn() -> String,
+    ) {
+        let id = RecordKey::ephemeral(*key).text();
+        if self.store.deregister_elsewhere(service.as_str(), &id, self.clock.tick()) {
+            self.note(service, &id, EventKind::Deregistered, actor);
+        }
+    }
+
+    /// The ephemeral instances of a service as Java servers are told, in the order of their keys.
+    pub(crate) fn peer_list(&self, service: &ServiceKey) -> Vec<PeerInstance> {
+        self.find(service).map_or_else(Vec::new, |datum| {
+            datum.read(|reader| {
+                let ephemeral = hosts(&reader).filter(|host| !host.instance.is_persistent);
+                ephemeral
+                    .map(|host| {
+                        let heard = reader.last_heard(&host.record_key().text());
+                        peer_instance(service, &host, heard.map(|tick| self.wall_ms(tick)))
+                    })
+                    .collect()
+            })
+        })
+    }
+
+    /// The checksum of the list of a service, which is worked out anew only after a change; `None`
+    /// if the service has no ephemeral instance.
+    pub(crate) fn peer_checksum(&self, service: &ServiceKey) -> Option<Arc<str>> {
+        let datum = self.find(service)?;
+        let (revision, kept) = (datum.revision(), &datum.attached().peer_checksum);
+        if let Some(kept) = kept.load_full().filter(|kept| kept.0 == revision) {
+            return kept.1.clone();
+        }
+        // A change after the revision was read makes it look again the next time.
+        let list = self.peer_list(service);
+        let checksum = (!list.is_empty()).then(|| Arc::from(list_checksum(&list)));
+        kept.store(Some(Arc::new((revision, checksum.clone()))));
+        checksum
+    }
+
+    /// The services of which something is known here, with the checksums of their lists: those
+    /// that have an ephemeral instance. In the order of namespace and name; reads all datums.
+    pub(crate) fn peer_checksums(
+        &self,
+        is_wanted: impl Fn(&ServiceKey) -> bool,
+    ) -> Vec<(ServiceKey, Arc<str>)> {
+        let all = self.index.all().into_iter().map(|(service, _)| service);
+        let wanted = all.filter(|service| is_wanted(service));
+        wanted
+            .filter_map(|service| {
+                let checksum = self.peer_checksum(&service)?;
+                Some((service, checksum))
+            })
+            .collect()
+    }
+
+    /// The services of this member with the checksums of their lists.
+    pub(crate) fn owned_checksums(&self) -> Vec<(ServiceKey, Arc<str>)> {
+        self.peer_checksums(|service| self.store.owns(service.as_str()))
+    }
+
+    /// How many instances more this service may have.
+    fn room(&self, service: &ServiceKey) -> usize {
+        if self.has_all_services() && self.find(service).is_none() {
+            return 0;
+        }
+        let held = self.store.visible_count(CLASS_INSTANCE);
+        usize::try_from(self.settings.max_instances.saturating_sub(held)).unwrap_or(usize::MAX)
+    }
+
+    fn listed(&self, service: &ServiceKey, list: &[PeerInstance]) -> Vec<Listed<Content>> {
+        let (mut listed, mut bad) = (Vec::with_capacity(list.len()), 0_usize);
+        for instance in list {
+            match own_instance(service, instance) {
+                Some((key, own)) => listed.push(Listed {
+                    key: key.into(),
+                    value: Arc::new(Content::Instance(own)),
+                    health: initial_health(instance.healthy),
+                }),
+                None => bad += 1,
+            }
+        }
+        if bad > 0 {
+            tracing::debug!(%service, bad, "instances in a list that cannot be stored here");
+        }
+        listed
+    }
+}
+
+/// What is stored of an instance in a list, and under which key; `None` if it cannot be.
+fn own_instance(service: &ServiceKey, listed: &PeerInstance) -> Option<(String, Instance)> {
+    check_address(&listed.ip).ok()?;
+    let port = u16::try_from(listed.port).ok()?;
+    let instance = InstanceKey { ip: &listed.ip, port, cluster: &listed.cluster };
+    let key = RecordKey::ephemeral(instance);
+    let text = key.text();
+    if !listed.ephemeral || text.len() > MAX_KEY || RecordKey::parse(&text) != Some(key) {
+        return None;
+    }
+    let metadata = match &listed.metadata {
+        None => Metadata::absent(),
+        // The owner took it, whatever its limit is; a message has one.
+        Some(metadata) => Metadata::new(metadata, usize::MAX).ok()?,
+    };
+    let mut own = Instance::new(listed.weight, metadata).ok()?;
+    own.enabled = listed.enabled;
+    if let Some(app) = &listed.app {
+        own = own.with_app(app).ok()?;
+    }
+    let simple = Host { key: instance, instance: &own, healthy: true };
+    let mut simple_id = String::new();
+    push_id(&mut simple_id, &simple, service);
+    let id = listed.id.as_ref().filter(|id| **id != simple_id && id.len() <= MAX_ID);
+    own.id = id.map(|id| id.as_str().into());
+    Some((text, own))
+}
+
+/// Longest key of an instance in bytes, far beyond any that is in use.
+const MAX_KEY: usize = 1_024;
+/// Longest id of an instance in bytes; another one is given in place of a longer one.
+const MAX_ID: usize = 2_048;
+
+fn peer_instance(service: &ServiceKey, host: &Host<'_>, heard_ms: Option<u64>) -> PeerInstance {
+    let Host { key, instance, healthy } = host;
+    let id = instance.id.as_deref().map_or_else(
+        || format!("{}#{}#{}#{}", key.ip, key.port, key.cluster, service.grouped()),
+        str::to_owned,
+    );
+    PeerInstance {
+        ip: key.ip.to_owned(),
+        port: i32::from(key.port),
+        cluster: key.cluster.to_owned(),
+        weight: instance.weight,
+        healthy: *healthy,
+        enabled: instance.enabled,
+        ephemeral: true,
+        marked: false,
+        metadata: Some(instance.metadata.to_map()),
+        last_beat_ms: heard_ms.and_then(|ms| i64::try_from(ms).ok()),
+        id: Some(id),
+        app: instance.app.as_deref().map(str::to_owned),
+        tenant: None,
+    }
+}
