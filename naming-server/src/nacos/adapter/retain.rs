@@ -55,11 +55,6 @@ impl Adapter {
         self.retained.lock().add(write, self.now().after(RETAIN_DELAY), 0);
     }
 
-    /// How many instances wait for that.
-    pub(crate) fn retained_count(&self) -> usize {
-        self.retained.lock().waiting.len()
-    }
-
     pub(super) async fn redirect_retained(&self) {
         loop {
             tokio::time::sleep(RETAIN_DELAY / 2).await;
