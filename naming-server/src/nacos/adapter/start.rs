@@ -132,8 +132,13 @@ impl Adapter {
                     self.take_loaded(&service, &instances);
                     left.remove(&service);
                     taken.insert(service);
-                } else if matches!(owner, Owner::Foreign(_)) && !taken.contains(&service) {
-                    left.entry(service).or_insert(instances);
+                } else if matches!(owner, Owner::Foreign(_)) {
+                    if !taken.contains(&service) {
+                        left.entry(service).or_insert(instances);
+                    }
+                } else {
+                    // Those of our make know better; what they do not know may be new.
+                    self.registry.adopt_foreign_list(&service, &instances);
                 }
             }
         }
