@@ -60,15 +60,50 @@ enum Node {
 }
 
 enum Event {
-    Call { from: usize, to: usize, call: CallId, request: Request<Text> },
-    Reply { to: usize, incarnation: u32, call: CallId, reply: Option<Reply<Text>> },
-    Put { from: usize, to: usize, tag: String },
-    Lists { from: usize, to: usize, lists: Vec<(String, List)>, asked: u64 },
-    Sums { from: usize, to: usize, sums: BTreeMap<String, Sum> },
+    Call {
+        from: usize,
+        to: usize,
+        call: CallId,
+        request: Request<Text>,
+    },
+    Reply {
+        to: usize,
+        incarnation: u32,
+        call: CallId,
+        reply: Option<Reply<Text>>,
+    },
+    Put {
+        from: usize,
+        to: usize,
+        tag: String,
+    },
+    Lists {
+        from: usize,
+        to: usize,
+        lists: Vec<(String, List)>,
+        asked: u64,
+    },
+    Sums {
+        from: usize,
+        to: usize,
+        sums: BTreeMap<String, Sum>,
+    },
     /// A list is read and sent.
-    Pull { from: usize, to: usize, tags: Vec<String>, asked: u64 },
-    Round { node: usize, incarnation: u32 },
-    See { node: usize, other: usize, is_up: bool },
+    Pull {
+        from: usize,
+        to: usize,
+        tags: Vec<String>,
+        asked: u64,
+    },
+    Round {
+        node: usize,
+        incarnation: u32,
+    },
+    See {
+        node: usize,
+        other: usize,
+        is_up: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -417,9 +452,8 @@ impl World {
             Event::Call { from, to, call, request } => self.take_call(from, to, call, request),
             Event::Reply { to, incarnation, call, reply } => {
                 if self.incarnations[to] == incarnation {
-                    let input = reply.map_or(Input::Refused(call), |reply| {
-                        Input::Answered(call, reply)
-                    });
+                    let input =
+                        reply.map_or(Input::Refused(call), |reply| Input::Answered(call, reply));
                     self.input(to, input);
                 }
             }
@@ -784,8 +818,7 @@ impl World {
                 .ours()
                 .map(|(n, ours)| (n, ours.list(&client.tag).get(&client.key).map(|h| h.version)))
                 .collect();
-            let is_everywhere =
-                shown.iter().all(|(_, version)| *version == Some(client.version));
+            let is_everywhere = shown.iter().all(|(_, version)| *version == Some(client.version));
             let is_nowhere = shown.iter().all(|(_, version)| version.is_none());
             verdicts.push((is_everywhere, is_nowhere));
             match client.life {

@@ -173,6 +173,8 @@ struct Hearing {
     is_comparing: bool,
     /// The same for a message about health.
     is_asking: bool,
+    /// When its last checksum message came.
+    compared: Option<Tick>,
     absences: Absences,
 }
 

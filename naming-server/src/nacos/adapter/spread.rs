@@ -55,6 +55,7 @@ impl Adapter {
             self.send_lists(to, &outbox, &mut batch).await;
             if Instant::now() >= checksums {
                 self.send_checksums(to).await;
+                self.break_silence(to).await;
                 checksums = Instant::now() + CHECKSUM_PERIOD;
             }
             if Instant::now() >= statuses {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use distro_core::Tick;
 use hyper::HeaderMap;
@@ -18,6 +19,10 @@ const MOST_ASKED: usize = 1_000;
 /// Services whose health is asked for after one message. What is left out is found by the
 /// checksums of the lists, in which health counts, too.
 const MOST_HEALTH_ASKED: usize = 200;
+
+/// A member that has sent no checksums for so long owns nothing, in its own view: Java servers are
+/// silent then, and what is held of them here would stay for ever.
+const SILENT_AFTER: Duration = Duration::from_secs(15);
 
 /// Who may have sent a request that does not say so, as those with lists.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +119,9 @@ impl Adapter {
     /// does not name at the second look. One message of a member at a time.
     pub(crate) async fn compare(&self, source: &str, checksums: Vec<(ServiceKey, String)>) {
         let Some(_turn) = self.turn(source, |hearing| &mut hearing.is_comparing) else { return };
+        if let Some(hearing) = self.hearings.lock().get_mut(source) {
+            hearing.compared = Some(self.now());
+        }
         let view = self.view();
         let mut differing = Vec::new();
         for (service, checksum) in &checksums {
@@ -123,27 +131,58 @@ impl Adapter {
                 differing.push(service.clone());
             }
         }
-        self.note_missing(source, &view, &checksums);
-        for services in differing.chunks(MOST_ASKED) {
+        let named = checksums.iter().map(|(service, _)| service).collect();
+        self.note_missing(source, &view, &named);
+        self.ask(source, &differing).await;
+    }
+
+    /// Asks a member for lists and takes them. Returns the services it has lists of; `None` if it
+    /// does not answer.
+    async fn ask(&self, source: &str, services: &[ServiceKey]) -> Option<BTreeSet<ServiceKey>> {
+        let mut listed = BTreeSet::new();
+        for services in services.chunks(MOST_ASKED) {
             let as_of = self.now();
             match self.caller.datums_of(source, services).await {
-                Ok(datums) => self.take_asked(source, &datums, as_of),
+                Ok(datums) => {
+                    self.take_asked(source, &datums, as_of);
+                    listed.extend(datums.into_iter().map(|datum| datum.service));
+                }
                 Err(error) => {
                     tracing::warn!(member = source, %error, "cannot read lists that differ");
-                    return;
+                    return None;
                 }
             }
         }
+        Some(listed)
     }
 
-    fn note_missing(&self, source: &str, view: &View, named: &[(ServiceKey, String)]) {
-        let named: BTreeSet<&ServiceKey> = named.iter().map(|(service, _)| service).collect();
-        let held = self.registry.services().into_iter().map(|(service, _)| service);
-        let missing = held.filter(|service| {
-            is_of(view, service, source)
-                && !named.contains(service)
-                && self.registry.peer_checksum(service).is_some()
-        });
+    /// Asks a member that is silent for what is held of it here.
+    pub(super) async fn break_silence(&self, source: &str) {
+        let (view, now) = (self.view(), self.now());
+        let compared = self.hearings.lock().get(source).and_then(|hearing| hearing.compared);
+        let since = compared.map_or(view.rings.since(), |at| at.max(view.rings.since()));
+        if now.since(since) < SILENT_AFTER {
+            return;
+        }
+        let Some(_turn) = self.turn(source, |hearing| &mut hearing.is_comparing) else { return };
+        let held: Vec<ServiceKey> = self.held_of(&view, source).collect();
+        if !held.is_empty()
+            && let Some(listed) = self.ask(source, &held).await
+        {
+            self.note_missing(source, &view, &listed.iter().collect());
+        }
+    }
+
+    /// The services with instances that are held here and belong to this member.
+    fn held_of<'a>(&'a self, view: &'a View, member: &'a str) -> impl Iterator<Item = ServiceKey> {
+        let services = self.registry.services().into_iter().map(|(service, _)| service);
+        services.filter(move |service| {
+            is_of(view, service, member) && self.registry.peer_checksum(service).is_some()
+        })
+    }
+
+    fn note_missing(&self, source: &str, view: &View, named: &BTreeSet<&ServiceKey>) {
+        let missing = self.held_of(view, source).filter(|service| !named.contains(service));
         let (missing, now): (Vec<_>, _) = (missing.collect(), self.now());
         let gone = match self.hearings.lock().get_mut(source) {
             Some(hearing) => hearing.absences.note(missing, now),
