@@ -189,9 +189,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
         for tag in begun.into_iter().chain(rest) {
             let Some(datum) = self.store.find(&tag) else { continue };
             let from = after.filter(|(at, _)| *at == tag).map(|(_, key)| &**key);
-            let is_shared = self.store.sharing(&tag);
+            // Foreign ones, too: who starts should not know less than the others.
             let is_full = datum.read(|reader| {
-                for (key, record) in reader.records_after(from).filter(|(key, _)| is_shared(key)) {
+                for (key, record) in reader.records_after(from) {
                     if bytes >= self.config.batch_bytes || entries.len() >= self.config.batch_keys {
                         return true;
                     }
@@ -230,6 +230,19 @@ pub(crate) fn merge<V: Value, A: Default + Send + Sync + 'static>(
     for run in entries.chunk_by(|a, b| a.tag == b.tag) {
         if let Some(first) = run.first() {
             store.merge(&first.tag, run.iter().map(|entry| (&entry.key, &entry.record)), now);
+        }
+    }
+}
+
+/// The same for what a member gives because this one has just started.
+pub(crate) fn load<V: Value, A: Default + Send + Sync + 'static>(
+    store: &Store<V, A>,
+    entries: &[Entry<V>],
+    now: Tick,
+) {
+    for run in entries.chunk_by(|a, b| a.tag == b.tag) {
+        if let Some(first) = run.first() {
+            store.load(&first.tag, run.iter().map(|entry| (&entry.key, &entry.record)), now);
         }
     }
 }

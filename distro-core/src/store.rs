@@ -314,6 +314,22 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         });
     }
 
+    /// Merges what another member gives because this one has just started: nothing of it is a
+    /// moment old, so lists of foreign tags may change it at once.
+    pub(crate) fn load<'a>(
+        &self,
+        tag: &str,
+        records: impl Iterator<Item = (&'a Key, &'a Record<V>)>,
+        now: Tick,
+    ) {
+        self.update(tag, now, |writer| {
+            writer.hold_nothing();
+            for (key, record) in records {
+                writer.merge(key, record);
+            }
+        });
+    }
+
     /// Puts back records of one tag that were saved before this process began, tombstones too.
     ///
     /// They are merged like those of another member: what is newer here stays, watchers are

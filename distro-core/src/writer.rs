@@ -42,6 +42,8 @@ pub struct Writer<'a, V: Value> {
     forgotten: Vec<Key>,
     visible: bool,
     deadline: Tick,
+    /// Whether what is written here is left alone by lists from a moment ago.
+    holds: bool,
 }
 
 impl<'a, V: Value> Writer<'a, V> {
@@ -65,6 +67,7 @@ impl<'a, V: Value> Writer<'a, V> {
             forgotten: Vec::new(),
             visible: false,
             deadline: UNSCHEDULED,
+            holds: true,
         };
         writer.follow_owners();
         writer

@@ -36,10 +36,6 @@ mod membership;
 
 mod metrics;
 
-#[cfg_attr(
-    not(test),
-    allow(unused_imports, dead_code, reason = "the endpoints that speak it come next")
-)]
 mod nacos;
 
 mod offline;

@@ -104,9 +104,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         removed.unwrap_or(false)
     }
 
-    /// Takes what a former owner, which does not speak this protocol, still says of a tag that is
-    /// not foreign any more: of the records that are neither held nor remembered here, `room` at
-    /// most.
+    /// Takes what a member that does not speak this protocol says of a tag that is not foreign: a
+    /// former owner of what it has just taken, or anybody while this member loads. Only records
+    /// that are neither held nor remembered here, `room` at most; whatever other members of this
+    /// protocol know of them wins.
     pub fn adopt_list(&self, tag: &str, list: &[Listed<V>], room: usize, now: Tick) {
         if !list.is_empty() {
             self.update(tag, now, |writer| writer.adopt_list(list, room));

@@ -124,10 +124,15 @@ impl<V: Value> Writer<'_, V> {
             && (learned.is_some_and(is_newer) || self.shared.holds.holds(self.tag, key, as_of))
     }
 
+    /// Nothing that is written from now on is new.
+    pub(crate) fn hold_nothing(&mut self) {
+        self.holds = false;
+    }
+
     /// Notes that a record of a tag that others own was written here.
     pub(super) fn hold(&self, key: &str) {
         let (tag, shared) = (self.tag, self.shared);
-        if self.shelf.is_foreign && !(shared.config.is_durable)(tag, key) {
+        if self.holds && self.shelf.is_foreign && !(shared.config.is_durable)(tag, key) {
             shared.holds.note(tag, key, self.now.after(HOLD), self.now);
         }
     }
@@ -246,8 +251,8 @@ impl<V: Value> Writer<'_, V> {
         self.hold(key);
     }
 
-    /// Takes what a former owner says of a tag that is not foreign any more: what nobody here has
-    /// ever heard of.
+    /// Takes what a member without stamps says of a tag that is not foreign: what is not known
+    /// here at all. Whatever others of this protocol know of it wins.
     pub(crate) fn adopt_list(&mut self, list: &[Listed<V>], mut room: usize) {
         if self.shelf.is_foreign {
             return;
@@ -257,7 +262,7 @@ impl<V: Value> Writer<'_, V> {
                 self.find(key).is_some() || (self.shared.config.is_durable)(self.tag, key);
             if !is_known && room > 0 {
                 room -= 1;
-                let stamp = self.shared.clock.issue(self.now);
+                let stamp = self.list_stamp(key);
                 let record = Record::registered(stamp, Arc::clone(value), *health);
                 self.apply(key, &record, Origin::Here);
             }

@@ -148,6 +148,10 @@ impl Config {
                 durable_retention: self.durable.retention(),
                 compensation_window: Duration::from_millis(self.health.compensation_window_ms),
                 hash_seed,
+                owner_policy: match self.cluster.speaks_nacos() {
+                    true => distro_core::OwnerPolicy::Tags(crate::nacos::owner_number),
+                    false => distro_core::OwnerPolicy::Slots,
+                },
                 ..distro_core::StoreConfig::default()
             },
         }

@@ -153,6 +153,16 @@ impl Caller {
         })
     }
 
+    /// The header by which members know each other, if they use one.
+    pub(crate) fn identity(&self) -> Option<&PeerIdentity> {
+        self.identity.as_ref()
+    }
+
+    /// A path of the API as it is sent.
+    pub(crate) fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.context_path)
+    }
+
     /// Tells a member of this one.
     pub(crate) async fn report(&self, to: &str, body: String) -> Reported {
         #[derive(Deserialize)]
@@ -261,8 +271,7 @@ impl Caller {
         let mut path = "/v1/ns/instance/statuses?key=".to_owned();
         push_encoded(&mut path, service.as_str());
         path.push_str("&encoding=UTF-8&nofix=1");
-        let body =
-            self.call(member, Method::GET, &path, self.asking(), "", LIST_DEADLINE).await?;
+        let body = self.call(member, Method::GET, &path, self.asking(), "", LIST_DEADLINE).await?;
         Ok(parse_instance_statuses(&body)?)
     }
 

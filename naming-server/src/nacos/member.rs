@@ -31,6 +31,19 @@ pub(crate) enum PeerState {
     Isolation,
 }
 
+impl PeerState {
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "STARTING",
+            Self::Up => "UP",
+            Self::Suspicious => "SUSPICIOUS",
+            Self::Down => "DOWN",
+            Self::Isolation => "ISOLATION",
+        }
+    }
+}
+
 /// What a member says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PeerMember {
@@ -105,8 +118,8 @@ pub(crate) struct OwnReport<'a> {
     pub(crate) address: &'a str,
     /// The version it pretends to have; Java servers choose what to send by it.
     pub(crate) version: &'a str,
-    /// The version of our own protocol.
-    pub(crate) own_protocol: u32,
+    /// The version of our own protocol, if it is spoken.
+    pub(crate) own_protocol: Option<u32>,
     /// Milliseconds since the epoch.
     pub(crate) now_ms: i64,
 }
@@ -115,17 +128,20 @@ pub(crate) struct OwnReport<'a> {
 pub(crate) fn render_report(own: &OwnReport<'_>) -> String {
     let (ip, port) = own.address.rsplit_once(':').unwrap_or((own.address, ""));
     let port: i32 = port.parse().unwrap_or_else(|_| i32::from(distro_net::DEFAULT_PORT));
+    let mut extend = json!({
+        "lastRefreshTime": own.now_ms,
+        // A text, or Java's comparison of members fails.
+        "raftPort": (port - RAFT_OFFSET).to_string(),
+        "version": own.version,
+    });
+    if let (Some(version), Some(extend)) = (own.own_protocol, extend.as_object_mut()) {
+        extend.insert(OWN_PROTOCOL.to_owned(), version.to_string().into());
+    }
     json!({
         "ip": ip,
         "port": port,
         "state": "UP",
-        "extendInfo": {
-            "lastRefreshTime": own.now_ms,
-            // A text, or Java's comparison of members fails.
-            "raftPort": (port - RAFT_OFFSET).to_string(),
-            "version": own.version,
-            OWN_PROTOCOL: own.own_protocol.to_string(),
-        },
+        "extendInfo": extend,
         "address": own.address,
         "failAccessCnt": 0,
     })

@@ -77,9 +77,10 @@ impl Registry {
         self.store.take_health(service.as_str(), health_of, as_of, self.clock.tick());
     }
 
-    /// Takes what a Java server that owned a service until a moment ago still says of it: it may
-    /// have registered somebody meanwhile. Instances that are known here, or were removed, are as
-    /// they are; absence says nothing.
+    /// Takes what a Java server says of a service that is not foreign: one that owned it until a
+    /// moment ago may have registered somebody meanwhile; and while this server loads it is better
+    /// than nothing. Instances that are known here, or were removed, are as they are; absence says
+    /// nothing; what other members of this protocol know wins.
     pub(crate) fn adopt_foreign_list(&self, service: &ServiceKey, list: &[PeerInstance]) {
         let listed = self.listed(service, list);
         self.store.adopt_list(service.as_str(), &listed, self.room(service), self.clock.tick());
