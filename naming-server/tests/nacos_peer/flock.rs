@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::java::http::encode;
 use crate::site::{call, hosts};
 
+/// Of what went wrong, in the text of a failure.
+const MOST_SHOWN: usize = 20;
+
 /// An instance of a service.
 #[derive(Debug, Clone)]
 struct Bird {
@@ -105,24 +108,16 @@ impl Flock {
     /// Fails if anything was missed by a watched member at any time.
     #[track_caller]
     pub(crate) fn assert_nothing_missed(&self) {
-        let missing = self.tally().missing.lock().unwrap();
-        assert!(
-            missing.is_empty(),
-            "{} times: {:#?}",
-            missing.len(),
-            &missing[..missing.len().min(20)]
-        );
+        let missing = self.tally().missing.lock().unwrap().clone();
+        let first = &missing[..missing.len().min(MOST_SHOWN)];
+        assert!(missing.is_empty(), "{} times: {first:#?}", missing.len());
     }
 
     #[track_caller]
     pub(crate) fn assert_no_call_failed(&self) {
-        let failed = self.tally().failed.lock().unwrap();
-        assert!(
-            failed.is_empty(),
-            "{} times: {:#?}",
-            failed.len(),
-            &failed[..failed.len().min(20)]
-        );
+        let failed = self.tally().failed.lock().unwrap().clone();
+        let first = &failed[..failed.len().min(MOST_SHOWN)];
+        assert!(failed.is_empty(), "{} times: {first:#?}", failed.len());
     }
 }
 
@@ -168,7 +163,7 @@ impl Shared {
                 bird.service, bird.ip
             );
             let more =
-                if turn % 3 == 0 { format!("&beat={}", encode(&beat)) } else { String::new() };
+                if turn.is_multiple_of(3) { format!("&beat={}", encode(&beat)) } else { String::new() };
             let answer = call(target, "PUT", &bird.target("instance/beat", &more));
             self.tally.beats.fetch_add(1, Ordering::Relaxed);
             self.judge(bird, target, answer.map(|answer| (answer.status, answer.body)));

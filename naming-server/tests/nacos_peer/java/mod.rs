@@ -209,8 +209,9 @@ impl Java {
 
     /// Fails if a real one would have stumbled over anything.
     pub(crate) fn assert_no_fault(&self) {
-        let notes = self.inner.notes();
-        assert!(notes.faults.is_empty(), "{}: {:#?}", self.inner.own, notes.faults);
+        // Not under the lock: others may be in the middle of a request.
+        let faults = self.inner.notes().faults.clone();
+        assert!(faults.is_empty(), "{}: {faults:#?}", self.inner.own);
     }
 
     /// Ends it as a signal that cannot be caught does.
