@@ -475,6 +475,33 @@ fn lists_are_believed_of_their_owner_alone() {
 }
 
 #[test]
+fn a_new_owner_that_has_heard_nobody_makes_nobody_unhealthy() {
+    let trio = Trio::start();
+    let service = trio.service_of(0);
+    let put = |healthy: bool, port: u16| {
+        let key =
+            format!("com.alibaba.nacos.naming.iplist.ephemeral.public##DEFAULT_GROUP@@{service}");
+        let known = json!({"ip": "10.0.0.1", "port": 80, "healthy": healthy});
+        let list =
+            json!({"instanceList": [known, {"ip": "10.0.0.2", "port": port, "healthy": false}]});
+        let body = json!({&key: {"key": key, "value": list, "timestamp": 1}}).to_string();
+        trio.peer_call("PUT", "ns/distro/datum", &body).expect(200);
+        let hosts = trio.hosts(&service);
+        let host = |ip: &str, port: u16| {
+            hosts.iter().find(|host| host["ip"] == ip && host["port"] == port).unwrap()["healthy"]
+                .clone()
+        };
+        (host("10.0.0.1", 80), host("10.0.0.2", port))
+    };
+    assert_eq!(
+        put(true, 81),
+        (Value::Bool(true), Value::Bool(false)),
+        "as it is told of strangers"
+    );
+    assert_eq!(put(false, 82), (Value::Bool(true), Value::Bool(false)), "not of the living");
+}
+
+#[test]
 fn a_write_goes_to_the_java_server_that_owns_the_service_and_shows_here_at_once() {
     let trio = Trio::start();
     let service = trio.service_of(1);

@@ -162,8 +162,11 @@ impl Shared {
                 r#"{{"serviceName":"DEFAULT_GROUP@@{}","ip":"{}","port":80,"cluster":"DEFAULT","weight":1.0,"metadata":{{}},"scheduled":false}}"#,
                 bird.service, bird.ip
             );
-            let more =
-                if turn.is_multiple_of(3) { format!("&beat={}", encode(&beat)) } else { String::new() };
+            let more = if turn.is_multiple_of(3) {
+                format!("&beat={}", encode(&beat))
+            } else {
+                String::new()
+            };
             let answer = call(target, "PUT", &bird.target("instance/beat", &more));
             self.tally.beats.fetch_add(1, Ordering::Relaxed);
             self.judge(bird, target, answer.map(|answer| (answer.status, answer.body)));
