@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use naming_model::ServiceKey;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 
 use super::member::{PeerMember, parse_report};
 use super::{
@@ -39,6 +40,9 @@ const LIST_DEADLINE: Duration = Duration::from_secs(15);
 const LOAD_DEADLINE: Duration = Duration::from_secs(60);
 /// Within which a redirected write must be answered.
 const REDIRECT_DEADLINE: Duration = Duration::from_secs(2);
+/// Redirected writes under way at a time; further ones wait for their turn, within their deadline.
+/// A Java server works on two hundred requests at a time.
+const MOST_REDIRECTS: usize = 512;
 /// Bytes of the lists in one answer. Java sends any number; 256 MiB are half a million instances.
 /// They are read as they come and given up at this ceiling.
 pub(crate) const MOST_LIST_BYTES: usize = 256 << 20;
@@ -121,6 +125,7 @@ pub(crate) struct Caller {
     version: HeaderValue,
     identity: Option<PeerIdentity>,
     context_path: String,
+    redirects: Semaphore,
 }
 
 impl Caller {
@@ -150,6 +155,7 @@ impl Caller {
             version: HeaderValue::from_str(version)?,
             identity,
             context_path: context_path.to_owned(),
+            redirects: Semaphore::new(MOST_REDIRECTS),
         })
     }
 
@@ -300,6 +306,9 @@ impl Caller {
             sent.insert(name, value);
         }
         self.dress(sent);
+        let late = |_| CallError::Lost(format!("no turn within {REDIRECT_DEADLINE:?}"));
+        let turn = tokio::time::timeout(REDIRECT_DEADLINE, self.redirects.acquire());
+        let _turn = turn.await.map_err(late)?;
         self.exchange(request, MOST_ANSWER_BYTES, REDIRECT_DEADLINE).await
     }
 

@@ -6,10 +6,14 @@ use serde_json::value::RawValue;
 
 use super::scalar::{Given, given, text, whole};
 use super::{BadMessage, parse_json};
+use crate::http::cut;
 
 /// In the open part of a report: the version of the protocol that members of our make speak among
 /// themselves. Java servers keep it and do not look at it.
 const OWN_PROTOCOL: &str = "distroProtocol";
+
+/// Bytes that are kept of a version.
+const MOST_VERSION: usize = 64;
 
 /// The Raft port of a Java server lies so far below its HTTP port.
 const RAFT_OFFSET: i32 = 1_000;
@@ -106,7 +110,7 @@ pub(crate) fn parse_report(body: &[u8]) -> Result<PeerMember, BadReport> {
     Ok(PeerMember {
         address,
         state: fields.state.unwrap_or_default(),
-        version: version.map(str::to_owned),
+        version: version.map(|version| cut(version, MOST_VERSION).to_owned()),
         own_protocol: own_protocol.and_then(|version| version.parse().ok()),
     })
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use distro_core::{Listed, MemberId, Tick};
+use distro_core::{Listed, Tick};
 use naming_model::{InstanceKey, RecordKey, ServiceKey};
 
 use super::writes::initial_health;
@@ -32,11 +32,6 @@ impl Registry {
     /// Whether the owner of a service does not speak the protocol of this server.
     pub(crate) fn is_foreign(&self, service: &ServiceKey) -> bool {
         self.store.is_foreign(service.as_str())
-    }
-
-    /// The member that owns a service in this server's view.
-    pub(crate) fn owner(&self, service: &ServiceKey) -> Option<MemberId> {
-        self.store.owner(service.as_str())
     }
 
     /// Takes the whole list of a service that its owner sent. Returns false, and does nothing, if

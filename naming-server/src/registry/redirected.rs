@@ -44,7 +44,8 @@ impl Registry {
             return Ok(Patched::NotFound);
         };
         let (instance, healthy) = change(&known.instance)?;
-        let healthy = healthy.unwrap_or(known.health == initial_health(true));
+        let was_healthy = known.health == initial_health(true);
+        let healthy = healthy.unwrap_or(was_healthy);
         self.foreign_registered(service, &key.instance, instance, healthy, actor);
         Ok(Patched::Done)
     }

@@ -111,7 +111,8 @@ impl Api {
         if leaving.len() > MOST_LEAVING {
             return Err(ApiError::bad_request("more addresses than there can be members"));
         }
-        tracing::info!(members = leaving.join(","), "members are taken out by a call");
+        let shown = leaving.join(",");
+        tracing::info!(members = cut(&shown, 1_024), "members are taken out by a call");
         nacos.remove(&leaving);
         if !call.params.flag_lenient("notifyOtherMembers", true) {
             return Ok(Reply::json(DONE).into());

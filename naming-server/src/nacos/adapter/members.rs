@@ -9,6 +9,7 @@ use distro_net::{Address, MemberWatch};
 use tokio_util::sync::CancellationToken;
 
 use super::Adapter;
+use crate::http::cut;
 use crate::nacos::caller::Reported;
 
 /// Between two reports to one member.
@@ -134,7 +135,8 @@ impl Adapter {
                 true
             }
             Ok(described) => {
-                tracing::warn!(member, "the server there says it is {}", described.address);
+                let other = cut(&described.address, 64);
+                tracing::warn!(member, "the server there says it is {other}");
                 false
             }
             Err(error) => {

@@ -176,7 +176,8 @@ impl Adapter {
     pub(super) async fn break_silence(&self, source: &str) {
         let (view, now) = (self.view(), self.now());
         let compared = self.hearings.lock().get(source).and_then(|hearing| hearing.compared);
-        let since = compared.map_or(view.rings.since(), |at| at.max(view.rings.since()));
+        let ring_since = view.rings.since();
+        let since = compared.map_or(ring_since, |at| at.max(ring_since));
         if now.since(since) < SILENT_AFTER {
             return;
         }
