@@ -7,6 +7,7 @@ use distro_core::{Board, Forwarding, Operation, Step, Store, Value, Written};
 
 use crate::client::{Outcome, Peers};
 use crate::durability::{Durability, InMemory};
+use crate::hold::Lines;
 
 /// Carries out writes: by the owner of the slot in one hop, or here if this member owns it or the
 /// owner is silent. Cheap to clone; for request handlers.
@@ -15,6 +16,7 @@ pub struct Forwarder<V: Value, A> {
     pub(crate) board: Arc<Board>,
     pub(crate) peers: Peers<V>,
     pub(crate) durability: Arc<dyn Durability>,
+    pub(crate) lines: Arc<Lines<V>>,
     deadline: Duration,
 }
 
@@ -25,6 +27,7 @@ impl<V: Value, A> Clone for Forwarder<V, A> {
             board: Arc::clone(&self.board),
             peers: self.peers.clone(),
             durability: Arc::clone(&self.durability),
+            lines: Arc::clone(&self.lines),
             deadline: self.deadline,
         }
     }
@@ -38,7 +41,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
         peers: Peers<V>,
         deadline: Duration,
     ) -> Self {
-        Self { store, board, peers, durability: Arc::new(InMemory), deadline }
+        let (durability, lines) = (Arc::new(InMemory), Arc::default());
+        Self { store, board, peers, durability, lines, deadline }
     }
 
     /// The same for a member that has a disk.

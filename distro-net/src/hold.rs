@@ -1,19 +1,18 @@
 //! Durable records, put on the disks of several members before their writer is answered.
 
+mod line;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use distro_core::{Board, Entry, MemberId, Place, Reply, Request, Value};
+use distro_core::{Entry, Place, Value};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use crate::client::{Outcome, Peers};
+pub(crate) use self::line::Lines;
+use self::line::{Asked, Way};
 use crate::durability::Keeping;
 use crate::forward::Forwarder;
-
-/// How long to wait before a member is asked again that could not hold a record.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Too few members have confirmed in time that something is on disk. It may be on more of them,
 /// and nothing is taken back: it may still come to be known to all.
@@ -40,7 +39,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
 
     /// Waits until so many members have these durable records on disk, this one included once it
     /// has what its store holds of them by now. The others are asked all at once, and again while they
-    /// cannot; those of releases that do not understand it count as not holding.
+    /// cannot; those of releases that do not understand it count as not holding. What many wait for
+    /// at a time goes to a member in one message.
     ///
     /// Takes no longer than the deadline. Dropping the future takes nothing back: who was asked
     /// keeps the records.
@@ -51,21 +51,22 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
         deadline: Duration,
     ) -> Result<(), TooFew> {
         let until = Instant::now() + deadline;
-        let over = CancellationToken::new();
         let others = self.peers.members();
         let (confirm, mut confirmations) = mpsc::channel(others.len() + 1);
         let kept = self.durability.kept(&places(&entries));
         tokio::spawn(confirm_own(kept, confirm.clone()));
-        let request = Arc::new(Request::Hold(entries));
-        for member in others {
-            let (peers, board) = (self.peers.clone(), Arc::clone(&self.board));
-            let (request, over) = (Arc::clone(&request), over.clone());
-            let asked = Asked { peers, board, member, request, until, over };
-            tokio::spawn(asked.confirm(confirm.clone()));
-        }
-        drop(confirm);
+        let entries: Arc<[Entry<V>]> = entries.into();
         // Whatever ends this: who has not been asked yet need not be.
-        let _over = over.drop_guard();
+        let _waiting: Vec<_> = others
+            .iter()
+            .map(|&member| {
+                let (peers, board) = (self.peers.clone(), Arc::clone(&self.board));
+                let (entries, confirm) = (Arc::clone(&entries), confirm.clone());
+                let line = self.lines.to(member, &others);
+                line.put(Asked { entries, until, confirm }, Way { peers, board, member })
+            })
+            .collect();
+        drop(confirm);
         let mut held = 0;
         let count = async {
             while held < needed && confirmations.recv().await.is_some() {
@@ -87,56 +88,5 @@ async fn confirm_own(kept: Keeping, confirm: mpsc::Sender<()>) {
     match kept.await {
         Ok(()) => _ = confirm.send(()).await,
         Err(error) => tracing::error!(%error, "a durable record is in memory only"),
-    }
-}
-
-/// Another member that is asked to hold something.
-struct Asked<V> {
-    peers: Peers<V>,
-    board: Arc<Board>,
-    member: MemberId,
-    request: Arc<Request<V>>,
-    until: Instant,
-    /// The writer does not wait any more.
-    over: CancellationToken,
-}
-
-impl<V: Value> Asked<V> {
-    async fn confirm(self, confirm: mpsc::Sender<()>) {
-        if self.holds().await {
-            // The writer may be gone.
-            let _ = confirm.send(()).await;
-        }
-    }
-
-    /// Asks until the member has it on disk or the time is up.
-    async fn holds(&self) -> bool {
-        loop {
-            if self.board.is_reachable(self.member) {
-                match self.ask().await {
-                    Some(Outcome::Answered(Reply::Done)) => return true,
-                    Some(Outcome::NotTaken) | None => return false,
-                    Some(_) => {}
-                }
-            }
-            if Instant::now() + PAUSE >= self.until {
-                return false;
-            }
-            tokio::select! {
-                () = self.over.cancelled() => return false,
-                () = tokio::time::sleep(PAUSE) => {}
-            }
-        }
-    }
-
-    /// `None` if it was over before this had its turn. A call that has begun is not broken off,
-    /// because its connection would go with it.
-    async fn ask(&self) -> Option<Outcome<V>> {
-        let _turn = tokio::select! {
-            () = self.over.cancelled() => return None,
-            turn = self.peers.turn_to_hold(self.member) => turn?,
-        };
-        let left = self.until.saturating_duration_since(Instant::now());
-        Some(self.peers.call(self.member, &self.request, left).await)
     }
 }

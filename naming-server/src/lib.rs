@@ -12,6 +12,7 @@ mod auth;
 pub use auth::NewUser;
 
 mod checks;
+pub use checks::{CheckNetworks, NotNetworks};
 
 mod config;
 mod effects;

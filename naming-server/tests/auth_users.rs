@@ -28,6 +28,10 @@ fn a_user_is_made_listed_changed_and_deleted() {
         site.json(&root, "GET auth/users/search", &[("username", "u")]),
         serde_json::json!(["u1"])
     );
+    assert_eq!(
+        site.json(&root, "GET auth/users/search", &[("username", "")]),
+        serde_json::json!(["root", "u1"])
+    );
 
     site.log_in("u1", "p1");
     site.ok(&root, "PUT auth/users", &[("username", "u1"), ("newPassword", "p2")]);
@@ -59,6 +63,10 @@ fn roles_and_permissions_are_listed_page_by_page() {
     assert_eq!(
         site.json(&root, "GET auth/roles/search", &[("role", "r")]),
         serde_json::json!(["r1", "r2", "r3"])
+    );
+    assert_eq!(
+        site.json(&root, "GET auth/roles/search", &[("role", "")]),
+        serde_json::json!(["ROLE_ADMIN", "r1", "r2", "r3"])
     );
 
     let right = |resource, action| [("role", "r1"), ("resource", resource), ("action", action)];

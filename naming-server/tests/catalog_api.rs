@@ -180,8 +180,8 @@ fn cluster_settings_are_checked_by_name() {
     let reply = site.call("GET catalog/service", &[("serviceName", "s")]).json();
     let shown = json!([{
         "serviceName": "DEFAULT_GROUP@@s", "name": "c1", "healthChecker": {"type": "TCP"},
-        "defaultPort": 80, "defaultCheckPort": 81, "useIPPort4Check": false, "metadata": {},
-        "sitegroup": "", "defCkport": 81, "defIPPort": 80, "empty": true,
+        "defaultPort": 80, "defaultCheckPort": 80, "useIPPort4Check": false, "metadata": {},
+        "sitegroup": "", "defCkport": 81, "defIPPort": 81, "empty": true,
     }]);
     assert_eq!(reply["clusters"], shown);
 }

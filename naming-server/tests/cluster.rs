@@ -549,3 +549,29 @@ fn who_takes_over_goes_on_checking() {
     let _door = Door::open(port);
     wait_for("all are healthy everywhere", || cluster.alive().all(|s| are_all(s, true)));
 }
+
+#[test]
+fn numbers_as_ids_are_unique_whoever_gives_them() {
+    let cluster = Cluster::start(3);
+    let numbered = "%7B%22preserved.instance.id.generator%22%3A%22snowflake%22%7D";
+    for service in services() {
+        for (number, server) in cluster.alive().enumerate() {
+            let rest = format!("ip=10.0.0.{number}&port=80&metadata={numbered}");
+            let target = format!("instance?serviceName={service}&{rest}");
+            server.call("POST", &target).expect(200);
+        }
+    }
+    wait_for("all are everywhere", || {
+        let all = |server| services().all(|service| hosts(server, &service).len() == 3);
+        cluster.alive().all(all)
+    });
+    let id = |host: &Value| host["instanceId"].as_str().unwrap().parse::<u64>().unwrap();
+    for service in services() {
+        let mut ids: Vec<u64> = hosts(cluster.member(0), &service).iter().map(id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 3, "{service}: {ids:?}");
+        let elsewhere: Vec<u64> = hosts(cluster.member(1), &service).iter().map(id).collect();
+        assert!(elsewhere.iter().all(|id| ids.contains(id)), "{service}: {ids:?} {elsewhere:?}");
+    }
+}

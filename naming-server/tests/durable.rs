@@ -11,6 +11,7 @@ mod program;
 mod server_support;
 
 use program::{Ledger, Program};
+use server_support::members::READY;
 use server_support::{Door, TestServer, wait_for};
 
 /// Kills of one test, unless the environment asks for another number.
@@ -193,6 +194,7 @@ fn a_disk_that_fills_up_fails_writes_and_loses_none_that_was_acknowledged() {
     Program::start(folder.path(), &[]).stop();
     let room = fs::metadata(folder.path().join("registry.redb")).unwrap().len() + (256 << 10);
     let program = Program::start_with_room(folder.path(), room);
+    assert_eq!(program.call("GET", READY).expect(200), "OK");
     let bulk = "x".repeat(20_000);
     let create = |n: u32| {
         let target = format!("service?serviceName=s{n}&metadata=a%3D{bulk}");
@@ -210,6 +212,9 @@ fn a_disk_that_fills_up_fails_writes_and_loses_none_that_was_acknowledged() {
     }
     let metrics = program.call("GET", "/nacos/metrics").body;
     assert!(metrics.contains("naming_durable_failing 1"), "{metrics}");
+    // It is as ready as before, and says what it cannot do.
+    let note = program.call("GET", READY).expect(200);
+    assert!(note.starts_with("OK, degraded: durable data"), "{note}");
     // What needs no disk goes on.
     program.call("POST", "instance?serviceName=e&ip=10.0.0.1&port=80").expect(200);
     program.call("GET", "service?serviceName=s0").expect(200);

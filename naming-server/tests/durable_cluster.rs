@@ -108,6 +108,9 @@ fn what_a_majority_has_on_disk_outlives_whoever_answered() {
 fn without_a_majority_a_change_is_answered_503_and_stays() {
     let mut cluster = Cluster::start_durable(3, majority());
     persistent(cluster.member(0), "POST", "s", 80).expect(200);
+    let by_hand = "cluster?serviceName=s&clusterName=DEFAULT&checkPort=80\
+                   &useInstancePort4Check=true&healthChecker=%7B%22type%22:%22NONE%22%7D";
+    cluster.member(0).call("PUT", by_hand).expect(200);
     cluster.wait_until_equal();
     cluster.take(1).kill();
     cluster.take(2).kill();
@@ -121,6 +124,9 @@ fn without_a_majority_a_change_is_answered_503_and_stays() {
         ("POST", "service?serviceName=t"),
         ("POST", &*namespace("n")),
         ("PUT", "operator/switches?entry=pushCacheMillis&value=12345"),
+        ("PUT", "health/instance?serviceName=s&ip=10.0.0.1&port=81&healthy=false"),
+        // As it is already, but not on the disks where it should be.
+        ("PUT", "health/instance?serviceName=s&ip=10.0.0.1&port=81&healthy=false"),
     ] {
         let text = first.call(method, target).expect(503);
         assert!(text.contains("may still take effect"), "{method} {target}: {text}");

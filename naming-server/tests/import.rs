@@ -146,6 +146,23 @@ fn everything_arrives_and_a_second_time_changes_nothing() {
     said.expect(0, [0, 0, 1, 0], [0, 0, 4, 0], [0, 0, 2, 0]);
 }
 
+/// The console lists `g@@long@@er` as the service `long` of the group `g`.
+#[test]
+fn a_name_with_a_second_separator_arrives_whole() {
+    let (source, target) = (TestServer::start(), TestServer::start());
+    post(&source, "service?serviceName=g@@long@@er&metadata=k=v");
+    post(&source, "instance?serviceName=g@@long@@er&ip=10.0.0.1&port=80&ephemeral=false");
+    post(&source, "service?serviceName=g@@longer");
+    let said = import(&source.address, &target, &[]);
+    said.expect(0, [0; 4], [2, 0, 0, 0], [0; 4]);
+    assert_eq!(said.counts("persistent instances"), [1, 0, 0, 0]);
+    for at in ["serviceName=g@@long@@er", "serviceName=g@@longer"] {
+        assert_eq!(settings(&target, at), settings(&source, at), "{at}");
+    }
+    assert_eq!(status(&target, "serviceName=g@@long"), 404);
+    import(&source.address, &target, &[]).expect(0, [0; 4], [0, 0, 2, 0], [0; 4]);
+}
+
 #[test]
 fn what_differs_at_the_target_becomes_as_it_is_at_the_source() {
     let (source, target) = (populated(), TestServer::start());

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use distro_core::{MemberId, Reply, Request};
 use parking_lot::RwLock;
-use tokio::sync::OwnedSemaphorePermit;
 
 use self::connection::{CallError, Connection, Link};
 use self::peer::{Message, Peer};
@@ -43,14 +42,14 @@ pub struct PeersConfig {
     /// is slow; each costs the other side a connection. Default 32.
     pub forwards_per_peer: usize,
     /// Requests to one member to put durable records on disk that may be under way, each on a
-    /// connection of its own. More wait for their turn. A disk takes many at a time; too few make
-    /// writes wait for each other. Default 16.
+    /// connection of its own. What comes meanwhile goes with the next that begins. One makes each
+    /// write wait for the one before; many carry little each, and cost a message. Default 4.
     pub holds_per_peer: usize,
 }
 
 impl Default for PeersConfig {
     fn default() -> Self {
-        Self { forwards_per_peer: 32, holds_per_peer: 16 }
+        Self { forwards_per_peer: 32, holds_per_peer: 4 }
     }
 }
 
@@ -97,6 +96,11 @@ impl<V> Peers<V> {
     /// How messages become bytes.
     pub fn codec(&self) -> &Codec<V> {
         &self.shared.codec
+    }
+
+    /// What was set.
+    pub(crate) fn config(&self) -> &PeersConfig {
+        &self.shared.config
     }
 
     /// What is counted.
@@ -169,12 +173,6 @@ impl<V> Peers<V> {
             Ok(Err(CallError::Rejected(reason))) => reason.ends_with(Refusal::SameMember.name()),
             _ => false,
         }
-    }
-
-    /// Waits until one more request to hold may be sent to a member; `None` if it is none.
-    pub(crate) async fn turn_to_hold(&self, to: MemberId) -> Option<OwnedSemaphorePermit> {
-        let turns = self.shared.book.read().get(&to).map(|peer| Arc::clone(&peer.holds))?;
-        turns.acquire_owned().await.ok()
     }
 
     /// Asks a member. Takes no longer than the deadline. When the future is dropped the request

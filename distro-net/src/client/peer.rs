@@ -44,8 +44,6 @@ pub(crate) struct Peer {
     pub(crate) address: Arc<str>,
     /// Forwarded writes under way; more than that wait for their turn.
     pub(crate) forwards: Semaphore,
-    /// Requests to hold under way. Not the same: a slow disk must not make forwards wait.
-    pub(crate) holds: Arc<Semaphore>,
     /// The calls of the core are few at any time, one for each purpose. So no more connections
     /// than those and the forwards are ever open.
     idle: Mutex<Vec<Connection>>,
@@ -65,7 +63,6 @@ impl Peer {
             member,
             address,
             forwards: Semaphore::new(forwards_per_peer),
-            holds: Arc::new(Semaphore::new(holds_per_peer)),
             idle: Mutex::default(),
             most_idle: forwards_per_peer + holds_per_peer + CORE_CALLS,
             clock_ahead_ms: AtomicI64::new(0),

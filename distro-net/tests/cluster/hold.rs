@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use distro_core::{Entry, Place};
-use distro_net::{Durability, Keeping, NotKept, TooFew};
+use distro_net::{Durability, Keeping, Limits, NotKept, TooFew};
 use tokio::sync::watch;
 
 use crate::member::{Member, SECRET, Text, addresses, eventually, listeners};
@@ -73,6 +73,10 @@ async fn three(disks: [&Arc<Disk>; 3]) -> Vec<Member> {
 /// Writes something and gives what is to be held of it.
 async fn written(member: &Member, key: &str) -> Vec<Entry<Text>> {
     member.register("#users", key, "text").await;
+    entry(member, key)
+}
+
+fn entry(member: &Member, key: &str) -> Vec<Entry<Text>> {
     let datum = member.store.find("#users").expect("just written");
     let record = datum.read(|reader| reader.find(key).expect("just written").into_owned());
     vec![Entry { tag: "#users".into(), key: key.into(), record }]
@@ -156,4 +160,72 @@ async fn one_slow_disk_neither_holds_up_writes_nor_breaks_connections() {
     assert_eq!(members[0].forwarder.hold(entries, 3, LONG).await, Ok(()));
     assert_eq!(members[2].peers.stats().sessions(), sessions, "over the connections it had");
     assert!(disks[2].asked() < WRITES / 2, "nobody waited on for what was over");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_wait_at_a_time_share_messages() {
+    const WRITES: usize = 200;
+    let disks = [Condition::Fine, Condition::Slow, Condition::Fine].map(Disk::new);
+    let members = three(disks.each_ref()).await;
+    let mut holds = tokio::task::JoinSet::new();
+    for n in 0..WRITES {
+        let (forwarder, entries) =
+            (members[0].forwarder.clone(), written(&members[0], &n.to_string()).await);
+        holds.spawn(async move { forwarder.hold(entries, 3, LONG).await });
+    }
+    eventually("some are on their way", || disks[1].asked() > 0).await;
+    // All wait for the one disk that is slow.
+    eventually("the others have theirs", || disks[0].asked() == WRITES).await;
+    disks[1].becomes(Condition::Fine);
+    while let Some(held) = holds.join_next().await {
+        assert_eq!(held.unwrap(), Ok(()));
+    }
+    assert!(disks[1].asked() <= WRITES / 10, "{} messages", disks[1].asked());
+}
+
+/// Holds all of these at once, each for a writer of its own.
+async fn hold_all(member: &Member, all: Vec<Vec<Entry<Text>>>) -> Vec<Result<(), TooFew>> {
+    let forwarders = std::iter::repeat_with(|| member.forwarder.clone());
+    let holds = all.into_iter().zip(forwarders).map(|(entries, forwarder)| {
+        tokio::spawn(async move { forwarder.hold(entries, 3, LONG / 4).await })
+    });
+    let mut results = Vec::new();
+    for hold in holds.collect::<Vec<_>>() {
+        results.push(hold.await.expect("no hold panics"));
+    }
+    results
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_much_for_one_message_goes_in_several() {
+    let disks = [(); 3].map(|()| Disk::new(Condition::Fine));
+    let members = three(disks.each_ref()).await;
+    let mut many = Vec::new();
+    for n in 0..600 {
+        many.extend(written(&members[0], &n.to_string()).await);
+    }
+    let results = hold_all(&members[0], vec![many; 12]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(disks[1].asked(), 12, "two of them are more than 1,000");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_message_can_carry_holds_up_no_other_writer() {
+    let disks = [(); 3].map(|()| Disk::new(Condition::Fine));
+    let members = three(disks.each_ref()).await;
+    let giant = "g".repeat(Limits::default().message_bytes + 1);
+    members[0].register("#users", "giant", &giant).await;
+    let giant = entry(&members[0], "giant");
+    let mut all = Vec::new();
+    for n in 0..20 {
+        all.push(written(&members[0], &n.to_string()).await);
+    }
+    all.insert(10, giant.clone());
+    all.push(giant);
+    let results = hold_all(&members[0], all).await;
+    for (n, result) in results.iter().enumerate() {
+        let is_giant = n == 10 || n == 21;
+        let expected = if is_giant { Err(TooFew { held: 1, needed: 3 }) } else { Ok(()) };
+        assert_eq!(*result, expected, "{n}");
+    }
 }

@@ -13,8 +13,9 @@
 //! loses one stops. What is true when a check ends, and not what was true when it began, decides
 //! whether its result counts.
 //!
-//! A check connects to whatever address somebody registered: see "Health checks" in
-//! `docs/http-api.md`.
+//! A check connects to whatever address somebody registered, unless [`CheckNetworks`] says
+//! otherwise: see "Health checks" in `docs/http-api.md`. Who is not checked for that reason, or
+//! because this server makes no checks of the type, stays in the schedule behind a [`Barrier`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -29,17 +30,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::registry::{CheckPace, CheckTarget, HealthChecker, Registry, SwitchValues};
 
+mod barrier;
 mod changes;
 mod http;
+#[cfg(feature = "mysql")]
+mod mysql;
+mod networks;
 mod pace;
 mod probe;
 mod schedule;
 
+pub(crate) use barrier::{Barrier, is_made};
 pub(crate) use changes::Changes;
 pub(crate) use http::check_request;
+pub use networks::{CheckNetworks, NotNetworks};
 pub(crate) use pace::Times;
 pub(crate) use probe::Finding;
 
+use barrier::Warnings;
 use changes::Changed;
 use pace::Rules;
 use probe::{Report, probe};
@@ -60,7 +68,9 @@ pub(crate) struct Checks {
     registry: Arc<Registry>,
     changes: Arc<Changes>,
     connector: Arc<dyn Connector>,
+    networks: CheckNetworks,
     schedule: Mutex<Schedule>,
+    warnings: Mutex<Warnings>,
     counts: [AtomicU64; Finding::KINDS.len()],
     running: AtomicUsize,
 }
@@ -71,11 +81,12 @@ impl Checks {
         registry: Arc<Registry>,
         changes: Arc<Changes>,
         connector: Arc<dyn Connector>,
+        networks: CheckNetworks,
         seed: u64,
     ) -> Self {
-        let (counts, running) = Default::default();
+        let (warnings, counts, running) = Default::default();
         let schedule = Mutex::new(Schedule::new(seed));
-        Self { registry, changes, connector, schedule, counts, running }
+        Self { registry, changes, connector, networks, schedule, warnings, counts, running }
     }
 
     /// What was measured of a cluster of a service, if this member checks it.
@@ -88,9 +99,14 @@ impl Checks {
         Finding::KINDS.into_iter().zip(self.counts.iter().map(|count| count.load(Relaxed)))
     }
 
-    /// Instances that this member checks.
+    /// Instances that this member has to check.
     pub(crate) fn scheduled(&self) -> usize {
         self.schedule.lock().len()
+    }
+
+    /// How many of them were behind each barrier when they were due last.
+    pub(crate) fn barred(&self) -> [usize; Barrier::KINDS.len()] {
+        self.schedule.lock().barred()
     }
 
     /// Checks under way.
@@ -175,8 +191,11 @@ impl Checks {
             if let Some(target) = self.target(&tag, &key, &switches) {
                 let checks = Arc::clone(self);
                 running.spawn(async move {
+                    let begun = Begun { checks: &checks, target: &target };
                     let report = probe(&*checks.connector, &target).await;
                     checks.finish(&target, &report);
+                    // Told of.
+                    std::mem::forget(begun);
                 });
             }
         }
@@ -192,11 +211,27 @@ impl Checks {
         let name = target.service.grouped();
         let is_wanted = switches.health_check_enabled
             || switches.health_check_white_list.iter().any(|listed| listed == name);
-        if is_wanted {
-            return Some(target);
+        if !is_wanted {
+            self.schedule.lock().skip(tag, key);
+            return None;
         }
-        self.schedule.lock().skip(tag, key);
-        None
+        match Barrier::before(&target, &self.networks) {
+            None => Some(target),
+            Some(barrier) => {
+                self.bar(&target, barrier);
+                None
+            }
+        }
+    }
+
+    /// Leaves an instance unchecked, and tells of its cluster once.
+    fn bar(&self, target: &CheckTarget, barrier: Barrier) {
+        let mut warnings = self.warnings.lock();
+        let may_warn = warnings.has_room(self.registry.clock.tick());
+        if self.schedule.lock().bar(&target.tag, &target.key, barrier, may_warn) {
+            warnings.note();
+            barrier.warn(target);
+        }
     }
 
     fn finish(&self, target: &CheckTarget, report: &Report) {
@@ -221,8 +256,23 @@ impl Checks {
     }
 }
 
+/// A check under way. One that ends without a result, by a panic, is made again next time.
+struct Begun<'a> {
+    checks: &'a Checks,
+    target: &'a CheckTarget,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.checks.schedule.lock().skip(&self.target.tag, &self.target.key);
+    }
+}
+
 fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a health check failed");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ use distro_net::Connector;
 use tokio::time::{Instant, timeout};
 
 use super::http;
+#[cfg(feature = "mysql")]
+use super::mysql;
 use crate::registry::{CheckTarget, HealthChecker};
 
 /// What a check may take, from connecting to the answer.
@@ -66,6 +68,9 @@ pub(super) async fn probe(connector: &dyn Connector, target: &CheckTarget) -> Re
     Report::new(finding, reason, start.elapsed())
 }
 
+/// Nobody should ask for one.
+const NO_SUCH_CHECK: Found = (Finding::NotMade, Cow::Borrowed("there is no such check"));
+
 async fn attempt(connector: &dyn Connector, target: &CheckTarget) -> Found {
     let io = match connector.connect(&target.address).await {
         Ok(io) => io,
@@ -76,9 +81,11 @@ async fn attempt(connector: &dyn Connector, target: &CheckTarget) -> Found {
         HealthChecker::Http { path, headers, expected_response_code } => {
             http::ask(io, &target.address, path, headers, *expected_response_code).await
         }
-        HealthChecker::Mysql { .. } | HealthChecker::None => {
-            (Finding::NotMade, "there is no such check".into())
-        }
+        #[cfg(feature = "mysql")]
+        HealthChecker::Mysql { user, pwd, cmd } => mysql::ask(io, user, pwd, cmd).await,
+        #[cfg(not(feature = "mysql"))]
+        HealthChecker::Mysql { .. } => NO_SUCH_CHECK,
+        HealthChecker::None => NO_SUCH_CHECK,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use distro_core::{Key, Tick};
 use naming_model::RecordKey;
 
+use super::barrier::Barrier;
 use super::pace::{Rules, Times};
 use super::probe::{Finding, Report};
 
@@ -22,7 +23,11 @@ pub(super) struct Schedule {
     random: Random,
     /// Instances of services of our own.
     len: usize,
+    barred: Barred,
 }
+
+/// Instances behind each barrier.
+type Barred = [usize; Barrier::KINDS.len()];
 
 struct Service {
     is_ours: bool,
@@ -33,6 +38,8 @@ struct Service {
 struct Cluster {
     instances: usize,
     times: Times,
+    /// Which barriers have been told of.
+    told: [bool; Barrier::KINDS.len()],
 }
 
 #[derive(Default)]
@@ -42,6 +49,8 @@ struct Instance {
     against: u32,
     /// The health that they are against.
     healthy: bool,
+    /// What kept it from being checked when it was due last.
+    barrier: Option<Barrier>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +66,16 @@ enum State {
 impl Schedule {
     /// Nobody to check. The seed decides how checks are spread.
     pub(super) fn new(seed: u64) -> Self {
-        let (services, due) = Default::default();
-        Self { services, due, random: Random(seed), len: 0 }
+        let (services, due, barred) = Default::default();
+        Self { services, due, random: Random(seed), len: 0, barred }
     }
 
-    /// Instances that this member checks.
+    /// How many instances are behind each barrier.
+    pub(super) fn barred(&self) -> Barred {
+        self.barred
+    }
+
+    /// Instances that this member has to check.
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -118,7 +132,8 @@ impl Schedule {
         }
         if !service.clusters.contains_key(cluster) {
             let times = Times::new(self.random.first());
-            service.clusters.insert(cluster.into(), Cluster { instances: 0, times });
+            let told = Default::default();
+            service.clusters.insert(cluster.into(), Cluster { instances: 0, times, told });
         }
         if let Some(cluster) = service.clusters.get_mut(cluster) {
             cluster.instances += 1;
@@ -135,7 +150,8 @@ impl Schedule {
     /// An instance is not to be checked any more. A check under way has no effect.
     pub(super) fn remove(&mut self, tag: &Arc<str>, key: &Key) {
         let Some(service) = self.services.get_mut(tag) else { return };
-        let Some(instance) = service.instances.remove(key) else { return };
+        let Some(mut instance) = service.instances.remove(key) else { return };
+        instance.stand_behind(None, &mut self.barred);
         leave(&mut self.due, tag, key, instance.state);
         self.len -= usize::from(service.is_ours);
         let name = cluster_of(key).unwrap_or_default();
@@ -162,6 +178,7 @@ impl Schedule {
             self.len = if is_ours { self.len + count } else { self.len - count };
             for (key, instance) in &mut service.instances {
                 leave(&mut self.due, tag, key, instance.state);
+                instance.stand_behind(None, &mut self.barred);
                 *instance = Instance::default();
                 if is_ours {
                     instance.state = State::Waiting(now.after(self.random.first()));
@@ -183,8 +200,8 @@ impl Schedule {
         }
     }
 
-    /// An instance that is due, to be told of with [`Self::finish`], [`Self::skip`] or
-    /// [`Self::remove`]. The one that has waited longest comes first.
+    /// An instance that is due, to be told of with [`Self::finish`], [`Self::skip`],
+    /// [`Self::bar`] or [`Self::remove`]. The one that has waited longest comes first.
     pub(super) fn take_due(&mut self, now: Tick) -> Option<(Arc<str>, Key)> {
         if self.next_due()? > now {
             return None;
@@ -197,13 +214,38 @@ impl Schedule {
 
     /// An instance that was due is checked next time.
     pub(super) fn skip(&mut self, tag: &Arc<str>, key: &Key) {
-        if let Some((instance, cluster)) = find(&mut self.services, tag, key)
-            && let State::Running(since) = instance.state
-        {
-            instance.against = 0;
-            instance.state = State::Waiting(since.after(cluster.times.pace()));
-            enter(&mut self.due, tag, key, instance.state);
-        }
+        self.put_off(tag, key, None);
+    }
+
+    /// An instance that was due cannot be checked; it is looked at again next time. Whether to
+    /// tell of its cluster: once for each barrier, and only if `may_tell`.
+    pub(super) fn bar(
+        &mut self,
+        tag: &Arc<str>,
+        key: &Key,
+        barrier: Barrier,
+        may_tell: bool,
+    ) -> bool {
+        let Some(cluster) = self.put_off(tag, key, Some(barrier)) else { return false };
+        let Some(told) = cluster.told.get_mut(barrier as usize) else { return false };
+        let tells = may_tell && !*told;
+        *told |= tells;
+        tells
+    }
+
+    fn put_off(
+        &mut self,
+        tag: &Arc<str>,
+        key: &Key,
+        barrier: Option<Barrier>,
+    ) -> Option<&mut Cluster> {
+        let (instance, cluster) = find(&mut self.services, tag, key)?;
+        let State::Running(since) = instance.state else { return None };
+        instance.against = 0;
+        instance.stand_behind(barrier, &mut self.barred);
+        instance.state = State::Waiting(since.after(cluster.times.pace()));
+        enter(&mut self.due, tag, key, instance.state);
+        Some(cluster)
     }
 
     /// Takes over what a check found of an instance that was `healthy` when it began. Returns the
@@ -219,6 +261,7 @@ impl Schedule {
     ) -> Option<bool> {
         let (instance, cluster) = find(&mut self.services, tag, key)?;
         let State::Running(since) = instance.state else { return None };
+        instance.stand_behind(None, &mut self.barred);
         cluster.times.note(report, &rules.pace);
         instance.state = State::Waiting(since.after(cluster.times.pace()).max(now));
         enter(&mut self.due, tag, key, instance.state);
@@ -227,6 +270,16 @@ impl Schedule {
 }
 
 impl Instance {
+    fn stand_behind(&mut self, barrier: Option<Barrier>, barred: &mut Barred) {
+        if let Some(before) = self.barrier {
+            barred[before as usize] -= 1;
+        }
+        if let Some(now) = barrier {
+            barred[now as usize] += 1;
+        }
+        self.barrier = barrier;
+    }
+
     fn judge(&mut self, healthy: bool, finding: Finding, times: u32) -> Option<bool> {
         if healthy != self.healthy {
             (self.healthy, self.against) = (healthy, 0);

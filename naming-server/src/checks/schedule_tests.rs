@@ -122,3 +122,29 @@ fn the_pace_of_a_cluster_says_when_the_next_check_is_due() {
     schedule.begin_anew(Tick::ZERO);
     assert!(schedule.next_due().is_some_and(|due| due <= LATEST) && schedule.due.len() == 1);
 }
+
+#[test]
+fn who_is_behind_a_barrier_is_counted_and_told_of_once_for_each_cluster() {
+    let mut schedule = schedule();
+    // Of two clusters.
+    schedule.replace(&tag(), keys(&[1, 2, 3]), true, Tick::ZERO);
+    let bar = |schedule: &mut Schedule, barrier, may_tell| {
+        let now = schedule.next_due().unwrap().after(Duration::from_secs(60));
+        let due = take(schedule, now);
+        assert_eq!(due.len(), 3);
+        let told = due.iter().filter(|key| schedule.bar(&tag(), key, barrier, may_tell)).count();
+        (told, schedule.barred())
+    };
+    assert_eq!(bar(&mut schedule, Barrier::Type, false), (0, [3, 0]));
+    assert_eq!(bar(&mut schedule, Barrier::Type, true), (2, [3, 0]));
+    assert_eq!(bar(&mut schedule, Barrier::Type, true), (0, [3, 0]));
+    assert_eq!(bar(&mut schedule, Barrier::Network, true), (2, [0, 3]));
+    schedule.remove(&tag(), &key(1));
+    assert_eq!(schedule.barred(), [0, 2]);
+    check(&mut schedule, true, Finding::Passed);
+    assert_eq!(schedule.barred(), [0, 1]);
+    schedule.follow(|_| false, Tick::ZERO);
+    assert_eq!((schedule.barred(), schedule.len()), ([0, 0], 0));
+    assert!(!schedule.bar(&tag(), &key(2), Barrier::Type, true), "it is elsewhere");
+    assert_eq!(schedule.barred(), [0, 0]);
+}

@@ -19,6 +19,11 @@ impl Config {
         self.check_push()?;
         self.cluster.check()?;
         self.durable.check(self.tombstone_retention_ms())?;
+        ensure!(
+            !(self.data.in_memory && self.durable.wants_majority()),
+            "durable.acks = \"majority\" needs data on disk, but data.in_memory is true: changes \
+             would be answered without waiting for any disk"
+        );
         self.audit.check()?;
         self.auth.check()?;
         check_level(&self.log.level)
@@ -107,6 +112,7 @@ fn check_level(text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Acks, DataConfig};
 
     fn refused(change: impl FnOnce(&mut Config)) -> String {
         let mut config = Config::default();
@@ -129,6 +135,15 @@ mod tests {
         assert!(text.starts_with("store.tombstone_retention_ms must be from 61000"), "{text}");
         let text = refused(|config| config.http.max_body_bytes = 1 << 29);
         assert!(text.starts_with("http.max_buffered_body_bytes must be"), "{text}");
+    }
+
+    #[test]
+    fn a_majority_of_disks_needs_a_disk_here() {
+        let text = refused(|config| config.durable.acks = Acks::Majority);
+        assert!(text.contains("durable.acks") && text.contains("data.in_memory"), "{text}");
+        let mut config = Config { data: DataConfig::at("/x"), ..Config::default() };
+        config.durable.acks = Acks::Majority;
+        config.check().unwrap();
     }
 
     #[test]

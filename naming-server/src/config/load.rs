@@ -199,6 +199,8 @@ mod tests {
         assert!(text.contains("http.max_connections"), "{text}");
         let text = refused(load("", &[], &["events.capacity=0"], plain()));
         assert!(text.contains("events.capacity must be from 1"), "{text}");
+        let text = refused(load("", &[], &["health.check_networks=10.0.0.0/8,x"], plain()));
+        assert!(text.contains("health.check_networks") && text.contains("\"x\""), "{text}");
         let text = refused(load("", &[], &["log.format=xml"], plain()));
         assert!(text.contains("log.format"), "{text}");
         let text = refused(load("port = = 1", &[], &[], plain()));
@@ -224,6 +226,7 @@ mod tests {
     fn printed_settings_can_be_read_back() {
         let mut config = Config { bind: "[::1]".to_owned(), ..Config::default() };
         config.registry.protect_at_zero = false;
+        config.health.check_networks = "10.0.0.0/8, fd00::/8".parse().unwrap();
         let again = load(&config.to_toml().unwrap(), &[], &[], Arguments::default()).unwrap();
         assert_eq!(again, config);
     }

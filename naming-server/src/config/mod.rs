@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checks::CheckNetworks;
 use crate::durable::is_durable;
 use crate::http::HttpSettings;
 use crate::push::PushSettings;
@@ -253,11 +254,19 @@ pub struct HealthConfig {
     /// Milliseconds after a deregistration in which a late beat does not register the instance
     /// again. Default 10,000; 0 lets any beat do it.
     pub compensation_window_ms: u64,
+    /// Networks that checks of persistent instances may connect to, `10.0.0.0/8,fd00::/8`. Default
+    /// empty: every address. Instances elsewhere are kept, unchecked, with the health they have.
+    pub check_networks: CheckNetworks,
 }
 
 impl Default for HealthConfig {
     fn default() -> Self {
-        Self { expire_instances: true, pause_threshold_ms: 3_000, compensation_window_ms: 10_000 }
+        Self {
+            expire_instances: true,
+            pause_threshold_ms: 3_000,
+            compensation_window_ms: 10_000,
+            check_networks: CheckNetworks::default(),
+        }
     }
 }
 

@@ -46,6 +46,15 @@ pub(super) struct ServicePage {
     pub(super) count: usize,
 }
 
+/// A page of the names in a group.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct GroupPage {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) doms: Vec<String>,
+    pub(super) count: usize,
+}
+
 /// A service in the list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

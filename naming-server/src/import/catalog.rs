@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use naming_model::GROUP_SEPARATOR;
+
 use super::answers::{
-    Instance, InstancePage, Names, NamespaceEntry, Namespaces, Service, ServicePage,
+    GroupPage, Instance, InstancePage, Names, NamespaceEntry, Namespaces, Service, ServicePage,
 };
 use super::remote::{CallError, Remote};
 
@@ -64,6 +66,32 @@ impl Remote {
             Ok((page.service_list.iter().map(|entry| entry.grouped()).collect(), page.count))
         };
         all_pages(String::clone, page).await
+    }
+
+    /// The grouped names that go on after this one with another separator: only the list of a group
+    /// shows them whole.
+    pub(super) async fn longer_names(
+        &self,
+        name: ServiceName<'_>,
+    ) -> Result<Vec<String>, CallError> {
+        let Some((group, service)) = name.grouped.split_once(GROUP_SEPARATOR) else {
+            return Ok(Vec::new());
+        };
+        let page = async |number: usize| {
+            let (number, size) = (number.to_string(), PAGE_SIZE.to_string());
+            let query = [
+                ("namespaceId", name.namespace),
+                ("groupName", group),
+                ("pageNo", &number),
+                ("pageSize", &size),
+            ];
+            let page: Option<GroupPage> = self.find("/v1/ns/service/list", &query).await?;
+            Ok(page.map_or((Vec::new(), 0), |page| (page.doms, page.count)))
+        };
+        let listed = all_pages(String::clone, page).await?.items.into_iter();
+        let start = format!("{service}{GROUP_SEPARATOR}");
+        let longer = listed.filter(|service| service.starts_with(&start));
+        Ok(longer.map(|service| format!("{group}{GROUP_SEPARATOR}{service}")).collect())
     }
 
     /// Settings of a service and its clusters.

@@ -36,15 +36,39 @@ impl Import {
     /// # Errors
     /// One of the servers does not answer any more. Everything else is reported.
     pub(super) async fn copy_service(&self, name: ServiceName<'_>) -> Result<(), CallError> {
-        let what = what(name);
-        let copied = match self.look_at(name).await {
-            Ok(Some(found)) => self.copy_found(name, &found).await,
-            Ok(None) => Ok(()),
+        let copied = match self.copy_one(name).await {
+            Ok(true) => Ok(()),
+            Ok(false) => self.copy_longer_named(name).await,
             Err(error) => Err(error),
         };
+        self.settle(name, copied)
+    }
+
+    /// Nacos lists `group@@a@@b` as `group@@a`, which it then does not have.
+    async fn copy_longer_named(&self, name: ServiceName<'_>) -> Result<(), CallError> {
+        for grouped in &self.source.longer_names(name).await? {
+            let longer = ServiceName { grouped, ..name };
+            self.settle(longer, self.copy_one(longer).await.map(|_| ()))?;
+        }
+        Ok(())
+    }
+
+    /// False if the source does not have it.
+    async fn copy_one(&self, name: ServiceName<'_>) -> Result<bool, CallError> {
+        let Some(found) = self.look_at(name).await? else { return Ok(false) };
+        self.copy_found(name, &found).await?;
+        Ok(true)
+    }
+
+    /// Reports what went wrong, unless a server is lost.
+    fn settle(
+        &self,
+        name: ServiceName<'_>,
+        copied: Result<(), CallError>,
+    ) -> Result<(), CallError> {
         match copied {
             Err(error) if !matches!(error, CallError::Lost { .. }) => {
-                self.report.lock().fail(Kind::Service, &what, &error);
+                self.report.lock().fail(Kind::Service, &what(name), &error);
                 Ok(())
             }
             copied => copied,

@@ -29,6 +29,16 @@ impl CheckTarget {
     pub(crate) fn checker(&self) -> &HealthChecker {
         checker(&self.settings, &self.cluster)
     }
+
+    /// The cluster it is in.
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Where it is, as it was registered: an address as a rule, or a name.
+    pub(crate) fn ip(&self) -> &str {
+        RecordKey::parse(&self.key).map_or("", |key| key.instance.ip)
+    }
 }
 
 impl Registry {
@@ -112,10 +122,10 @@ fn is_set_alike(writer: &Writer<'_, Content>, target: &CheckTarget) -> bool {
     now == target.settings.clusters.get(&target.cluster)
 }
 
-/// Whether the persistent instance with this key would be checked.
+/// Whether the persistent instance with this key should be checked.
 fn is_checked(settings: &ServiceSettings, key: &str) -> bool {
     let key = RecordKey::parse(key);
-    key.is_some_and(|key| checker(settings, key.instance.cluster).is_active())
+    key.is_some_and(|key| *checker(settings, key.instance.cluster) != HealthChecker::None)
 }
 
 fn checker<'a>(settings: &'a ServiceSettings, cluster: &str) -> &'a HealthChecker {

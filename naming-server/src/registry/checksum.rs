@@ -113,7 +113,7 @@ fn push_cluster(text: &mut String, name: &str, settings: &ClusterSettings) {
         }
     }
     let port = settings.check_port;
-    push_display(text, format_args!(",\"defIPPort\":80,\"defCkport\":{port},\"name\":"));
+    push_display(text, format_args!(",\"defIPPort\":{port},\"defCkport\":{port},\"name\":"));
     push_string(text, name);
     text.push_str(",\"useIPPort4Check\":");
     push_bool(text, settings.use_instance_port);

@@ -231,9 +231,12 @@ impl Writes {
             self.registry.set_health(service, key, healthy, actor);
             return self.durably_if(service, self.durable_instance(key), Write::Done(Ok(())));
         }
-        let differs = self.registry.find_instance(service, &key.text());
-        if differs.is_none_or(|known| known.health == initial_health(healthy)) {
+        let Some(known) = self.registry.find_instance(service, &key.text()) else {
             return Write::Done(Ok(()));
+        };
+        if known.health == initial_health(healthy) {
+            // Who wrote it may be waiting for the disk yet, or may have waited in vain.
+            return self.durably_if(service, self.durable_instance(key), Write::Done(Ok(())));
         }
         let kind = if healthy { EventKind::Healthy } else { EventKind::Unhealthy };
         let change = move |known: &Instance| Ok((known.clone(), Some(healthy)));

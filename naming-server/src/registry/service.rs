@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde_json::{Map, Value, json};
 
@@ -73,7 +74,7 @@ impl Default for ClusterSettings {
 
 /// How the health of persistent instances is found out. Ephemeral ones are judged by their
 /// beats whatever stands here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum HealthChecker {
     /// Connect.
     Tcp,
@@ -103,7 +104,8 @@ impl HealthChecker {
     /// Reads the `healthChecker` parameter; an unknown type counts as `NONE`, as in Nacos.
     ///
     /// # Errors
-    /// 400 if it is no JSON object with a `type`, or longer than 4,096 bytes.
+    /// 400 if it is no JSON object with a `type`, if the expected response code is no number, or if
+    /// the whole is longer than 4,096 bytes.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         if text.len() > MAX_CHECKER {
             let reason = format!("it is longer than {MAX_CHECKER} bytes");
@@ -122,19 +124,11 @@ impl HealthChecker {
             "HTTP" => Self::Http {
                 path: text("path"),
                 headers: text("headers"),
-                expected_response_code: fields
-                    .get("expectedResponseCode")
-                    .and_then(Value::as_i64)
-                    .unwrap_or(200),
+                expected_response_code: response_code(fields.get("expectedResponseCode"))?,
             },
             "MYSQL" => Self::Mysql { user: text("user"), pwd: text("pwd"), cmd: text("cmd") },
             _ => Self::None,
         })
-    }
-
-    /// Whether this server checks this way.
-    pub(crate) fn is_active(&self) -> bool {
-        matches!(self, Self::Tcp | Self::Http { .. })
     }
 
     /// Whether its texts are no longer than those of a parameter.
@@ -165,6 +159,29 @@ impl HealthChecker {
             }
         }
     }
+}
+
+/// The type alone: what else is known may be a password, also in a header.
+impl fmt::Debug for HealthChecker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Http { .. } => "HTTP",
+            Self::Mysql { .. } => "MYSQL",
+            Self::None => "NONE",
+        })
+    }
+}
+
+/// 200 unless said; some clients write numbers as texts.
+fn response_code(given: Option<&Value>) -> Result<i64, ApiError> {
+    let code = match given {
+        None | Some(Value::Null) => return Ok(200),
+        Some(Value::String(text)) => text.trim().parse::<i32>().ok().map(i64::from),
+        Some(number) => number.as_i64(),
+    };
+    let bad = || ApiError::illegal("healthChecker", "its expectedResponseCode is no whole number");
+    code.ok_or_else(bad)
 }
 
 /// Which consumers see which instances.
@@ -315,6 +332,21 @@ mod tests {
         }
         assert_eq!(HealthChecker::parse(r#"{"type":"odd"}"#), Ok(HealthChecker::None));
         assert!(HealthChecker::parse("{bad").is_err() && HealthChecker::parse("{}").is_err());
+    }
+
+    #[test]
+    fn a_response_code_is_a_number_or_the_text_of_one() {
+        let parsed = |code: &str| {
+            let text = format!(r#"{{"type":"HTTP","expectedResponseCode":{code}}}"#);
+            HealthChecker::parse(&text)
+                .map(|checker| checker.to_json()["expectedResponseCode"].take())
+        };
+        for (code, expected) in [("204", 204), ("\"204\"", 204), ("null", 200)] {
+            assert_eq!(parsed(code).unwrap(), expected, "{code}");
+        }
+        for code in ["\"abc\"", "\"\"", "true", "[]", "2.5", "1e40"] {
+            assert!(parsed(code).unwrap_err().message.contains("expectedResponseCode"), "{code}");
+        }
     }
 
     #[test]

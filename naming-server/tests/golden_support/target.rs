@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -24,13 +25,19 @@ const TOKEN_KEY: &str = "Z29sZGVuIHRyYW5zY3JpcHRzIGFuZCBub3RoaW5nIGVsc2U=";
 
 /// What kind of server a scenario is replayed against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// As it is by default.
-    Plain,
+pub(crate) struct Kind {
     /// With authentication on, and the administrator `nacos`.
-    Auth,
-    /// The same, as one of three members.
-    AuthMember,
+    pub(crate) has_auth: bool,
+    /// One of three members.
+    pub(crate) is_member: bool,
+}
+
+impl Kind {
+    const COUNT: usize = 4;
+
+    fn index(self) -> usize {
+        usize::from(self.has_auth) + 2 * usize::from(self.is_member)
+    }
 }
 
 pub(crate) enum Target {
@@ -39,7 +46,7 @@ pub(crate) enum Target {
     Running { endpoint: Endpoint, turn: RwLock<()> },
     /// Servers of our own: one for all scenarios that do not disturb each other, started for the
     /// first of them, and one for each that would.
-    InProcess { shared: [Mutex<Option<OwnServers>>; 3] },
+    InProcess { shared: [Mutex<Option<OwnServers>>; Kind::COUNT] },
 }
 
 impl Target {
@@ -75,7 +82,7 @@ impl Target {
                 Ok(outcome)
             }
             Self::InProcess { shared } => {
-                let endpoint = shared_endpoint(kind, &shared[kind as usize])?;
+                let endpoint = shared_endpoint(kind, &shared[kind.index()])?;
                 Ok(replay(&endpoint))
             }
         }
@@ -118,13 +125,10 @@ impl OwnServers {
         let config = Config { bind: Ipv4Addr::LOCALHOST.to_string(), port: 0, ..Config::default() };
         let token_key = Hidden(TOKEN_KEY.to_owned());
         let auth = AuthConfig { enabled: true, token_key, ..AuthConfig::default() };
-        match kind {
-            Kind::Plain => Ok(Self { servers: vec![OwnServer::start(config)?], _folder: None }),
-            Kind::Auth => {
-                let server = OwnServer::start(Config { auth, ..config })?;
-                Ok(Self { servers: vec![server], _folder: None })
-            }
-            Kind::AuthMember => Self::members(&Config { auth, ..config }),
+        let config = if kind.has_auth { Config { auth, ..config } } else { config };
+        match kind.is_member {
+            true => Self::members(&config),
+            false => Ok(Self { servers: vec![OwnServer::start(config)?], _folder: None }),
         }
     }
 
@@ -134,8 +138,11 @@ impl OwnServers {
         let folder = tempfile::tempdir()?;
         let secret = folder.path().join("secret");
         std::fs::write(&secret, "the secret of the golden transcripts")?;
+        /// Several clusters run at a time.
+        static NEXT: AtomicU8 = AtomicU8::new(1);
         let [low, high] = [std::process::id() % 250, std::process::id() / 250 % 250];
-        let hosts = [1, 2, 3].map(|last| format!("127.{}.{high}.{last}", low + 1));
+        let first = NEXT.fetch_add(3, Ordering::Relaxed);
+        let hosts = [0, 1, 2].map(|member| format!("127.{}.{high}.{}", low + 1, first + member));
         let members = hosts.iter().map(|host| format!("{host}:{PORT}")).collect::<Vec<_>>();
         let cluster = ClusterConfig {
             members: members.join(","),

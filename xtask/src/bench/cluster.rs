@@ -6,10 +6,10 @@
 //! ```
 //!
 //! Each member is known to the others by the address of a proxy, so that their traffic, and only
-//! theirs, is counted.
+//! theirs, is counted. Members with a disk are known by their own.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,27 +31,38 @@ pub(super) struct Cluster {
     advertised: Vec<SocketAddr>,
     bytes: Arc<AtomicU64>,
     folder: tempfile::TempDir,
+    /// Where the data goes; in memory without it.
+    data: Option<PathBuf>,
+    /// Of every member, as `KEY=VALUE`.
+    settings: Vec<String>,
 }
 
 impl Cluster {
     /// Three addresses and their proxies; nobody runs yet.
     pub(super) fn prepare() -> Result<Self> {
-        const MEMBERS: usize = 3;
+        let (ports, bytes) = (ports()?, Arc::new(AtomicU64::new(0)));
+        let proxies: Result<Vec<_>> = ports.iter().map(|port| proxy(*port, &bytes)).collect();
+        Self::known_as(ports, proxies?, bytes)
+    }
+
+    /// Three addresses without proxies, of members that have their data in `data`.
+    pub(super) fn prepare_on_disk(data: &Path, settings: Vec<String>) -> Result<Self> {
+        let ports = ports()?;
+        let own = ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect();
+        let cluster = Self::known_as(ports, own, Arc::default())?;
+        Ok(Self { data: Some(data.to_owned()), settings, ..cluster })
+    }
+
+    fn known_as(
+        ports: Vec<u16>,
+        advertised: Vec<SocketAddr>,
+        bytes: Arc<AtomicU64>,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("secret"), "bench".repeat(10))?;
-        let bytes = Arc::new(AtomicU64::new(0));
-        let held: std::io::Result<Vec<_>> =
-            (0..MEMBERS).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect();
-        let held = held?;
-        let ports: std::io::Result<Vec<_>> =
-            held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect();
-        let ports = ports?;
-        let mut advertised = Vec::new();
-        for port in &ports {
-            advertised.push(proxy(*port, &bytes)?);
-        }
         let members = ports.iter().map(|_| None).collect();
-        Ok(Self { members, ports, advertised, bytes, folder })
+        let (data, settings) = (None, Vec::new());
+        Ok(Self { members, ports, advertised, bytes, folder, data, settings })
     }
 
     /// Starts a member; it may have to wait for others before it is ready.
@@ -62,7 +73,12 @@ impl Cluster {
         command
             .args(["--port", &self.ports[member].to_string()])
             .args(["--members", &members.join(",")])
-            .args(["--advertise", &members[member]]);
+            .args(["--advertise", &members[member]])
+            .args(self.settings.iter().flat_map(|setting| ["--set", setting]));
+        match &self.data {
+            Some(data) => command.arg("--data-dir").arg(data.join(member.to_string())),
+            None => command.arg("--in-memory"),
+        };
         self.members[member] = Some(Server::start(&mut command, "", address_in_banner).await?);
         Ok(())
     }
@@ -106,9 +122,17 @@ impl Cluster {
     }
 }
 
+/// Three ports that are free now.
+fn ports() -> Result<Vec<u16>> {
+    const MEMBERS: usize = 3;
+    let held: std::io::Result<Vec<_>> =
+        (0..MEMBERS).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect();
+    held?.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
 fn command(program: &Path, secret: &Path) -> Command {
     let mut command = Command::new(program);
-    command.args(["--bind", "127.0.0.1", "--in-memory"]);
+    command.args(["--bind", "127.0.0.1"]);
     command.args(["--set", "log.level=error", "--secret-file"]);
     command.arg(secret);
     command

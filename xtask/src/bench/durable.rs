@@ -27,6 +27,8 @@ const FLUSHES: usize = 300;
 const WARM_UP: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(10);
 const STARTS: usize = 5;
+/// At 5 MiB/s.
+const SAVING: Duration = Duration::from_secs(240);
 
 /// Changes of persistent instances, each connection one after the other, beside what the disk
 /// takes to make one small write lasting.
@@ -53,8 +55,8 @@ pub(super) async fn write(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// From the start of the process, killed before, to its first answer, with many records in its
-/// file.
+/// From the start of the process to its first answer: killed before, with many durable records in
+/// its file; and stopped before, with many ephemeral instances that it has saved.
 pub(super) async fn restart(bench: &Bench, report: &mut Report) -> Result<()> {
     const INSTANCES: u64 = 100_000;
     let folder = folder(bench)?;
@@ -64,22 +66,52 @@ pub(super) async fn restart(bench: &Bench, report: &mut Report) -> Result<()> {
     let rate = (sample.requests_per_second(), "1/s");
     report.figure(RESTART, format!("writes of {INSTANCES}, many at a time"), rate);
     drop(own);
-    let mut found = Vec::new();
-    for _ in 0..STARTS {
-        let begun = Instant::now();
-        let own = own_on_disk(bench, folder.path()).await?;
-        found.push(begun.elapsed().as_secs_f64());
-        let there = Counts::ask(own.server.address).await?;
-        let there = there.value("naming_instances")?;
-        ensure!(there == INSTANCES as f64, "{there} of {INSTANCES} instances are there again");
-    }
-    let typical = (median(found), "s");
+    let typical = (start_again(bench, folder.path(), INSTANCES).await?, "s");
     report.judge(RESTART, format!("start with {INSTANCES} persistent instances"), typical, 3.0);
+    for instances in [INSTANCES, INSTANCES * 10] {
+        warm_restart(bench, report, instances).await?;
+    }
     Ok(())
 }
 
+async fn warm_restart(bench: &Bench, report: &mut Report, instances: u64) -> Result<()> {
+    let folder = folder(bench)?;
+    let mut own = own_on_disk(bench, folder.path()).await?;
+    let population = Population::lasting(instances / 10, instances);
+    fill_with(&mut own, &[Kind::Register], population, &bench.arguments).await?;
+    wait_until_saved(own.server.address).await?;
+    own.server.stop()?;
+    let typical = (start_again(bench, folder.path(), instances).await?, "s");
+    report.figure(RESTART, format!("warm start with {instances} ephemeral instances"), typical);
+    Ok(())
+}
+
+/// A stop has little time for what is not saved by then.
+async fn wait_until_saved(server: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + SAVING;
+    while Counts::ask(server).await?.value("naming_cache_waiting")? > 0.0 {
+        ensure!(Instant::now() < deadline, "instances are not saved in {SAVING:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// Starts a server on this folder again and again, and kills it each time; the median, in seconds.
+async fn start_again(bench: &Bench, folder: &Path, instances: u64) -> Result<f64> {
+    let mut found = Vec::new();
+    for _ in 0..STARTS {
+        let begun = Instant::now();
+        let own = own_on_disk(bench, folder).await?;
+        found.push(begun.elapsed().as_secs_f64());
+        let there = Counts::ask(own.server.address).await?;
+        let there = there.value("naming_instances")?;
+        ensure!(there == instances as f64, "{there} of {instances} instances are there again");
+    }
+    Ok(median(found))
+}
+
 /// Beside the program, since the folder for temporary files may be in memory.
-fn folder(bench: &Bench) -> Result<tempfile::TempDir> {
+pub(super) fn folder(bench: &Bench) -> Result<tempfile::TempDir> {
     let beside = bench.program.parent().context("the program lies in a folder")?;
     Ok(tempfile::tempdir_in(beside)?)
 }
@@ -91,7 +123,8 @@ async fn started(bench: &Bench, folder: &Path) -> Result<Contender> {
     Ok(own)
 }
 
-async fn stop_checks(server: SocketAddr) -> Result<()> {
+/// Has nobody checked: the addresses of the load are nobody's.
+pub(super) async fn stop_checks(server: SocketAddr) -> Result<()> {
     let mut connection = Connection::open(server).await?;
     let request = b"PUT /nacos/v1/ns/operator/switches?entry=check&value=false HTTP/1.1\r\n\
                     Host: bench\r\nContent-Length: 0\r\n\r\n";

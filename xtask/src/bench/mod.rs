@@ -29,6 +29,7 @@ mod large;
 #[cfg(test)]
 mod loop_tests;
 mod machine;
+mod majority;
 mod members;
 mod memory;
 mod open;
@@ -179,6 +180,8 @@ enum Scenario {
     Checks,
     /// Writes that are answered when they are on disk.
     Durable,
+    /// Writes that are answered when two of three members have them on disk.
+    Majority,
     /// Until a server that was killed has its durable records again.
     Restart,
     /// Three members: lag, pushes from one to the other, and what beats cost them.
@@ -286,8 +289,8 @@ async fn measure(bench: &Bench) -> Result<Report> {
 
 impl Scenario {
     fn has_bar(self) -> bool {
-        use Scenario::{List100, List1000, List10000, ListChurn, Mixed};
-        !matches!(self, List100 | List1000 | List10000 | Mixed | ListChurn)
+        use Scenario::{List100, List1000, List10000, ListChurn, Majority, Mixed};
+        !matches!(self, List100 | List1000 | List10000 | Mixed | ListChurn | Majority)
     }
 
     /// The closed loop that it is, with its limits; `None` of others.
@@ -327,6 +330,7 @@ impl Scenario {
             Self::Start => boot::run(bench, report).await,
             Self::Checks => checks::run(bench, report).await,
             Self::Durable => durable::write(bench, report).await,
+            Self::Majority => majority::run(bench, report).await,
             Self::Restart => durable::restart(bench, report).await,
             Self::Members => members::run(bench, report).await,
             Self::Replication => replication::replicate(bench, report).await,

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a server may take until it says where it listens.
 const START: Duration = Duration::from_secs(20);
@@ -71,6 +72,15 @@ impl Server {
             bail!("the server ended by itself: {status}");
         }
         self.resident_bytes().map(|_| ())
+    }
+
+    /// Asks a server that was started here to end, as an operator does, and waits for it.
+    pub(super) fn stop(mut self) -> Result<()> {
+        let child = self.child.as_mut().context("it was started here")?;
+        kill_process(Pid::from_child(child), Signal::TERM)?;
+        let status = child.wait()?;
+        ensure!(status.success(), "the server did not end well: {status}");
+        Ok(())
     }
 
     /// Processor time used so far by all threads.

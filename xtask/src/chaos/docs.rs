@@ -9,6 +9,7 @@ use super::FULL;
 use super::report::Report;
 
 const BEFORE: &str = include_str!("docs/before.md");
+const DURABLE: &str = include_str!("docs/durable.md");
 const AFTER: &str = include_str!("docs/after.md");
 
 /// Writes the page with the table of `report`.
@@ -29,7 +30,8 @@ fn page(report: &Report, cores: usize) -> String {
         .replace("SERVICES", &FULL.services.to_string())
         .replace("PER_SERVICE", &FULL.per_service.to_string())
         .replace("CORES", &cores.to_string());
-    format!("{before}\n{}\n{AFTER}", report.markdown())
+    let durable = DURABLE.replace("CLERKS", &super::load::CLERKS.to_string());
+    format!("{before}\n{}\n{durable}\n{}\n{AFTER}", report.markdown(), report.durable_markdown())
 }
 
 #[cfg(test)]
@@ -40,7 +42,8 @@ mod tests {
     fn the_page_holds_the_table_and_no_blanks_to_fill_in() {
         let page = page(&Report { outcomes: Vec::new() }, 2);
         assert!(page.contains("| fault | failed calls |"), "{page}");
-        for left in ["SERVICES", "CORES"] {
+        assert!(page.contains("| fault | acknowledged |"), "{page}");
+        for left in ["SERVICES", "CORES", "CLERKS"] {
             assert!(!page.contains(left), "{left}");
         }
         assert!(page.contains("300 services of 10 instances") && page.contains("2 cores"));

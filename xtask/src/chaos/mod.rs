@@ -41,8 +41,8 @@ pub struct Arguments {
     #[arg(long = "row", value_enum, value_name = "NAME")]
     rows: Vec<Row>,
 
-    /// Play one short row with few clients: `kill`.
-    #[arg(long, conflicts_with_all = ["rows", "write_docs"])]
+    /// Play with few clients and watch for a shorter time; without `--row` one short row: `kill`.
+    #[arg(long, conflicts_with = "write_docs")]
     quick: bool,
 
     /// Write the table to `docs/fault-matrix.md`.
@@ -144,7 +144,7 @@ fn logs(root: &Path) -> Result<PathBuf> {
 }
 
 fn chosen(arguments: &Arguments, can_cut: bool) -> Result<Vec<Row>> {
-    if arguments.quick {
+    if arguments.quick && arguments.rows.is_empty() {
         return Ok(vec![Row::Kill]);
     }
     let all = Row::value_variants();
@@ -177,10 +177,12 @@ async fn play_once(row: Row, means: &Means, is_quick: bool) -> Outcome {
         tally: judge::Tally::default(),
         agreement: Agreement::Never,
         worst_lag: Duration::ZERO,
+        agreement_limit: row.agreement_limit(),
+        durable: None,
         problem: None,
     };
     let size = if is_quick { QUICK } else { FULL };
-    let mut stage = match Stage::set(means, row.name(), size, NODES, MOST_NODES).await {
+    let mut stage = match Stage::set(means, row, size, NODES, MOST_NODES).await {
         Ok(stage) => stage,
         Err(error) => {
             outcome.problem = Some(format!("{error:#}"));
@@ -189,7 +191,7 @@ async fn play_once(row: Row, means: &Means, is_quick: bool) -> Outcome {
     };
     let played = row.play(&mut stage, is_quick).await;
     // While somebody writes, the nodes never hold the same for long.
-    stage.load.stop_keepers();
+    stage.load.stop_durable_writes();
     let healed = stage.healed.unwrap_or_else(|| stage.load.shared.now());
     if let Some(time) = agreement::wait(&stage.load, stage.nodes(), healed).await {
         outcome.agreement = Agreement::After(time);
@@ -198,9 +200,10 @@ async fn play_once(row: Row, means: &Means, is_quick: bool) -> Outcome {
     let watched = stage.load.shared.now().saturating_sub(healed);
     tokio::time::sleep(tail.saturating_sub(watched)).await;
     let problem = played.and_then(|()| stage.check_alive()).err();
-    let wrong = stage.load.wrong_durables(stage.nodes()).await;
-    let problems = problem.map(|error| format!("{error:#}")).into_iter().chain(wrong);
-    outcome.problem = problems.reduce(|all, one| format!("{all}; {one}"));
+    let mut problems: Vec<_> = problem.map(|error| format!("{error:#}")).into_iter().collect();
+    problems.extend(stage.load.wrong_durables(stage.nodes()).await);
+    outcome.durable = stage.load.settle_durables(stage.nodes(), &mut problems).await;
+    outcome.problem = problems.into_iter().reduce(|all, one| format!("{all}; {one}"));
     outcome.worst_lag = stage.load.take_worst_lag();
     outcome.tally = stage.load.shared.judge.borrow().tally().clone();
     stage.clear().await;
@@ -214,6 +217,9 @@ fn tell(outcome: &Outcome) {
     }
     for text in &tally.told {
         println!("  {text}");
+    }
+    if let Some(durable) = &outcome.durable {
+        println!("  {durable:?}");
     }
     println!(
         "  {:?}: agreement {:?}, lag {:?}, {} reads, {} pushes, {} registered again, {} could not \

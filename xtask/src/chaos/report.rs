@@ -1,12 +1,14 @@
 //! What the rows came to.
 
+mod table;
+
 use std::fmt;
 use std::time::Duration;
 
+use self::table::Table;
 use super::judge::Tally;
+use super::load::DurableTally;
 
-/// From heal to equal digests.
-const AGREEMENT: Duration = Duration::from_secs(10);
 /// A load generator that was later than this proves nothing.
 const LAG: Duration = Duration::from_secs(1);
 
@@ -26,7 +28,10 @@ pub(super) struct Outcome {
     pub(super) title: &'static str,
     pub(super) tally: Tally,
     pub(super) agreement: Agreement,
+    pub(super) agreement_limit: Duration,
     pub(super) worst_lag: Duration,
+    /// What came of many durable writes, where there were some.
+    pub(super) durable: Option<DurableTally>,
     /// What kept the row from its end.
     pub(super) problem: Option<String>,
 }
@@ -44,10 +49,12 @@ impl Outcome {
         if self.worst_lag > LAG {
             return Verdict::Void;
         }
-        let agrees = matches!(self.agreement, Agreement::After(time) if time <= AGREEMENT);
+        let agrees =
+            matches!(self.agreement, Agreement::After(time) if time <= self.agreement_limit);
+        let is_kept = self.durable.is_none_or(|durable| durable.is_clean());
         // Nothing wrong where nobody looked is no proof.
         let was_watched = self.tally.reads > 0 && self.tally.calls > 0;
-        match agrees && was_watched && self.problem.is_none() && self.tally.is_clean() {
+        match agrees && was_watched && is_kept && self.problem.is_none() && self.tally.is_clean() {
             true => Verdict::Passed,
             false => Verdict::Missed,
         }
@@ -56,15 +63,6 @@ impl Outcome {
     /// The cells, in the order of [`COLUMNS`].
     fn cells(&self) -> [String; 10] {
         let tally = &self.tally;
-        let agreement = match self.agreement {
-            Agreement::After(time) => format!("{:.1}", time.as_secs_f64()),
-            Agreement::Never => "never".to_owned(),
-        };
-        let verdict = match self.verdict() {
-            Verdict::Passed => "",
-            Verdict::Void => "VOID",
-            Verdict::Missed => "MISSED",
-        };
         [
             self.title.to_owned(),
             tally.failed_calls.to_string(),
@@ -72,15 +70,44 @@ impl Outcome {
             tally.resurrected.len().to_string(),
             tally.left_dead.len().to_string(),
             tally.empty_lists.to_string(),
-            agreement,
+            self.agreement(),
             format!("{} of {}", tally.failed_early + tally.failed_elsewhere, tally.calls),
             format!("{:.0} ms", self.worst_lag.as_secs_f64() * 1000.0),
-            verdict.to_owned(),
+            self.word().to_owned(),
         ]
+    }
+
+    /// The cells, in the order of [`DURABLE_COLUMNS`].
+    fn durable_cells(&self) -> Option<[String; 8]> {
+        let durable = self.durable?;
+        Some([
+            self.title.to_owned(),
+            durable.acknowledged.to_string(),
+            durable.unsure.to_string(),
+            durable.lost.to_string(),
+            durable.undone.to_string(),
+            durable.alone.to_string(),
+            self.agreement(),
+            self.word().to_owned(),
+        ])
+    }
+
+    fn agreement(&self) -> String {
+        match self.agreement {
+            Agreement::After(time) => format!("{:.1}", time.as_secs_f64()),
+            Agreement::Never => "never".to_owned(),
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self.verdict() {
+            Verdict::Passed => "",
+            Verdict::Void => "VOID",
+            Verdict::Missed => "MISSED",
+        }
     }
 }
 
-/// Their heads.
 const COLUMNS: [&str; 10] = [
     "fault",
     "failed calls",
@@ -94,6 +121,9 @@ const COLUMNS: [&str; 10] = [
     "",
 ];
 
+const DURABLE_COLUMNS: [&str; 8] =
+    ["fault", "acknowledged", "unsure", "lost", "undone", "by a node alone", "agree after, s", ""];
+
 /// All rows.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -105,35 +135,34 @@ impl Report {
         self.outcomes.iter().all(|outcome| outcome.verdict() == Verdict::Passed)
     }
 
-    /// The table as it stands in the documentation.
+    /// What clients noticed, as it stands in the documentation.
     pub(super) fn markdown(&self) -> String {
-        let line = |cells: [String; 10]| format!("| {} |\n", cells.join(" | "));
-        let mut text = line(COLUMNS.map(str::to_owned)).replace("|  |", "| |");
-        text += &line(["---"; 10].map(str::to_owned)).replace(' ', "");
-        for outcome in &self.outcomes {
-            text += &line(outcome.cells()).replace("|  |", "| |");
-        }
-        text
+        self.table().markdown()
+    }
+
+    /// What became of durable writes, as it stands in the documentation.
+    pub(super) fn durable_markdown(&self) -> String {
+        self.durable_table().markdown()
+    }
+
+    fn table(&self) -> Table<10> {
+        Table { heads: COLUMNS, rows: self.outcomes.iter().map(Outcome::cells).collect() }
+    }
+
+    fn durable_table(&self) -> Table<8> {
+        let rows = self.outcomes.iter().filter_map(Outcome::durable_cells).collect();
+        Table { heads: DURABLE_COLUMNS, rows }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rows = vec![COLUMNS.map(str::to_owned)];
-        rows.extend(self.outcomes.iter().map(Outcome::cells));
-        let widths: Vec<usize> = (0..COLUMNS.len())
-            .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
-            .collect();
-        for row in &rows {
-            for (index, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                match index {
-                    0 => write!(formatter, "{cell:<width$}")?,
-                    _ => write!(formatter, "  {cell:>width$}")?,
-                }
-            }
-            writeln!(formatter)?;
+        let durable = self.durable_table();
+        self.table().fmt(formatter)?;
+        match durable.rows.is_empty() {
+            true => Ok(()),
+            false => write!(formatter, "\n{durable}"),
         }
-        Ok(())
     }
 }
 
@@ -147,7 +176,9 @@ mod tests {
             title: Row::Kill.title(false),
             tally: Tally { calls: 1000, reads: 900, failed_early: 2, ..Tally::default() },
             agreement: Agreement::After(Duration::from_millis(1234)),
+            agreement_limit: Duration::from_secs(10),
             worst_lag: Duration::from_millis(30),
+            durable: None,
             problem: None,
         }
     }
@@ -171,6 +202,30 @@ mod tests {
             spoil(&mut outcome);
             assert_eq!(outcome.verdict(), Verdict::Missed, "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn durable_writes_count_where_there_are_any() {
+        let durable = DurableTally { acknowledged: 100, unsure: 3, ..DurableTally::default() };
+        let outcome = |durable| Outcome { durable: Some(durable), ..good() };
+        assert_eq!(outcome(durable).verdict(), Verdict::Passed);
+        let wrong = [
+            DurableTally { lost: 1, ..durable },
+            DurableTally { undone: 1, ..durable },
+            DurableTally { alone: 1, ..durable },
+            DurableTally { acknowledged: 0, ..durable },
+        ];
+        for wrong in wrong {
+            assert_eq!(outcome(wrong).verdict(), Verdict::Missed, "{wrong:?}");
+        }
+        let strict = Outcome { agreement_limit: Duration::from_secs(1), ..outcome(durable) };
+        assert_eq!(strict.verdict(), Verdict::Missed);
+        let report = Report { outcomes: vec![good(), outcome(durable)] };
+        let row = "| kill -9, 40 s, restart | 100 | 3 | 0 | 0 | 0 | 1.2 | |\n";
+        assert_eq!(report.durable_markdown().matches("kill -9").count(), 1);
+        assert!(report.durable_markdown().ends_with(row), "{}", report.durable_markdown());
+        assert!(report.to_string().contains("acknowledged"));
+        assert!(!Report { outcomes: vec![good()] }.to_string().contains("acknowledged"));
     }
 
     #[test]

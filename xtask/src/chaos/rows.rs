@@ -1,6 +1,8 @@
 //! The faults. Each row begins with a fresh cluster that lists everything everywhere, and ends
 //! when the nodes agree and whoever is dead should be gone.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::ValueEnum;
 
@@ -37,6 +39,15 @@ pub(super) enum Row {
     FreezeDeregister,
     /// A node is killed, and with it a tenth of the instances die.
     OwnerKilled,
+    /// Majority acks: a node is killed, its disk is lost, and an empty one takes its place.
+    MajorityDiskLost,
+    /// Majority acks: a node is cut off and then killed, its disk is lost, and nobody takes its
+    /// place.
+    MajorityGone,
+    /// Majority acks: each node in turn is killed while durable records are written.
+    MajorityEach,
+    /// Majority acks: a node that is written to is cut off from both others for 60 s.
+    MajorityCut,
 }
 
 /// Nodes there are at most in any row.
@@ -61,6 +72,10 @@ impl Row {
             Self::DeathsInCut => "deaths-in-cut",
             Self::FreezeDeregister => "freeze-deregister",
             Self::OwnerKilled => "owner-killed",
+            Self::MajorityDiskLost => "majority-disk-lost",
+            Self::MajorityGone => "majority-gone",
+            Self::MajorityEach => "majority-each",
+            Self::MajorityCut => "majority-cut",
         }
     }
 
@@ -82,11 +97,39 @@ impl Row {
             Self::DeathsInCut => "one node cut off 60 s, a third of the instances die",
             Self::FreezeDeregister => "SIGSTOP 25 s, 15 deregistrations meanwhile",
             Self::OwnerKilled => "kill -9, a tenth of the instances die with it, restart",
+            Self::MajorityDiskLost => "majority: kill -9, disk lost, 30 s, an empty node",
+            Self::MajorityGone => {
+                "majority: one node cut off, 1 s, kill -9, disk lost, nobody comes back, 30 s"
+            }
+            Self::MajorityEach => "majority: kill -9 of each in turn, restart",
+            Self::MajorityCut => "majority: one node cut from both peers, 60 s",
         }
     }
 
     pub(super) fn needs_cut(self) -> bool {
-        matches!(self, Self::Cut | Self::OneWay | Self::Chain | Self::DeathsInCut)
+        use Row::{Chain, Cut, DeathsInCut, MajorityCut, MajorityGone, OneWay};
+        matches!(self, Cut | OneWay | Chain | DeathsInCut | MajorityGone | MajorityCut)
+    }
+
+    /// Whether many durable records are written besides, each of which must be there in the end.
+    pub(super) fn has_many_durable_writes(self) -> bool {
+        use Row::{MajorityCut, MajorityDiskLost, MajorityEach, MajorityGone};
+        matches!(self, MajorityDiskLost | MajorityGone | MajorityEach | MajorityCut)
+    }
+
+    /// Settings of every node in this row.
+    pub(super) fn settings(self) -> &'static [&'static str] {
+        match self.has_many_durable_writes() {
+            // The writers give up after 3 s: the refusal is to come before.
+            true => &["durable.acks=majority", "durable.ack_timeout_ms=2000"],
+            false => &[],
+        }
+    }
+
+    /// How long the nodes may take from heal to equal digests: two verify periods where durable
+    /// records count.
+    pub(super) fn agreement_limit(self) -> Duration {
+        Duration::from_secs(if self.has_many_durable_writes() { 6 } else { 10 })
     }
 
     /// Seconds to watch after the last heal: longer if somebody has died.
@@ -173,9 +216,51 @@ impl Row {
                 stage.wait(60).await;
                 restart(stage, &[1]).await?;
             }
+            Self::MajorityDiskLost => {
+                stage.wait(10).await;
+                hurry(stage).await;
+                stage.lose(1).await?;
+                stage.load.hurry(false);
+                stage.wait(30).await;
+                restart(stage, &[1]).await?;
+            }
+            Self::MajorityGone => {
+                stage.wait(10).await;
+                hurry(stage).await;
+                // As when a machine dies bit by bit: what it takes now, nobody else has.
+                stage.isolate(1).await?;
+                stage.wait(1).await;
+                stage.lose(1).await?;
+                stage.load.hurry(false);
+                stage.mend().await?;
+                stage.wait(30).await;
+                stage.give_up(1);
+            }
+            Self::MajorityEach => {
+                for node in 0..NODES {
+                    stage.wait(5).await;
+                    hurry(stage).await;
+                    stage.kill(node).await?;
+                    stage.wait(1).await;
+                    stage.load.hurry(false);
+                    stage.wait(7).await;
+                    restart(stage, &[node]).await?;
+                }
+            }
+            Self::MajorityCut => {
+                stage.isolate(0).await?;
+                stage.wait(60).await;
+                stage.mend().await?;
+            }
         }
         Ok(())
     }
+}
+
+/// Has durable records written as fast as can be, for a second and until told otherwise.
+async fn hurry(stage: &Stage<'_>) {
+    stage.load.hurry(true);
+    stage.wait(1).await;
 }
 
 async fn restart(stage: &mut Stage<'_>, nodes: &[usize]) -> Result<()> {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::judge::{At, State};
 use super::load::{Load, Size};
 use super::network::Network;
+use super::rows::Row;
 use crate::cluster::files::Files;
 use crate::cluster::node::{Output, Process};
 use crate::cluster::server;
@@ -36,7 +37,7 @@ pub(super) struct Means {
 
 pub(super) struct Stage<'a> {
     means: &'a Means,
-    row: &'static str,
+    row: Row,
     files: Files,
     processes: Vec<Option<Process>>,
     members: Vec<usize>,
@@ -50,7 +51,7 @@ impl<'a> Stage<'a> {
     /// Starts `nodes` nodes and all clients, and waits until every node lists everything.
     pub(super) async fn set(
         means: &'a Means,
-        row: &'static str,
+        row: Row,
         size: Size,
         nodes: usize,
         most_nodes: usize,
@@ -74,6 +75,9 @@ impl<'a> Stage<'a> {
         }
         stage.load.start_providers();
         stage.load.start_keepers();
+        if row.has_many_durable_writes() {
+            stage.load.start_clerks();
+        }
         stage.wait_until_complete().await?;
         // The first seconds of a cluster belong to no row.
         stage.wait(5).await;
@@ -98,6 +102,29 @@ impl<'a> Stage<'a> {
         let process = self.process(node)?;
         process.order(Order::Kill).await;
         ensure!(process.wait(LEAVE).await, "node {} survived SIGKILL", node + 1);
+        Ok(())
+    }
+
+    /// SIGKILL, and everything that the node had on disk is gone.
+    pub(super) async fn lose(&mut self, node: usize) -> Result<()> {
+        self.kill(node).await?;
+        let address = self.means.network.for_peers(node).context("a node without address")?;
+        self.files.remove_data(address)
+    }
+
+    /// Nobody comes back in the place of a node that has ended: what is promised holds among the
+    /// others, who still have it on their lists, and so have clients.
+    pub(super) fn give_up(&mut self, node: usize) {
+        self.members.retain(|member| *member != node);
+        self.mended(false);
+    }
+
+    /// Cuts a node off from all others, in both directions.
+    pub(super) async fn isolate(&mut self, node: usize) -> Result<()> {
+        let others = self.members.iter().filter(|other| **other != node);
+        let pairs: Vec<_> = others.flat_map(|other| [(node, *other), (*other, node)]).collect();
+        self.cut(&pairs).await?;
+        self.load.is_alone(Some(node));
         Ok(())
     }
 
@@ -143,6 +170,7 @@ impl<'a> Stage<'a> {
 
     /// Ends all cuts.
     pub(super) async fn mend(&mut self) -> Result<()> {
+        self.load.is_alone(None);
         for (source, target) in self.cuts.drain(..) {
             self.means.network.mend(source, target).await?;
         }
@@ -217,8 +245,9 @@ impl<'a> Stage<'a> {
         let network = &self.means.network;
         let bind = network.bind(node).context("a node without address")?;
         let peer = network.for_peers(node).context("a node without address")?;
-        let program =
-            server::member(&self.means.server, &self.files, bind, peer, &self.means.settings);
+        let own = self.row.settings().iter().map(|setting| (*setting).to_owned());
+        let settings: Vec<String> = own.chain(self.means.settings.iter().cloned()).collect();
+        let program = server::member(&self.means.server, &self.files, bind, peer, &settings);
         let program = network.place(node, program);
         let log = Output::File(self.log(node));
         let process = Process::start(&self.means.supervisor, &program, log).await?;
@@ -227,7 +256,7 @@ impl<'a> Stage<'a> {
     }
 
     fn log(&self, node: usize) -> PathBuf {
-        self.means.logs.join(format!("{}-node-{}.log", self.row, node + 1))
+        self.means.logs.join(format!("{}-node-{}.log", self.row.name(), node + 1))
     }
 
     fn process(&mut self, node: usize) -> Result<&mut Process> {

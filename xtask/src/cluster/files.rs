@@ -44,6 +44,16 @@ impl Files {
         self.directory.path().join(format!("data-{}-{}", node.ip(), node.port()))
     }
 
+    /// Removes the data folder of a node, which must have ended.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be removed, or was never there.
+    pub(crate) fn remove_data(&self, node: SocketAddr) -> Result<()> {
+        let data = self.data(node);
+        fs::remove_dir_all(&data).with_context(|| format!("remove {}", data.display()))
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.directory.path().join("control")
     }

@@ -69,13 +69,14 @@ impl Api {
                     "serviceName": service.grouped(),
                     "name": name,
                     "healthChecker": cluster.checker.to_json(),
+                    // Nacos never sets these two, and its defIPPort follows the check port.
                     "defaultPort": 80,
-                    "defaultCheckPort": cluster.check_port,
+                    "defaultCheckPort": 80,
                     "useIPPort4Check": cluster.use_instance_port,
                     "metadata": cluster.metadata.to_map(),
                     "sitegroup": "",
                     "defCkport": cluster.check_port,
-                    "defIPPort": 80,
+                    "defIPPort": cluster.check_port,
                     "empty": !hosts(&reader).any(|host| host.key.cluster == name),
                 })
             };

@@ -3,7 +3,7 @@
 use naming_model::check_cluster_name;
 
 use super::Api;
-use crate::checks::check_request;
+use crate::checks::{check_request, is_made};
 use crate::http::{Answer, ApiError, Call, Params, cut};
 use crate::registry::{ClusterSettings, HealthChecker, MAX_CLUSTERS};
 
@@ -45,14 +45,17 @@ impl Api {
 /// A health checker that this server can carry out.
 fn checker(params: &Params<'_>) -> Result<HealthChecker, ApiError> {
     let checker = HealthChecker::parse(&params.required("healthChecker")?)?;
+    if !is_made(&checker) {
+        let reason = format_args!("this server makes no checks of type {checker:?}");
+        return Err(ApiError::illegal("healthChecker", reason));
+    }
     match &checker {
         HealthChecker::Http { path, headers, .. } => check_request(path, headers)
             .map_err(|error| ApiError::illegal("healthChecker", format_args!("{error}")))?,
-        HealthChecker::Mysql { .. } => {
-            let reason = "this server makes no checks of type MYSQL";
-            return Err(ApiError::illegal("healthChecker", reason));
+        HealthChecker::Mysql { cmd, .. } if cmd.is_empty() => {
+            return Err(ApiError::illegal("healthChecker", "it has no cmd"));
         }
-        HealthChecker::Tcp | HealthChecker::None => {}
+        HealthChecker::Tcp | HealthChecker::Mysql { .. } | HealthChecker::None => {}
     }
     Ok(checker)
 }

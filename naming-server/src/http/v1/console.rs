@@ -22,17 +22,30 @@ impl Api {
     }
 
     /// Whether clients should be sent here. A member says why not, and so does who was closed by
-    /// an operator.
+    /// an operator. A disk that fails is no reason: reads, beats and ephemeral instances need none,
+    /// and another member may have the same trouble. It is said all the same.
     pub(super) fn ready(&self) -> Result<Reply, ApiError> {
         let unready = |reason| Reply::text(reason).with_status(StatusCode::SERVICE_UNAVAILABLE);
         let overridden = self.registry.switches.load().overridden_status;
         if let Some(status) = overridden.filter(|status| status.takes_nothing()) {
             return Ok(unready(format!("the status of the server is set to {}", status.name())));
         }
-        match self.why_not_ready() {
-            None => self.alive(),
-            Some(reason) => Ok(unready(reason.to_owned())),
+        if let Some(reason) = self.why_not_ready() {
+            return Ok(unready(reason.to_owned()));
         }
+        let failing = self.not_saved();
+        if failing.is_empty() {
+            return self.alive();
+        }
+        Ok(Reply::text(format!("OK, degraded: {} cannot be saved", failing.join(" and "))))
+    }
+
+    /// What the disk does not take at present. The causes are for those who may read the log.
+    fn not_saved(&self) -> Vec<&'static str> {
+        let durable = self.keeper.as_ref().is_some_and(|keeper| keeper.failure().is_some());
+        let cached = self.cache.as_ref().is_some_and(|cache| cache.stats().is_failing());
+        let all = [(durable, "durable data"), (cached, "ephemeral instances")];
+        all.into_iter().filter(|(fails, _)| *fails).map(|(_, name)| name).collect()
     }
 
     /// Why this member does not answer reads, if it does not.

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Api, Route};
+use crate::checks::Barrier;
 use crate::http::{ApiError, Reply};
 use crate::metrics::{Histogram, Metric, render};
 use crate::push::DELAY_BOUNDS_MS;
@@ -70,15 +71,19 @@ impl Api {
         ]
     }
 
-    fn check_metrics(&self) -> [Metric; 3] {
+    fn check_metrics(&self) -> [Metric; 4] {
         let checks = &self.checks;
         let found = checks.counts().map(|(result, count)| (vec![("result", result.into())], count));
         let (scheduled, running) = (checks.scheduled() as f64, checks.running() as f64);
-        let scheduled_help = "Persistent instances that this member checks.";
+        let scheduled_help = "Persistent instances that this member has to check.";
+        let barred = Barrier::KINDS.into_iter().zip(checks.barred());
+        let barred = barred.map(|(reason, count)| (vec![("reason", reason.into())], count as f64));
+        let barred_help = "Of these, those it cannot or may not check, by reason.";
         [
             Metric::counters("naming_checks", "Health checks by what they found.", found),
             Metric::gauge("naming_checks_scheduled", scheduled_help, scheduled),
             Metric::gauge("naming_checks_running", "Health checks under way.", running),
+            Metric::gauges("naming_checks_barred", barred_help, barred),
         ]
     }
 

@@ -26,10 +26,10 @@ impl Api {
         paged(call, count, accounts.roles().filter(wanted).map(shown))
     }
 
-    /// Names that contain a text.
+    /// Names that contain a text, all for the empty one.
     pub(super) fn search_roles(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         self.auth()?;
-        let part = call.params.required("role")?;
+        let part = call.params.raw("role").map_or_else(|| call.params.required("role"), Ok)?;
         let accounts = self.registry.accounts.load();
         let mut names: Vec<&str> = accounts.roles().map(|(role, _)| role).collect();
         names.retain(|name| name.contains(&*part));

@@ -24,10 +24,11 @@ impl Api {
         paged(call, count, users.map(shown))
     }
 
-    /// Names that contain a text.
+    /// Names that contain a text, all for the empty one.
     pub(super) fn search_users(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         self.auth()?;
-        let part = call.params.required("username")?;
+        let part =
+            call.params.raw("username").map_or_else(|| call.params.required("username"), Ok)?;
         let accounts = self.registry.accounts.load();
         let names = accounts.users().map(|(name, _)| name).filter(|name| name.contains(&*part));
         Ok(Reply::json(json!(names.collect::<Vec<_>>()).to_string()))

@@ -1,9 +1,11 @@
 //! The clients: all of them tasks of one thread, each with its own rhythm.
 
+mod clerk;
 mod hosts;
 mod http;
 mod keeper;
 mod lag;
+mod ledger;
 mod provider;
 mod push;
 mod reader;
@@ -17,9 +19,12 @@ use anyhow::Result;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+pub(super) use self::clerk::CLERKS;
 use self::http::Http;
 pub(super) use self::http::fetch_text;
 use self::keeper::Kept;
+pub(super) use self::ledger::DurableTally;
+use self::ledger::Ledger;
 use super::judge::{At, Judge, State};
 
 /// How often everything is read from every node.
@@ -47,6 +52,14 @@ pub(super) struct Shared {
     worst_lag: Cell<Duration>,
     /// What each writer of a durable record has done.
     kept: RefCell<Vec<Kept>>,
+    /// The same of each writer of many.
+    ledgers: RefCell<Vec<Ledger>>,
+    /// Whether those write without a rest.
+    is_hurried: Cell<bool>,
+    /// The node that reaches no other at present.
+    alone: Cell<Option<usize>>,
+    /// Durable writes that such a node acknowledged.
+    acknowledged_alone: Cell<usize>,
 }
 
 impl Shared {
@@ -69,6 +82,7 @@ pub(super) struct Load {
     pub(super) shared: Rc<Shared>,
     providers: Vec<JoinHandle<()>>,
     keepers: Vec<JoinHandle<()>>,
+    clerks: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
     /// The interface that nodes push to.
     local: std::net::IpAddr,
@@ -86,9 +100,14 @@ impl Load {
             listed: RefCell::default(),
             worst_lag: Cell::new(Duration::ZERO),
             kept: RefCell::new(vec![Kept::default(); keeper::KEEPERS]),
+            ledgers: RefCell::new(vec![Ledger::default(); CLERKS]),
+            is_hurried: Cell::new(false),
+            alone: Cell::new(None),
+            acknowledged_alone: Cell::new(0),
         });
         let others = vec![tokio::task::spawn_local(lag::watch(Rc::clone(&shared)))];
-        Self { shared, providers: Vec::new(), keepers: Vec::new(), others, local }
+        let (providers, keepers, clerks) = (Vec::new(), Vec::new(), Vec::new());
+        Self { shared, providers, keepers, clerks, others, local }
     }
 
     /// Reads and subscribes everything at one more node, and puts it on the clients' lists.
@@ -134,9 +153,46 @@ impl Load {
         self.keepers = (0..keeper::KEEPERS).map(keep).collect();
     }
 
-    /// Has them stop. What is under way is done or not.
-    pub(super) fn stop_keepers(&mut self) {
-        self.keepers.drain(..).for_each(|keeper| keeper.abort());
+    /// Starts the writers of many durable records, and reads what they write from each node.
+    pub(super) fn start_clerks(&mut self) {
+        for id in 0..CLERKS {
+            let write = clerk::write_for_ever(Rc::clone(&self.shared), id);
+            self.clerks.push(tokio::task::spawn_local(write));
+            for node in 0..self.shared.nodes.borrow().len() {
+                let read = clerk::read_for_ever(Rc::clone(&self.shared), id, node);
+                self.others.push(tokio::task::spawn_local(read));
+            }
+        }
+    }
+
+    /// Whether the writers of many records do so without a rest.
+    pub(super) fn hurry(&self, is_hurried: bool) {
+        self.shared.is_hurried.set(is_hurried);
+    }
+
+    /// This node reaches no other from now on, or no node is alone.
+    pub(super) fn is_alone(&self, node: Option<usize>) {
+        self.shared.alone.set(node);
+    }
+
+    /// Has all writers of durable records stop. What is under way is done or not.
+    pub(super) fn stop_durable_writes(&mut self) {
+        self.keepers.drain(..).chain(self.clerks.drain(..)).for_each(|writer| writer.abort());
+    }
+
+    /// What came of the writes of many records; `None` if there were no such writers. What is
+    /// wrong besides goes to `problems`.
+    pub(super) async fn settle_durables(
+        &self,
+        nodes: &[usize],
+        problems: &mut Vec<String>,
+    ) -> Option<DurableTally> {
+        if self.shared.ledgers.borrow().iter().all(|ledger| ledger.len() == 0) {
+            return None;
+        }
+        let (tally, wrong) = clerk::settle(&self.shared, nodes).await;
+        problems.extend(wrong);
+        Some(tally)
     }
 
     /// Where nodes do not show what was acknowledged of durable records.
@@ -207,7 +263,8 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        let all = self.providers.iter().chain(&self.keepers).chain(&self.others);
+        let all =
+            self.providers.iter().chain(&self.keepers).chain(&self.clerks).chain(&self.others);
         all.for_each(JoinHandle::abort);
     }
 }
