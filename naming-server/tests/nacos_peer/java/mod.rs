@@ -99,6 +99,8 @@ struct State {
     comparing: HashSet<String>,
     /// Keys of which it tells nobody: messages that got lost.
     muted: BTreeSet<String>,
+    /// Whether it is in its own list. Others may refuse what it sends once it is not.
+    is_listed: bool,
 }
 
 pub(crate) struct Inner {
@@ -127,6 +129,7 @@ impl Java {
             due: BTreeMap::new(),
             comparing: HashSet::new(),
             muted: BTreeSet::new(),
+            is_listed: true,
         };
         let inner = Arc::new(Inner {
             own: own.to_owned(),
@@ -187,6 +190,7 @@ impl Java {
         let listed: BTreeSet<String> = state.members.keys().cloned().collect();
         state.due.retain(|(target, _), _| listed.contains(target));
         state.view_changed = Instant::now();
+        state.is_listed = members.contains(&self.inner.own);
     }
 
     /// Whether lists of this service are sent to others.
@@ -248,6 +252,13 @@ impl Inner {
 
     fn fault(&self, text: String) {
         self.notes().faults.push(text);
+    }
+
+    /// Another one refuses what a member may send.
+    fn refused(&self, text: String) {
+        if self.state().is_listed {
+            self.fault(text);
+        }
     }
 
     fn note(&self, kind: &'static str) {

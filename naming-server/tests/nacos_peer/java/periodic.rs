@@ -140,7 +140,7 @@ impl Inner {
             return;
         }
         if let Ok(refusal) = answer {
-            self.fault(format!("{target} refuses lists: {refusal:?}"));
+            self.refused(format!("{target} refuses lists: {refusal:?}"));
         }
         let due = Instant::now() + self.pace.put_retry;
         let mut state = self.state();
@@ -165,7 +165,7 @@ impl Inner {
         if let Ok(answer) = request.send(target, CALL_DEADLINE)
             && (answer.status, &*answer.body) != (200, "ok")
         {
-            self.fault(format!("{target} answers checksums: {answer:?}"));
+            self.refused(format!("{target} answers checksums: {answer:?}"));
         }
     }
 
@@ -182,7 +182,7 @@ impl Inner {
                     Self::apply(&mut state, &key, list);
                 }
             }
-            _ => self.fault(format!("{source} answers a pull: {answer:?}")),
+            _ => self.refused(format!("{source} answers a pull: {answer:?}")),
         }
     }
 
@@ -225,7 +225,7 @@ impl Inner {
         if let Ok(answer) = request.send(target, CALL_DEADLINE)
             && (answer.status, &*answer.body) != (200, "ok")
         {
-            self.fault(format!("{target} answers statuses: {answer:?}"));
+            self.refused(format!("{target} answers statuses: {answer:?}"));
         }
     }
 
@@ -236,7 +236,7 @@ impl Inner {
         let Ok(answer) = self.query_call(target).send(source, CALL_DEADLINE) else { return };
         let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let Some(ips) = body["ips"].as_array().filter(|_| answer.status == 200) else {
-            return self.fault(format!("{source} answers a pull of health: {answer:?}"));
+            return self.refused(format!("{source} answers a pull of health: {answer:?}"));
         };
         let healthy: Vec<&str> = ips
             .iter()
