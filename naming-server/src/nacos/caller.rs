@@ -1,37 +1,26 @@
 //! Calls to servers of Nacos, with the headers that those of Java send each other.
 
-use std::error::Error as StdError;
-use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::header::{
     ACCEPT_CHARSET, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue,
     USER_AGENT,
 };
 use hyper::{HeaderMap, Method, Request, StatusCode};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use naming_model::ServiceKey;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
 use super::member::{PeerMember, parse_report};
+use super::wire::{CallError, Wire, lost, ok, push_encoded};
 use super::{
     BadMessage, InstanceStatus, PeerDatum, PeerIdentity, parse_datums, parse_instance_statuses,
     parse_json, render_keys,
 };
-use crate::http::cut;
 
-/// How long it may take to connect; for redirected writes their own deadline is shorter.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Idle connections are closed sooner than servers do it, so that no request meets the end of one.
-const POOL_IDLE: Duration = Duration::from_secs(5);
-/// Idle connections kept to one member.
-const POOL_SIZE: usize = 32;
 /// Within which a report must be answered.
 const REPORT_DEADLINE: Duration = Duration::from_millis(2_500);
 /// Within which lists and checksums must be answered. Java waits for ever for lists.
@@ -48,8 +37,6 @@ const MOST_REDIRECTS: usize = 512;
 pub(crate) const MOST_LIST_BYTES: usize = 256 << 20;
 /// Bytes of any other answer.
 const MOST_ANSWER_BYTES: usize = 8 << 20;
-/// Bytes of an answer that are shown in a log.
-const MOST_SHOWN: usize = 200;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
 const FORM: HeaderValue =
@@ -57,35 +44,6 @@ const FORM: HeaderValue =
 const CLIENT_VERSION: HeaderName = HeaderName::from_static("client-version");
 const REQUEST_SOURCE: HeaderName = HeaderName::from_static("request-source");
 const NACOS_SERVER: HeaderName = HeaderName::from_static("nacos-server");
-
-/// Why a call brought nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CallError {
-    /// Nobody listens there.
-    #[error("Connection refused")]
-    Refused,
-    /// No answer in time, or a broken one. A write may have been carried out.
-    #[error("no answer: {0}")]
-    Lost(String),
-    /// An answer that says no.
-    #[error("{} {text}", status.as_u16())]
-    Status {
-        /// Its status.
-        status: StatusCode,
-        /// The beginning of what it says.
-        text: String,
-    },
-    /// The answer cannot be used.
-    #[error("the answer: {0}")]
-    Unreadable(#[from] BadMessage),
-}
-
-impl CallError {
-    /// Whether the member got the message and does not want it: the same would fail again.
-    pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Status { .. })
-    }
-}
 
 /// What a report was answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +77,7 @@ pub(crate) struct Redirect {
 /// Makes the calls. Cheap to share.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    client: Client<HttpConnector, Full<Bytes>>,
+    wire: Wire,
     own: HeaderValue,
     agent: HeaderValue,
     version: HeaderValue,
@@ -139,17 +97,8 @@ impl Caller {
         context_path: &str,
         identity: Option<PeerIdentity>,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_SIZE)
-            .http1_title_case_headers(true)
-            .build(connector);
         Ok(Self {
-            client,
+            wire: Wire::new(),
             own: HeaderValue::from_str(own)?,
             agent: HeaderValue::from_str(&format!("Nacos-Server:{version}"))?,
             version: HeaderValue::from_str(version)?,
@@ -249,7 +198,7 @@ impl Caller {
         let body = render_keys(services.iter());
         let (path, deadline) = ("/v1/ns/distro/datum", LIST_DEADLINE);
         let call = self.request(member, Method::GET, path, headers, body)?;
-        let body = self.exchange(call, MOST_LIST_BYTES, deadline).await.and_then(ok)?;
+        let body = self.wire.exchange(call, MOST_LIST_BYTES, deadline).await.and_then(ok)?;
         Ok(parse_datums(&body)?)
     }
 
@@ -257,7 +206,7 @@ impl Caller {
     pub(crate) async fn all_datums(&self, member: &str) -> Result<Vec<PeerDatum>, CallError> {
         let path = "/v1/ns/distro/datums?encoding=UTF-8&nofix=1";
         let call = self.request(member, Method::GET, path, self.asking(), "")?;
-        let body = self.exchange(call, MOST_LIST_BYTES, LOAD_DEADLINE).await.and_then(ok)?;
+        let body = self.wire.exchange(call, MOST_LIST_BYTES, LOAD_DEADLINE).await.and_then(ok)?;
         Ok(parse_datums(&body)?)
     }
 
@@ -309,7 +258,7 @@ impl Caller {
         let late = |_| CallError::Lost(format!("no turn within {REDIRECT_DEADLINE:?}"));
         let turn = tokio::time::timeout(REDIRECT_DEADLINE, self.redirects.acquire());
         let _turn = turn.await.map_err(late)?;
-        self.exchange(request, MOST_ANSWER_BYTES, REDIRECT_DEADLINE).await
+        self.wire.exchange(request, MOST_ANSWER_BYTES, REDIRECT_DEADLINE).await
     }
 
     fn asking(&self) -> [(HeaderName, HeaderValue); 4] {
@@ -331,7 +280,7 @@ impl Caller {
         deadline: Duration,
     ) -> Result<Bytes, CallError> {
         let request = self.request(member, method, path, headers, body)?;
-        self.exchange(request, MOST_ANSWER_BYTES, deadline).await.and_then(ok)
+        self.wire.exchange(request, MOST_ANSWER_BYTES, deadline).await.and_then(ok)
     }
 
     fn request(
@@ -358,26 +307,6 @@ impl Caller {
             identity.insert(headers);
         }
     }
-
-    async fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-        limit: usize,
-        deadline: Duration,
-    ) -> Result<(StatusCode, Bytes), CallError> {
-        let exchange = async {
-            let answer = self.client.request(request).await.map_err(|error| failure(&error))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), limit).collect().await;
-            let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-                Some(limit) => BadMessage::new(limit.to_string()).into(),
-                None => failure(error.as_ref()),
-            })?;
-            Ok((status, body.to_bytes()))
-        };
-        let late = |_| CallError::Lost(format!("nothing within {deadline:?}"));
-        tokio::time::timeout(deadline, exchange).await.map_err(late)?
-    }
 }
 
 /// Headers that are about one connection only, or about a body that is not passed on.
@@ -395,60 +324,9 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-fn ok((status, body): (StatusCode, Bytes)) -> Result<Bytes, CallError> {
-    match status {
-        // Java takes both for a success.
-        StatusCode::OK | StatusCode::NOT_MODIFIED => Ok(body),
-        _ => {
-            let text = String::from_utf8_lossy(&body);
-            Err(CallError::Status { status, text: cut(&text, MOST_SHOWN).to_owned() })
-        }
-    }
-}
-
-fn lost(error: impl ToString) -> CallError {
-    CallError::Lost(error.to_string())
-}
-
-fn failure(error: &(dyn StdError + 'static)) -> CallError {
-    let mut cause = error;
-    loop {
-        let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        if cause.downcast_ref::<io::Error>().is_some_and(refused) {
-            return CallError::Refused;
-        }
-        match cause.source() {
-            Some(deeper) => cause = deeper,
-            None => return lost(cause),
-        }
-    }
-}
-
-/// Appends a text as it stands in a query.
-pub(crate) fn push_encoded(out: &mut String, text: &str) {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._*".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.push(DIGITS[usize::from(byte >> 4)]);
-            out.push(DIGITS[usize::from(byte & 15)]);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_in_queries_are_encoded_as_by_java() {
-        let mut out = String::new();
-        push_encoded(&mut out, "public##DEFAULT_GROUP@@a b-1.é");
-        assert_eq!(out, "public%23%23DEFAULT_GROUP%40%40a%20b-1.%C3%A9");
-    }
 
     #[test]
     fn what_nobody_listens_to_is_told_apart() {

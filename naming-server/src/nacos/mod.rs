@@ -25,12 +25,13 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod voter;
+mod wire;
 
 pub(crate) use adapter::{
     Adapter, AdapterParts, AdapterSettings, Found, OtherShown, Outboxes, Owner, RetainedWrite,
     Sender,
 };
-pub(crate) use caller::{CallError, Caller, Redirect, push_encoded};
+pub(crate) use caller::{Caller, Redirect};
 pub(crate) use checksum::{list_checksum, parse_checksums, render_checksums};
 pub(crate) use datum::{PeerDatum, parse_datums, parse_keys, render_datums, render_keys};
 pub(crate) use identity::PeerIdentity;
@@ -42,6 +43,7 @@ pub(crate) use status::{
     render_statuses,
 };
 pub(crate) use voter::{RaftPeer, parse_leader_beat, parse_vote};
+pub(crate) use wire::{CallError, push_encoded};
 
 use crate::http::{ApiError, cut};
 use crate::registry::{push_display, push_string};

@@ -10,7 +10,8 @@ use naming_model::{RecordKey, ServiceKey};
 
 use super::{Adapter, Owner};
 use crate::nacos::PeerInstance;
-use crate::nacos::caller::{CallError, Redirect, push_encoded};
+use crate::nacos::caller::Redirect;
+use crate::nacos::wire::{CallError, push_encoded};
 use crate::registry::push_string;
 
 /// From a write, or a try, to the next try.

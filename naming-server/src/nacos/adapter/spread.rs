@@ -12,10 +12,10 @@ use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 use tokio::time::Instant;
 
 use super::{Adapter, Owner};
-use crate::nacos::caller::CallError;
 use crate::nacos::datum::push_datum;
 use crate::nacos::member::PeerState;
 use crate::nacos::outbox::Outbox;
+use crate::nacos::wire::CallError;
 use crate::nacos::{render_checksums, render_statuses};
 use crate::registry::wall_ms;
 

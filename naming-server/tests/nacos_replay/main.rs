@@ -1,276 +1,22 @@
 //! Recorded traffic between Java servers, sent to a server of ours that is a member among them.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
+use std::io::Write;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use naming_server::{ClusterConfig, Config, DataConfig, Dialect, Hidden, NacosConfig};
+use naming_server::Hidden;
 use serde_json::{Value, json};
 
+#[path = "../server_support/mod.rs"]
 mod server_support;
 
-use server_support::{TestServer, wait_for};
+mod java;
+mod trio;
 
-/// As recorded: two Java servers and, last in order, the member that is none.
-const ENDINGS: [&str; 3] = ["21:31848", "22:34848", "23:37848"];
-const RECORDED_NETWORK: &str = "127.0.0.";
-const PEERS: [&str; 3] =
-    ["com.alibaba.nacos.naming.iplist.ephemeral.", "Nacos-Server:1.4.8", "Nacos-Server"];
+use java::Request;
+use server_support::wait_for;
+use trio::{ENDINGS, Trio};
 
-/// A request, and what is answered to it.
-#[derive(Debug, Clone)]
-struct Request {
-    method: String,
-    target: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Request {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| &**value)
-    }
-}
-
-type Answer = (u16, String);
-type Reaction = Box<dyn Fn(&Request) -> Option<Answer> + Send>;
-
-/// Somebody at the address of a Java server, who answers as one without data, and takes down what
-/// is asked.
-struct Java {
-    heard: Arc<Mutex<Vec<Request>>>,
-    reaction: Arc<Mutex<Reaction>>,
-    is_closed: Arc<AtomicBool>,
-    address: String,
-}
-
-impl Java {
-    fn open(address: &str) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
-        let java = Self {
-            heard: Arc::default(),
-            reaction: Arc::new(Mutex::new(Box::new(|_| None))),
-            is_closed: Arc::default(),
-            address: address.to_owned(),
-        };
-        let (heard, reaction) = (Arc::clone(&java.heard), Arc::clone(&java.reaction));
-        let is_closed = Arc::clone(&java.is_closed);
-        let own = address.to_owned();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if is_closed.load(Ordering::Relaxed) {
-                    return;
-                }
-                let (heard, reaction) = (Arc::clone(&heard), Arc::clone(&reaction));
-                let own = own.clone();
-                thread::spawn(move || {
-                    let mut stream = stream;
-                    while let Some(request) = read_request(&mut stream) {
-                        let answer = (reaction.lock().unwrap())(&request);
-                        let (status, body) = answer.unwrap_or_else(|| usual(&own, &request));
-                        heard.lock().unwrap().push(request);
-                        let length = body.len();
-                        let head =
-                            format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n\r\n");
-                        if stream.write_all((head + &body).as_bytes()).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        java
-    }
-
-    fn react(&self, reaction: impl Fn(&Request) -> Option<Answer> + Send + 'static) {
-        *self.reaction.lock().unwrap() = Box::new(reaction);
-    }
-
-    fn heard(&self, method: &str, part: &str) -> Vec<Request> {
-        let heard = self.heard.lock().unwrap();
-        let is_it = |r: &&Request| r.method == method && r.target.contains(part);
-        heard.iter().filter(is_it).cloned().collect()
-    }
-}
-
-impl Drop for Java {
-    fn drop(&mut self) {
-        self.is_closed.store(true, Ordering::Relaxed);
-        drop(TcpStream::connect(&self.address));
-    }
-}
-
-fn usual(own: &str, request: &Request) -> Answer {
-    let (ip, port) = own.split_once(':').unwrap();
-    let member = json!({
-        "ip": ip, "port": port.parse::<u16>().unwrap(), "state": "UP", "address": own,
-        "extendInfo": {"version": "1.4.8", "raftPort": "7848"}, "failAccessCnt": 0,
-    });
-    let target = request.target.split('?').next().unwrap_or_default();
-    let body = match target.trim_start_matches("/nacos/v1/") {
-        "core/cluster/self" => json!({"code": 200, "message": null, "data": member}).to_string(),
-        "core/cluster/report" => r#"{"code":200,"message":null,"data":"true"}"#.to_owned(),
-        "ns/distro/datums" => "{}".to_owned(),
-        "ns/distro/datum" if request.method == "GET" => "{}".to_owned(),
-        "ns/instance/beat" => {
-            r#"{"clientBeatInterval":5000,"code":10200,"lightBeatEnabled":true}"#.to_owned()
-        }
-        _ => "ok".to_owned(),
-    };
-    (200, body)
-}
-
-fn read_request(stream: &mut TcpStream) -> Option<Request> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).ok()?;
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).ok()?;
-    let mut lines = head.split("\r\n");
-    let mut first = lines.next()?.split(' ');
-    let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
-    let headers = lines.filter_map(|line| line.split_once(": "));
-    let headers: Vec<_> = headers.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-    let mut request = Request { method, target, headers, body: Vec::new() };
-    let length = request.header("content-length").map_or(0, |length| length.parse().unwrap());
-    request.body.resize(length, 0);
-    stream.read_exact(&mut request.body).ok()?;
-    Some(request)
-}
-
-/// Two Java servers and a server of ours at the recorded places, in another network.
-struct Trio {
-    network: String,
-    java: Vec<Java>,
-    ours: TestServer,
-    _folder: tempfile::TempDir,
-}
-
-impl Trio {
-    fn start() -> Self {
-        Self::start_with(|_| {}, |_| {})
-    }
-
-    fn start_with(change: impl FnOnce(&mut NacosConfig), prepare: impl FnOnce(&[Java])) -> Self {
-        static NEXT: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
-        let process = std::process::id();
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let network =
-            format!("127.{}.{}.", process % 200 + 20, (process / 200 % 8) * 32 + u32::from(next));
-        let address = |ending: &str| format!("{network}{ending}");
-        let java: Vec<Java> = ENDINGS[..2].iter().map(|e| Java::open(&address(e))).collect();
-        prepare(&java);
-        let mut nacos = NacosConfig::default();
-        change(&mut nacos);
-        let folder = tempfile::tempdir().unwrap();
-        let (ip, port) = (address("23"), 37848);
-        let config = Config {
-            bind: ip,
-            port,
-            cluster: ClusterConfig {
-                dialect: Dialect::Nacos,
-                members: ENDINGS.map(address).join(","),
-                nacos,
-                ..ClusterConfig::default()
-            },
-            data: DataConfig::at(folder.path().join("data")),
-            ..Config::default()
-        };
-        let ours = TestServer::start_at(config);
-        wait_for("the port is open", || TcpStream::connect(ours.address).is_ok());
-        let trio = Self { network, java, ours, _folder: folder };
-        wait_for("all are up", || trio.states() == ["UP", "UP", "UP"]);
-        trio
-    }
-
-    fn states(&self) -> Vec<String> {
-        let nodes = self.ours.get("/nacos/v1/core/cluster/nodes").json();
-        let nodes = nodes["data"].as_array().unwrap().iter();
-        nodes.map(|node| node["state"].as_str().unwrap().to_owned()).collect()
-    }
-
-    fn own(&self) -> String {
-        format!("{}{}", self.network, ENDINGS[2])
-    }
-
-    /// A recorded text in this network, with ours in the place of `target`.
-    fn here(&self, text: &str, target: usize) -> String {
-        let [own, other] = [2, target].map(|n| format!("{RECORDED_NETWORK}{}", ENDINGS[n]));
-        let swapped = text.replace(&own, "\u{0}").replace(&other, &own).replace('\u{0}', &other);
-        swapped.replace(RECORDED_NETWORK, &self.network)
-    }
-
-    fn send(&self, request: &Request) -> server_support::Answer {
-        let mut stream = TcpStream::connect(self.ours.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: h\r\n", request.method, request.target);
-        head.push_str(&format!("Connection: close\r\nContent-Length: {}\r\n", request.body.len()));
-        for (name, value) in &request.headers {
-            let is_ours = ["host", "connection", "content-length"];
-            if !is_ours.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
-                head.push_str(&format!("{name}: {value}\r\n"));
-            }
-        }
-        stream.write_all(&[head.as_bytes(), b"\r\n", &request.body].concat()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        server_support::Answer { status, head: head.to_lowercase(), body: body.to_owned() }
-    }
-
-    fn peer_call(&self, method: &str, target: &str, body: &str) -> server_support::Answer {
-        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let headers = vec![
-            header("User-Agent", "Nacos-Server:1.4.8"),
-            header("Content-Type", "application/json;charset=UTF-8"),
-        ];
-        let (method, body) = (method.to_owned(), body.as_bytes().to_vec());
-        let target = format!("/nacos/v1/{target}");
-        self.send(&Request { method, target, headers, body })
-    }
-
-    /// Everything that this server holds, without times.
-    fn held(&self) -> BTreeMap<String, Value> {
-        let all = self.peer_call("GET", "ns/distro/datums", "").expect(200);
-        let mut all: BTreeMap<String, Value> = serde_json::from_str(&all).unwrap();
-        for datum in all.values_mut() {
-            for instance in datum["value"]["instanceList"].as_array_mut().unwrap() {
-                instance.as_object_mut().unwrap().remove("lastBeat");
-            }
-        }
-        all
-    }
-
-    fn hosts(&self, service: &str) -> Vec<Value> {
-        let list = self.ours.get(&format!("instance/list?serviceName={service}")).json();
-        list["hosts"].as_array().unwrap().clone()
-    }
-
-    /// A service that falls to the member with this number.
-    fn service_of(&self, member: usize) -> String {
-        let address = format!("{}{}", self.network, ENDINGS[member]);
-        let owner = |name: &str| {
-            self.ours.call("POST", &format!("service?serviceName={name}"));
-            let answer =
-                self.ours.get(&format!("operator/distro/server?serviceName={name}")).json();
-            answer["responsibleServer"].as_str().unwrap().to_owned()
-        };
-        (0..100).map(|n| format!("of-{n}")).find(|name| owner(name) == address).unwrap()
-    }
-}
+const DATUM_KEY: &str = "com.alibaba.nacos.naming.iplist.ephemeral.";
 
 fn exchanges(text: &str) -> Vec<Value> {
     let file: Value = serde_json::from_str(text).unwrap();
@@ -296,10 +42,10 @@ fn recorded(exchange: &Value) -> Request {
 fn same_shape(ours: &Value, recorded: &Value) -> bool {
     match (ours, recorded) {
         (Value::Object(ours), Value::Object(recorded)) => {
-            let is_map = recorded.keys().any(|key| key.starts_with(PEERS[0]));
+            let is_map = recorded.keys().any(|key| key.starts_with(DATUM_KEY));
             is_map
                 || recorded.iter().all(|(key, value)| {
-                    ours.get(key).map_or(value.is_null(), |ours| same_shape(ours, value))
+                    ours.get(key).map_or_else(|| value.is_null(), |ours| same_shape(ours, value))
                 })
         }
         (Value::Array(_), Value::Array(_)) => true,
@@ -324,21 +70,21 @@ fn expected_instead(title: &str) -> Option<u16> {
 fn every_recorded_call_is_answered_as_it_was() {
     let trio = Trio::start();
     let files = [
-        include_str!("peer/post-cluster-report.json"),
-        include_str!("peer/put-distro-datum.json"),
-        include_str!("peer/redirected-writes.json"),
-        include_str!("peer/get-distro-datum.json"),
-        include_str!("peer/get-distro-datums.json"),
-        include_str!("peer/put-distro-checksum.json"),
-        include_str!("peer/post-service-status.json"),
-        include_str!("peer/get-instance-statuses.json"),
-        include_str!("peer/legacy-status.json"),
-        include_str!("peer/raft-old.json"),
-        include_str!("peer/self-expiry.json"),
-        include_str!("peer/service-subscribers.json"),
-        include_str!("peer/config-data-change.json"),
+        include_str!("../peer/post-cluster-report.json"),
+        include_str!("../peer/put-distro-datum.json"),
+        include_str!("../peer/redirected-writes.json"),
+        include_str!("../peer/get-distro-datum.json"),
+        include_str!("../peer/get-distro-datums.json"),
+        include_str!("../peer/put-distro-checksum.json"),
+        include_str!("../peer/post-service-status.json"),
+        include_str!("../peer/get-instance-statuses.json"),
+        include_str!("../peer/legacy-status.json"),
+        include_str!("../peer/raft-old.json"),
+        include_str!("../peer/self-expiry.json"),
+        include_str!("../peer/service-subscribers.json"),
+        include_str!("../peer/config-data-change.json"),
         // Last: it takes members out.
-        include_str!("peer/server-leave.json"),
+        include_str!("../peer/server-leave.json"),
     ];
     let mut replayed = 0;
     for exchange in files.iter().flat_map(|file| exchanges(file)) {
@@ -399,7 +145,7 @@ fn asked_for(request: &Request) -> Option<String> {
 #[test]
 fn every_odd_request_that_java_chokes_on_is_refused_and_changes_nothing() {
     let trio = Trio::start();
-    let file: Value = serde_json::from_str(include_str!("peer/rejections.json")).unwrap();
+    let file: Value = serde_json::from_str(include_str!("../peer/rejections.json")).unwrap();
     let odd: Vec<Value> = file
         .as_object()
         .unwrap()
