@@ -12,6 +12,8 @@ use super::*;
 /// What was written here is not undone by lists that were composed so much later at most: they
 /// may have been on their way.
 const HOLD: Duration = Duration::from_secs(3);
+/// A list may come so much later than one that was composed after it.
+const OVERTAKEN: Duration = Duration::from_secs(1);
 /// So long after a change of owners all members see the same, and what got lost is back.
 const CONVERGED: Duration = Duration::from_secs(10);
 /// What was registered for less than that is not missing because the owner has not heard it for
@@ -207,7 +209,11 @@ impl<V: Value> Writer<'_, V> {
             }
             let time_out = value.lease().map_or(Duration::ZERO, |lease| lease.expire_after);
             let is_over = || now >= entry.moment().max(changed).after(time_out);
-            (!waits || is_removed(key) || is_over()) && !self.is_held(key, terms.as_of)
+            // Two lists may overtake each other on their way.
+            let may_be_older = terms.as_of < entry.learned.after(OVERTAKEN);
+            (!waits || is_removed(key) || is_over())
+                && !may_be_older
+                && !self.is_held(key, terms.as_of)
         };
         self.shelf.entries.iter().filter(is_gone).map(|(key, _)| Arc::clone(key)).collect()
     }

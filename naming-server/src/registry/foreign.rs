@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use distro_core::{Listed, MemberId, Tick};
+use distro_core::{Listed, Tick};
 use naming_model::{InstanceKey, RecordKey, ServiceKey};
 
 use super::writes::initial_health;
@@ -32,11 +32,6 @@ impl Registry {
     /// Whether the owner of a service does not speak the protocol of this server.
     pub(crate) fn is_foreign(&self, service: &ServiceKey) -> bool {
         self.store.is_foreign(service.as_str())
-    }
-
-    /// The member that owns a service in this server's view.
-    pub(crate) fn owner(&self, service: &ServiceKey) -> Option<MemberId> {
-        self.store.owner(service.as_str())
     }
 
     /// Takes the whole list of a service that its owner sent. Returns false, and does nothing, if
@@ -277,7 +272,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use distro_core::{Input, OwnerPolicy, StampClock};
+    use distro_core::{Input, MemberId, OwnerPolicy, StampClock};
     use distro_net::{Clock, Driver};
 
     use super::*;
@@ -333,7 +328,7 @@ mod tests {
     async fn a_list_that_was_taken_is_told_alike() {
         let (registry, _control) = registry().await;
         let (service, list) = (service(), [instance("10.0.0.1"), instance("10.0.0.2")]);
-        assert!(registry.is_foreign(&service) && registry.owner(&service) == Some(JAVA));
+        assert!(registry.is_foreign(&service));
         assert_eq!(registry.peer_checksum(&service), None);
         assert!(registry.take_foreign_list(&service, &list, terms(&registry)));
         let told = registry.peer_list(&service);

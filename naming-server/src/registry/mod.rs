@@ -30,6 +30,7 @@ mod operator_values;
 mod page;
 mod plain;
 mod records;
+mod redirected;
 mod routed;
 mod service;
 mod switches;

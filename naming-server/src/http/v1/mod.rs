@@ -2,18 +2,19 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use distro_net::{Address, Control, PATH_PREFIX, Peers, Refusal, Service};
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
-use super::{Answer, ApiError, Call, ConnectionStats, Handler, no_such_api};
+use super::{Answer, ApiError, Call, ConnectionStats, Handler, Reply, no_such_api};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::checks::Checks;
 use crate::durable::{Acks, InstanceCache, Keeper};
 use crate::metrics::RequestCounts;
+use crate::nacos::Adapter;
 use crate::push::{PushStats, Pusher};
 use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
 
@@ -36,7 +37,9 @@ mod operator;
 mod operator_values;
 mod page;
 mod peer;
+mod peers;
 mod push;
+mod redirect;
 mod rights;
 mod roles;
 mod route;
@@ -66,6 +69,10 @@ pub(crate) struct Api {
     checks: Arc<Checks>,
     /// What there is only in a cluster.
     cluster: Option<ApiCluster>,
+    /// What there is only among Java servers.
+    nacos: Option<Arc<Adapter>>,
+    /// This, for what outlives a request.
+    me: Weak<Self>,
     /// Who may do what; none while authentication is off.
     auth: Option<Arc<Auth>>,
     /// What there is only if anything is kept on disk.
@@ -93,6 +100,7 @@ pub(crate) struct ApiParts {
     pub(crate) control: Control<Content>,
     pub(crate) checks: Arc<Checks>,
     pub(crate) cluster: Option<ApiCluster>,
+    pub(crate) nacos: Option<Arc<Adapter>>,
     pub(crate) auth: Option<Arc<Auth>>,
     /// Whose disk durable writes wait for, if anything is kept on disk.
     pub(crate) acks: Option<Acks>,
@@ -169,6 +177,9 @@ impl Handler for Api {
     }
 
     fn most_body_bytes(&self, path: &str) -> Option<usize> {
+        if self.nacos.is_some() && path.contains("/v1/ns/distro/") {
+            return Some(peers::MOST_LISTS_BYTES);
+        }
         let cluster = self.cluster.as_ref().filter(|_| path.starts_with(PATH_PREFIX))?;
         Some(cluster.service.most_body_bytes())
     }
@@ -181,7 +192,7 @@ impl Handler for Api {
 }
 
 impl Api {
-    pub(crate) fn new(parts: ApiParts) -> Self {
+    pub(crate) fn new(parts: ApiParts, me: Weak<Self>) -> Self {
         let ApiParts {
             registry,
             pusher,
@@ -189,6 +200,7 @@ impl Api {
             control,
             checks,
             cluster,
+            nacos,
             auth,
             acks,
             cache,
@@ -210,6 +222,8 @@ impl Api {
             checks,
             address,
             cluster,
+            nacos,
+            me,
             auth,
             context_path,
             connections,
@@ -225,7 +239,20 @@ impl Api {
         &self.writes
     }
 
+    /// Whether this server is a member of a cluster.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        self.cluster.is_some()
+    }
+
     fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Answer, ApiError> {
+        match self.redirect(route, call) {
+            Some(answer) => Ok(answer),
+            None => self.handle_here(route, call),
+        }
+    }
+
+    /// Handles a request that is for this server.
+    fn handle_here(&self, route: Route, call: &Call<'_>) -> Result<Answer, ApiError> {
         let reply = match route {
             Route::InstanceList => self.list_instances(call),
             Route::InstanceBeat => return self.beat(call),
@@ -248,13 +275,21 @@ impl Api {
             Route::DistroStatus => self.distro_status(call),
             Route::LogLevel => self.set_log_level(call),
             Route::EventsRead => self.events(call),
-            Route::PeerProtocol => self.refuse_peer_protocol(),
+            Route::PeerProtocol => return self.answer_server(call),
             Route::MemberSelf => self.member_self(),
             Route::MemberNodes => self.member_nodes(call),
             Route::MemberSimpleNodes => self.member_simple_nodes(),
             Route::MemberHealth => self.member_health(),
-            Route::MemberReport => self.member_report(call),
-            Route::MemberAdmin => self.refuse_member_admin(),
+            Route::MemberReport => match &self.nacos {
+                Some(nacos) => self.take_report(nacos, call),
+                None => self.member_report(call),
+            },
+            Route::MemberAdmin => match &self.nacos {
+                Some(nacos) if call.path.ends_with("/leave") => {
+                    return self.take_leaving(nacos, call);
+                }
+                _ => self.refuse_member_admin(),
+            },
             Route::Peer => return Ok(self.answer_peer(call)),
             Route::Liveness => self.alive(),
             Route::Readiness => self.ready(),
@@ -277,6 +312,13 @@ impl Api {
             Route::PermissionAdd => return self.add_permission(call),
             Route::PermissionDelete => return self.delete_permission(call),
             Route::Auth => self.auth().map(|_| no_such_api(call)),
+            // A configuration has changed, which is nothing to this server. Whoever says so would
+            // repeat it for ever.
+            Route::Configuration
+                if self.nacos.is_some() && call.path == "/v1/cs/communication/dataChange" =>
+            {
+                Ok(Reply::json("true"))
+            }
             Route::Configuration => self.refuse_configuration(),
             Route::ServerList => self.server_list(),
             Route::Metrics => self.metrics_page(),
