@@ -1,29 +1,29 @@
 //! Servers of this process among stand-ins of servers of Nacos 1.4, which are as strict as those.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 mod flock;
 mod java;
+mod moves;
 #[path = "../server_support/mod.rs"]
 mod server_support;
 mod site;
 
-use flock::Flock;
 use java::Pace;
 use java::data::{Instance, now_ms};
 use java::http::Request;
 use site::{Site, call, count, eventually, hosts, key, within};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// For what ours believe of Java only when members have not come or gone for 35 s: it may be that
 /// Java lost an instance that lives.
 const SETTLED: Duration = Duration::from_secs(120);
 
-fn instance(ip: &str) -> Instance {
+pub(crate) fn instance(ip: &str) -> Instance {
     Instance {
         ip: ip.to_owned(),
         port: 80,
@@ -37,13 +37,13 @@ fn instance(ip: &str) -> Instance {
 }
 
 #[track_caller]
-fn write(address: &str, method: &str, service: &str, rest: &str) {
+pub(crate) fn write(address: &str, method: &str, service: &str, rest: &str) {
     let target = format!("instance?serviceName=DEFAULT_GROUP%40%40{service}&port=80{rest}");
     let answer = call(address, method, &target).unwrap();
     assert_eq!((answer.status, &*answer.body), (200, "ok"), "{method} {target} at {address}");
 }
 
-fn beat(address: &str, service: &str, ip: &str) -> u64 {
+pub(crate) fn beat(address: &str, service: &str, ip: &str) -> u64 {
     let target = format!("instance/beat?serviceName=DEFAULT_GROUP%40%40{service}&ip={ip}&port=80");
     let answer = call(address, "PUT", &target).unwrap();
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
@@ -98,7 +98,6 @@ fn what_java_holds_is_loaded_before_anybody_may_ask() {
         assert_eq!(count(&own, service), 2, "{service} from the first answer on");
         assert_eq!(beat(&own, service, "10.0.0.1"), 10_200, "nobody has to register again");
     }
-    let opened = Instant::now();
     site.wait_until_whole();
     // From the first report on.
     for service in &services {
@@ -106,7 +105,6 @@ fn what_java_holds_is_loaded_before_anybody_may_ask() {
             assert_eq!(beat(&site.address(java), service, "10.0.0.2"), 10_200, "{service}");
         }
     }
-    assert!(opened.elapsed() < Duration::from_secs(30));
     assert!(site.javas.values().any(|java| java.count("get datums") > 0));
     assert!(site.javas.values().all(|java| java.knows_version(&own) && java.count("report") > 0));
     site.assert_no_fault();
@@ -257,73 +255,6 @@ fn health_is_told_in_both_directions() {
 }
 
 #[test]
-fn what_a_dead_java_owned_is_taken_over_and_given_back() {
-    let mut site = Site::start(2, 1, Pace::QUICK);
-    let own = site.address(2);
-    let services: Vec<String> = (0..3).flat_map(|member| site.services_of(member, 4)).collect();
-    let flock = Flock::start(services.clone(), 2, 2 * SECOND, vec![own.clone()]);
-    eventually("ours has all", || flock.is_whole_at(&own));
-    eventually("Java has all", || flock.is_whole_at(&site.address(0)));
-    flock.watch([own.clone()]);
-    // Dead when its member dies: given up by the one who takes over, after a full time-out.
-    let orphan = site.services_of(1, 4).pop().unwrap();
-    let short = "%7B%22preserved.heart.beat.timeout%22%3A%223000%22%2C\
-                 %22preserved.ip.delete.timeout%22%3A%225000%22%7D";
-    write(&own, "POST", &orphan, &format!("&ip=10.9.9.9&metadata={short}"));
-    let died = Instant::now();
-    site.javas.remove(&1).unwrap().kill();
-    let heir = |address: &str| {
-        site.javas.values().all(|java| java.owner(&key(&orphan)) != site.address(1))
-            && call(address, "GET", "instance/list?serviceName=x").is_ok()
-    };
-    eventually("Java has noticed", || heir(&own));
-    eventually("the dead is given up", || {
-        let hosts = hosts(&own, &orphan).unwrap();
-        hosts.iter().all(|host| host["ip"] != "10.9.9.9")
-    });
-    assert!(died.elapsed() > 4 * SECOND, "not before its time-out");
-    eventually("all else is there", || flock.is_whole_at(&own));
-    site.start_java(1);
-    site.wait_until_whole();
-    std::thread::sleep(5 * SECOND);
-    flock.assert_nothing_missed();
-    for service in &services {
-        assert!(hosts(&own, service).unwrap().len() >= 2, "{service}");
-    }
-    site.assert_no_fault();
-}
-
-#[test]
-fn one_of_ours_that_is_killed_and_comes_back_loses_nothing() {
-    let mut site = Site::start(2, 1, Pace::QUICK);
-    let javas: Vec<String> = (0..2).map(|member| site.address(member)).collect();
-    let own = site.address(2);
-    let services: Vec<String> = (0..3).flat_map(|member| site.services_of(member, 4)).collect();
-    let all: Vec<String> = site.running().collect();
-    let flock = Flock::start(services, 2, SECOND, all.clone());
-    eventually("all have all", || all.iter().all(|address| flock.is_whole_at(address)));
-    flock.speak_to(javas.clone());
-    site.ours.remove(&2).unwrap().kill();
-    eventually("Java has noticed", || {
-        site.javas.values().all(|java| java.sight(&own) == java::Sight::Down)
-    });
-    eventually("Java holds all", || javas.iter().all(|address| flock.is_whole_at(address)));
-    let forgotten = || flock.tally().forgotten.load(std::sync::atomic::Ordering::Relaxed);
-    let before = forgotten();
-    site.start_ours(2);
-    eventually("the port is open", || call(&own, "GET", "instance/list?serviceName=x").is_ok());
-    assert!(flock.is_whole_at(&own), "from the first answer on");
-    flock.watch([own.clone()]);
-    site.wait_until_whole();
-    flock.speak_to(all.clone());
-    eventually("all have all", || all.iter().all(|address| flock.is_whole_at(address)));
-    std::thread::sleep(3 * SECOND);
-    flock.assert_nothing_missed();
-    assert_eq!(forgotten(), before, "nobody had to register again because ours came back");
-    site.assert_no_fault();
-}
-
-#[test]
 fn a_redirected_write_that_is_not_ours_is_taken_and_reaches_its_owner() {
     let site = Site::start(2, 1, Pace::QUICK);
     let own = site.address(2);
@@ -345,74 +276,4 @@ fn a_redirected_write_that_is_not_ours_is_taken_and_reaches_its_owner() {
     std::thread::sleep(3 * SECOND);
     assert_eq!(count(&own, &service), 1, "and does not erase it");
     site.assert_no_fault();
-}
-
-#[test]
-fn members_of_ours_stay_one_among_java() {
-    let site = Site::start(1, 2, Pace::QUICK);
-    let all: Vec<String> = site.running().collect();
-    let services: Vec<String> = (0..3).flat_map(|member| site.services_of(member, 6)).collect();
-    let flock = Flock::start(services, 2, 2 * SECOND, all.clone());
-    eventually("all have all", || all.iter().all(|address| flock.is_whole_at(address)));
-    flock.watch([site.address(1), site.address(2)]);
-    std::thread::sleep(8 * SECOND);
-    flock.assert_nothing_missed();
-    flock.assert_no_call_failed();
-    site.assert_no_fault();
-}
-
-/// All lists are extended, ours are started, all lists are shortened, Java is stopped.
-#[test]
-fn java_is_replaced_at_new_addresses() {
-    let mut site = Site::new(4, Pace::QUICK);
-    site.list(0..2);
-    site.start_java(0);
-    site.start_java(1);
-    site.wait_until_whole();
-    let [old, new] = [[0, 1], [2, 3]].map(|members| members.map(|member| site.address(member)));
-    let services: Vec<String> = (0..40).map(|number| format!("move{number}")).collect();
-    let flock = Flock::start(services, 2, 2 * SECOND, old.to_vec());
-    eventually("Java has all", || old.iter().all(|address| flock.is_whole_at(address)));
-    site.list(0..4);
-    site.start_ours(2);
-    site.start_ours(3);
-    site.wait_until_whole();
-    assert!(new.iter().all(|address| flock.is_whole_at(address)));
-    flock.watch(new.clone());
-    std::thread::sleep(3 * SECOND);
-    flock.speak_to(new.clone());
-    site.list(2..4);
-    std::thread::sleep(2 * SECOND);
-    site.javas.clear();
-    std::thread::sleep(8 * SECOND);
-    assert!(new.iter().all(|address| flock.is_whole_at(address)));
-    flock.assert_nothing_missed();
-    flock.assert_no_call_failed();
-}
-
-/// 200 instances in 40 services that beat through all members: none is missed or removed.
-fn nothing_is_removed(how_long: Duration) {
-    let site = Site::start(2, 1, Pace::REAL);
-    let all: Vec<String> = site.running().collect();
-    let services: Vec<String> = (0..40).map(|number| format!("long{number}")).collect();
-    let flock = Flock::start(services, 5, 5 * SECOND, all.clone());
-    eventually("all have all", || all.iter().all(|address| flock.is_whole_at(address)));
-    flock.watch(all);
-    std::thread::sleep(how_long);
-    flock.assert_nothing_missed();
-    flock.assert_no_call_failed();
-    let forgotten = &flock.tally().forgotten;
-    assert_eq!(forgotten.load(std::sync::atomic::Ordering::Relaxed), 0);
-    site.assert_no_fault();
-}
-
-#[test]
-fn two_hundred_instances_stay_for_twenty_seconds() {
-    nothing_is_removed(20 * SECOND);
-}
-
-#[test]
-#[ignore = "takes five minutes"]
-fn two_hundred_instances_stay_for_five_minutes() {
-    nothing_is_removed(300 * SECOND);
 }
