@@ -153,7 +153,7 @@ impl Ours {
         let mut unheard = BTreeMap::<usize, Vec<String>>::new();
         for tag in self.tags().into_iter().filter(|tag| !self.list(tag).is_empty()) {
             let Some(owner) = self.owner(&tag) else { continue };
-            let last = self.said.get(&owner).copied().unwrap_or(self.calm_since());
+            let last = self.said.get(&owner).copied().unwrap_or_else(|| self.calm_since());
             if last + SILENCE_MS <= now {
                 unheard.entry(owner).or_default().push(tag);
             }

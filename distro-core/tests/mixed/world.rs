@@ -323,14 +323,14 @@ impl World {
         }
     }
 
-    /// Nobody of ours may be lost as long as it alone has heard what it took.
+    /// Somebody dies, unless it is the last of ours: what it alone knows would be lost.
     fn disturb(&mut self) {
         let node = self.chance.range(0, self.nodes.len() as u64) as usize;
         let is_last = |world: &Self| {
             let alike = |n: &usize| world.is_java[*n] == world.is_java[node] && world.is_open(*n);
             (0..world.nodes.len()).filter(alike).count() < 2
         };
-        if self.is_open(node) && !(is_last(self) && !self.is_java[node]) {
+        if self.is_open(node) && (self.is_java[node] || !is_last(self)) {
             self.kill(node);
         }
     }
