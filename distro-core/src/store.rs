@@ -75,7 +75,10 @@ pub(crate) struct Shared {
     pub(crate) slots: Box<[SlotState]>,
     /// Instead of the owners of slots, where tags fall to members one by one.
     tag_owners: Option<TagOwners>,
-    pub(crate) holds: Holds,
+    /// Until when lists of foreign tags must leave alone what was written here.
+    pub(crate) holds: Notes,
+    /// Until when records that came up in such a list count as new.
+    pub(crate) news: Notes,
     pub(crate) visible: [AtomicU64; CLASSES],
 }
 
@@ -141,7 +144,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
                 journal,
                 slots,
                 tag_owners,
-                holds: Holds::default(),
+                holds: Notes::default(),
+                news: Notes::default(),
                 visible,
             },
             ring: DueRing::new(),
@@ -415,7 +419,7 @@ mod foreign;
 mod keeping;
 mod owning;
 
-use foreign::Holds;
+use foreign::Notes;
 
 #[cfg(test)]
 mod tests;

@@ -163,12 +163,9 @@ impl TagOwners {
         self.view.read().since((self.number_of)(tag), member)
     }
 
-    /// Since when the tag is that of its present owner, as far back as is remembered.
-    pub(crate) fn settled_since(&self, tag: &str) -> Tick {
-        let number = (self.number_of)(tag);
-        let view = self.view.read();
-        let since = view.owner(number).and_then(|owner| view.since(number, owner));
-        since.unwrap_or(Tick::ZERO)
+    /// Since when the ring is in force.
+    pub(crate) fn since(&self) -> Tick {
+        self.view.read().rings.front().map_or(Tick::ZERO, |(_, since)| *since)
     }
 
     /// The part of all tags that a member owns, in slots.

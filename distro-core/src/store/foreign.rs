@@ -12,44 +12,43 @@ use crate::writer::{ListTerms, Listed};
 
 use std::sync::Arc;
 
-/// The records of foreign tags that were written here a moment ago, and until when lists must
-/// leave them alone.
+/// Notes on records of foreign tags that count for some seconds.
 #[derive(Debug, Default)]
-pub(crate) struct Holds {
-    notes: Mutex<Notes>,
+pub(crate) struct Notes {
+    notes: Mutex<Noted>,
 }
 
 #[derive(Debug, Default)]
-struct Notes {
+struct Noted {
     until: BTreeMap<Place, Tick>,
     /// When those that are over were last forgotten.
     swept: Tick,
 }
 
-/// More than that are not noted: lists win over what was written here then.
-const MOST_HOLDS: usize = 100_000;
+/// More than that are not noted.
+const MOST_NOTES: usize = 100_000;
 /// From one look for those that are over to the next, in milliseconds.
 const SWEEP_MS: u128 = 1_000;
 
-impl Holds {
+impl Notes {
     pub(crate) fn note(&self, tag: &str, key: &str, until: Tick, now: Tick) {
         let mut notes = self.notes.lock();
         if now.since(notes.swept).as_millis() >= SWEEP_MS {
             notes.swept = now;
             notes.until.retain(|_, until| *until > now);
         }
-        if notes.until.len() < MOST_HOLDS {
+        if notes.until.len() < MOST_NOTES {
             notes.until.insert((tag.into(), key.into()), until);
         }
     }
 
-    /// Whether a list that was composed at `as_of` must leave the record alone.
-    pub(crate) fn holds(&self, tag: &str, key: &str, as_of: Tick) -> bool {
+    /// Until when the note of a record counts, if there is one.
+    pub(crate) fn until(&self, tag: &str, key: &str) -> Option<Tick> {
         let notes = self.notes.lock();
         if notes.until.is_empty() {
-            return false;
+            return None;
         }
-        notes.until.get(&(tag.into(), key.into())).is_some_and(|until| as_of < *until)
+        notes.until.get(&(tag.into(), key.into())).copied()
     }
 }
 
@@ -68,15 +67,15 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     }
 
     /// Takes what the owner of a foreign tag says of the health of its records, by key; `None`:
-    /// nothing. It was asked at `as_of`. What was heard here within its time-out stays healthy.
+    /// nothing. What was heard here within its time-out stays healthy.
     pub fn take_health(
         &self,
         tag: &str,
         health_of: impl Fn(&str) -> Option<Health>,
-        as_of: Tick,
+        terms: ListTerms,
         now: Tick,
     ) {
-        self.update_existing(tag, now, |writer| writer.take_health(health_of, as_of));
+        self.update_existing(tag, now, |writer| writer.take_health(health_of, &terms));
     }
 
     /// Registers what the owner of a foreign tag has just taken from a client of this member, so

@@ -29,9 +29,9 @@ impl Shared {
         self.tag_owners.as_ref().map_or(0, TagOwners::epoch)
     }
 
-    /// Since when the tag is that of its present owner, as far back as is remembered.
-    pub(crate) fn settled_since(&self, tag: &str) -> Tick {
-        self.tag_owners.as_ref().map_or(Tick::ZERO, |owners| owners.settled_since(tag))
+    /// Since when owners are what they are, where tags fall to members one by one.
+    pub(crate) fn owners_since(&self) -> Tick {
+        self.tag_owners.as_ref().map_or(Tick::ZERO, TagOwners::since)
     }
 
     /// Since when silence under a tag is this member's to judge, if it is.

@@ -12,6 +12,13 @@ use super::*;
 /// What was written here is not undone by lists that were composed so much later at most: they
 /// may have been on their way.
 const HOLD: Duration = Duration::from_secs(3);
+/// A list may come so much later than one that was composed after it.
+const OVERTAKEN: Duration = Duration::from_secs(1);
+/// So long after a change of owners all members see the same, and what got lost is back.
+const CONVERGED: Duration = Duration::from_secs(10);
+/// What was registered for less than that is not missing because the owner has not heard it for
+/// its time-out.
+const FRESH: Duration = Duration::from_secs(25);
 
 /// A record as it stands in the list of a tag.
 #[derive(Debug)]
@@ -30,6 +37,9 @@ pub struct ListTerms {
     /// Whether the tag has been the sender's for so long that what is missing in its list is gone.
     /// If not, it may just not have it yet: what is missing stays for its own time-out.
     pub is_settled: bool,
+    /// Whether there is a list at all. A member that has just come to own a tag may have none, and
+    /// says nothing of it; an empty list was made so.
+    pub is_told: bool,
     /// When the list was asked for; now, if it came by itself. What was learned here since then
     /// is newer than the list.
     pub as_of: Tick,
@@ -121,7 +131,8 @@ impl<V: Value> Writer<'_, V> {
         };
         let rules = &self.shared.config.rules;
         rules.writes_hold
-            && (learned.is_some_and(is_newer) || self.shared.holds.holds(self.tag, key, as_of))
+            && (learned.is_some_and(is_newer)
+                || self.shared.holds.until(self.tag, key).is_some_and(|until| as_of < until))
     }
 
     /// Nothing that is written from now on is new.
@@ -153,7 +164,7 @@ impl<V: Value> Writer<'_, V> {
                 continue;
             }
             let known = self.find_visible(key).map(|(record, value)| (record.health(), value));
-            let health = self.believed(key, value, *health);
+            let health = self.believed(key, value, *health, terms.is_settled);
             match known {
                 None if room == 0 => {}
                 Some((known, held)) if held.shows_like(value) => {
@@ -163,7 +174,11 @@ impl<V: Value> Writer<'_, V> {
                     }
                 }
                 known => {
-                    room -= usize::from(known.is_none());
+                    if known.is_none() {
+                        room -= 1;
+                        let until = self.now.after(FRESH);
+                        self.shared.news.note(self.tag, key, until, self.now);
+                    }
                     let stamp = self.list_stamp(key);
                     let record = Record::registered(stamp, Arc::clone(value), health);
                     self.apply(key, &record, Origin::List);
@@ -176,8 +191,14 @@ impl<V: Value> Writer<'_, V> {
     /// The records that a list says are gone by not having them.
     fn missing(&self, listed: &BTreeMap<&str, &Listed<V>>, terms: &ListTerms) -> Vec<Key> {
         let (shared, now) = (self.shared, self.now);
-        let since = shared.settled_since(self.tag);
+        let changed = shared.owners_since();
         let waits = shared.config.rules.absence_waits && !terms.is_settled;
+        // Registered with this owner and missing so soon: somebody has removed it.
+        let is_removed = |key: &str| {
+            let until = || shared.news.until(self.tag, key);
+            let is_new = |until: Tick| now < until && until > changed.after(FRESH);
+            terms.is_told && now >= changed.after(CONVERGED) && until().is_some_and(is_new)
+        };
         let is_gone = |(key, entry): &(&Key, &Entry<V>)| {
             let Some(value) = entry.record.value.as_ref().filter(|_| entry.record.is_visible())
             else {
@@ -187,23 +208,34 @@ impl<V: Value> Writer<'_, V> {
                 return false;
             }
             let time_out = value.lease().map_or(Duration::ZERO, |lease| lease.expire_after);
-            let is_waited_for = !waits || now >= entry.moment().max(since).after(time_out);
-            is_waited_for && !self.is_held(key, terms.as_of)
+            let is_over = || now >= entry.moment().max(changed).after(time_out);
+            // Two lists may overtake each other on their way.
+            let may_be_older = terms.as_of < entry.learned.after(OVERTAKEN);
+            (!waits || is_removed(key) || is_over())
+                && !may_be_older
+                && !self.is_held(key, terms.as_of)
         };
         self.shelf.entries.iter().filter(is_gone).map(|(key, _)| Arc::clone(key)).collect()
     }
 
-    /// The health that the owner tells, unless this member heard the record and knows better.
-    fn believed(&self, key: &str, value: &Arc<V>, told: Health) -> Health {
+    /// The health that the owner tells, unless this member heard the record and knows better, or
+    /// the owner cannot know: one that is new judges by silence from before it listened.
+    fn believed(&self, key: &str, value: &Arc<V>, told: Health, is_settled: bool) -> Health {
+        let known = self.find_visible(key).map(|(record, _)| record.health());
+        let is_new = self.shared.config.rules.absence_waits && !is_settled;
+        let told = if is_new { told.min(known.unwrap_or(told)) } else { told };
         let heard = self.shelf.entries.get(key).and_then(Entry::heard);
-        let truth = heard
-            .zip(value.lease())
-            .map(|(heard, lease)| lease.health_after(self.now.since(heard)));
+        let truth = heard.zip(value.lease());
+        let truth = truth.map(|(heard, lease)| lease.health_after(self.now.since(heard)));
         truth.map_or(told, |truth| told.min(truth))
     }
 
     /// Takes what the owner of a foreign tag says of the health of its records.
-    pub(crate) fn take_health(&mut self, health_of: impl Fn(&str) -> Option<Health>, as_of: Tick) {
+    pub(crate) fn take_health(
+        &mut self,
+        health_of: impl Fn(&str) -> Option<Health>,
+        terms: &ListTerms,
+    ) {
         if !self.shelf.is_foreign {
             return;
         }
@@ -212,12 +244,12 @@ impl<V: Value> Writer<'_, V> {
             .visible()
             .filter_map(|(key, record, value)| {
                 value.lease()?;
-                let health = self.believed(key, value, health_of(key)?);
+                let health = self.believed(key, value, health_of(key)?, terms.is_settled);
                 (health != record.health()).then(|| (Arc::clone(key), health))
             })
             .collect();
         for (key, health) in told {
-            if !self.is_held(&key, as_of) {
+            if !self.is_held(&key, terms.as_of) {
                 self.apply(&key, &Record::judged(self.list_stamp(&key), health), Origin::List);
             }
         }

@@ -30,6 +30,8 @@ impl Value for Text {
 
 /// Owners have settled after so long without a change.
 const SETTLED_MS: u64 = 35_000;
+/// Who owns something says so every 5 s.
+const SILENCE_MS: u64 = 15_000;
 /// For so long a former owner may still have taken something.
 const ADOPT_MS: u64 = 10_000;
 
@@ -43,6 +45,8 @@ pub(crate) struct Ours {
     history: Vec<(u64, BTreeSet<usize>)>,
     /// Tags that a member did not list the last time, although it should.
     missed: BTreeMap<usize, BTreeSet<String>>,
+    /// When each member last said what it owns.
+    said: BTreeMap<usize, u64>,
     /// Tags of its own that others must be sent, and when.
     pub(crate) outbox: BTreeMap<String, u64>,
     /// What it took although it is another one's, to be passed on.
@@ -76,6 +80,7 @@ impl Ours {
             view: BTreeSet::new(),
             history: Vec::new(),
             missed: BTreeMap::new(),
+            said: BTreeMap::new(),
             outbox: BTreeMap::new(),
             owed: BTreeSet::new(),
             is_open: false,
@@ -120,25 +125,40 @@ impl Ours {
         false
     }
 
-    /// A list that was asked for at `asked`, or came now.
+    /// A list that was asked for at `asked`, or came now; `None` if there is none.
     pub(crate) fn take_list(
         &mut self,
         source: usize,
         tag: &str,
-        list: &List,
+        list: Option<&List>,
         asked: u64,
         now: u64,
     ) {
-        let listed: Vec<Listed<Text>> = list.iter().map(|(key, held)| listed(key, held)).collect();
+        let listed: Vec<Listed<Text>> =
+            list.into_iter().flatten().map(|(key, held)| listed(key, held)).collect();
         let tick = self.tick(now);
         if self.owner(tag) == Some(source) {
             let is_settled = self.calm_since() + SETTLED_MS <= now;
-            let terms = ListTerms { is_settled, as_of: self.tick(asked), room: usize::MAX };
+            let (as_of, room) = (self.tick(asked), usize::MAX);
+            let terms = ListTerms { is_settled, is_told: list.is_some(), as_of, room };
             self.store.take_list(tag, &listed, terms, tick);
         } else if !self.is_open || self.store.owns(tag) && self.was_of_late(tag, source, now) {
             self.store.adopt_list(tag, &listed, usize::MAX, tick);
             self.outbox.entry(tag.to_owned()).or_insert(now + 400);
         }
+    }
+
+    /// What is held of members that own it and say nothing: one that owns nothing does not say so.
+    pub(crate) fn unheard_of(&self, now: u64) -> BTreeMap<usize, Vec<String>> {
+        let mut unheard = BTreeMap::<usize, Vec<String>>::new();
+        for tag in self.tags().into_iter().filter(|tag| !self.list(tag).is_empty()) {
+            let Some(owner) = self.owner(&tag) else { continue };
+            let last = self.said.get(&owner).copied().unwrap_or_else(|| self.calm_since());
+            if last + SILENCE_MS <= now {
+                unheard.entry(owner).or_default().push(tag);
+            }
+        }
+        unheard
     }
 
     /// What another says of what it owns; gives the tags to ask for.
@@ -148,6 +168,7 @@ impl Ours {
         sums: &BTreeMap<String, crate::java::Sum>,
         now: u64,
     ) -> Vec<String> {
+        self.said.insert(source, now);
         let is_its = |tag: &str| self.owner(tag) == Some(source);
         let missed: BTreeSet<String> = self
             .store
@@ -162,7 +183,7 @@ impl Ours {
         let wanted = sums.iter().filter(differs).map(|(tag, _)| tag.clone()).collect();
         let before = self.missed.insert(source, missed.clone()).unwrap_or_default();
         for tag in missed.intersection(&before) {
-            self.take_list(source, tag, &List::new(), now, now);
+            self.take_list(source, tag, None, now, now);
         }
         wanted
     }

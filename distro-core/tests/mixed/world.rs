@@ -15,6 +15,8 @@ const CLIENTS: usize = 10;
 const TAGS: usize = 7;
 /// From a change that all have to the first moment at which all must show it.
 const END_MS: u64 = 75_000;
+/// What members of the other kind take so near to a change of owners may be lost.
+const RISK_MS: u64 = 10_000;
 
 /// The place of a tag: it ends in a digit.
 pub(crate) fn number_of(tag: &str) -> u32 {
@@ -80,7 +82,7 @@ enum Event {
     Lists {
         from: usize,
         to: usize,
-        lists: Vec<(String, List)>,
+        lists: Vec<(String, Option<List>)>,
         asked: u64,
     },
     Sums {
@@ -119,6 +121,7 @@ struct Client {
     key: String,
     version: u32,
     acked: u32,
+    acked_at: u64,
     life: Life,
     acts_at: u64,
     /// Every member of ours has shown it since it was last written.
@@ -127,8 +130,10 @@ struct Client {
     is_forgotten: bool,
     /// The member of ours that answered its last registration, and when.
     at_home: Option<(usize, u64)>,
-    /// A member of the other kind took its last write while owners changed: such a member may
-    /// have taken itself for the owner, and the write is lost with the next list of the real one.
+    /// When a member of the other kind took its last write.
+    java_at: Option<u64>,
+    /// Owners changed at about that time: such a member may have taken itself for the owner, or
+    /// the next owner was not told, and the write is lost with the list of that one.
     is_risky: bool,
 }
 
@@ -140,8 +145,6 @@ pub(crate) struct World {
     is_java: Vec<bool>,
     incarnations: Vec<u32>,
     skews: Vec<i64>,
-    /// When each began to serve.
-    open_since: Vec<u64>,
     clients: Vec<Client>,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
@@ -187,7 +190,6 @@ impl World {
             is_java,
             incarnations: vec![0; count],
             skews,
-            open_since: vec![0; count],
             clients: Vec::new(),
             queue: BTreeMap::new(),
             sequence: 0,
@@ -224,11 +226,13 @@ impl World {
                 key: format!("key-{n}"),
                 version: 1,
                 acked: 0,
+                acked_at: 0,
                 life: Life::Alive,
                 acts_at,
                 is_known: false,
                 is_forgotten: false,
                 at_home: None,
+                java_at: None,
                 is_risky: false,
             });
         }
@@ -277,20 +281,22 @@ impl World {
     /// Takes the lists of all members of the other kind.
     fn load(&mut self, node: usize) {
         for from in (0..self.nodes.len()).filter(|n| self.is_java[*n]).collect::<Vec<_>>() {
-            let lists = self.lists_of(from).into_iter().collect();
+            let lists = self.lists_of(from).into_iter().map(|(tag, list)| (tag, Some(list)));
+            let lists = lists.collect();
             self.take_lists(from, node, lists, self.now);
         }
     }
 
     /// It serves from now on, and tells the others: ours all at once, the other kind one by one.
     fn open(&mut self, node: usize) {
-        self.open_since[node] = self.now;
-        self.moved_at = self.now;
+        self.moved();
         self.tell(format!("open {node}"));
         for client in &mut self.clients {
             // Who left while it loaded is missing in no list that it may believe already.
             let is_fresh = |since: u64| since + 10_000 > self.now;
             client.is_forgotten &= !matches!(client.life, Life::Gone(since) if is_fresh(since));
+            // So is who registered with one that it took for no owner yet.
+            client.is_known &= client.acked_at + 3_000 < self.now;
         }
         for other in (0..self.nodes.len()).filter(|n| *n != node).collect::<Vec<_>>() {
             let way = |world: &mut Self| match (world.is_java[node], world.is_java[other]) {
@@ -310,21 +316,21 @@ impl World {
     fn kill(&mut self, node: usize) {
         self.tell(format!("kill {node}"));
         self.nodes[node] = None;
-        self.moved_at = self.now;
+        self.moved();
         for other in (0..self.nodes.len()).filter(|n| *n != node).collect::<Vec<_>>() {
             let noticed = self.chance.range(50, 2_400);
             self.push(noticed, Event::See { node: other, other: node, is_up: false });
         }
     }
 
-    /// Nobody of ours may be lost as long as it alone has heard what it took.
+    /// Somebody dies, unless it is the last of ours: what it alone knows would be lost.
     fn disturb(&mut self) {
         let node = self.chance.range(0, self.nodes.len() as u64) as usize;
         let is_last = |world: &Self| {
             let alike = |n: &usize| world.is_java[*n] == world.is_java[node] && world.is_open(*n);
             (0..world.nodes.len()).filter(alike).count() < 2
         };
-        if self.is_open(node) && !(is_last(self) && !self.is_java[node]) {
+        if self.is_open(node) && (self.is_java[node] || !is_last(self)) {
             self.kill(node);
         }
     }
@@ -334,6 +340,15 @@ impl World {
             if self.nodes[node].is_none() {
                 self.start(node);
             }
+        }
+    }
+
+    /// Owners change.
+    fn moved(&mut self) {
+        let now = self.now;
+        self.moved_at = now;
+        for client in &mut self.clients {
+            client.is_risky |= client.java_at.is_some_and(|at| at + RISK_MS > now);
         }
     }
 
@@ -458,16 +473,17 @@ impl World {
                 }
             }
             Event::Put { from, to, tag } => {
-                let list = self.lists_of(from).remove(&tag).unwrap_or_default();
+                let list = self.lists_of(from).remove(&tag);
                 if self.nodes[from].is_some() {
-                    let (way, asked) = (self.chance.range(1, 60), u64::MAX);
+                    let (way, asked) = (self.chance.range(1, 600), u64::MAX);
                     self.push(way, Event::Lists { from, to, lists: vec![(tag, list)], asked });
                 }
             }
             Event::Pull { from, to, tags, asked } => {
                 let all = self.lists_of(from);
                 if self.nodes[from].is_some() {
-                    let lists = all.into_iter().filter(|(tag, _)| tags.contains(tag)).collect();
+                    let list = |tag: &String| all.get(tag).cloned();
+                    let lists = tags.iter().map(|tag| (tag.clone(), list(tag))).collect();
                     let way = self.chance.range(1, 60);
                     self.push(way, Event::Lists { from, to, lists, asked });
                 }
@@ -525,7 +541,16 @@ impl World {
         for tag in changed {
             self.put(node, &tag, 1_000);
         }
-        if sums.is_empty() {
+        if let Some(Node::Ours(ours)) = &self.nodes[node] {
+            let is_java = |source: &usize| self.is_java[*source];
+            let silent: Vec<_> =
+                ours.unheard_of(now).into_iter().filter(|(source, _)| is_java(source)).collect();
+            for (from, tags) in silent {
+                self.push(30, Event::Pull { from, to: node, tags, asked: now });
+            }
+        }
+        if sums.is_empty() && self.is_java[node] {
+            // It says nothing rather than that it has nothing.
             return;
         }
         for to in (0..self.nodes.len()).filter(|to| *to != node).collect::<Vec<_>>() {
@@ -536,13 +561,22 @@ impl World {
         }
     }
 
-    fn take_lists(&mut self, from: usize, to: usize, lists: Vec<(String, List)>, asked: u64) {
+    fn take_lists(
+        &mut self,
+        from: usize,
+        to: usize,
+        lists: Vec<(String, Option<List>)>,
+        asked: u64,
+    ) {
         let now = self.now;
         match &mut self.nodes[to] {
-            Some(Node::Java(java)) => java.lists.extend(lists),
+            Some(Node::Java(java)) => {
+                let told = lists.into_iter().filter_map(|(tag, list)| Some((tag, list?)));
+                java.lists.extend(told);
+            }
             Some(Node::Ours(ours)) => {
                 for (tag, list) in lists {
-                    ours.take_list(from, &tag, &list, asked.min(now), now);
+                    ours.take_list(from, &tag, list.as_ref(), asked.min(now), now);
                 }
             }
             None => {}
@@ -566,7 +600,7 @@ impl World {
     fn see(&mut self, node: usize, view: BTreeSet<usize>) {
         let now = self.now;
         self.tell(format!("node {node} sees {view:?}"));
-        self.moved_at = now;
+        self.moved();
         match &mut self.nodes[node] {
             Some(Node::Java(java)) => java.view = view,
             Some(Node::Ours(ours)) => {
@@ -752,7 +786,12 @@ impl World {
             }
         }
         let (now, is_java) = (self.now, self.is_java[outcome.1]);
-        let is_risky = is_java && self.moved_at + 10_000 > now;
+        let owner = match &self.nodes[outcome.1] {
+            Some(Node::Ours(ours)) => ours.owner(&tag).unwrap_or(outcome.1),
+            _ => outcome.1,
+        };
+        let java_at = self.is_java[owner].then_some(now);
+        let is_risky = java_at.is_some() && self.moved_at + RISK_MS > now;
         let state = &mut self.clients[client];
         state.acts_at = now + 5_000;
         match (outcome.0, ask) {
@@ -763,7 +802,9 @@ impl World {
             }
             (Told::Done, Ask::Register(version)) => {
                 state.acked = version;
+                state.acked_at = now;
                 state.is_forgotten = false;
+                state.java_at = java_at;
                 state.is_risky = is_risky;
                 state.at_home = (!is_java).then_some((outcome.1, now));
                 self.tell(format!("client {client} is registered {version} by {}", outcome.1));
@@ -797,7 +838,7 @@ impl World {
             state.is_forgotten = false;
             state.at_home = None;
             let (life, version) = (state.life, state.version);
-            self.clients[client].acts_at = now + self.chance.range(100, 900);
+            self.clients[client].acts_at = now + self.chance.range(100, 5_000);
             self.tell(format!("client {client} turns {life:?}, version {version}"));
         }
     }
@@ -818,7 +859,8 @@ impl World {
                 .ours()
                 .map(|(n, ours)| (n, ours.list(&client.tag).get(&client.key).map(|h| h.version)))
                 .collect();
-            let is_everywhere = shown.iter().all(|(_, version)| *version == Some(client.version));
+            let is_everywhere = !shown.is_empty()
+                && shown.iter().all(|(_, version)| *version == Some(client.version));
             let is_nowhere = shown.iter().all(|(_, version)| version.is_none());
             verdicts.push((is_everywhere, is_nowhere));
             match client.life {
@@ -871,7 +913,12 @@ impl World {
         }
         for (c, client) in self.clients.iter().enumerate() {
             let expected = (client.life == Life::Alive).then_some(client.version);
+            let owner = self.ours().next().and_then(|(_, ours)| ours.owner(&client.tag));
             for n in 0..self.nodes.len() {
+                if self.is_java[n] && owner.is_some_and(|owner| self.is_java[owner]) {
+                    // What they keep of each other is their own affair.
+                    continue;
+                }
                 let lists = self.lists_of(n);
                 let held = lists.get(&client.tag).and_then(|list| list.get(&client.key));
                 let is_old = client.is_risky && held.is_some() && expected.is_some();

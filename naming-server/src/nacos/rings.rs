@@ -59,16 +59,6 @@ impl Rings {
         self.rings.front()?.owner(owner_number(tag))
     }
 
-    /// For how long a tag has had the owner that it has.
-    pub(crate) fn owned_for(&self, tag: &str, now: Tick) -> Duration {
-        let number = owner_number(tag);
-        let Some(owner) = self.rings.front().and_then(|ring| ring.owner(number)) else {
-            return Duration::ZERO;
-        };
-        let same = self.rings.iter().take_while(|ring| ring.owner(number) == Some(owner));
-        same.last().map_or(Duration::ZERO, |ring| now.since(ring.since))
-    }
-
     /// Whether a tag was this member's at some moment within `window`, in our view.
     pub(crate) fn was_owner(&self, tag: &str, member: &str, window: Duration, now: Tick) -> bool {
         let number = owner_number(tag);
@@ -118,15 +108,13 @@ mod tests {
     }
 
     #[test]
-    fn ownership_counts_from_the_last_time_it_changed() {
+    fn who_was_owner_of_late_is_remembered() {
         let mut rings = Rings::default();
         rings.set(ring(&["a", "b", "c"]), at(0));
         rings.set(ring(&["a"]), at(1_000));
         rings.set(ring(&["b"]), at(2_000));
         rings.set(ring(&["b", "c"]), at(3_000));
-        let owner = rings.owner(TAG).cloned();
-        let since = if owner.as_deref() == Some("b") { 2_000 } else { 3_000 };
-        assert_eq!(rings.owned_for(TAG, at(10_000)), Duration::from_millis(10_000 - since));
+        assert_eq!(rings.since(), at(3_000));
         let was = |member: &str, window| {
             rings.was_owner(TAG, member, Duration::from_millis(window), at(10_000))
         };
@@ -143,6 +131,6 @@ mod tests {
             rings.set(ring(&[if n % 2 == 0 { "a" } else { "b" }]), at(n));
         }
         assert_eq!(rings.rings.len(), MOST_RINGS);
-        assert_eq!(rings.owned_for(TAG, at(2_000)), Duration::from_millis(1_001));
+        assert_eq!(rings.since(), at(999));
     }
 }

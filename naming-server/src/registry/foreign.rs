@@ -43,33 +43,45 @@ impl Registry {
         list: &[PeerInstance],
         terms: ListTerms,
     ) -> bool {
+        self.take_list(service, list, terms, true)
+    }
+
+    /// Takes it that the owner of a service has no list of it any more. That says less than an empty one,
+    /// until the owner is settled: Java servers lose whole lists when owners change.
+    pub(crate) fn drop_foreign(&self, service: &ServiceKey, terms: ListTerms) -> bool {
+        self.take_list(service, &[], terms, false)
+    }
+
+    fn take_list(
+        &self,
+        service: &ServiceKey,
+        list: &[PeerInstance],
+        terms: ListTerms,
+        is_told: bool,
+    ) -> bool {
         let listed = self.listed(service, list);
         let ListTerms { is_settled, as_of } = terms;
-        let terms = distro_core::ListTerms { is_settled, as_of, room: self.room(service) };
+        let terms = distro_core::ListTerms { is_settled, is_told, as_of, room: self.room(service) };
         self.store.take_list(service.as_str(), &listed, terms, self.clock.tick())
     }
 
-    /// Takes it that the owner of a service has no list of it any more: the same as an empty one.
-    pub(crate) fn drop_foreign(&self, service: &ServiceKey, terms: ListTerms) -> bool {
-        self.take_foreign_list(service, &[], terms)
-    }
-
-    /// Takes what the owner of a foreign service says of the health of its instances; it was asked
-    /// at `as_of`. Instances that are not listed keep their health, as do those which were heard
+    /// Takes what the owner of a foreign service says of the health of its instances. Instances that are not listed keep their health, as do those which were heard
     /// here and live.
     pub(crate) fn take_foreign_health(
         &self,
         service: &ServiceKey,
         statuses: &[InstanceStatus],
-        as_of: Tick,
+        terms: ListTerms,
     ) {
+        let ListTerms { is_settled, as_of } = terms;
+        let terms = distro_core::ListTerms { is_settled, is_told: true, as_of, room: 0 };
         let health_of = |key: &str| {
             let InstanceKey { ip, port, .. } = RecordKey::parse(key)?.instance;
             let is_this =
                 |status: &&InstanceStatus| status.ip == ip && status.port == i32::from(port);
             statuses.iter().find(is_this).map(|status| initial_health(status.healthy))
         };
-        self.store.take_health(service.as_str(), health_of, as_of, self.clock.tick());
+        self.store.take_health(service.as_str(), health_of, terms, self.clock.tick());
     }
 
     /// Takes what a Java server says of a service that is not foreign: one that owned it until a
@@ -252,5 +264,139 @@ fn peer_instance(service: &ServiceKey, host: &Host<'_>, heard_ms: Option<u64>) -
         id: Some(id),
         app: instance.app.as_deref().map(str::to_owned),
         tenant: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use distro_core::{Input, MemberId, OwnerPolicy, StampClock};
+    use distro_net::{Clock, Driver};
+
+    use super::*;
+    use crate::nacos::owner_number;
+    use crate::registry::{Events, Watch};
+
+    const ME: MemberId = MemberId(1);
+    const JAVA: MemberId = MemberId(2);
+
+    /// A registry in which all services are a Java server's.
+    async fn registry() -> (Registry, distro_net::Control<Content>) {
+        let clock = Clock::start();
+        let mut settings = crate::Config::default().registry_settings(1);
+        settings.store.owner_policy = OwnerPolicy::Tags(owner_number);
+        let events = Arc::new(Events::new(10));
+        let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
+        let stamps = StampClock::new(ME, 1, clock.now());
+        let registry = Registry::new(settings, events, watch, stamps, clock, Vec::new());
+        let store = Arc::clone(&registry.store);
+        let (driver, control) = Driver::new(distro_core::DistroConfig::default(), store, clock);
+        tokio::spawn(driver.run(tokio_util::sync::CancellationToken::new()));
+        assert!(control.set_owners(vec![JAVA]).await);
+        (registry, control)
+    }
+
+    fn service() -> ServiceKey {
+        ServiceKey::parse("public", "g@@s").unwrap()
+    }
+
+    fn instance(ip: &str) -> PeerInstance {
+        PeerInstance {
+            ip: ip.to_owned(),
+            port: 8080,
+            cluster: "DEFAULT".to_owned(),
+            weight: 2.5,
+            healthy: false,
+            enabled: false,
+            ephemeral: true,
+            marked: false,
+            metadata: Some(BTreeMap::from([("k".to_owned(), "v".to_owned())])),
+            last_beat_ms: Some(5),
+            id: Some(format!("{ip}#8080#DEFAULT#g@@s")),
+            app: Some("unknown".to_owned()),
+            tenant: None,
+        }
+    }
+
+    fn terms(registry: &Registry) -> ListTerms {
+        ListTerms { is_settled: true, as_of: registry.clock.tick() }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_was_taken_is_told_alike() {
+        let (registry, _control) = registry().await;
+        let (service, list) = (service(), [instance("10.0.0.1"), instance("10.0.0.2")]);
+        assert!(registry.is_foreign(&service));
+        assert_eq!(registry.peer_checksum(&service), None);
+        assert!(registry.take_foreign_list(&service, &list, terms(&registry)));
+        let told = registry.peer_list(&service);
+        let without_beat =
+            |told: &PeerInstance| PeerInstance { last_beat_ms: Some(5), ..told.clone() };
+        assert_eq!(told.iter().map(without_beat).collect::<Vec<_>>(), list);
+        let checksum = registry.peer_checksum(&service);
+        assert_eq!(checksum.as_deref(), Some(&*list_checksum(&list)));
+        assert_eq!(registry.peer_checksums(|_| true).len(), 1);
+        assert!(registry.owned_checksums().is_empty());
+        // Kept by revision, and worked out anew after a change.
+        assert_eq!(registry.peer_checksum(&service), checksum);
+        assert!(registry.take_foreign_list(&service, &list[..1], terms(&registry)));
+        assert_eq!(registry.peer_checksum(&service).as_deref(), Some(&*list_checksum(&list[..1])));
+        assert!(registry.drop_foreign(&service, terms(&registry)));
+        assert_eq!(registry.peer_checksum(&service), None);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_stored_is_left_out_and_hides_nobody() {
+        let (registry, _control) = registry().await;
+        let good = instance("10.0.0.1");
+        let mut list = vec![
+            PeerInstance { ip: "!10.0.0.2".to_owned(), ..good.clone() },
+            PeerInstance { port: -1, ..good.clone() },
+            PeerInstance { port: 65_536, ..good.clone() },
+            PeerInstance { weight: f64::NAN, ..good.clone() },
+            PeerInstance { weight: -1.0, ..good.clone() },
+            PeerInstance { ephemeral: false, ..good.clone() },
+            PeerInstance { cluster: "c".repeat(2_000), ..good.clone() },
+            PeerInstance { app: Some("a".repeat(2_000)), ..good.clone() },
+        ];
+        list.push(good);
+        assert!(registry.take_foreign_list(&service(), &list, terms(&registry)));
+        assert_eq!(registry.peer_list(&service()).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn health_is_matched_by_address_and_port() {
+        let (registry, _control) = registry().await;
+        let list = [instance("10.0.0.1"), instance("10.0.0.2")];
+        assert!(registry.take_foreign_list(&service(), &list, terms(&registry)));
+        let statuses = [
+            InstanceStatus { ip: "10.0.0.1".to_owned(), port: 8080, healthy: true },
+            InstanceStatus { ip: "10.0.0.2".to_owned(), port: 80, healthy: true },
+        ];
+        registry.take_foreign_health(&service(), &statuses, terms(&registry));
+        let healthy: Vec<bool> =
+            registry.peer_list(&service()).iter().map(|told| told.healthy).collect();
+        assert_eq!(healthy, [true, false]);
+    }
+
+    #[tokio::test]
+    async fn what_the_owner_took_for_a_client_is_read_here_and_taken_over_later() {
+        let (registry, control) = registry().await;
+        let (service, key) = (service(), InstanceKey { ip: "10.0.0.9", port: 1, cluster: "c" });
+        let own = Instance::new(1.0, Metadata::default()).unwrap();
+        let nobody = String::new;
+        registry.foreign_registered(&service, &key, own, true, &nobody);
+        assert_eq!(registry.peer_list(&service).len(), 1);
+        let root = registry.store.root();
+        assert!(control.set_owners(vec![ME, JAVA]).await && control.input(Input::Changed));
+        assert!(control.set_owners(vec![ME]).await);
+        assert!(!registry.is_foreign(&service) && registry.store.root() != root);
+        assert_eq!(registry.owned_checksums().len(), 1);
+        registry.adopt_foreign_list(&service, &[instance("10.0.0.1")]);
+        assert_eq!(registry.peer_list(&service).len(), 2);
+        registry.foreign_deregistered(&service, &key, &nobody);
+        assert_eq!(registry.peer_list(&service).len(), 1);
     }
 }

@@ -44,7 +44,7 @@ pub(crate) use take::Sender;
 /// The version of our own protocol that reports tell.
 pub(crate) const OWN_PROTOCOL_VERSION: u32 = distro_net::MAJOR;
 
-/// For how long a service must have had its Java owner so that what is not on the list is gone:
+/// For how long no member may have come or gone so that what is not on the list of an owner is gone:
 /// longer than a Java server takes to hear again of everything.
 const SETTLED_AFTER: Duration = Duration::from_secs(35);
 /// For how long a Java server that has lost a service may still tell of registrations it took.

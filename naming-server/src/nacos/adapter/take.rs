@@ -10,8 +10,8 @@ use hyper::HeaderMap;
 use naming_model::ServiceKey;
 
 use super::{ADOPT_WITHIN, Adapter, Hearing, Owner, SETTLED_AFTER, View};
+use crate::nacos::PeerDatum;
 use crate::nacos::status::ServiceStatuses;
-use crate::nacos::{PeerDatum, PeerInstance};
 use crate::registry::ListTerms;
 
 /// Services whose lists are asked for in one call.
@@ -66,8 +66,10 @@ impl Adapter {
         self.is_member(member) && self.view().may_be(sender, member)
     }
 
-    fn terms(view: &View, service: &ServiceKey, as_of: Tick, now: Tick) -> ListTerms {
-        let is_settled = view.rings.owned_for(service.as_str(), now) >= SETTLED_AFTER;
+    /// Owners are settled when no member has come or gone for a while: one that restarts may undo
+    /// what the owner has, whoever that is.
+    fn terms(view: &View, as_of: Tick, now: Tick) -> ListTerms {
+        let is_settled = now.since(view.rings.since()) >= SETTLED_AFTER;
         ListTerms { is_settled, as_of }
     }
 
@@ -77,8 +79,8 @@ impl Adapter {
         for PeerDatum { service, instances } in datums {
             match view.owner(service.as_str()) {
                 Owner::Foreign(owner) if view.may_be(sender, &owner) => {
-                    let terms = Self::terms(&view, service, now, now);
-                    self.take_list(service, instances, terms);
+                    let terms = Self::terms(&view, now, now);
+                    self.registry.take_foreign_list(service, instances, terms);
                 }
                 Owner::Here if self.was_of(&view, sender, service, now) => {
                     self.registry.adopt_foreign_list(service, instances);
@@ -86,22 +88,6 @@ impl Adapter {
                 _ => tracing::debug!(%service, "a list of somebody who does not own it"),
             }
         }
-    }
-
-    /// Takes a list, but for what its sender cannot know: a Java server that has just come to own a
-    /// service judges by beats that it has not heard, and finds the living unhealthy.
-    fn take_list(&self, service: &ServiceKey, instances: &[PeerInstance], terms: ListTerms) {
-        if terms.is_settled || instances.iter().all(|instance| instance.healthy) {
-            self.registry.take_foreign_list(service, instances, terms);
-            return;
-        }
-        let held = self.registry.peer_list(service);
-        let living: BTreeSet<_> = held.iter().filter(|held| held.healthy).map(place).collect();
-        let mut instances = instances.to_vec();
-        for instance in &mut instances {
-            instance.healthy = instance.healthy || living.contains(&place(instance));
-        }
-        self.registry.take_foreign_list(service, &instances, terms);
     }
 
     /// Whether a service was a moment ago that of a Java server that can be the sender.
@@ -119,8 +105,8 @@ impl Adapter {
         let (view, now) = (self.view(), self.now());
         for PeerDatum { service, instances } in datums {
             if is_of(&view, service, source) {
-                let terms = Self::terms(&view, service, as_of, now);
-                self.take_list(service, instances, terms);
+                let terms = Self::terms(&view, as_of, now);
+                self.registry.take_foreign_list(service, instances, terms);
             }
         }
     }
@@ -206,7 +192,7 @@ impl Adapter {
             None => return,
         };
         for service in gone {
-            let terms = Self::terms(view, &service, now, now);
+            let terms = Self::terms(view, now, now);
             self.registry.drop_foreign(&service, terms);
         }
     }
@@ -231,11 +217,9 @@ impl Adapter {
             }
             let as_of = self.now();
             match self.caller.statuses_of(source, &service).await {
-                Ok(mut statuses) => {
-                    // As in lists.
-                    let is_settled = Self::terms(&view, &service, as_of, as_of).is_settled;
-                    statuses.retain(|status| is_settled || status.healthy);
-                    self.registry.take_foreign_health(&service, &statuses, as_of);
+                Ok(statuses) => {
+                    let terms = Self::terms(&view, as_of, as_of);
+                    self.registry.take_foreign_health(&service, &statuses, terms);
                 }
                 // The service may be gone there; the next one may answer.
                 Err(error) if error.is_refusal() => {}
@@ -258,11 +242,6 @@ impl Adapter {
         let was_busy = std::mem::replace(is_busy, true);
         (!was_busy).then_some(Turn { adapter: self, source, flag })
     }
-}
-
-/// What tells an instance from the others of its service.
-fn place(instance: &PeerInstance) -> (&str, i32, &str) {
-    (&instance.ip, instance.port, &instance.cluster)
 }
 
 fn is_of(view: &View, service: &ServiceKey, member: &str) -> bool {
