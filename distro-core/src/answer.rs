@@ -124,8 +124,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
         let (mut given, mut wanted, mut stopped) = (Vec::new(), Vec::new(), None);
         let mut bytes = 0;
         for (index, sheet) in sheets.iter().enumerate() {
+            let is_shared = self.store.sharing(&sheet.tag);
+            let shared = sheet.stamps.iter().filter(|(key, _)| is_shared(key));
             let theirs: BTreeMap<&str, &Stamps> =
-                sheet.stamps.iter().map(|(key, stamps)| (&**key, stamps)).collect();
+                shared.clone().map(|(key, stamps)| (&**key, stamps)).collect();
             let (mine, cut) = self.stretch(sheet, self.config.batch_keys - given.len());
             let mut cut = cut.then(|| mine.last().map(|(key, _)| key.clone())).flatten();
             let mut looked: BTreeMap<&str, ()> = BTreeMap::new();
@@ -147,7 +149,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 }
             }
             let in_reach = |key: &Key| cut.as_ref().is_none_or(|cut| key <= cut);
-            let unseen = sheet.stamps.iter().filter(|(key, stamps)| {
+            let unseen = shared.filter(|(key, stamps)| {
                 in_reach(key) && !looked.contains_key(&**key) && stamps.has_news_for(None)
             });
             wanted.extend(unseen.map(|(key, _)| (sheet.tag.clone(), key.clone())));
@@ -163,12 +165,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
     /// there are more.
     fn stretch(&self, sheet: &Sheet, room: usize) -> (Vec<(Key, Record<V>)>, bool) {
         let Some(datum) = self.store.find(&sheet.tag) else { return (Vec::new(), false) };
-        let room = room.max(1);
+        let (room, is_shared) = (room.max(1), self.store.sharing(&sheet.tag));
         let mut mine: Vec<_> = datum.read(|reader| {
             let within = |key: &Key| sheet.until.as_ref().is_none_or(|until| key <= until);
             let records = reader.records_after(sheet.after.as_deref());
-            let records = records.take_while(|(key, _)| within(key)).take(room + 1);
-            records.collect()
+            let records = records.take_while(|(key, _)| within(key));
+            records.filter(|(key, _)| is_shared(key)).take(room + 1).collect()
         });
         let more = mine.len() > room;
         mine.truncate(room);
@@ -187,6 +189,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
         for tag in begun.into_iter().chain(rest) {
             let Some(datum) = self.store.find(&tag) else { continue };
             let from = after.filter(|(at, _)| *at == tag).map(|(_, key)| &**key);
+            // Foreign ones, too: who starts should not know less than the others.
             let is_full = datum.read(|reader| {
                 for (key, record) in reader.records_after(from) {
                     if bytes >= self.config.batch_bytes || entries.len() >= self.config.batch_keys {
@@ -227,6 +230,19 @@ pub(crate) fn merge<V: Value, A: Default + Send + Sync + 'static>(
     for run in entries.chunk_by(|a, b| a.tag == b.tag) {
         if let Some(first) = run.first() {
             store.merge(&first.tag, run.iter().map(|entry| (&entry.key, &entry.record)), now);
+        }
+    }
+}
+
+/// The same for what a member gives because this one has just started.
+pub(crate) fn load<V: Value, A: Default + Send + Sync + 'static>(
+    store: &Store<V, A>,
+    entries: &[Entry<V>],
+    now: Tick,
+) {
+    for run in entries.chunk_by(|a, b| a.tag == b.tag) {
+        if let Some(first) = run.first() {
+            store.load(&first.tag, run.iter().map(|entry| (&entry.key, &entry.record)), now);
         }
     }
 }

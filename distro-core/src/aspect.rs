@@ -18,12 +18,23 @@ impl<V: Value> Aspect<V> {
     /// Of a record that is not there.
     pub(crate) const NONE: Self = Self { shown: None, fingerprint: 0, term: None };
 
-    pub(crate) fn of(record: &Record<V>, tag: &str, key: &str, config: &StoreConfig) -> Self {
+    /// `is_foreign`: the owner of the tag does not speak this protocol.
+    pub(crate) fn of(
+        record: &Record<V>,
+        tag: &str,
+        key: &str,
+        is_foreign: bool,
+        config: &StoreConfig,
+    ) -> Self {
         let is_visible = record.is_visible();
         let value = record.value.as_ref().filter(|_| is_visible);
         Self {
             shown: value.map(|value| (Arc::clone(value), record.health())),
-            fingerprint: record.fingerprint(tag, key),
+            fingerprint: if config.is_apart(is_foreign, tag, key) {
+                0
+            } else {
+                record.fingerprint(tag, key)
+            },
             term: (!is_visible).then(|| config.term(tag, key, record.registration)),
         }
     }

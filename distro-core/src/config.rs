@@ -72,6 +72,12 @@ impl Default for StoreConfig {
 }
 
 impl StoreConfig {
+    /// Whether members tell each other nothing of a record: its owner does not speak their
+    /// protocol, and nobody keeps it.
+    pub(crate) fn is_apart(&self, is_foreign: bool, tag: &str, key: &str) -> bool {
+        is_foreign && self.rules.foreign_apart && !(self.is_durable)(tag, key)
+    }
+
     /// How long the removal of a record is remembered that was registered at `registration`. Who
     /// removes what nobody has ever registered must not make members remember that for days.
     pub(crate) fn term(&self, tag: &str, key: &str, registration: Stamp) -> Term {
@@ -222,6 +228,16 @@ pub struct Rules {
     pub load: bool,
     /// Who was away for longer than removals are remembered drops what it has not heard.
     pub forget_after_absence: bool,
+    /// Members tell each other nothing of what a member outside their protocol owns.
+    pub foreign_apart: bool,
+    /// What such a member says gets stamps that are older than every write of this protocol.
+    pub foreign_stamps: bool,
+    /// What is missing in the first lists of such a member stays for a full time-out.
+    pub absence_waits: bool,
+    /// What was just written here is not undone by lists from before.
+    pub writes_hold: bool,
+    /// Who takes over from such a member writes anew what it holds.
+    pub take_over: bool,
 }
 
 impl Default for Rules {
@@ -242,6 +258,11 @@ impl Default for Rules {
             renew: true,
             load: true,
             forget_after_absence: true,
+            foreign_apart: true,
+            foreign_stamps: true,
+            absence_waits: true,
+            writes_hold: true,
+            take_over: true,
         }
     }
 }

@@ -44,6 +44,10 @@ pub(crate) struct Shelf<V> {
     pub(crate) due: Tick,
     /// Dropped from the store; whoever still holds it must look again.
     retired: bool,
+    /// Whether the owner of the tag does not speak this protocol, in the view of owners that has
+    /// the number `epoch`.
+    pub(crate) is_foreign: bool,
+    pub(crate) epoch: u64,
 }
 
 pub(crate) struct Entry<V> {
@@ -136,6 +140,8 @@ impl<V: Value, A: Default> Datum<V, A> {
             checksum: 0,
             due: UNSCHEDULED,
             retired: false,
+            is_foreign: false,
+            epoch: 0,
         };
         Self {
             slot: Slot::of(&tag),

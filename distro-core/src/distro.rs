@@ -1,6 +1,6 @@
 //! The control plane: one state machine that says what to do and when.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::answer::Answer;
@@ -52,9 +52,14 @@ pub struct Distro<V: Value, A> {
     eligible: Vec<MemberId>,
     /// All members, this one among them, in the order that was told.
     order: Vec<MemberId>,
+    /// Who may own something in the order that counts, as it was told from outside; members among
+    /// them that are not in `peers` do not speak this protocol.
+    owners: Option<Vec<MemberId>>,
     ring: Ring,
     /// Instead of the ring of slots, where tags fall to members one by one.
     tag_ring: TagRing,
+    /// The members of that which speak this protocol; `None` if all do.
+    shared_with: Option<BTreeSet<MemberId>>,
     /// A member takes others for members than this one does.
     lists_differ: bool,
     loader: Option<Loader>,
@@ -97,6 +102,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             phase: Phase::Up,
             eligible: vec![member],
             order: vec![member],
+            owners: None,
+            shared_with: None,
             ring: Ring::new(&[member]),
             tag_ring: TagRing::new(&[member]),
             lists_differ: false,
@@ -148,6 +155,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 self.unanswered(call, now);
             }
             Input::Members(others) => self.set_members(&others, now),
+            Input::Owners(owners) => {
+                self.owners = Some(owners);
+                self.look_around(now);
+            }
             Input::Leave => self.leave(now),
         }
         if now >= self.next_tick {
@@ -203,6 +214,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             differences: peer.verifier.differences,
         };
         self.peers.values().map(view).collect()
+    }
+
+    /// Who may own something as it was told by [`Input::Owners`], if it was.
+    pub fn owners(&self) -> Option<&[MemberId]> {
+        self.owners.as_deref()
     }
 
     /// How much of the first load is left, in parts of a thirty-second.

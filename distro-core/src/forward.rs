@@ -51,7 +51,7 @@ impl<V: Value> Forwarding<V> {
         operation: Operation<V>,
         now: Tick,
     ) -> (Self, Step<V>) {
-        let owner = store.owner(operation.tag());
+        let owner = store.writer_of(operation.tag(), operation.key());
         let to = owner.filter(|owner| *owner != board.member() && board.is_reachable(*owner));
         let forwarding = Self {
             operation,

@@ -80,7 +80,7 @@ pub use datum::{Datum, Heard, Reader};
 
 mod aspect;
 mod writer;
-pub use writer::Writer;
+pub use writer::{ListTerms, Listed, Writer};
 
 mod journal;
 pub use journal::Place;

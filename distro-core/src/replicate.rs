@@ -96,6 +96,10 @@ impl Replicator {
                 None => self.next(),
             };
             let Some(place) = place else { break };
+            if !store.sharing(&place.0)(&place.1) {
+                // Its owner does not speak this protocol any more, and tells everybody.
+                continue;
+            }
             let record = store.find(&place.0);
             let record =
                 record.and_then(|datum| datum.read(|r| r.find(&place.1).map(Cow::into_owned)));

@@ -113,6 +113,16 @@ impl StampClock {
         Stamp { time: next(previous), member: self.member, incarnation: self.incarnation }
     }
 
+    /// A stamp that is older than all that are issued, but not before `least`: its time is that of
+    /// the wall clock in milliseconds, where issued ones count parts of them.
+    pub(crate) fn slow(&self, tick: Tick, least: u64) -> Stamp {
+        let wall_ms = self.origin_ms.saturating_add(tick.as_ms()).min(FURTHEST_WALL_MS);
+        let time = wall_ms.max(least).min(Stamp::LATEST_TIME);
+        let stamp = Stamp { time, member: self.member, incarnation: self.incarnation };
+        self.observe(stamp);
+        stamp
+    }
+
     /// Takes note of a stamp from elsewhere, so that later ones of ours are greater even if the
     /// other clock runs ahead, be it by centuries. Beyond [`Stamp::LATEST_TIME`] it is ignored.
     pub fn observe(&self, stamp: Stamp) {

@@ -18,9 +18,9 @@ use crate::config::StoreConfig;
 use crate::datum::{Datum, Heard, HeardOf};
 use crate::journal::{HeardAt, Journal};
 use crate::lease::{DueRing, JudgeTerms};
-use crate::record::{CLASSES, Health, Key, Record, Value};
+use crate::record::{CLASSES, Health, Key, Value};
 use crate::slot::{SLOT_COUNT, Slot};
-use crate::stamp::{MemberId, Stamp, StampClock};
+use crate::stamp::{MemberId, StampClock};
 use crate::tag_ring::{OwnerPolicy, TagOwners};
 use crate::time::Tick;
 use crate::writer::Writer;
@@ -75,6 +75,10 @@ pub(crate) struct Shared {
     pub(crate) slots: Box<[SlotState]>,
     /// Instead of the owners of slots, where tags fall to members one by one.
     tag_owners: Option<TagOwners>,
+    /// Until when lists of foreign tags must leave alone what was written here.
+    pub(crate) holds: Notes,
+    /// Until when records that came up in such a list count as new.
+    pub(crate) news: Notes,
     pub(crate) visible: [AtomicU64; CLASSES],
 }
 
@@ -134,7 +138,16 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         Self {
             datums: DashMap::with_hasher(hasher),
             watchers,
-            shared: Shared { config, clock, journal, slots, tag_owners, visible },
+            shared: Shared {
+                config,
+                clock,
+                journal,
+                slots,
+                tag_owners,
+                holds: Notes::default(),
+                news: Notes::default(),
+                visible,
+            },
             ring: DueRing::new(),
             dropped: AtomicUsize::new(0),
         }
@@ -278,7 +291,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         let journal = &self.shared.journal;
         let owner = || self.shared.owner(datum.tag(), datum.slot());
         let is_ours = || owner() == Some(self.shared.clock.member());
-        if journal.is_kept() && (!is_ours() || journal.takes_all()) {
+        let is_told = || !self.shared.is_foreign(datum.tag());
+        if journal.is_kept() && (!is_ours() || journal.takes_all()) && is_told() {
             journal.note_heard((Arc::clone(datum.tag()), key.into()), heard());
         }
     }
@@ -290,71 +304,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         }
     }
 
-    /// Merges records of one tag that come from another member.
-    pub(crate) fn merge<'a>(
-        &self,
-        tag: &str,
-        records: impl Iterator<Item = (&'a Key, &'a Record<V>)>,
-        now: Tick,
-    ) {
-        self.update(tag, now, |writer| {
-            for (key, record) in records {
-                writer.merge(key, record);
-            }
-        });
-    }
-
-    /// Puts back records of one tag that were saved before this process began, tombstones too.
-    ///
-    /// They are merged like those of another member: what is newer here stays, watchers are
-    /// called, and stamps that this member issues from now on are greater than all of theirs.
-    /// Nobody is told of them: members compare what they hold. A record with a lease counts as
-    /// never heard by this member, and gets a full time-out from `now`; a removal is remembered as
-    /// if it had been learned of now.
-    ///
-    /// Records with a stamp beyond [`Stamp::LATEST_TIME`], which nobody can have issued, are left
-    /// out. Returns how many those were.
-    ///
-    /// What to save of a record is [`Reader::find`](crate::Reader::find), tombstones included; of
-    /// a datum [`Reader::records_after`](crate::Reader::records_after).
-    pub fn restore(
-        &self,
-        tag: &str,
-        records: impl IntoIterator<Item = (Key, Record<V>)>,
-        now: Tick,
-    ) -> usize {
-        let mut left_out = 0;
-        self.update(tag, now, |writer| {
-            for (key, record) in records {
-                if record.newest().time() <= Stamp::LATEST_TIME {
-                    writer.merge(&key, &record);
-                } else {
-                    left_out += 1;
-                }
-            }
-        });
-        left_out
-    }
-
-    /// Forgets every record that was not heard within its time-out. What a member does that was
-    /// away for so long that others may have forgotten what was removed meanwhile.
-    pub(crate) fn forget_unheard(&self, now: Tick) {
-        for datum in self.all() {
-            self.update_existing(datum.tag(), now, |writer| writer.forget_unheard());
-            self.collect(&datum);
-        }
-    }
-
     fn revive(&self, datum: &Arc<Datum<V, A>>, key: &str, value: &Arc<V>, now: Tick) {
-        let mut revived = false;
-        self.update_existing(datum.tag(), now, |writer| {
-            let unhealthy = |writer: &Writer<'_, V>| writer.find(key).map(|record| record.health());
-            if unhealthy(writer) == Some(Health::Unhealthy) {
-                writer.judge(key, self.clock().issue(now), Health::Healthy);
-                revived = true;
-            }
-        });
-        if revived {
+        let revived = self.update_existing(datum.tag(), now, |writer| writer.revive(key));
+        if revived == Some(true) {
             let (key, value) = (Key::from(key), Arc::clone(value));
             let verdict =
                 Verdict { key, value, health: Health::Healthy, silent_for: Duration::ZERO };
@@ -392,8 +344,12 @@ pub(crate) struct Effect {
     pub(crate) wrote_nothing: bool,
 }
 
+mod foreign;
 mod keeping;
+mod merging;
 mod owning;
+
+use foreign::Notes;
 
 #[cfg(test)]
 mod tests;

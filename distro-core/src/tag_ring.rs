@@ -1,6 +1,7 @@
 //! Who owns which tag where a hash of the tag is divided among a sorted list of members.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -66,44 +67,110 @@ impl TagRing {
 #[derive(Debug)]
 pub(crate) struct TagOwners {
     number_of: fn(&str) -> u32,
+    view: RwLock<View>,
+    /// Grows with each change of the view.
+    epoch: AtomicU64,
+}
+
+#[derive(Debug)]
+struct View {
     /// The newest first, each with when it came into force. Never empty.
-    rings: RwLock<VecDeque<(TagRing, Tick)>>,
+    rings: VecDeque<(TagRing, Tick)>,
+    /// The members of the newest ring that speak this protocol; `None` if all do.
+    ours: Option<BTreeSet<MemberId>>,
+    /// The newest ring without the others.
+    keepers: TagRing,
 }
 
 /// Rings that are remembered. A tag that stayed with one member through more changes counts as
 /// taken over when the oldest of them came into force: it is judged later than it might be.
 const MOST_RINGS: usize = 8;
 
+impl View {
+    fn owner(&self, number: u32) -> Option<MemberId> {
+        self.rings.front()?.0.owner(number)
+    }
+
+    fn is_foreign(&self, number: u32) -> bool {
+        let Some(ours) = &self.ours else { return false };
+        self.owner(number).is_some_and(|owner| !ours.contains(&owner))
+    }
+
+    fn since(&self, number: u32, member: MemberId) -> Option<Tick> {
+        let same = self.rings.iter().take_while(|(ring, _)| ring.owner(number) == Some(member));
+        same.last().map(|(_, since)| *since)
+    }
+}
+
 impl TagOwners {
     /// Everything belongs to this member, since ever.
     pub(crate) fn new(number_of: fn(&str) -> u32, member: MemberId) -> Self {
-        let first = (TagRing::new(&[member]), Tick::ZERO);
-        Self { number_of, rings: RwLock::new(VecDeque::from([first])) }
+        let keepers = TagRing::new(&[member]);
+        let rings = VecDeque::from([(keepers.clone(), Tick::ZERO)]);
+        let view = RwLock::new(View { rings, ours: None, keepers });
+        Self { number_of, view, epoch: AtomicU64::new(0) }
     }
 
-    /// Puts a ring into force.
-    pub(crate) fn set(&self, ring: TagRing, since: Tick) {
-        let mut rings = self.rings.write();
-        rings.truncate(MOST_RINGS - 1);
-        rings.push_front((ring, since));
+    /// Puts a ring into force. `ours` are those of its members that speak this protocol; `None`
+    /// if all do. Returns whether any tag was or is foreign.
+    pub(crate) fn set(&self, ring: TagRing, ours: Option<BTreeSet<MemberId>>, since: Tick) -> bool {
+        let is_ours = |id: &&MemberId| ours.as_ref().is_none_or(|ours| ours.contains(id));
+        let keepers: Vec<MemberId> = ring.members.iter().filter(is_ours).copied().collect();
+        let has_foreign = |view: &View| {
+            view.rings.front().is_some_and(|(ring, _)| ring.members != view.keepers.members)
+        };
+        let mut view = self.view.write();
+        let had_foreign = has_foreign(&view);
+        view.ours = ours;
+        view.keepers = TagRing::new(&keepers);
+        if view.rings.front().is_none_or(|(newest, _)| *newest != ring) {
+            view.rings.truncate(MOST_RINGS - 1);
+            view.rings.push_front((ring, since));
+        }
+        let is_concerned = had_foreign || has_foreign(&view);
+        drop(view);
+        // Afterwards: who sees the new number sees the new view, too.
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        is_concerned
+    }
+
+    /// Another number after each change.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     /// The owner of a tag.
     pub(crate) fn owner(&self, tag: &str) -> Option<MemberId> {
-        self.rings.read().front()?.0.owner((self.number_of)(tag))
+        self.view.read().owner((self.number_of)(tag))
+    }
+
+    /// Whether the owner of a tag does not speak this protocol.
+    pub(crate) fn is_foreign(&self, tag: &str) -> bool {
+        let number = (self.number_of)(tag);
+        self.view.read().is_foreign(number)
+    }
+
+    /// The owner of a tag, or, if that does not speak this protocol, who stands in for it among
+    /// those that do.
+    pub(crate) fn keeper(&self, tag: &str) -> Option<MemberId> {
+        let number = (self.number_of)(tag);
+        let view = self.view.read();
+        if view.is_foreign(number) { view.keepers.owner(number) } else { view.owner(number) }
     }
 
     /// Since when the tag is this member's, if it is.
     pub(crate) fn owned_since(&self, tag: &str, member: MemberId) -> Option<Tick> {
-        let number = (self.number_of)(tag);
-        let rings = self.rings.read();
-        let ours = rings.iter().take_while(|(ring, _)| ring.owner(number) == Some(member));
-        ours.last().map(|(_, since)| *since)
+        self.view.read().since((self.number_of)(tag), member)
+    }
+
+    /// Since when the ring is in force.
+    pub(crate) fn since(&self) -> Tick {
+        self.view.read().rings.front().map_or(Tick::ZERO, |(_, since)| *since)
     }
 
     /// The part of all tags that a member owns, in slots.
     pub(crate) fn share(&self, member: MemberId) -> usize {
-        self.rings.read().front().map_or(0, |(ring, _)| ring.share(member))
+        self.view.read().rings.front().map_or(0, |(ring, _)| ring.share(member))
     }
 }
 
@@ -147,11 +214,11 @@ mod tests {
     fn a_tag_that_stays_was_taken_over_when_it_came() {
         let owners = owners();
         assert_eq!(owners.owned_since("", A), Some(at(0)));
-        owners.set(TagRing::new(&[B, A]), at(10));
+        owners.set(TagRing::new(&[B, A]), None, at(10));
         assert_eq!((owners.owned_since("", A), owners.owned_since("1", A)), (None, Some(at(0))));
-        owners.set(TagRing::new(&[A, B]), at(20));
+        owners.set(TagRing::new(&[A, B]), None, at(20));
         assert_eq!((owners.owned_since("", A), owners.owned_since("1", A)), (Some(at(20)), None));
-        owners.set(TagRing::new(&[A, C]), at(30));
+        owners.set(TagRing::new(&[A, C]), None, at(30));
         assert_eq!(owners.owned_since("22", A), Some(at(20)));
         assert_eq!((owners.owner("22"), owners.owner("333")), (Some(A), Some(C)));
     }
@@ -160,9 +227,9 @@ mod tests {
     fn what_is_no_longer_remembered_makes_nothing_older() {
         let owners = owners();
         for ms in 1..=100 {
-            owners.set(TagRing::new(&[A, B]), at(ms));
+            owners.set(TagRing::new(&[A, if ms % 2 == 0 { B } else { C }]), None, at(ms));
         }
-        assert_eq!(owners.rings.read().len(), MOST_RINGS);
+        assert_eq!(owners.view.read().rings.len(), MOST_RINGS);
         let since = owners.owned_since("", A).unwrap();
         assert!(since >= at(0) && since <= at(100 - MOST_RINGS as u64 + 1), "{since:?}");
     }
@@ -183,7 +250,7 @@ mod tests {
                 let now = at(n as u64 + 1);
                 let is_ours = ring.owner(length as u32) == Some(A);
                 expected = is_ours.then(|| expected.unwrap_or(now));
-                owners.set(ring, now);
+                owners.set(ring, None, now);
                 prop_assert_eq!(owners.owned_since(&tag, A), expected);
                 prop_assert_eq!(owners.owner(&tag) == Some(A), is_ours);
             }

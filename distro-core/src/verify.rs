@@ -202,9 +202,11 @@ impl Verifier {
         let (mut sheets, mut room) = (Vec::new(), config.batch_keys);
         while room > 0 && sheets.len() < config.batch_keys {
             let Some((tag, after)) = self.stretches.pop_front() else { break };
+            let is_shared = store.sharing(&tag);
             let stamps: Vec<_> = store.find(&tag).map_or_else(Vec::new, |datum| {
                 datum.read(|reader| {
-                    let records = reader.records_after(after.as_deref()).take(room);
+                    let records = reader.records_after(after.as_deref());
+                    let records = records.filter(|(key, _)| is_shared(key)).take(room);
                     records.map(|(key, record)| (key, record.stamps())).collect()
                 })
             });

@@ -17,7 +17,10 @@ use crate::store::{Effect, Shared, Verdict};
 use crate::time::Tick;
 use crate::tombstone::{Ages, Term};
 
+mod foreign;
 mod upkeep;
+
+pub use foreign::{ListTerms, Listed};
 
 /// Tombstones of a datum are forgotten at most so many times within the retention time, which
 /// makes that longer by this part of it at most.
@@ -39,6 +42,8 @@ pub struct Writer<'a, V: Value> {
     forgotten: Vec<Key>,
     visible: bool,
     deadline: Tick,
+    /// Whether what is written here is left alone by lists from a moment ago.
+    holds: bool,
 }
 
 impl<'a, V: Value> Writer<'a, V> {
@@ -50,7 +55,7 @@ impl<'a, V: Value> Writer<'a, V> {
         now: Tick,
     ) -> Self {
         let (changed, local) = (Vec::new(), Vec::new());
-        Self {
+        let mut writer = Self {
             tag,
             slot,
             shelf,
@@ -62,7 +67,10 @@ impl<'a, V: Value> Writer<'a, V> {
             forgotten: Vec::new(),
             visible: false,
             deadline: UNSCHEDULED,
-        }
+            holds: true,
+        };
+        writer.follow_owners();
+        writer
     }
 
     /// This member need not be told of what is written here from now on.
@@ -214,10 +222,10 @@ impl<'a, V: Value> Writer<'a, V> {
         };
         let entry = known.unwrap_or(&mut other);
 
-        let config = &self.shared.config;
+        let (config, is_foreign) = (&self.shared.config, self.shelf.is_foreign);
         let before = match is_new {
             true => Aspect::NONE,
-            false => Aspect::of(&entry.record, self.tag, key, config),
+            false => Aspect::of(&entry.record, self.tag, key, is_foreign, config),
         };
         let stamps = entry.record.stamps();
         if !entry.record.merge(incoming) {
@@ -235,7 +243,7 @@ impl<'a, V: Value> Writer<'a, V> {
         if entry.record.health() == Health::Expired && entry.heard().is_none() {
             entry.record.value = None;
         }
-        let after = Aspect::of(&entry.record, self.tag, key, config);
+        let after = Aspect::of(&entry.record, self.tag, key, is_foreign, config);
         let tells = if after.shown.is_some() {
             before.shown.is_none()
                 || entry.record.registration > stamps.registration
@@ -283,6 +291,9 @@ impl<'a, V: Value> Writer<'a, V> {
         }
         if origin == Origin::Here {
             self.note_local(key);
+        }
+        if origin != Origin::List {
+            self.hold(key);
         }
         let is_told = self.shared.config.rules.close_all || origin == Origin::Here;
         if self.shelf.closed > closed && is_told {
@@ -332,7 +343,9 @@ impl<'a, V: Value> Writer<'a, V> {
     }
 
     fn note_local(&mut self, key: &str) {
-        if self.shared.journal.is_kept() {
+        let config = &self.shared.config;
+        let is_told = !config.is_apart(self.shelf.is_foreign, self.tag, key);
+        if is_told && self.shared.journal.is_kept() {
             let known = self.shelf.entries.get_key_value(key);
             self.local.push(known.map_or_else(|| key.into(), |(key, _)| Arc::clone(key)));
         }
@@ -381,4 +394,6 @@ enum Origin {
     Here,
     /// Another member, which tells the others itself.
     Elsewhere,
+    /// A member that owns the tag and does not speak this protocol; it tells everybody.
+    List,
 }

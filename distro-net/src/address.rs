@@ -15,6 +15,29 @@ pub const DEFAULT_PORT: u16 = 8_848;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(Arc<str>);
 
+/// How addresses are taken from a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Spelling {
+    /// In one spelling, whatever the list says: [`FromStr`].
+    #[default]
+    Normal,
+    /// As they are spelled: [`Address::verbatim`].
+    Verbatim,
+}
+
+impl Spelling {
+    /// The address in a text.
+    ///
+    /// # Errors
+    /// It is not one.
+    pub fn read(self, text: &str) -> Result<Address, BadAddress> {
+        match self {
+            Self::Normal => text.parse(),
+            Self::Verbatim => Address::verbatim(text),
+        }
+    }
+}
+
 /// Not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an address; write ip:port, [ip6]:port or host:port")]

@@ -46,7 +46,7 @@ impl Clock {
     }
 
     /// When a tick will be, for sleeping until it.
-    pub(crate) fn instant(&self, tick: Tick) -> Instant {
+    pub fn instant(&self, tick: Tick) -> Instant {
         self.start + Duration::from_millis(tick.as_ms())
     }
 }

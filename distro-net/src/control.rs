@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use distro_core::Input;
+use distro_core::{Input, MemberId};
 use tokio::sync::{mpsc, watch};
 
 use crate::address::Address;
@@ -35,6 +35,15 @@ impl<V> Control<V> {
         let Some(peers) = &self.peers else { return false };
         let members = peers.set_members(addresses);
         self.inputs.send(Input::Members(members)).await.is_ok()
+    }
+
+    /// These may own something from now on, in this order: see
+    /// [`Input::Owners`](distro_core::Input::Owners). Waits until that is in force. Returns false
+    /// if the driver has stopped.
+    pub async fn set_owners(&self, owners: Vec<MemberId>) -> bool {
+        let told: Arc<[MemberId]> = owners.as_slice().into();
+        self.inputs.send(Input::Owners(owners)).await.is_ok()
+            && self.wait_for(|status| status.owners.as_ref() == Some(&told)).await
     }
 
     /// How things stood some hundred milliseconds ago at most.

@@ -211,6 +211,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
         self.status.why_not_ready = self.distro.why_not_ready(now);
         self.status.load_left = self.distro.load_left();
         self.status.calls_under_way = self.distro.calls_under_way();
+        if self.status.owners.as_deref() != self.distro.owners() {
+            self.status.owners = self.distro.owners().map(Into::into);
+        }
         let members = self.distro.members(now);
         self.status.members =
             members.into_iter().filter_map(|view| self.member_status(view)).collect();

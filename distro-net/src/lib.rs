@@ -27,7 +27,10 @@
 #![warn(missing_docs)]
 
 mod address;
-pub use address::{Address, BadAddress, DEFAULT_PORT};
+pub use address::{Address, BadAddress, DEFAULT_PORT, Spelling};
+
+mod address_server;
+pub use address_server::{AddressServer, BadAddressServer};
 
 mod auth;
 pub use auth::{Identity, Refusal, Secret, WeakSecret};

@@ -7,11 +7,20 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::address::{Address, BadAddress};
+use crate::address::{Address, BadAddress, Spelling};
+use crate::address_server::{AddressServer, text_of_members};
 use crate::control::Control;
 
-/// From one look at the file to the next.
+/// From one look at a file to the next; short, because servers of Nacos take a new list at once,
+/// and while lists differ, members disagree about who owns what.
+const PROMPT_PERIOD: Duration = Duration::from_millis(100);
+
+/// The same among members whose lists may differ for a while.
 const FILE_PERIOD: Duration = Duration::from_secs(1);
+
+/// Looks at an address server before a start without it is given up, and from one to the next.
+const FIRST_LOOKS: u32 = 5;
+const FIRST_LOOK_PERIOD: Duration = Duration::from_secs(1);
 
 /// A file longer than this is not a list of members.
 const MOST_FILE_BYTES: u64 = 1 << 20;
@@ -27,6 +36,13 @@ pub enum MemberSource {
     List(Vec<Address>),
     /// A file with an address on each line or several with commas between; `#` begins a comment.
     File(PathBuf),
+    /// A server that hands out the list, as the `address-server` of Nacos.
+    AddressServer {
+        /// Where it is.
+        server: AddressServer,
+        /// From one look to the next. Too short burdens that server; 5 s is good.
+        period: Duration,
+    },
     /// All addresses of a name, as of a headless service.
     Dns {
         /// The name to resolve.
@@ -40,15 +56,31 @@ pub enum MemberSource {
 }
 
 impl MemberSource {
-    /// Looks for the first time. Fails if the file cannot be read or the name not be resolved.
-    pub async fn start(self) -> io::Result<(Vec<Address>, MemberWatch)> {
-        let look = self.look().await?;
-        let mut watch = MemberWatch::new(self, look.addresses.clone());
+    /// Looks for the first time. Fails if the file cannot be read or the name not be resolved, or
+    /// if an address server gives no list, several times. Addresses that are read are taken in this
+    /// spelling; with [`Spelling::Verbatim`] a file is looked at ten times a second.
+    pub async fn start(self, spelling: Spelling) -> io::Result<(Vec<Address>, MemberWatch)> {
+        let look = self.first_look(spelling).await?;
+        let mut watch = MemberWatch::new(self, spelling, look.addresses.clone());
         watch.note_bad_lines(look.bad);
         Ok((look.addresses, watch))
     }
 
-    async fn look(&self) -> io::Result<Look> {
+    async fn first_look(&self, spelling: Spelling) -> io::Result<Look> {
+        if let Self::AddressServer { .. } = self {
+            for _ in 1..FIRST_LOOKS {
+                match self.look(spelling).await {
+                    Ok(look) if !look.addresses.is_empty() => return Ok(look),
+                    Ok(_) => tracing::warn!("the address server names no member yet"),
+                    Err(error) => tracing::warn!("the address server gives no list yet: {error}"),
+                }
+                tokio::time::sleep(FIRST_LOOK_PERIOD).await;
+            }
+        }
+        self.look(spelling).await
+    }
+
+    async fn look(&self, spelling: Spelling) -> io::Result<Look> {
         match self {
             Self::List(addresses) => Ok(Look::good(addresses.iter().cloned())),
             Self::File(path) => {
@@ -56,8 +88,10 @@ impl MemberSource {
                     return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too long for a list"));
                 }
                 let bytes = tokio::fs::read(path).await?;
-                let (addresses, bad) = parse_members(&String::from_utf8_lossy(&bytes));
-                Ok(Look { addresses, bad })
+                Ok(Look::parse(&String::from_utf8_lossy(&bytes), spelling))
+            }
+            Self::AddressServer { server, .. } => {
+                Ok(Look::parse(&text_of_members(&server.fetch().await?)?, spelling))
             }
             Self::Dns { name, port, .. } => {
                 let found = tokio::net::lookup_host((name.as_str(), *port)).await?;
@@ -66,11 +100,14 @@ impl MemberSource {
         }
     }
 
-    fn period(&self) -> Option<Duration> {
+    fn period(&self, spelling: Spelling) -> Option<Duration> {
         match self {
             Self::List(_) => None,
-            Self::File(_) => Some(FILE_PERIOD),
-            Self::Dns { period, .. } => Some(*period),
+            Self::File(_) => Some(match spelling {
+                Spelling::Normal => FILE_PERIOD,
+                Spelling::Verbatim => PROMPT_PERIOD,
+            }),
+            Self::Dns { period, .. } | Self::AddressServer { period, .. } => Some(*period),
         }
     }
 }
@@ -82,6 +119,11 @@ struct Look {
 }
 
 impl Look {
+    fn parse(text: &str, spelling: Spelling) -> Self {
+        let (addresses, bad) = parse_members(text, spelling);
+        Self { addresses, bad }
+    }
+
     fn good(addresses: impl Iterator<Item = Address>) -> Self {
         let addresses: BTreeSet<_> = addresses.collect();
         Self { addresses: addresses.into_iter().collect(), bad: Vec::new() }
@@ -98,12 +140,12 @@ pub struct BadLine {
 }
 
 /// The addresses in a text, each once and in order, and what is not one.
-pub fn parse_members(text: &str) -> (Vec<Address>, Vec<BadLine>) {
+pub fn parse_members(text: &str, spelling: Spelling) -> (Vec<Address>, Vec<BadLine>) {
     let (mut addresses, mut bad) = (BTreeSet::new(), Vec::new());
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let code = line.split('#').next().unwrap_or_default();
         for part in code.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            match part.parse() {
+            match spelling.read(part) {
                 Ok(address) => {
                     addresses.insert(address);
                 }
@@ -122,6 +164,7 @@ pub fn parse_members(text: &str) -> (Vec<Address>, Vec<BadLine>) {
 #[derive(Debug)]
 pub struct MemberWatch {
     source: MemberSource,
+    spelling: Spelling,
     current: Vec<Address>,
     candidate: Option<Vec<Address>>,
     trouble: Option<String>,
@@ -131,19 +174,21 @@ pub struct MemberWatch {
 }
 
 impl MemberWatch {
-    fn new(source: MemberSource, current: Vec<Address>) -> Self {
+    fn new(source: MemberSource, spelling: Spelling, current: Vec<Address>) -> Self {
         let (candidate, trouble, bad, next_look) = (None, None, Vec::new(), None);
-        Self { source, current, candidate, trouble, bad, next_look }
+        Self { source, spelling, current, candidate, trouble, bad, next_look }
     }
 
     /// Waits for the next list that differs from the last one. Dropping the future loses nothing.
     /// Never returns for a list that stays.
     pub async fn changed(&mut self) -> Vec<Address> {
-        let Some(period) = self.source.period() else { return std::future::pending().await };
+        let Some(period) = self.source.period(self.spelling) else {
+            return std::future::pending().await;
+        };
         loop {
             let next = *self.next_look.get_or_insert_with(|| tokio::time::Instant::now() + period);
             tokio::time::sleep_until(next).await;
-            let found = self.source.look().await;
+            let found = self.source.look(self.spelling).await;
             self.next_look = None;
             let found = found.map(|look| {
                 self.note_bad_lines(look.bad);
@@ -221,7 +266,7 @@ mod tests {
     use super::*;
 
     fn list(text: &str) -> Vec<Address> {
-        let (addresses, bad) = parse_members(text);
+        let (addresses, bad) = parse_members(text, Spelling::Normal);
         assert_eq!(bad, []);
         addresses
     }
@@ -230,7 +275,7 @@ mod tests {
     fn lists_may_have_comments_commas_and_bad_lines() {
         let text = "\u{feff}# members\r\n10.0.0.2:8848, 10.0.0.1:8848,,\n\n  node-3 # third\n\
                     10.0.0.999:1, [::1]:80\n10.0.0.1:8848?raft_port=7848\n";
-        let (addresses, bad) = parse_members(text);
+        let (addresses, bad) = parse_members(text, Spelling::Normal);
         let texts: Vec<&str> = addresses.iter().map(Address::as_str).collect();
         assert_eq!(texts, ["10.0.0.1:8848", "10.0.0.2:8848", "[::1]:80", "node-3:8848"]);
         assert_eq!(bad, [BadLine { line: 5, error: BadAddress("10.0.0.999:1".into()) }]);
@@ -238,7 +283,8 @@ mod tests {
 
     #[test]
     fn a_change_counts_at_second_sight() {
-        let mut watch = MemberWatch::new(MemberSource::File("f".into()), list("a,b"));
+        let mut watch =
+            MemberWatch::new(MemberSource::File("f".into()), Spelling::Normal, list("a,b"));
         assert_eq!(watch.consider(Ok(list("a,b"))), None);
         assert_eq!(watch.consider(Ok(list("a"))), None, "perhaps half of a file");
         assert_eq!(watch.consider(Ok(list("a,b,c"))), None);
@@ -248,7 +294,8 @@ mod tests {
 
     #[test]
     fn a_source_that_fails_or_is_empty_changes_nothing() {
-        let mut watch = MemberWatch::new(MemberSource::File("f".into()), list("a,b"));
+        let mut watch =
+            MemberWatch::new(MemberSource::File("f".into()), Spelling::Normal, list("a,b"));
         for _ in 0..3 {
             assert_eq!(watch.consider(Ok(vec![])), None);
             assert_eq!(watch.consider(Err(io::ErrorKind::NotFound.into())), None);
@@ -268,7 +315,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("cluster.conf");
         rewrite(&path, "a\nb\n");
-        let (first, mut watch) = MemberSource::File(path.clone()).start().await.unwrap();
+        let (first, mut watch) =
+            MemberSource::File(path.clone()).start(Spelling::Normal).await.unwrap();
         assert_eq!(first, list("a,b"));
         rewrite(&path, "a\nb\nnonsense:x\nc # new\n");
         assert_eq!(watch.changed().await, list("a,b,c"));
@@ -283,13 +331,14 @@ mod tests {
     async fn a_name_stands_for_all_its_addresses() {
         let (name, period) = ("localhost".to_owned(), Duration::from_secs(5));
         let source = MemberSource::Dns { name, port: 77, period };
-        let (found, _) = source.start().await.unwrap();
+        let (found, _) = source.start(Spelling::Normal).await.unwrap();
         assert!(found.contains(&"127.0.0.1:77".parse().unwrap()), "{found:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_list_that_stays_never_changes() {
-        let (first, mut watch) = MemberSource::List(list("b,a")).start().await.unwrap();
+        let (first, mut watch) =
+            MemberSource::List(list("b,a")).start(Spelling::Normal).await.unwrap();
         assert_eq!(first, list("a,b"));
         let waited = tokio::time::timeout(Duration::from_secs(3_600), watch.changed()).await;
         assert!(waited.is_err());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use distro_core::{MemberView, Phase};
+use distro_core::{MemberId, MemberView, Phase};
 
 /// A member as it was a moment ago, for readiness pages, operators and metrics.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Status {
     pub load_left: usize,
     /// Calls between members that are under way.
     pub calls_under_way: usize,
+    /// Who may own something, if that was told from outside.
+    pub owners: Option<Arc<[MemberId]>>,
     /// Times that another set of members came to own slots.
     pub owner_changes: u64,
     /// Slots that have changed their owner in this member's view.
@@ -48,6 +50,7 @@ impl Default for Status {
             members: Vec::new(),
             load_left: 0,
             calls_under_way: 0,
+            owners: None,
             owner_changes: 0,
             moved_slots: 0,
             dropped_records: 0,

@@ -1,9 +1,10 @@
 //! The parts of a node, put together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use distro_core::StampClock;
-use distro_net::{Connector, Control, Driver, Forwarder, MemberWatch, Nudge, Service};
+use distro_net::{Address, Connector, Control, Driver, Forwarder, MemberWatch, Nudge, Service};
 use naming_model::ServiceKey;
 use tokio_util::sync::CancellationToken;
 
@@ -15,12 +16,16 @@ use crate::durable::{Acks, Data, InstanceCache, Keeper};
 use crate::effects::Effects;
 use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiCluster, ApiParts};
-use crate::membership::{Membership, Origin};
+use crate::membership::{Membership, NacosMembership, Origin};
+use crate::nacos::{Adapter, AdapterParts, AdapterSettings, Found, Outboxes};
 use crate::push::{PushSocket, PushStats, Pusher, Rendered, Source};
 use crate::registry::{
     self, ChangeSink, Cluster, Content, Events, Flavour, ListReply, Registry, ServiceState,
     UpkeepSettings, ViewQuery, Watch, list_reply, wall_ms,
 };
+
+/// How long a stopping member goes on telling Java servers of the last changes.
+const LAST_LISTS: Duration = Duration::from_secs(2);
 
 /// A node: what answers requests and what runs beside it.
 pub(crate) struct App {
@@ -30,6 +35,8 @@ pub(crate) struct App {
     pub(crate) control: Control<Content>,
     /// Tells of other members; none for a node alone.
     member_watch: Option<MemberWatch>,
+    /// What a member among Java servers has besides.
+    pub(crate) nacos: Option<Nacos>,
     upkeep: UpkeepSettings,
     checks: Arc<Checks>,
     /// What puts durable records on disk, if anything does.
@@ -96,15 +103,21 @@ impl App {
         let nudges = membership.iter().map(|_| Arc::new(nudge.clone()) as _);
         let saves_instances = data.is_some() && saved_instances == SavedInstances::Kept;
         let cache = saves_instances.then(|| Arc::new(InstanceCache::new()));
+        let has_java = membership.as_ref().is_some_and(|membership| membership.nacos.is_some());
+        let outboxes = has_java.then(|| Arc::new(Outboxes::new(address.as_str(), clock)));
         let keepers = keeper.iter().map(|keeper| Arc::clone(keeper) as _);
         let caches = cache.iter().map(|cache| Arc::clone(cache) as _);
         let changes = Arc::new(Changes::default());
         let checked = [Arc::clone(&changes) as _];
-        let watchers = nudges.chain(keepers).chain(caches).chain(checked).collect();
+        let told = outboxes.iter().map(|outboxes| Arc::clone(outboxes) as _);
+        let watchers = nudges.chain(keepers).chain(caches).chain(checked).chain(told).collect();
         let watch_of_all = Arc::clone(&watch);
         let registry =
             Arc::new(Registry::new(settings, events, watch_of_all, stamps, clock, watchers));
-        let member = Member::new(config, &registry, membership, nudge, seed, keeper.as_ref());
+        let mut member = Member::new(config, &registry, membership, nudge, seed, keeper.as_ref());
+        let nacos = member.nacos.take().zip(outboxes).map(|(nacos, outboxes)| {
+            Nacos::new(config, nacos, outboxes, &address, &registry, &member.control)
+        });
         if let (Some(keeper), Some(data)) = (&keeper, data) {
             let folder = Arc::clone(data.folder());
             let board = Arc::clone(member.driver.board());
@@ -144,6 +157,7 @@ impl App {
             control: member.control.clone(),
             checks: Arc::clone(&checks),
             cluster: member.cluster,
+            nacos: nacos.as_ref().map(|nacos| Arc::clone(&nacos.adapter)),
             auth,
             acks,
             cache: cache.clone(),
@@ -153,10 +167,11 @@ impl App {
             audit,
         };
         Self {
-            api: Arc::new(Api::new(parts)),
+            api: Arc::new_cyclic(|me| Api::new(parts, me.clone())),
             driver: member.driver,
             control: member.control,
             member_watch: member.watch,
+            nacos,
             upkeep: config.upkeep_settings(),
             checks,
             keeper,
@@ -168,12 +183,22 @@ impl App {
     /// Hands everything over to the other members, as long as this node still serves. At once if
     /// there are none.
     pub(crate) fn leave(&self) -> impl Future<Output = ()> + use<> {
-        let control = self.member_watch.is_some().then(|| self.control.clone());
+        let control = self.api.is_in_cluster().then(|| self.control.clone());
+        let adapter = self.nacos.as_ref().map(|nacos| Arc::clone(&nacos.adapter));
         async move {
+            if let Some(adapter) = adapter {
+                adapter.flush(LAST_LISTS).await;
+            }
             if let Some(control) = control {
                 control.leave().await;
             }
         }
+    }
+
+    /// What is there only among Java servers, with the list of members to follow. It runs apart,
+    /// since it has to do before the port is open.
+    pub(crate) fn take_nacos(&mut self) -> Option<(Nacos, MemberWatch)> {
+        self.nacos.take().zip(self.member_watch.take())
     }
 
     /// Runs what runs beside the requests, until `shutdown`.
@@ -218,6 +243,7 @@ struct Member {
     cluster: Option<ApiCluster>,
     forwarder: Option<Forwarder<Content, ServiceState>>,
     watch: Option<MemberWatch>,
+    nacos: Option<NacosMembership>,
 }
 
 impl Member {
@@ -230,10 +256,15 @@ impl Member {
         keeper: Option<&Arc<Keeper>>,
     ) -> Self {
         let (settings, store) = (config.distro_config(), Arc::clone(&registry.store));
-        let Some(Membership { peers, members, watch }) = membership else {
+        let Some(Membership { peers, mut members, watch, nacos }) = membership else {
             let (driver, control) = Driver::new(settings, store, registry.clock);
-            return Self { driver, control, cluster: None, forwarder: None, watch: None };
+            let (cluster, forwarder, watch, nacos) = (None, None, None, None);
+            return Self { driver, control, cluster, forwarder, watch, nacos };
         };
+        if let Some(nacos) = &nacos {
+            // Java servers do not speak the protocol of the core.
+            members = if config.cluster.has_secret() { nacos.found.ours() } else { Vec::new() };
+        }
         let deadline = settings.forward_deadline;
         let (driver, control) =
             Driver::with_peers(settings, Arc::clone(&store), peers.clone(), &members, nudge, seed);
@@ -247,7 +278,38 @@ impl Member {
         }
         let writes = Arc::new(Cluster::new(board, forwarder.clone(), store));
         let cluster = Some(ApiCluster { writes, service, peers });
-        Self { driver, control, cluster, forwarder: Some(forwarder), watch: Some(watch) }
+        let (forwarder, watch) = (Some(forwarder), Some(watch));
+        Self { driver, control, cluster, forwarder, watch, nacos }
+    }
+}
+
+/// A member among Java servers.
+pub(crate) struct Nacos {
+    pub(crate) adapter: Arc<Adapter>,
+    /// Who answered before this member was built.
+    pub(crate) found: Found,
+}
+
+impl Nacos {
+    fn new(
+        config: &Config,
+        membership: NacosMembership,
+        outboxes: Arc<Outboxes>,
+        address: &Address,
+        registry: &Arc<Registry>,
+        control: &Control<Content>,
+    ) -> Self {
+        let NacosMembership { caller, found } = membership;
+        let nacos = &config.cluster.nacos;
+        let settings = AdapterSettings {
+            own: address.clone(),
+            version: nacos.version.clone(),
+            has_secret: config.cluster.has_secret(),
+            trusts_everybody: nacos.trust_unknown_peers,
+        };
+        let (registry, control) = (Arc::clone(registry), control.clone());
+        let parts = AdapterParts { settings, registry, control, caller, outboxes };
+        Self { adapter: Arc::new(Adapter::new(parts)), found }
     }
 }
 

@@ -17,9 +17,9 @@ pub use checks::{CheckNetworks, NotNetworks};
 mod config;
 mod effects;
 pub use config::{
-    Acks, Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, DataConfig,
+    Acks, Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, DataConfig, Dialect,
     DurableConfig, EmptyServiceConfig, EventsConfig, HealthConfig, Hidden, HttpConfig, LogConfig,
-    LogFormat, PushConfig, RegistryConfig, StoreConfig, UserAddArguments, UserCommand,
+    LogFormat, NacosConfig, PushConfig, RegistryConfig, StoreConfig, UserAddArguments, UserCommand,
 };
 
 mod durable;
@@ -37,10 +37,6 @@ mod membership;
 
 mod metrics;
 
-#[cfg_attr(
-    not(test),
-    allow(unused_imports, dead_code, reason = "the endpoints that speak it come next")
-)]
 mod nacos;
 
 mod offline;

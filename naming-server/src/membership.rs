@@ -10,6 +10,7 @@ use distro_net::{
 };
 
 use crate::config::{Config, list_members};
+use crate::nacos::{Caller, Found};
 use crate::registry::{Content, ContentCodec};
 
 /// How long to wait for somebody who answers at our own address.
@@ -50,6 +51,16 @@ pub(crate) struct Membership {
     pub(crate) members: Vec<Address>,
     /// Tells of changes.
     pub(crate) watch: MemberWatch,
+    /// What there is only among Java servers.
+    pub(crate) nacos: Option<NacosMembership>,
+}
+
+/// What a member among Java servers knows before it starts.
+pub(crate) struct NacosMembership {
+    /// Calls to them.
+    pub(crate) caller: Caller,
+    /// Who answers.
+    pub(crate) found: Found,
 }
 
 impl std::fmt::Debug for Membership {
@@ -82,7 +93,7 @@ impl Membership {
             !peers.is_taken(own, TAKEN_WITHIN).await,
             "another server answers at {own}, the address of this member (advertise)"
         );
-        let start = settings.member_source().start().await;
+        let start = settings.member_source().start(settings.spelling()).await;
         let (members, watch) = start.context("cannot find the members of the cluster")?;
         if !members.contains(own) {
             tracing::warn!(
@@ -91,6 +102,25 @@ impl Membership {
                  they will not talk to it: see --advertise"
             );
         }
-        Ok(Self { peers, members, watch })
+        let nacos = match settings.speaks_nacos() {
+            true => Some(NacosMembership::prepare(config, own, &members).await?),
+            false => None,
+        };
+        Ok(Self { peers, members, watch, nacos })
+    }
+}
+
+impl NacosMembership {
+    async fn prepare(config: &Config, own: &Address, members: &[Address]) -> Result<Self> {
+        let settings = &config.cluster.nacos;
+        settings.say_who_is_trusted();
+        let context_path = config.http_settings().context_path;
+        let identity = settings.identity()?;
+        let caller = Caller::new(own.as_str(), &settings.version, &context_path, identity)
+            .with_context(|| format!("{own} or the version cannot stand in a header"))?;
+        let others: Vec<Address> =
+            members.iter().filter(|member| *member != own).cloned().collect();
+        let found = Found::ask(&others, &caller).await;
+        Ok(Self { caller, found })
     }
 }

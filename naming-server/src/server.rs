@@ -33,7 +33,7 @@ const LAST_AUDIT_LINES: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Server {
     config: Config,
-    listener: TcpListener,
+    listener: Listening,
     push_socket: UdpSocket,
     address: SocketAddr,
     origin: Origin,
@@ -70,7 +70,13 @@ impl Server {
             false => None,
         };
         let data = open_data(&config, address, origin.address.member())?;
-        let listener = socket.listen(BACKLOG).map_err(hint).with_context(cannot_listen)?;
+        // Java servers take an open port for a member that is ready.
+        let listener = match config.cluster.speaks_nacos() {
+            true => Listening::Later(socket),
+            false => {
+                Listening::Now(socket.listen(BACKLOG).map_err(hint).with_context(cannot_listen)?)
+            }
+        };
         let push_port = config.push.bind_port;
         let push_socket = push_socket(SocketAddr::new(address.ip(), push_port))
             .with_context(|| format!("cannot bind UDP port {push_port} of {}", address.ip()))?;
@@ -139,7 +145,7 @@ impl Server {
     /// `http.drain_timeout_ms`.
     ///
     /// # Errors
-    /// None while it listens on one socket.
+    /// A port that cannot be opened; none after that.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let stats = Arc::clone(&self.stats);
         let sockets = Sockets { push: self.push_socket.into(), checks: Arc::new(TcpConnector) };
@@ -154,24 +160,62 @@ impl Server {
         let resources = Resources { connections, audit, auth, data, saved_instances };
         let app = App::new(&self.config, origin, membership, sockets, resources);
         self.users.iter().for_each(|user| user.write(&app.api.registry));
-        run(app, &self.config, self.listener, self.stats, shutdown).await;
+        let listener = self.listener;
+        let listen = move || listener.listen();
+        let ran = run(app, &self.config, listen, self.stats, shutdown).await;
         self.audit.finish(LAST_AUDIT_LINES).await;
-        Ok(())
+        ran.context("cannot listen")
     }
 }
 
-/// Serves the connections of `listener` until `shutdown` completes, as [`Server::run`] says.
-pub(crate) async fn run(
-    app: App,
+/// The socket of a server, which has its port.
+#[derive(Debug)]
+enum Listening {
+    /// Clients may connect.
+    Now(TcpListener),
+    /// Connections are refused until the server is ready.
+    Later(TcpSocket),
+}
+
+impl Listening {
+    fn listen(self) -> std::io::Result<TcpListener> {
+        match self {
+            Self::Now(listener) => Ok(listener),
+            Self::Later(socket) => socket.listen(BACKLOG),
+        }
+    }
+}
+
+/// Serves the connections of what `listen` opens until `shutdown` completes, as [`Server::run`]
+/// says.
+pub(crate) async fn run<L: Accept>(
+    mut app: App,
     config: &Config,
-    listener: impl Accept,
+    listen: impl FnOnce() -> std::io::Result<L>,
     stats: Arc<ConnectionStats>,
     shutdown: impl Future<Output = ()>,
-) {
+) -> std::io::Result<()> {
     let token = CancellationToken::new();
     let api = Arc::clone(&app.api);
-    let serve = http::serve(listener, api, config.http_settings(), stats, token.clone());
     let leave = app.leave();
+    let (nacos, stopped) = (app.take_nacos(), token.clone());
+    let serve = async {
+        if let Some((nacos, _)) = &nacos {
+            tokio::select! {
+                () = nacos.adapter.begin(&nacos.found) => {}
+                () = stopped.cancelled() => return Ok(()),
+            }
+        }
+        let listener = listen().inspect_err(|_| stopped.cancel())?;
+        let serve = http::serve(listener, api, config.http_settings(), stats, stopped.clone());
+        match nacos {
+            Some((nacos, watch)) => {
+                tokio::join!(serve, nacos.adapter.run(watch, stopped.clone()));
+            }
+            None => serve.await,
+        }
+        Ok(())
+    };
     let keeper = app.keeper.clone().map(|keeper| Stopping(keeper, app.cache.clone()));
     let background = app.run(token.clone());
     let stop = async {
@@ -180,13 +224,20 @@ pub(crate) async fn run(
         leave.await;
         token.cancel();
     };
-    tokio::join!(serve, background, stop);
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = token.cancelled() => {}
+        }
+    };
+    let (served, (), ()) = tokio::join!(serve, background, stop);
     // After the last answer: nothing is acknowledged any more.
     if let Some(keeper) = keeper
         && let Err(error) = tokio::task::spawn_blocking(move || keeper.stop()).await
     {
         tracing::error!(%error, "durable data may not be saved");
     }
+    served
 }
 
 /// Lets go of the data folder, also when the server is dropped while it runs.

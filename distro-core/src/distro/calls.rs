@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CallId, Distro, Output};
-use crate::answer::merge;
+use crate::answer::{load, merge};
 use crate::journal::Place;
 use crate::member::{Contact, Phase};
 use crate::message::{Reply, Request};
@@ -130,7 +130,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 }
             }
             (Purpose::Load, Reply::Page { entries, more }) => {
-                merge(&self.store, &entries, now);
+                load(&self.store, &entries, now);
                 let last = entries.into_iter().last().map(|entry| (entry.tag, entry.key));
                 if let Some(loader) = &mut self.loader {
                     loader.answered(call.to, last, more, now);

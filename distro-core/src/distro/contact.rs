@@ -164,14 +164,27 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     }
 
     fn share_tags(&mut self, eligible: &[MemberId], now: Tick) {
-        let is_eligible = |id: &&MemberId| eligible.contains(id);
-        let members: Vec<MemberId> = self.order.iter().filter(is_eligible).copied().collect();
+        let me = self.store.clock().member();
+        let (members, ours): (Vec<MemberId>, _) = match &self.owners {
+            None => {
+                let is_eligible = |id: &&MemberId| eligible.contains(id);
+                (self.order.iter().filter(is_eligible).copied().collect(), None)
+            }
+            Some(owners) => {
+                let may_own = |id: &&MemberId| **id != me || self.phase == Phase::Up;
+                let ours = self.peers.keys().copied().chain([me]).collect();
+                (owners.iter().filter(may_own).copied().collect(), Some(ours))
+            }
+        };
         let ring = TagRing::new(&members);
         if ring != self.tag_ring {
             self.outputs.push_back(Output::Moved(self.tag_ring.moved(&ring)));
-            self.store.set_tag_ring(ring.clone(), now);
-            self.tag_ring = ring;
+        } else if ours == self.shared_with {
+            return;
         }
+        self.store.set_tag_ring(ring.clone(), ours.clone(), now);
+        self.tag_ring = ring;
+        self.shared_with = ours;
     }
 
     /// Works out who may own slots, and publishes it.

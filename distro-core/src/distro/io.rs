@@ -33,6 +33,12 @@ pub enum Input<V> {
     /// members one by one ([`OwnerPolicy::Tags`](crate::OwnerPolicy::Tags)) their order counts,
     /// and this one should stand in its place: it comes last otherwise.
     Members(Vec<MemberId>),
+    /// Where tags fall to members one by one: these may own something from now on, in this order,
+    /// instead of the members that this one finds. Those which are not among the
+    /// [`Self::Members`] do not speak this protocol; what they own is
+    /// [foreign](crate::Store::is_foreign). This member is left out while it is not
+    /// [up](Phase::Up).
+    Owners(Vec<MemberId>),
     /// This process is asked to stop: hand everything over.
     Leave,
     /// An operator switched the judging of silence on or off.

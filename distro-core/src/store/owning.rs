@@ -1,21 +1,37 @@
 //! Who owns what, as request threads see it.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use super::{Shared, Store};
 use crate::record::Value;
 use crate::slot::Slot;
 use crate::stamp::MemberId;
-use crate::tag_ring::TagRing;
+use crate::tag_ring::{TagOwners, TagRing};
 use crate::time::Tick;
 
 impl Shared {
     /// The owner of a tag, whose slot is known.
-    pub(super) fn owner(&self, tag: &str, slot: Slot) -> Option<MemberId> {
+    pub(crate) fn owner(&self, tag: &str, slot: Slot) -> Option<MemberId> {
         match &self.tag_owners {
             None => self.slots[slot.index()].owner(),
             Some(owners) => owners.owner(tag),
         }
+    }
+
+    /// Whether the owner of a tag does not speak this protocol.
+    pub(crate) fn is_foreign(&self, tag: &str) -> bool {
+        self.tag_owners.as_ref().is_some_and(|owners| owners.is_foreign(tag))
+    }
+
+    /// The number of the present view of owners: see [`Shared::is_foreign`].
+    pub(crate) fn owners_epoch(&self) -> u64 {
+        self.tag_owners.as_ref().map_or(0, TagOwners::epoch)
+    }
+
+    /// Since when owners are what they are, where tags fall to members one by one.
+    pub(crate) fn owners_since(&self) -> Tick {
+        self.tag_owners.as_ref().map_or(Tick::ZERO, TagOwners::since)
     }
 
     /// Since when silence under a tag is this member's to judge, if it is.
@@ -48,6 +64,43 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         self.owner(tag) == Some(self.shared.clock.member())
     }
 
+    /// The member that carries out what concerns all members that speak this protocol: the
+    /// [owner](Self::owner), or, if the tag is [foreign](Self::is_foreign), who stands in for it.
+    pub fn keeper(&self, tag: &str) -> Option<MemberId> {
+        match &self.shared.tag_owners {
+            None => self.owner(tag),
+            Some(owners) => owners.keeper(tag),
+        }
+    }
+
+    /// Whether this member is the [keeper](Self::keeper) of a tag.
+    pub fn keeps(&self, tag: &str) -> bool {
+        self.keeper(tag) == Some(self.shared.clock.member())
+    }
+
+    /// Whether the owner of the tag does not speak this protocol
+    /// ([`Input::Owners`](crate::Input::Owners)). Its records, durable ones aside, are then what
+    /// that owner says ([`Self::take_list`]): members tell each other nothing of them.
+    pub fn is_foreign(&self, tag: &str) -> bool {
+        self.shared.is_foreign(tag)
+    }
+
+    /// Tells the keys under a tag that members compare and give each other.
+    pub(crate) fn sharing(&self, tag: &str) -> impl Fn(&str) -> bool + use<'_, V, A> {
+        let config = &self.shared.config;
+        let is_foreign = config.rules.foreign_apart && self.is_foreign(tag);
+        let tag: Option<Box<str>> = is_foreign.then(|| tag.into());
+        move |key| tag.as_ref().is_none_or(|tag| (config.is_durable)(tag, key))
+    }
+
+    /// Who carries out a write of this record.
+    pub(crate) fn writer_of(&self, tag: &str, key: &str) -> Option<MemberId> {
+        if self.is_foreign(tag) && (self.shared.config.is_durable)(tag, key) {
+            return self.keeper(tag);
+        }
+        self.owner(tag)
+    }
+
     /// How much of all tags this member owns, in slots: all is [`SLOT_COUNT`](crate::SLOT_COUNT).
     pub fn share(&self) -> usize {
         let member = self.shared.clock.member();
@@ -59,10 +112,21 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         self.shared.slots[slot.index()].set_owner(owner, since);
     }
 
-    /// Puts a ring of tags into force; nothing where tags fall to members by slots.
-    pub(crate) fn set_tag_ring(&self, ring: TagRing, since: Tick) {
-        if let Some(owners) = &self.shared.tag_owners {
-            owners.set(ring, since);
+    /// Puts a ring of tags into force; nothing where tags fall to members by slots. `ours` are
+    /// those of its members that speak this protocol; `None` if all do. Datums that become foreign
+    /// or cease to be are folded out or in before this returns.
+    pub(crate) fn set_tag_ring(
+        &self,
+        ring: TagRing,
+        ours: Option<BTreeSet<MemberId>>,
+        since: Tick,
+    ) {
+        let Some(owners) = &self.shared.tag_owners else { return };
+        if owners.set(ring, ours, since) {
+            for datum in self.all() {
+                // Whoever writes follows the view first.
+                self.update_existing(datum.tag(), since, |_| ());
+            }
         }
     }
 }

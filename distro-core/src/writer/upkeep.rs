@@ -116,7 +116,8 @@ impl<V: Value> Writer<'_, V> {
         let keys: Vec<Key> = silent.map(|(key, _)| Arc::clone(key)).collect();
         for key in keys {
             let Some(entry) = self.shelf.entries.remove(&key) else { continue };
-            let before = Aspect::of(&entry.record, self.tag, &key, &self.shared.config);
+            let (foreign, config) = (self.shelf.is_foreign, &self.shared.config);
+            let before = Aspect::of(&entry.record, self.tag, &key, foreign, config);
             self.visible = true;
             self.account(&before, &Aspect::NONE, false);
             // It is not remembered as a tombstone either.

@@ -144,7 +144,7 @@ impl Checks {
     fn take_changes(&self) -> bool {
         for _ in 0..SLICE {
             let Some((tag, changed)) = self.changes.take() else { return false };
-            let (now, is_ours) = (self.registry.clock.tick(), self.registry.store.owns(&tag));
+            let (now, is_ours) = (self.registry.clock.tick(), self.registry.store.keeps(&tag));
             match changed {
                 Changed::Keys(keys) => {
                     let checked = self.registry.checked_among(&tag, &keys);
@@ -175,7 +175,7 @@ impl Checks {
         let paces = [switches.tcp_check, switches.http_check, switches.mysql_check];
         let store = &self.registry.store;
         let mut schedule = self.schedule.lock();
-        schedule.follow(|tag| store.owns(tag), now);
+        schedule.follow(|tag| store.keeps(tag), now);
         // Otherwise somebody with a pace of a day would wait for it to pass.
         if known.replace(paces).is_some_and(|known| known != paces) {
             schedule.begin_anew(now);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Result, bail};
-use distro_net::Address;
+use distro_net::{Address, Spelling};
 
 use super::Config;
 
@@ -17,6 +17,9 @@ const FAR_AWAY: [IpAddr; 2] = [
 impl Config {
     /// The address clients and members are told, given the one that is listened on.
     pub(crate) fn advertised(&self, bound: SocketAddr) -> Address {
+        if let Some(address) = self.advertised_verbatim(bound) {
+            return address;
+        }
         match parse(&self.advertise) {
             Some(Advertised::Ip(ip, port)) => {
                 SocketAddr::new(ip, port.unwrap_or_else(|| bound.port())).into()
@@ -30,6 +33,25 @@ impl Config {
                 SocketAddr::new(own_address(), bound.port()).into()
             }
             None => bound.into(),
+        }
+    }
+
+    /// The address as it is written in the settings, where others know this server by its text.
+    fn advertised_verbatim(&self, bound: SocketAddr) -> Option<Address> {
+        let text = self.advertise.trim();
+        if text.parse::<Ipv6Addr>().is_ok() {
+            // Without brackets it has one spelling with a port.
+            return None;
+        }
+        let has_port = match parse(text)? {
+            Advertised::Ip(_, port) => port.is_some(),
+            Advertised::Host(_) => true,
+            Advertised::BareHost(_) => false,
+        };
+        match self.cluster.spelling() {
+            Spelling::Normal => None,
+            Spelling::Verbatim if has_port => Address::verbatim(text).ok(),
+            Spelling::Verbatim => Address::verbatim(&format!("{text}:{}", bound.port())).ok(),
         }
     }
 
@@ -102,6 +124,23 @@ mod tests {
         assert_eq!(advertised("2001:db8::7", "[::]:8848"), "[2001:db8::7]:8848");
         assert_eq!(advertised("node-1.naming", "0.0.0.0:9000"), "node-1.naming:9000");
         assert_eq!(advertised("node-1.naming:81", "0.0.0.0:9000"), "node-1.naming:81");
+    }
+
+    #[test]
+    fn its_spelling_is_kept_where_others_know_it_by_its_text() {
+        let mut config = Config::default();
+        config.cluster.dialect = crate::Dialect::Nacos;
+        for (advertise, expected) in [
+            ("Node-1.Naming", "Node-1.Naming:9000"),
+            ("Node-1:81", "Node-1:81"),
+            ("[2001:DB8::7]:81", "[2001:DB8::7]:81"),
+            ("2001:DB8::7", "[2001:db8::7]:9000"),
+            ("10.0.0.1", "10.0.0.1:9000"),
+            ("", "127.0.0.1:9000"),
+        ] {
+            config.advertise = advertise.to_owned();
+            assert_eq!(config.advertised("127.0.0.1:9000".parse().unwrap()).as_str(), expected);
+        }
     }
 
     #[test]

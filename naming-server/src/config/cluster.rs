@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use distro_core::DistroConfig;
-use distro_net::{Address, MemberSource, Secret, parse_members};
+use distro_net::{Address, AddressServer, MemberSource, Secret, Spelling, parse_members};
 use serde::{Deserialize, Serialize};
 
+use super::NacosConfig;
 use super::check::{DAY_MS, within};
 
 /// How to make a secret, for those who have none.
@@ -22,6 +23,9 @@ const MOST_SECRET_BYTES: u64 = 4_096;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClusterConfig {
+    /// What members speak to each other. Default `distro`. With `nacos` servers of Nacos 1.4 can be
+    /// members too; the same on all members that are none.
+    pub dialect: Dialect,
     /// Addresses of the members, `ip:port,ip:port,...`; this one may be among them. Default empty.
     pub members: String,
     /// File with the addresses of the members, as the `cluster.conf` of Nacos: one on each line or
@@ -36,10 +40,18 @@ pub struct ClusterConfig {
     /// Milliseconds between two look-ups of the name. Default 5,000. Too small burdens the name
     /// server; too large finds moved members late.
     pub dns_period_ms: u64,
+    /// Server that hands out the list of members, as the `address-server` of Nacos:
+    /// `http://host:port/path`, by default port 8080 and path `/nacos/serverlist`. It must answer
+    /// JSON, `{"code":200,"data":"ip:port\nip:port"}`. Default empty.
+    pub address_server: String,
+    /// Milliseconds between two requests to that server. Default 5,000. Too small burdens it; too
+    /// large finds moved members late.
+    pub address_server_period_ms: u64,
     /// Name of the cluster; members of another are refused. Default `distro`.
     pub name: String,
-    /// File with the secret that all members share, 32 bytes or more. A member of a cluster does
-    /// not start without. Default empty.
+    /// File with the secret that all members share, 32 bytes or more; servers of Nacos need none.
+    /// Default empty: a member of a cluster of dialect `distro` does not start, and one of dialect
+    /// `nacos` speaks the language of Nacos to all others.
     pub secret_file: String,
     /// Milliseconds that a change waits before it is sent to the others, to gather more. Default
     /// 0: bursts gather while a request is under way.
@@ -77,17 +89,34 @@ pub struct ClusterConfig {
     /// `store.tombstone_retention_ms`. Default 3,600,000. Longer than any partition that should
     /// heal without forgetting what was not heard; costs memory where instances come and go.
     pub tombstone_retention_ms: u64,
+    /// What matters only in dialect `nacos`.
+    pub nacos: NacosConfig,
+}
+
+/// What members of a cluster speak to each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// The protocol of this server; all members are of its kind.
+    #[default]
+    Distro,
+    /// That of servers of Nacos 1.4, which may be members; members of our kind use their own among
+    /// themselves for what the other cannot carry.
+    Nacos,
 }
 
 impl Default for ClusterConfig {
     fn default() -> Self {
         let core = DistroConfig::default();
         Self {
+            dialect: Dialect::Distro,
             members: String::new(),
             members_file: String::new(),
             dns_name: String::new(),
             dns_port: distro_net::DEFAULT_PORT,
             dns_period_ms: 5_000,
+            address_server: String::new(),
+            address_server_period_ms: 5_000,
             name: "distro".to_owned(),
             secret_file: String::new(),
             sync_delay_ms: millis(core.sync_delay),
@@ -103,6 +132,7 @@ impl Default for ClusterConfig {
             empty_start_ms: millis(core.empty_start),
             leave_within_ms: 3_000,
             tombstone_retention_ms: 3_600_000,
+            nacos: NacosConfig::default(),
         }
     }
 }
@@ -110,7 +140,30 @@ impl Default for ClusterConfig {
 impl ClusterConfig {
     /// Whether this server is a member of a cluster.
     pub(crate) fn is_enabled(&self) -> bool {
-        !(self.members.is_empty() && self.members_file.is_empty() && self.dns_name.is_empty())
+        self.sources().iter().any(|source| !source.is_empty())
+    }
+
+    /// The keys that say where members come from, of which one may be set.
+    fn sources(&self) -> [&str; 4] {
+        [&self.members, &self.members_file, &self.dns_name, &self.address_server]
+    }
+
+    /// Whether members speak the dialect of Nacos.
+    pub(crate) fn speaks_nacos(&self) -> bool {
+        self.is_enabled() && self.dialect == Dialect::Nacos
+    }
+
+    /// Whether there is a secret that tells members of our kind from others.
+    pub(crate) fn has_secret(&self) -> bool {
+        !self.secret_file.is_empty()
+    }
+
+    /// How addresses are spelled: servers of Nacos know a member by its text.
+    pub(crate) fn spelling(&self) -> Spelling {
+        match self.dialect {
+            Dialect::Distro => Spelling::Normal,
+            Dialect::Nacos => Spelling::Verbatim,
+        }
     }
 
     /// Where the addresses of the members come from. To be asked only if there is a cluster.
@@ -120,17 +173,28 @@ impl ClusterConfig {
         } else if !self.dns_name.is_empty() {
             let period = Duration::from_millis(self.dns_period_ms);
             MemberSource::Dns { name: self.dns_name.clone(), port: self.dns_port, period }
+        } else if let Ok(server) = self.address_server.parse::<AddressServer>() {
+            let period = Duration::from_millis(self.address_server_period_ms);
+            MemberSource::AddressServer { server, period }
         } else {
-            MemberSource::List(parse_members(&self.members).0)
+            MemberSource::List(parse_members(&self.members, self.spelling()).0)
         }
     }
 
-    /// The secret of the cluster.
+    /// The secret of the cluster. In dialect `nacos` and without a file it is one that nobody else
+    /// has, so that nobody can pass for a member of our kind.
     ///
     /// # Errors
     /// A file that is not named, cannot be read or holds too little; the text says how to make one.
     pub(crate) fn read_secret(&self) -> Result<Secret> {
-        if self.secret_file.is_empty() {
+        if !self.has_secret() && self.dialect == Dialect::Nacos {
+            let mut chance = [0; 32];
+            getrandom::fill(&mut chance).context("no random numbers")?;
+            // White space around a secret does not count, and chance may be white space.
+            let text: String = chance.iter().map(|byte| format!("{byte:02x}")).collect();
+            return Ok(Secret::new(text.as_bytes())?);
+        }
+        if !self.has_secret() {
             bail!(
                 "a member of a cluster needs a secret (cluster.secret_file): {HOW_TO_MAKE_A_SECRET}"
             );
@@ -172,13 +236,22 @@ impl ClusterConfig {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        let sources = [&self.members, &self.members_file, &self.dns_name];
-        let given = sources.iter().filter(|source| !source.is_empty()).count();
+        let given = self.sources().iter().filter(|source| !source.is_empty()).count();
         ensure!(
             given <= 1,
-            "of cluster.members, cluster.members_file and cluster.dns_name only one may be set"
+            "of cluster.members, cluster.members_file, cluster.dns_name and \
+             cluster.address_server only one may be set"
         );
-        let (members, bad) = parse_members(&self.members);
+        ensure!(
+            self.dialect == Dialect::Distro || given == 1,
+            "cluster.dialect is nacos, but no members are named: set cluster.members, \
+             cluster.members_file, cluster.dns_name or cluster.address_server"
+        );
+        if !self.address_server.is_empty() {
+            self.address_server.parse::<AddressServer>().context("cluster.address_server")?;
+        }
+        self.nacos.check()?;
+        let (members, bad) = parse_members(&self.members, self.spelling());
         if let Some(bad) = bad.first() {
             bail!("cluster.members: {}", bad.error);
         }
@@ -188,8 +261,9 @@ impl ClusterConfig {
             "cluster.name must have 1 to 64 bytes"
         );
         within("cluster.dns_port", self.dns_port, 1..=u16::MAX)?;
-        let periods: [(&str, u64, RangeInclusive<u64>); 14] = [
+        let periods: [(&str, u64, RangeInclusive<u64>); 15] = [
             ("dns_period_ms", self.dns_period_ms, 100..=DAY_MS),
+            ("address_server_period_ms", self.address_server_period_ms, 100..=DAY_MS),
             ("sync_delay_ms", self.sync_delay_ms, 0..=60_000),
             ("batch_period_ms", self.batch_period_ms, 0..=60_000),
             ("probe_period_ms", self.probe_period_ms, 50..=60_000),
@@ -254,6 +328,34 @@ mod tests {
         assert!(text.contains("only one"), "{text}");
         let text = refused(|config| config.suspicious_after_ms = 1_999);
         assert!(text.starts_with("cluster.suspicious_after_ms must be from 2000"), "{text}");
+    }
+
+    #[test]
+    fn the_dialect_of_nacos_needs_members_and_keeps_their_spelling() {
+        let nacos = ClusterConfig { dialect: Dialect::Nacos, ..ClusterConfig::default() };
+        assert!(!nacos.speaks_nacos(), "nobody to speak to");
+        let text = nacos.check().unwrap_err().to_string();
+        assert!(text.starts_with("cluster.dialect is nacos, but no members"), "{text}");
+        let config = ClusterConfig { members: "Node-1:80".into(), ..nacos };
+        config.check().unwrap();
+        assert!(config.speaks_nacos());
+        let kept = Address::verbatim("Node-1:80").unwrap();
+        assert_eq!(config.member_source(), MemberSource::List(vec![kept]));
+        config.read_secret().unwrap();
+    }
+
+    #[test]
+    fn an_address_server_is_one_more_source() {
+        let config = ClusterConfig { address_server: "jmenv".into(), ..ClusterConfig::default() };
+        config.check().unwrap();
+        assert!(config.is_enabled());
+        let MemberSource::AddressServer { server, period } = config.member_source() else {
+            panic!("{:?}", config.member_source());
+        };
+        assert_eq!(server.to_string(), "http://jmenv:8080/nacos/serverlist");
+        assert_eq!(period, Duration::from_secs(5));
+        let text = refused(|config| config.address_server = "https://a".into());
+        assert!(text.contains("cluster.address_server"), "{text}");
     }
 
     #[test]

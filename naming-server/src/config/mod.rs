@@ -24,13 +24,16 @@ pub use auth::{AuthConfig, Hidden};
 mod check;
 
 mod cluster;
-pub use cluster::ClusterConfig;
 pub(crate) use cluster::list as list_members;
+pub use cluster::{ClusterConfig, Dialect};
 
 mod data;
 pub use data::{Acks, DataConfig, DurableConfig};
 
 mod load;
+
+mod nacos;
+pub use nacos::NacosConfig;
 
 mod registry;
 pub use registry::RegistryConfig;
@@ -146,6 +149,10 @@ impl Config {
                 durable_retention: self.durable.retention(),
                 compensation_window: Duration::from_millis(self.health.compensation_window_ms),
                 hash_seed,
+                owner_policy: match self.cluster.speaks_nacos() {
+                    true => distro_core::OwnerPolicy::Tags(crate::nacos::owner_number),
+                    false => distro_core::OwnerPolicy::Slots,
+                },
                 ..distro_core::StoreConfig::default()
             },
         }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use memchr::{memchr2, memchr2_iter};
 
 use super::error::{ApiError, cut};
+use crate::nacos::push_encoded;
 
 /// Bytes of a value that is no number in the error.
 const MAX_SHOWN: usize = 64;
@@ -74,6 +75,26 @@ impl<'a> Params<'a> {
             self.encoded_names |= first_escape(name).is_some();
             self.pairs.push(Pair { name, value });
         }
+    }
+
+    /// All parameters as one query, the first value of each, but for those that servers of Nacos
+    /// add to what they pass on.
+    pub(crate) fn to_query(&self) -> String {
+        let (mut query, mut seen) = (String::new(), Vec::with_capacity(self.pairs.len()));
+        for Pair { name, value } in &self.pairs {
+            let name = decode(name);
+            if matches!(&*name, "encoding" | "nofix" | "?encoding") || seen.contains(&name) {
+                continue;
+            }
+            if !query.is_empty() {
+                query.push('&');
+            }
+            push_encoded(&mut query, &name);
+            query.push('=');
+            push_encoded(&mut query, &decode(value));
+            seen.push(name);
+        }
+        query
     }
 
     fn find(&self, name: &str) -> Option<&'a [u8]> {

@@ -101,24 +101,34 @@ pub(crate) fn render_datums<'a>(
 ) -> String {
     let mut out = String::from("{");
     for PeerDatum { service, instances } in datums {
-        if out.len() > 1 {
-            out.push(',');
-        }
-        let key = datum_key(service);
-        push_ascii_string(&mut out, &key);
-        out.push_str(":{\"key\":");
-        push_ascii_string(&mut out, &key);
-        out.push_str(",\"value\":{\"instanceList\":[");
-        for (n, instance) in instances.iter().enumerate() {
-            if n > 0 {
-                out.push(',');
-            }
-            instance.render(&mut out, service, now_ms);
-        }
-        out.push_str("]},\"timestamp\":1}");
+        push_datum(&mut out, service, instances, now_ms);
     }
     out.push('}');
     out
+}
+
+/// Appends one datum to a map of datums, which begins with its bracket.
+pub(super) fn push_datum(
+    out: &mut String,
+    service: &ServiceKey,
+    instances: &[PeerInstance],
+    now_ms: i64,
+) {
+    if out.len() > 1 {
+        out.push(',');
+    }
+    let key = datum_key(service);
+    push_ascii_string(out, &key);
+    out.push_str(":{\"key\":");
+    push_ascii_string(out, &key);
+    out.push_str(",\"value\":{\"instanceList\":[");
+    for (n, instance) in instances.iter().enumerate() {
+        if n > 0 {
+            out.push(',');
+        }
+        instance.render(out, service, now_ms);
+    }
+    out.push_str("]},\"timestamp\":1}");
 }
 
 /// Reads the keys that a member asks for: the services whose lists it wants. What is no key of a

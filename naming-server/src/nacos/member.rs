@@ -6,10 +6,14 @@ use serde_json::value::RawValue;
 
 use super::scalar::{Given, given, text, whole};
 use super::{BadMessage, parse_json};
+use crate::http::cut;
 
 /// In the open part of a report: the version of the protocol that members of our make speak among
 /// themselves. Java servers keep it and do not look at it.
 const OWN_PROTOCOL: &str = "distroProtocol";
+
+/// Bytes that are kept of a version.
+const MOST_VERSION: usize = 64;
 
 /// The Raft port of a Java server lies so far below its HTTP port.
 const RAFT_OFFSET: i32 = 1_000;
@@ -29,6 +33,19 @@ pub(crate) enum PeerState {
     Down,
     /// Set apart.
     Isolation,
+}
+
+impl PeerState {
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "STARTING",
+            Self::Up => "UP",
+            Self::Suspicious => "SUSPICIOUS",
+            Self::Down => "DOWN",
+            Self::Isolation => "ISOLATION",
+        }
+    }
 }
 
 /// What a member says of itself.
@@ -93,7 +110,7 @@ pub(crate) fn parse_report(body: &[u8]) -> Result<PeerMember, BadReport> {
     Ok(PeerMember {
         address,
         state: fields.state.unwrap_or_default(),
-        version: version.map(str::to_owned),
+        version: version.map(|version| cut(version, MOST_VERSION).to_owned()),
         own_protocol: own_protocol.and_then(|version| version.parse().ok()),
     })
 }
@@ -105,8 +122,8 @@ pub(crate) struct OwnReport<'a> {
     pub(crate) address: &'a str,
     /// The version it pretends to have; Java servers choose what to send by it.
     pub(crate) version: &'a str,
-    /// The version of our own protocol.
-    pub(crate) own_protocol: u32,
+    /// The version of our own protocol, if it is spoken.
+    pub(crate) own_protocol: Option<u32>,
     /// Milliseconds since the epoch.
     pub(crate) now_ms: i64,
 }
@@ -115,17 +132,20 @@ pub(crate) struct OwnReport<'a> {
 pub(crate) fn render_report(own: &OwnReport<'_>) -> String {
     let (ip, port) = own.address.rsplit_once(':').unwrap_or((own.address, ""));
     let port: i32 = port.parse().unwrap_or_else(|_| i32::from(distro_net::DEFAULT_PORT));
+    let mut extend = json!({
+        "lastRefreshTime": own.now_ms,
+        // A text, or Java's comparison of members fails.
+        "raftPort": (port - RAFT_OFFSET).to_string(),
+        "version": own.version,
+    });
+    if let (Some(version), Some(extend)) = (own.own_protocol, extend.as_object_mut()) {
+        extend.insert(OWN_PROTOCOL.to_owned(), version.to_string().into());
+    }
     json!({
         "ip": ip,
         "port": port,
         "state": "UP",
-        "extendInfo": {
-            "lastRefreshTime": own.now_ms,
-            // A text, or Java's comparison of members fails.
-            "raftPort": (port - RAFT_OFFSET).to_string(),
-            "version": own.version,
-            OWN_PROTOCOL: own.own_protocol.to_string(),
-        },
+        "extendInfo": extend,
         "address": own.address,
         "failAccessCnt": 0,
     })

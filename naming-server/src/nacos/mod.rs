@@ -8,29 +8,42 @@
 //! a list with `null` in it, a datum without key or value, a name that cannot be stored. Writing
 //! is exact: the fields of Java in the order of Java.
 
+mod absences;
+mod adapter;
+mod caller;
 mod checksum;
 mod datum;
+mod identity;
 mod instance;
 mod member;
+mod outbox;
 mod owner;
+mod rings;
 mod scalar;
+mod states;
 mod status;
 #[cfg(test)]
 mod tests;
+mod voter;
+mod wire;
 
+pub(crate) use adapter::{
+    Adapter, AdapterParts, AdapterSettings, Found, OtherShown, Outboxes, Owner, RetainedWrite,
+    Sender,
+};
+pub(crate) use caller::{Caller, Redirect};
 pub(crate) use checksum::{list_checksum, parse_checksums, render_checksums};
-pub(crate) use datum::{
-    PeerDatum, datum_key, parse_datums, parse_keys, render_datums, render_keys,
-};
+pub(crate) use datum::{PeerDatum, parse_datums, parse_keys, render_datums, render_keys};
+pub(crate) use identity::PeerIdentity;
 pub(crate) use instance::PeerInstance;
-pub(crate) use member::{
-    BadReport, OwnReport, PeerState, parse_report, render_report, report_answer,
-};
+pub(crate) use member::{BadReport, PeerState, parse_report, report_answer};
 pub(crate) use owner::owner_number;
 pub(crate) use status::{
     InstanceStatus, parse_instance_statuses, parse_statuses, render_instance_statuses,
     render_statuses,
 };
+pub(crate) use voter::{RaftPeer, parse_leader_beat, parse_vote};
+pub(crate) use wire::{CallError, push_encoded};
 
 use crate::http::{ApiError, cut};
 use crate::registry::{push_display, push_string};

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::datum::datum_key;
+use super::member::{OwnReport, render_report};
 use super::*;
 use crate::registry::java_hash;
 
@@ -320,7 +322,7 @@ fn our_report_has_what_the_accepted_one_had() {
     let own = OwnReport {
         address: expected["address"].as_str().unwrap(),
         version: "1.3.2",
-        own_protocol: 1,
+        own_protocol: Some(1),
         now_ms: expected["extendInfo"]["lastRefreshTime"].as_i64().unwrap(),
     };
     assert_eq!(parsed(&render_report(&own)), expected);

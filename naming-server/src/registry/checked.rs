@@ -98,7 +98,7 @@ impl Registry {
         let CheckTarget { tag, key, .. } = target;
         let (now, health) = (self.clock.tick(), initial_health(healthy));
         let changed = self.store.update_existing(tag, now, |writer| {
-            let counts = self.store.owns(tag)
+            let counts = self.store.keeps(tag)
                 && is_set_alike(writer, target)
                 && find_instance(writer, key).is_some_and(|(_, known)| known != health);
             if counts {

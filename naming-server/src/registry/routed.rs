@@ -86,6 +86,12 @@ impl Writes {
         }
     }
 
+    /// Whether a Java server owns a service. Its instances are written here as it would write them;
+    /// whoever calls has asked it before, or cannot.
+    fn is_foreign(&self, service: &ServiceKey) -> bool {
+        self.cluster.is_some() && self.registry.is_foreign(service)
+    }
+
     /// The key of an instance, if it is one that outlives a restart and anything is kept.
     fn durable_instance(&self, key: &RecordKey<'_>) -> Option<String> {
         (key.is_persistent && self.acks.is_some()).then(|| key.text())
@@ -114,6 +120,10 @@ impl Writes {
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) -> Write<Result<(), ApiError>> {
+        if !instance.is_persistent && self.is_foreign(service) {
+            let made = self.registry.register_for_owner(service, key, instance, healthy, actor);
+            return Write::Done(made);
+        }
         let durable = self.durable_instance(&instance.record_key(key));
         let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.register(service, key, instance, healthy, actor)),
@@ -166,6 +176,9 @@ impl Writes {
         actor: &dyn Fn() -> String,
         change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send + 'static,
     ) -> Write<Result<Patched, ApiError>> {
+        if !key.is_persistent && self.is_foreign(service) {
+            return Write::Done(self.registry.patch_for_owner(service, key, actor, change));
+        }
         let durable = self.durable_instance(key);
         let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.patch(kind, service, key, actor, change)),
@@ -184,6 +197,10 @@ impl Writes {
         key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
     ) -> Write<Result<(), ApiError>> {
+        if !key.is_persistent && self.is_foreign(service) {
+            self.registry.foreign_deregistered(service, &key.instance, actor);
+            return Write::Done(Ok(()));
+        }
         let durable = self.durable_instance(key);
         let write = match self.elsewhere(service) {
             None => {
@@ -244,6 +261,10 @@ impl Writes {
         let known = self.registry.hear(service, &record.text());
         if let Some(answer) = known.or_else(|| self.registry.beat_of_persistent(service, key)) {
             return Write::Done(Ok(answer));
+        }
+        if self.is_foreign(service) {
+            let registry = &self.registry;
+            return Write::Done(registry.beat_of_unknown_for_owner(service, key, whole, actor));
         }
         match self.elsewhere(service) {
             None => Write::Done(

@@ -73,7 +73,7 @@ async fn round(registry: &Registry, auto_clean: bool) {
 
 /// Whether it is a service, and this member's to clean up.
 fn is_ours(registry: &Registry, datum: &NamingDatum) -> bool {
-    ServiceKey::is_tag(datum.tag()) && registry.store.owns(datum.tag())
+    ServiceKey::is_tag(datum.tag()) && registry.store.keeps(datum.tag())
 }
 
 /// Whether the service has been empty for long enough. One that an operator configured stays:

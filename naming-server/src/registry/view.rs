@@ -104,6 +104,9 @@ pub(crate) struct ServiceState {
     pub(crate) empty_seen: AtomicU8,
     /// Whether the index of services has it.
     pub(super) listed: AtomicBool,
+    /// The checksum that Java servers compare, with the revision that it belongs to, if any was
+    /// asked for: see [`Registry::peer_checksum`](super::Registry::peer_checksum).
+    pub(super) peer_checksum: ArcSwapOption<(u64, Option<Arc<str>>)>,
 }
 
 /// Renders views and keeps them within a number of bytes.

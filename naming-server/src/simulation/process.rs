@@ -83,7 +83,7 @@ impl Process {
             control: app.control.clone(),
             shutdown: shutdown.clone(),
         });
-        server::run(app, &config, listener, stats, shutdown.cancelled()).await;
+        server::run(app, &config, || Ok(listener), stats, shutdown.cancelled()).await?;
         Ok(())
     }
 

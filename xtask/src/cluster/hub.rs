@@ -35,6 +35,8 @@ pub(super) struct Hub {
     program: PathBuf,
     supervisor: PathBuf,
     settings: Vec<String>,
+    /// Members that are not started here.
+    others: Vec<SocketAddr>,
     /// Where the logs go.
     directory: PathBuf,
     shown: Shown,
@@ -52,13 +54,19 @@ impl Hub {
     pub(super) fn new(
         program: PathBuf,
         settings: Vec<String>,
+        others: Vec<SocketAddr>,
         directory: PathBuf,
         is_shown: bool,
     ) -> Result<Self> {
         let supervisor = std::env::current_exe().context("find this program")?;
         let (shown, files) = (Shown::new(is_shown), Files::create()?);
         let nodes = BTreeMap::new();
-        Ok(Self { program, supervisor, settings, directory, shown, files, nodes })
+        Ok(Self { program, supervisor, settings, others, directory, shown, files, nodes })
+    }
+
+    /// Makes these and the others the members.
+    fn list(&self, nodes: &[SocketAddr]) -> Result<()> {
+        self.files.write_members(&[nodes, &self.others].concat())
     }
 
     pub(super) fn socket(&self) -> PathBuf {
@@ -67,7 +75,7 @@ impl Hub {
 
     /// Starts a node at each address, waits until all are ready and prints the table.
     pub(super) async fn start(&mut self, addresses: &[SocketAddr]) -> Result<()> {
-        self.files.write_members(addresses)?;
+        self.list(addresses)?;
         for (number, address) in (1..).zip(addresses) {
             // Of the run before, if there was one.
             let _ = std::fs::remove_file(self.log(number));
@@ -150,7 +158,7 @@ impl Hub {
         let number = self.nodes.keys().last().map_or(1, |last| last + 1);
         let mut members = self.members();
         members.push(address);
-        self.files.write_members(&members)?;
+        self.list(&members)?;
         let _ = std::fs::remove_file(self.log(number));
         self.start_node(number, address).await?;
         self.wait_until_ready(number).await?;
@@ -160,7 +168,7 @@ impl Hub {
     async fn remove(&mut self, number: usize) -> Result<String> {
         self.known(number)?.process.stop(LEAVE).await;
         self.nodes.remove(&number);
-        self.files.write_members(&self.members())?;
+        self.list(&self.members())?;
         Ok(format!("node {number} is no member any more\n"))
     }
 

@@ -28,6 +28,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 
 use self::control::Control;
 use self::hub::Hub;
@@ -57,6 +58,15 @@ pub struct Arguments {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
 
+    /// What the nodes speak to each other.
+    #[arg(long, value_enum, default_value_t = Dialect::Distro)]
+    dialect: Dialect,
+
+    /// Members that run already and are not started here, as servers of Nacos, separated by commas:
+    /// they are listed, too. Their lists are theirs to change.
+    #[arg(long, value_name = "IP:PORT,...", value_delimiter = ',')]
+    others: Vec<SocketAddr>,
+
     /// Return once the cluster is ready and leave it running; `cargo xtask cluster stop` ends it.
     #[arg(long)]
     detach: bool,
@@ -68,6 +78,30 @@ pub struct Arguments {
     /// Told to the cluster that runs already: `kill 2`, `status`, `stop`; `help` names them all.
     #[arg(value_name = "ORDER")]
     order: Vec<String>,
+}
+
+/// The values of `cluster.dialect`.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Distro,
+    Nacos,
+}
+
+impl Dialect {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Distro => "distro",
+            Self::Nacos => "nacos",
+        }
+    }
+}
+
+impl Arguments {
+    /// The settings of every node.
+    fn node_settings(&self) -> Vec<String> {
+        let dialect = format!("cluster.dialect={}", self.dialect.word());
+        [dialect].into_iter().chain(self.settings.iter().cloned()).collect()
+    }
 }
 
 /// Starts a cluster and serves orders until it is told to end, or passes an order on to the
@@ -102,8 +136,8 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let is_shown = !arguments.daemon;
     runtime.block_on(async {
-        let settings = arguments.settings.clone();
-        let hub = Hub::new(program, settings, place.directory.clone(), is_shown)?;
+        let (settings, others) = (arguments.node_settings(), arguments.others.clone());
+        let hub = Hub::new(program, settings, others, place.directory.clone(), is_shown)?;
         serve(hub, &addresses, &control, is_shown).await
     })
 }
@@ -152,6 +186,11 @@ fn detach(arguments: &Arguments, place: &Place, control: &Control) -> Result<Exi
         command.args(["--ports", &ports.join(",")]);
     }
     command.args(["--profile", arguments.profile.word()]);
+    command.args(["--dialect", arguments.dialect.word()]);
+    if !arguments.others.is_empty() {
+        let others: Vec<_> = arguments.others.iter().map(ToString::to_string).collect();
+        command.args(["--others", &others.join(",")]);
+    }
     for setting in &arguments.settings {
         command.args(["--set", setting]);
     }
@@ -176,4 +215,27 @@ fn detach(arguments: &Arguments, place: &Place, control: &Control) -> Result<Exi
 /// Whether to colour what goes to the terminal.
 fn is_colourful() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn nodes_among_servers_of_nacos_are_told_so() {
+        let settings =
+            |line: &str| Line::parse_from(line.split(' ')).arguments.node_settings().join(" ");
+        assert_eq!(settings("cluster"), "cluster.dialect=distro");
+        let line = "cluster --dialect nacos --others 10.0.0.1:8848,10.0.0.2:8848 --set a=b";
+        assert_eq!(settings(line), "cluster.dialect=nacos a=b");
+        assert_eq!(Line::parse_from(line.split(' ')).arguments.others.len(), 2);
+    }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Api;
 use super::operator_values::{clears_values, named_in_form, read_key};
 use crate::http::{AgentKind, Answer, ApiError, Call, Params, Reply, metadata_text};
+use crate::nacos::{InstanceStatus, render_instance_statuses};
 use crate::registry::{
     Flavour, Host, Instance, ListReply, Metadata, MetadataChange, Named, Patched, ViewQuery, Write,
     check_address, check_kind, check_port, hosts, list_reply, operator_values_json, push_id,
@@ -185,9 +186,13 @@ impl Api {
         let datum = self.registry.find(&service).ok_or_else(|| {
             ApiError::not_found(format!("service: {} not found.", service.grouped()))
         })?;
-        let status = |host: Host<'_>| format!("{}:{}_{}", host.key.ip, host.key.port, host.healthy);
-        let ips: Vec<String> = datum.read(|reader| hosts(&reader).map(status).collect());
-        Ok(Reply::json(json!({ "ips": ips }).to_string()))
+        let status = |host: Host<'_>| InstanceStatus {
+            ip: host.key.ip.to_owned(),
+            port: host.key.port.into(),
+            healthy: host.healthy,
+        };
+        let statuses: Vec<_> = datum.read(|reader| hosts(&reader).map(status).collect());
+        Ok(Reply::json(render_instance_statuses(statuses.iter())))
     }
 
     /// The service whose whole key is given: namespace, group and name in one.
@@ -249,7 +254,7 @@ impl Api {
         Ok((service, address, instance, params.flag_lenient("healthy", true)))
     }
 
-    fn is_ephemeral(&self, params: &Params<'_>) -> bool {
+    pub(super) fn is_ephemeral(&self, params: &Params<'_>) -> bool {
         let default = self.registry.switches.load().default_instance_ephemeral;
         params.flag_lenient("ephemeral", default)
     }

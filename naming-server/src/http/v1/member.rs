@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Api, COMPATIBLE_VERSION};
 use crate::http::{ApiError, Call, Reply};
+use crate::nacos::{Adapter, OtherShown, Owner, PeerState};
 use crate::registry::wall_ms;
 
 impl Api {
@@ -48,13 +49,15 @@ impl Api {
 
     pub(super) fn refuse_member_admin(&self) -> Result<Reply, ApiError> {
         let text = "members are not changed by calls: change the list that the members read \
-                    (cluster.members_file, cluster.dns_name), or stop the member";
+                    (cluster.members_file, cluster.dns_name), or stop the member; calls of Nacos \
+                    servers need cluster.dialect = \"nacos\"";
         Err(ApiError::not_implemented(text))
     }
 
     pub(super) fn refuse_peer_protocol(&self) -> Result<Reply, ApiError> {
-        let text = "this release does not offer the protocol between Nacos servers; do not list \
-                    this server in their cluster.conf";
+        let text = "the protocol between Nacos servers is off (cluster.dialect is distro): set \
+                    cluster.dialect = \"nacos\" on this member, or do not list it in their \
+                    cluster.conf";
         Err(ApiError::not_implemented(text))
     }
 
@@ -81,7 +84,12 @@ impl Api {
         }
         let owner = self.registry.store.owner(service.as_str());
         let elsewhere = |cluster: &super::ApiCluster| cluster.peers.address(owner?);
-        let address = self.cluster.as_ref().and_then(elsewhere);
+        let of_java = |nacos: &Arc<Adapter>| match nacos.owner(&service) {
+            Owner::Foreign(address) => Some(address),
+            Owner::Here | Owner::Ours => None,
+        };
+        let address = self.nacos.as_ref().and_then(of_java);
+        let address = address.or_else(|| self.cluster.as_ref().and_then(elsewhere));
         let address = address.unwrap_or_else(|| self.address.as_str().into());
         Ok(Reply::json(json!({ "responsibleServer": &*address }).to_string()))
     }
@@ -90,9 +98,16 @@ impl Api {
     /// ends a line, so the last has no end.
     pub(super) fn server_list(&self) -> Result<Reply, ApiError> {
         let mut addresses: Vec<Arc<str>> = vec![self.address.as_str().into()];
-        let status = self.control.status();
-        let others = status.members.iter().filter(|other| other.view.state != MemberState::Down);
-        addresses.extend(others.map(|other| Arc::clone(&other.address)));
+        if let Some(nacos) = &self.nacos {
+            let others = nacos.others().into_iter();
+            let others = others.filter(|other| other.state != PeerState::Down);
+            addresses.extend(others.map(|other| other.address));
+        } else {
+            let status = self.control.status();
+            let others = status.members.iter();
+            let others = others.filter(|other| other.view.state != MemberState::Down);
+            addresses.extend(others.map(|other| Arc::clone(&other.address)));
+        }
         addresses.sort_unstable();
         Ok(Reply::text(addresses.join("\n")))
     }
@@ -100,13 +115,19 @@ impl Api {
     /// All members in the order of their addresses.
     fn members(&self) -> Vec<Value> {
         let status = self.control.status();
-        let mut members: Vec<Value> = status.members.iter().map(shown).collect();
+        let mut members: Vec<Value> = match &self.nacos {
+            Some(nacos) => nacos.others().iter().map(shown_by_java).collect(),
+            None => status.members.iter().map(shown).collect(),
+        };
         members.push(self.own_member());
         members.sort_unstable_by(|a, b| a["address"].as_str().cmp(&b["address"].as_str()));
         members
     }
 
     fn own_member(&self) -> Value {
+        if let Some(nacos) = &self.nacos {
+            return serde_json::from_str(&nacos.own_report()).unwrap_or_default();
+        }
         member(
             self.address.as_str(),
             self.own_state(),
@@ -130,6 +151,13 @@ impl Api {
     }
 }
 
+/// Another member among Java servers, as it reports and as its reports are answered.
+fn shown_by_java(other: &OtherShown) -> Value {
+    let version = other.version.as_ref().map(|version| json!({ "version": version }));
+    let details = version.unwrap_or_else(|| json!({}));
+    member(&other.address, other.state.name(), other.failures, details)
+}
+
 /// Another member. What Nacos has no field for stands in `extendInfo`.
 fn shown(other: &MemberStatus) -> Value {
     let state = match other.view.state {
@@ -139,7 +167,7 @@ fn shown(other: &MemberStatus) -> Value {
         MemberState::Down => "DOWN",
         MemberState::Leaving => "ISOLATION",
     };
-    let failures = u8::from(state != "UP");
+    let failures = u32::from(state != "UP");
     member(
         &other.address,
         state,
@@ -158,7 +186,7 @@ fn shown(other: &MemberStatus) -> Value {
     )
 }
 
-fn member(address: &str, state: &str, failures: u8, details: Value) -> Value {
+fn member(address: &str, state: &str, failures: u32, details: Value) -> Value {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
     let host = host.trim_start_matches('[').trim_end_matches(']');
     json!({

@@ -1,25 +1,24 @@
 //! The 1.x API: parse, call the registry, format. One file for each resource.
 
-use std::borrow::Cow;
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use distro_net::{Address, Control, PATH_PREFIX, Peers, Refusal, Service};
-use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
-use super::{Answer, ApiError, Call, ConnectionStats, Handler, no_such_api};
+use super::{Answer, ApiError, Call, ConnectionStats, Handler, Reply, no_such_api};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::checks::Checks;
 use crate::durable::{Acks, InstanceCache, Keeper};
 use crate::metrics::RequestCounts;
+use crate::nacos::Adapter;
 use crate::push::{PushStats, Pusher};
 use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
 
 mod admit;
 mod audit;
 mod beat;
+mod call;
 mod catalog;
 mod cluster;
 mod cluster_metrics;
@@ -36,7 +35,9 @@ mod operator;
 mod operator_values;
 mod page;
 mod peer;
+mod peers;
 mod push;
+mod redirect;
 mod rights;
 mod roles;
 mod route;
@@ -66,6 +67,10 @@ pub(crate) struct Api {
     checks: Arc<Checks>,
     /// What there is only in a cluster.
     cluster: Option<ApiCluster>,
+    /// What there is only among Java servers.
+    nacos: Option<Arc<Adapter>>,
+    /// This, for what outlives a request.
+    me: Weak<Self>,
     /// Who may do what; none while authentication is off.
     auth: Option<Arc<Auth>>,
     /// What there is only if anything is kept on disk.
@@ -93,6 +98,7 @@ pub(crate) struct ApiParts {
     pub(crate) control: Control<Content>,
     pub(crate) checks: Arc<Checks>,
     pub(crate) cluster: Option<ApiCluster>,
+    pub(crate) nacos: Option<Arc<Adapter>>,
     pub(crate) auth: Option<Arc<Auth>>,
     /// Whose disk durable writes wait for, if anything is kept on disk.
     pub(crate) acks: Option<Acks>,
@@ -173,6 +179,9 @@ impl Handler for Api {
     }
 
     fn most_body_bytes(&self, path: &str) -> Option<usize> {
+        if self.nacos.is_some() && path.contains("/v1/ns/distro/") {
+            return Some(peers::MOST_LISTS_BYTES);
+        }
         let cluster = self.cluster.as_ref().filter(|_| path.starts_with(PATH_PREFIX))?;
         Some(cluster.service.most_body_bytes())
     }
@@ -185,7 +194,7 @@ impl Handler for Api {
 }
 
 impl Api {
-    pub(crate) fn new(parts: ApiParts) -> Self {
+    pub(crate) fn new(parts: ApiParts, me: Weak<Self>) -> Self {
         let ApiParts {
             registry,
             pusher,
@@ -193,6 +202,7 @@ impl Api {
             control,
             checks,
             cluster,
+            nacos,
             auth,
             acks,
             cache,
@@ -214,6 +224,8 @@ impl Api {
             checks,
             address,
             cluster,
+            nacos,
+            me,
             auth,
             context_path,
             connections,
@@ -229,7 +241,20 @@ impl Api {
         &self.writes
     }
 
+    /// Whether this server is a member of a cluster.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        self.cluster.is_some()
+    }
+
     fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Answer, ApiError> {
+        match self.redirect(route, call) {
+            Some(answer) => Ok(answer),
+            None => self.handle_here(route, call),
+        }
+    }
+
+    /// Handles a request that is for this server.
+    fn handle_here(&self, route: Route, call: &Call<'_>) -> Result<Answer, ApiError> {
         let reply = match route {
             Route::InstanceList => self.list_instances(call),
             Route::InstanceBeat => return self.beat(call),
@@ -252,13 +277,21 @@ impl Api {
             Route::DistroStatus => self.distro_status(call),
             Route::LogLevel => self.set_log_level(call),
             Route::EventsRead => self.events(call),
-            Route::PeerProtocol => self.refuse_peer_protocol(),
+            Route::PeerProtocol => return self.answer_server(call),
             Route::MemberSelf => self.member_self(),
             Route::MemberNodes => self.member_nodes(call),
             Route::MemberSimpleNodes => self.member_simple_nodes(),
             Route::MemberHealth => self.member_health(),
-            Route::MemberReport => self.member_report(call),
-            Route::MemberAdmin => self.refuse_member_admin(),
+            Route::MemberReport => match &self.nacos {
+                Some(nacos) => self.take_report(nacos, call),
+                None => self.member_report(call),
+            },
+            Route::MemberAdmin => match &self.nacos {
+                Some(nacos) if call.path.ends_with("/leave") => {
+                    return self.take_leaving(nacos, call);
+                }
+                _ => self.refuse_member_admin(),
+            },
             Route::Peer => return Ok(self.answer_peer(call)),
             Route::Liveness => self.alive(),
             Route::Readiness => self.ready(),
@@ -281,6 +314,13 @@ impl Api {
             Route::PermissionAdd => return self.add_permission(call),
             Route::PermissionDelete => return self.delete_permission(call),
             Route::Auth => self.auth().map(|_| no_such_api(call)),
+            // A configuration has changed, which is nothing to this server. Whoever says so would
+            // repeat it for ever.
+            Route::Configuration
+                if self.nacos.is_some() && call.path == "/v1/cs/communication/dataChange" =>
+            {
+                Ok(Reply::json("true"))
+            }
             Route::Configuration => self.refuse_configuration(),
             Route::ServerList => self.server_list(),
             Route::Metrics => self.metrics_page(),
@@ -304,82 +344,5 @@ impl Api {
             Route::HealthServer => Ok(self.health_server()),
         };
         reply.map(Answer::Now)
-    }
-}
-
-impl Call<'_> {
-    /// The service the request is about: `serviceName`, or `dom` if that is blank, with the group
-    /// of `groupName` or the default one put before it unless it has one.
-    ///
-    /// # Errors
-    /// 400 if it is missing or no service name.
-    pub(crate) fn service(&self) -> Result<ServiceKey, ApiError> {
-        let name = match self.params.optional("serviceName") {
-            Some(name) => name,
-            None => match self.params.optional("dom") {
-                Some(name) => name,
-                // A blank name is not "missing", it is one without a service part.
-                None => self.params.required("serviceName")?,
-            },
-        };
-        let group = self.params.or("groupName", "");
-        Ok(ServiceKey::grouping(&self.namespace(), &name, &group)?)
-    }
-
-    /// Whether the request is to the naming API.
-    pub(crate) fn is_naming(&self) -> bool {
-        let rest = self.path.strip_prefix("/v1/ns").filter(|_| self.under_context);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    }
-
-    /// The namespace the request is about.
-    pub(crate) fn namespace(&self) -> Cow<'_, str> {
-        self.params.or("namespaceId", DEFAULT_NAMESPACE)
-    }
-
-    /// Who calls, for events: address and agent, after the user and an `@` if that is known.
-    pub(crate) fn actor(&self) -> String {
-        /// An IPv4 address and a blank; an IPv6 address makes the text grow once.
-        const SHORT_ADDRESS: usize = 16;
-        let mut actor = String::with_capacity(SHORT_ADDRESS + self.agent.text.len());
-        if let Some(user) = self.user {
-            actor.push_str(user);
-            actor.push('@');
-        }
-        push_ip(&mut actor, self.peer.ip());
-        if !self.agent.text.is_empty() {
-            actor.push(' ');
-            actor.push_str(self.agent.text);
-        }
-        actor
-    }
-}
-
-/// Every new registration says who made it, so the usual form is written without formatting.
-fn push_ip(out: &mut String, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(ip) => {
-            for (n, octet) in ip.octets().into_iter().enumerate() {
-                if n > 0 {
-                    out.push('.');
-                }
-                out.push_str(itoa::Buffer::new().format(octet));
-            }
-        }
-        IpAddr::V6(ip) => out.push_str(&ip.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_written_as_they_are_displayed() {
-        for text in ["0.0.0.0", "127.0.0.1", "10.20.255.9", "::1", "fe80::1"] {
-            let mut out = String::new();
-            push_ip(&mut out, text.parse().unwrap());
-            assert_eq!(out, text);
-        }
     }
 }

@@ -1,0 +1,162 @@
+//! Who is there: the list, and reports to all on it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use distro_net::{Address, MemberWatch};
+use tokio_util::sync::CancellationToken;
+
+use super::Adapter;
+use crate::http::cut;
+use crate::nacos::caller::Reported;
+
+/// Between two reports to one member.
+const REPORT_PERIOD: Duration = Duration::from_secs(2);
+/// Within which the addresses of a name must be found.
+const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
+
+impl Adapter {
+    /// The list of members is this from now on. Reports go to the new ones at once.
+    pub(crate) async fn set_list(&self, list: &[Address]) {
+        let places = places(list).await;
+        self.update(|states| {
+            states.set_list(list.iter().map(Address::as_str));
+            let mut view = super::View::clone(&self.outboxes.view.load());
+            view.places = places;
+            self.outboxes.view.store(Arc::new(view));
+        });
+        let is_listed = |address: &str| list.iter().any(|listed| listed.as_str() == address);
+        self.hearings.lock().retain(|address, _| is_listed(address));
+        self.list_changed.notify_one();
+    }
+
+    /// Members that have been taken out by an operator, until the list changes next.
+    pub(crate) fn remove(&self, leaving: &[String]) {
+        self.update(|states| states.remove(leaving.iter().map(String::as_str)));
+        self.list_changed.notify_one();
+    }
+
+    /// Tells the Java servers that are left which members are none any more.
+    pub(crate) async fn tell_leaving(&self, body: &str) {
+        let boxes = self.outboxes.boxes.load_full();
+        for member in boxes.keys() {
+            if let Err(error) = self.caller.tell_leaving(member, body.to_owned()).await {
+                tracing::warn!(%member, %error, "cannot tell it who is leaving");
+            }
+        }
+    }
+
+    /// Follows the list, until `shutdown`.
+    pub(super) async fn follow(&self, mut watch: MemberWatch, shutdown: &CancellationToken) {
+        loop {
+            let list = tokio::select! {
+                () = shutdown.cancelled() => return,
+                list = watch.changed() => list,
+            };
+            let texts: Vec<&str> = list.iter().map(Address::as_str).collect();
+            tracing::info!(members = texts.join(","), "the list of members has changed");
+            self.set_list(&list).await;
+        }
+    }
+
+    /// Runs what is to be done for each other member, until `shutdown`.
+    pub(super) async fn attend(self: &Arc<Self>, shutdown: &CancellationToken) {
+        let mut attended: BTreeMap<Arc<str>, CancellationToken> = BTreeMap::new();
+        loop {
+            let members: Vec<Arc<str>> =
+                self.states.lock().others().map(|(address, _)| Arc::clone(address)).collect();
+            attended.retain(|address, end| {
+                let stays = members.contains(address);
+                if !stays {
+                    end.cancel();
+                }
+                stays
+            });
+            for address in members {
+                attended.entry(address).or_insert_with_key(|address| {
+                    let end = shutdown.child_token();
+                    self.attend_one(address, &end);
+                    end
+                });
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.list_changed.notified() => {}
+            }
+        }
+    }
+
+    fn attend_one(self: &Arc<Self>, address: &Arc<str>, end: &CancellationToken) {
+        let (adapter, to, ends) = (Arc::clone(self), Arc::clone(address), end.clone());
+        tokio::spawn(async move {
+            let both = async { tokio::join!(adapter.keep_reporting(&to), adapter.spread(&to)) };
+            tokio::select! {
+                () = ends.cancelled() => {}
+                _ = both => {}
+            }
+        });
+    }
+
+    async fn keep_reporting(&self, to: &str) {
+        loop {
+            self.report_to(to).await;
+            tokio::time::sleep(REPORT_PERIOD).await;
+        }
+    }
+
+    /// Reports to one member and takes what comes of it.
+    async fn report_to(&self, to: &str) {
+        let is_old = self.states.lock().find(to).is_some_and(|other| other.make_is_old);
+        if is_old {
+            // Before it counts as up: one of our make is no Java server even for a moment.
+            self.describe(to).await;
+        }
+        match self.caller.report(to, self.own_report()).await {
+            Reported::Up => self.update(|states| states.answered(to)),
+            Reported::Unknown => {}
+            Reported::Failed { refused, reason } => {
+                let was_up = self.states.lock().find(to).is_some_and(|other| other.failures == 0);
+                if was_up {
+                    tracing::warn!(member = to, "a report to it has failed: {reason}");
+                }
+                self.update(|states| states.failed(to, refused));
+            }
+        }
+    }
+
+    /// Asks a member what it is; returns whether it answered.
+    pub(super) async fn describe(&self, member: &str) -> bool {
+        match self.caller.describe(member).await {
+            // It may be another server at its address.
+            Ok(described) if described.address == member => {
+                self.update(|states| states.described(member, &described));
+                true
+            }
+            Ok(described) => {
+                let other = cut(&described.address, 64);
+                tracing::warn!(member, "the server there says it is {other}");
+                false
+            }
+            Err(error) => {
+                tracing::debug!(member, %error, "it does not say what it is");
+                false
+            }
+        }
+    }
+}
+
+/// Where requests of these members come from, as far as that can be found out.
+async fn places(list: &[Address]) -> BTreeMap<Arc<str>, Vec<IpAddr>> {
+    let mut places = BTreeMap::new();
+    for address in list {
+        let found = tokio::net::lookup_host(address.as_str());
+        let found = match tokio::time::timeout(LOOKUP_DEADLINE, found).await {
+            Ok(Ok(found)) => found.map(|place| place.ip().to_canonical()).collect(),
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        };
+        places.insert(Arc::from(address.as_str()), found);
+    }
+    places
+}
