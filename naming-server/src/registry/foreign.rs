@@ -341,9 +341,17 @@ mod tests {
         assert!(registry.owned_checksums().is_empty());
         // Kept by revision, and worked out anew after a change.
         assert_eq!(registry.peer_checksum(&service), checksum);
-        assert!(registry.take_foreign_list(&service, &list[..1], terms(&registry)));
-        assert_eq!(registry.peer_checksum(&service).as_deref(), Some(&*list_checksum(&list[..1])));
+        let mut changed = list.to_vec();
+        changed[0].weight = 1.0;
+        assert!(registry.take_foreign_list(&service, &changed, terms(&registry)));
+        assert_eq!(registry.peer_checksum(&service).as_deref(), Some(&*list_checksum(&changed)));
+        // One that lacks what has just come up may have been overtaken.
         assert!(registry.drop_foreign(&service, terms(&registry)));
+        assert_eq!(registry.peer_list(&service).len(), 2);
+        for ip in ["10.0.0.1", "10.0.0.2"] {
+            let key = InstanceKey { ip, port: 8080, cluster: "DEFAULT" };
+            registry.foreign_deregistered(&service, &key, &String::new);
+        }
         assert_eq!(registry.peer_checksum(&service), None);
     }
 
