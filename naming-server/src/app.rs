@@ -198,7 +198,8 @@ impl App {
     /// What is there only among Java servers, with the list of members to follow. It runs apart,
     /// since it has to do before the port is open.
     pub(crate) fn take_nacos(&mut self) -> Option<(Nacos, MemberWatch)> {
-        self.nacos.take().zip(self.member_watch.take())
+        let nacos = self.nacos.take()?;
+        Some((nacos, self.member_watch.take()?))
     }
 
     /// Runs what runs beside the requests, until `shutdown`.
