@@ -102,7 +102,8 @@ fn an_instance_that_beats_through_any_member_stays_and_one_that_does_not_goes() 
 #[test]
 fn patches_through_all_members_at_once_lose_nothing() {
     const EACH: u32 = 20;
-    let cluster = Cluster::start(3);
+    // Who does not hear of the owner in time patches what it knows itself.
+    let cluster = Cluster::start_patient(3);
     for service in ["a", "b", "c"] {
         instance(cluster.member(0), "POST", service, "").expect(200);
         wait_for("it is everywhere", || cluster.alive().all(|s| hosts(s, service).len() == 1));

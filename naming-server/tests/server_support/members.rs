@@ -21,6 +21,8 @@ pub(crate) struct Cluster {
     network: [u8; 3],
     pub(crate) members: Vec<Option<TestServer>>,
     durable: DurableConfig,
+    /// Whether nobody is given up while the machine is busy.
+    is_patient: bool,
 }
 
 impl Cluster {
@@ -31,6 +33,16 @@ impl Cluster {
 
     /// The same with other rules for durable data.
     pub(crate) fn start_durable(count: u8, durable: DurableConfig) -> Self {
+        Self::start_as(count, durable, false)
+    }
+
+    /// The same whose members wait for each other for as long as tests do: for what holds only
+    /// while owners stay and answer.
+    pub(crate) fn start_patient(count: u8) -> Self {
+        Self::start_as(count, DurableConfig::default(), true)
+    }
+
+    fn start_as(count: u8, durable: DurableConfig, is_patient: bool) -> Self {
         /// Tests of this process run at the same time.
         static NEXT: AtomicU8 = AtomicU8::new(0);
         let process = std::process::id();
@@ -40,6 +52,7 @@ impl Cluster {
             network: [low + 1, high, NEXT.fetch_add(1, Ordering::Relaxed)],
             members: Vec::new(),
             durable,
+            is_patient,
         };
         std::fs::write(cluster.secret_file(), "a secret of thirty-two characters or more").unwrap();
         cluster.list(0..count);
@@ -80,6 +93,7 @@ impl Cluster {
 
     pub(crate) fn config(&self, member: u8) -> Config {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let patient = |ms: u64| if self.is_patient { 20_000 } else { ms };
         Config {
             bind: self.ip(member),
             port: 8848,
@@ -88,8 +102,9 @@ impl Cluster {
                 secret_file: text(&self.secret_file()),
                 // Quicker than in earnest, so that tests are.
                 probe_period_ms: 200,
-                suspicious_after_ms: 600,
-                down_after_ms: 1_500,
+                suspicious_after_ms: patient(600),
+                down_after_ms: patient(1_500),
+                forward_deadline_ms: patient(ClusterConfig::default().forward_deadline_ms),
                 verify_period_ms: 500,
                 alone_after_ms: 1_000,
                 empty_start_ms: 300,
