@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 
 mod flock;
@@ -22,6 +23,64 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// For what ours believe of Java only when members have not come or gone for 35 s: it may be that
 /// Java lost an instance that lives.
 const SETTLED: Duration = Duration::from_secs(120);
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // They wait for most of their time.
+    arguments.test_threads.get_or_insert(4);
+    let tests: [(&str, fn()); 13] = [
+        // Those that take long begin first.
+        (
+            "what_got_lost_on_the_way_is_found_by_comparing",
+            what_got_lost_on_the_way_is_found_by_comparing,
+        ),
+        (
+            "registrations_go_everywhere_whichever_member_takes_them",
+            registrations_go_everywhere_whichever_member_takes_them,
+        ),
+        (
+            "two_hundred_instances_stay_for_twenty_seconds",
+            moves::two_hundred_instances_stay_for_twenty_seconds,
+        ),
+        ("java_is_replaced_at_new_addresses", moves::java_is_replaced_at_new_addresses),
+        ("health_is_told_in_both_directions", health_is_told_in_both_directions),
+        (
+            "what_a_dead_java_owned_is_taken_over_and_given_back",
+            moves::what_a_dead_java_owned_is_taken_over_and_given_back,
+        ),
+        (
+            "one_of_ours_that_is_killed_and_comes_back_loses_nothing",
+            moves::one_of_ours_that_is_killed_and_comes_back_loses_nothing,
+        ),
+        ("members_of_ours_stay_one_among_java", moves::members_of_ours_stay_one_among_java),
+        ("stand_ins_among_themselves_find_no_fault", stand_ins_among_themselves_find_no_fault),
+        (
+            "what_java_holds_is_loaded_before_anybody_may_ask",
+            what_java_holds_is_loaded_before_anybody_may_ask,
+        ),
+        (
+            "a_client_of_ours_reads_its_own_writes_whoever_owns_the_service",
+            a_client_of_ours_reads_its_own_writes_whoever_owns_the_service,
+        ),
+        (
+            "a_redirected_write_that_is_not_ours_is_taken_and_reaches_its_owner",
+            a_redirected_write_that_is_not_ours_is_taken_and_reaches_its_owner,
+        ),
+        (
+            "two_hundred_instances_stay_for_five_minutes",
+            moves::two_hundred_instances_stay_for_five_minutes,
+        ),
+    ];
+    let trial = |(name, test): (&str, fn())| {
+        let takes_minutes = name.ends_with("five_minutes");
+        let trial = Trial::test(name, move || {
+            test();
+            Ok(())
+        });
+        trial.with_ignored_flag(takes_minutes)
+    };
+    libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit();
+}
 
 pub(crate) fn instance(ip: &str) -> Instance {
     Instance {
@@ -51,7 +110,6 @@ pub(crate) fn beat(address: &str, service: &str, ip: &str) -> u64 {
 }
 
 /// What is expected of ours is what the stand-ins do.
-#[test]
 fn stand_ins_among_themselves_find_no_fault() {
     let mut site = Site::start(3, 0, Pace::QUICK);
     let all: Vec<String> = site.running().collect();
@@ -75,7 +133,6 @@ fn stand_ins_among_themselves_find_no_fault() {
     site.assert_no_fault();
 }
 
-#[test]
 fn what_java_holds_is_loaded_before_anybody_may_ask() {
     let mut site = Site::new(3, Pace::QUICK);
     site.start_java(0);
@@ -110,7 +167,6 @@ fn what_java_holds_is_loaded_before_anybody_may_ask() {
     site.assert_no_fault();
 }
 
-#[test]
 fn registrations_go_everywhere_whichever_member_takes_them() {
     let site = Site::start(2, 1, Pace::QUICK);
     let all: Vec<String> = site.running().collect();
@@ -160,7 +216,6 @@ fn registrations_go_everywhere_whichever_member_takes_them() {
     site.assert_no_fault();
 }
 
-#[test]
 fn a_client_of_ours_reads_its_own_writes_whoever_owns_the_service() {
     let site = Site::start(2, 1, Pace::QUICK);
     let own = site.address(2);
@@ -175,7 +230,6 @@ fn a_client_of_ours_reads_its_own_writes_whoever_owns_the_service() {
     site.assert_no_fault();
 }
 
-#[test]
 fn what_got_lost_on_the_way_is_found_by_comparing() {
     let site = Site::start(2, 1, Pace::QUICK);
     let own = site.address(2);
@@ -211,7 +265,6 @@ fn what_got_lost_on_the_way_is_found_by_comparing() {
     site.assert_no_fault();
 }
 
-#[test]
 fn health_is_told_in_both_directions() {
     let site = Site::start(2, 1, Pace::QUICK);
     let all: Vec<String> = site.running().collect();
@@ -254,7 +307,6 @@ fn health_is_told_in_both_directions() {
     site.assert_no_fault();
 }
 
-#[test]
 fn a_redirected_write_that_is_not_ours_is_taken_and_reaches_its_owner() {
     let site = Site::start(2, 1, Pace::QUICK);
     let own = site.address(2);

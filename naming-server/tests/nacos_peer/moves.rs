@@ -9,8 +9,7 @@ use crate::java::{Pace, Sight};
 use crate::site::{Site, call, eventually, hosts, key};
 use crate::{SECOND, write};
 
-#[test]
-fn what_a_dead_java_owned_is_taken_over_and_given_back() {
+pub(crate) fn what_a_dead_java_owned_is_taken_over_and_given_back() {
     let mut site = Site::start(2, 1, Pace::QUICK);
     let own = site.address(2);
     let services: Vec<String> = (0..3).flat_map(|member| site.services_of(member, 4)).collect();
@@ -44,8 +43,7 @@ fn what_a_dead_java_owned_is_taken_over_and_given_back() {
     site.assert_no_fault();
 }
 
-#[test]
-fn one_of_ours_that_is_killed_and_comes_back_loses_nothing() {
+pub(crate) fn one_of_ours_that_is_killed_and_comes_back_loses_nothing() {
     let mut site = Site::start(2, 1, Pace::QUICK);
     let javas: Vec<String> = (0..2).map(|member| site.address(member)).collect();
     let own = site.address(2);
@@ -74,8 +72,7 @@ fn one_of_ours_that_is_killed_and_comes_back_loses_nothing() {
     site.assert_no_fault();
 }
 
-#[test]
-fn members_of_ours_stay_one_among_java() {
+pub(crate) fn members_of_ours_stay_one_among_java() {
     let site = Site::start(1, 2, Pace::QUICK);
     let all: Vec<String> = site.running().collect();
     let services: Vec<String> = (0..3).flat_map(|member| site.services_of(member, 6)).collect();
@@ -89,8 +86,7 @@ fn members_of_ours_stay_one_among_java() {
 }
 
 /// All lists are extended, ours are started, all lists are shortened, Java is stopped.
-#[test]
-fn java_is_replaced_at_new_addresses() {
+pub(crate) fn java_is_replaced_at_new_addresses() {
     let mut site = Site::new(4, Pace::QUICK);
     site.list(0..2);
     site.start_java(0);
@@ -133,13 +129,10 @@ fn nothing_is_removed(how_long: Duration) {
     site.assert_no_fault();
 }
 
-#[test]
-fn two_hundred_instances_stay_for_twenty_seconds() {
+pub(crate) fn two_hundred_instances_stay_for_twenty_seconds() {
     nothing_is_removed(20 * SECOND);
 }
 
-#[test]
-#[ignore = "takes five minutes"]
-fn two_hundred_instances_stay_for_five_minutes() {
+pub(crate) fn two_hundred_instances_stay_for_five_minutes() {
     nothing_is_removed(300 * SECOND);
 }
