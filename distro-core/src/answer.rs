@@ -227,11 +227,7 @@ pub(crate) fn merge<V: Value, A: Default + Send + Sync + 'static>(
     entries: &[Entry<V>],
     now: Tick,
 ) {
-    for run in entries.chunk_by(|a, b| a.tag == b.tag) {
-        if let Some(first) = run.first() {
-            store.merge(&first.tag, run.iter().map(|entry| (&entry.key, &entry.record)), now);
-        }
-    }
+    merge_as(store, entries, true, now);
 }
 
 /// The same for what a member gives because this one has just started.
@@ -240,9 +236,19 @@ pub(crate) fn load<V: Value, A: Default + Send + Sync + 'static>(
     entries: &[Entry<V>],
     now: Tick,
 ) {
+    merge_as(store, entries, false, now);
+}
+
+fn merge_as<V: Value, A: Default + Send + Sync + 'static>(
+    store: &Store<V, A>,
+    entries: &[Entry<V>],
+    is_news: bool,
+    now: Tick,
+) {
     for run in entries.chunk_by(|a, b| a.tag == b.tag) {
         if let Some(first) = run.first() {
-            store.load(&first.tag, run.iter().map(|entry| (&entry.key, &entry.record)), now);
+            let records = run.iter().map(|entry| (&entry.key, &entry.record));
+            store.merge(&first.tag, records, is_news, now);
         }
     }
 }

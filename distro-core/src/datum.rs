@@ -242,6 +242,7 @@ impl<V: Value, A> Datum<V, A> {
         }
         let write = write.take()?;
         let mut writer = Writer::new(&self.tag, self.slot, &mut shelf, shared, now);
+        writer.follow_owners();
         let result = write(&mut writer);
         let effect = writer.finish(&self.revision);
         Some((result, effect))
@@ -260,6 +261,7 @@ impl<V: Value, A> Datum<V, A> {
         }
         shelf.due = UNSCHEDULED;
         let mut writer = Writer::new(&self.tag, self.slot, &mut shelf, shared, now);
+        writer.follow_owners();
         writer.collect_tombstones();
         let verdicts = writer.find_verdicts(terms);
         for verdict in &verdicts {

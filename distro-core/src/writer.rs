@@ -47,6 +47,8 @@ pub struct Writer<'a, V: Value> {
 }
 
 impl<'a, V: Value> Writer<'a, V> {
+    /// To be followed by [`Self::follow_owners`], before anything else; apart from it because a
+    /// writer is large to move.
     pub(crate) fn new(
         tag: &'a str,
         slot: Slot,
@@ -55,7 +57,7 @@ impl<'a, V: Value> Writer<'a, V> {
         now: Tick,
     ) -> Self {
         let (changed, local) = (Vec::new(), Vec::new());
-        let mut writer = Self {
+        Self {
             tag,
             slot,
             shelf,
@@ -68,9 +70,7 @@ impl<'a, V: Value> Writer<'a, V> {
             visible: false,
             deadline: UNSCHEDULED,
             holds: true,
-        };
-        writer.follow_owners();
-        writer
+        }
     }
 
     /// This member need not be told of what is written here from now on.

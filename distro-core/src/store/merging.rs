@@ -6,30 +6,20 @@ use crate::stamp::Stamp;
 use crate::time::Tick;
 
 impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
-    /// Merges records of one tag that come from another member.
+    /// Merges records of one tag that come from another member. If they are no news, but given
+    /// because this one has just started, nothing of it is a moment old, and lists of foreign tags
+    /// may change it at once.
     pub(crate) fn merge<'a>(
         &self,
         tag: &str,
         records: impl Iterator<Item = (&'a Key, &'a Record<V>)>,
+        is_news: bool,
         now: Tick,
     ) {
         self.update(tag, now, |writer| {
-            for (key, record) in records {
-                writer.merge(key, record);
+            if !is_news {
+                writer.hold_nothing();
             }
-        });
-    }
-
-    /// Merges what another member gives because this one has just started: nothing of it is a
-    /// moment old, so lists of foreign tags may change it at once.
-    pub(crate) fn load<'a>(
-        &self,
-        tag: &str,
-        records: impl Iterator<Item = (&'a Key, &'a Record<V>)>,
-        now: Tick,
-    ) {
-        self.update(tag, now, |writer| {
-            writer.hold_nothing();
             for (key, record) in records {
                 writer.merge(key, record);
             }

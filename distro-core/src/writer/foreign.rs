@@ -55,11 +55,16 @@ impl<V: Value> Writer<'_, V> {
 
     /// Follows the view of owners. Records that members tell each other from now on are folded in,
     /// and they are told; others are folded out.
-    pub(super) fn follow_owners(&mut self) {
+    #[inline]
+    pub(crate) fn follow_owners(&mut self) {
         let epoch = self.shared.owners_epoch();
-        if self.shelf.epoch == epoch {
-            return;
+        if self.shelf.epoch != epoch {
+            self.follow_owners_to(epoch);
         }
+    }
+
+    #[cold]
+    fn follow_owners_to(&mut self, epoch: u64) {
         // In this order: should the view change in between, the next writer looks again.
         self.shelf.epoch = epoch;
         let is_foreign = self.shared.is_foreign(self.tag);
@@ -71,7 +76,7 @@ impl<V: Value> Writer<'_, V> {
         let visible = self.shelf.visible().filter(|(key, ..)| config.is_apart(true, tag, key));
         let (mut sum, mut keys) = (0_u64, Vec::new());
         for (key, record, _) in visible {
-            sum = sum.wrapping_add(record.fingerprint(tag, key));
+            sum = sum.wrapping_add(Aspect::of(record, tag, key, false, config).fingerprint);
             keys.push(Arc::clone(key));
         }
         let change = if is_foreign { sum.wrapping_neg() } else { sum };
@@ -141,9 +146,17 @@ impl<V: Value> Writer<'_, V> {
     }
 
     /// Notes that a record of a tag that others own was written here.
+    #[inline]
     pub(super) fn hold(&self, key: &str) {
+        if self.holds && self.shelf.is_foreign {
+            self.hold_foreign(key);
+        }
+    }
+
+    #[cold]
+    fn hold_foreign(&self, key: &str) {
         let (tag, shared) = (self.tag, self.shared);
-        if self.holds && self.shelf.is_foreign && !(shared.config.is_durable)(tag, key) {
+        if !(shared.config.is_durable)(tag, key) {
             shared.holds.note(tag, key, self.now.after(HOLD), self.now);
         }
     }
