@@ -244,8 +244,7 @@ impl<V: Value, A> Datum<V, A> {
         let mut writer = Writer::new(&self.tag, self.slot, &mut shelf, shared, now);
         writer.follow_owners();
         let result = write(&mut writer);
-        let effect = writer.finish(&self.revision);
-        Some((result, effect))
+        Some((result, writer.finish(&self.revision)))
     }
 
     /// Judges every record and collects old tombstones, if the datum is due.
