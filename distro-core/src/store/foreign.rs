@@ -1,6 +1,7 @@
 //! What members say that do not speak this protocol, about the tags that they own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -9,8 +10,6 @@ use crate::journal::Place;
 use crate::record::{Health, Value};
 use crate::time::Tick;
 use crate::writer::{ListTerms, Listed};
-
-use std::sync::Arc;
 
 /// Notes on records of foreign tags that count for some seconds.
 #[derive(Debug, Default)]

@@ -238,21 +238,27 @@ fn whom_others_hear_keeps_its_slots() {
     shows(story, |rules| rules.hearsay = false);
 }
 
+/// A client asks a member that is stopped to register it, gives up, and deregisters at another one:
+/// whether nobody shows it once the stopped one runs again.
+fn is_gone_after_a_late_registration(world: &mut World) -> bool {
+    let client = client_of(world, 0, &[]);
+    world.pause(1);
+    world.ask(client, 1, Ask::Register(1));
+    world.run_for(4_000);
+    world.clients[client].reach = vec![0, 2];
+    world.deregister(client);
+    world.run_for(30_000);
+    world.resume(1);
+    world.run_for(10_000);
+    nobody_shows(world, client)
+}
+
 #[test]
 fn a_write_in_the_buffer_of_a_member_that_was_stopped_is_refused() {
     shows(
         |rules| {
             let mut world = three(rules);
-            let client = client_of(&mut world, 0, &[]);
-            world.pause(1);
-            world.ask(client, 1, Ask::Register(1));
-            world.run_for(4_000);
-            world.clients[client].reach = vec![0, 2];
-            world.deregister(client);
-            world.run_for(30_000);
-            world.resume(1);
-            world.run_for(10_000);
-            nobody_shows(&world, client)
+            is_gone_after_a_late_registration(&mut world)
         },
         |rules| rules.pause = false,
     );
@@ -265,16 +271,7 @@ fn a_write_that_is_read_long_after_a_stop_is_refused_if_its_client_has_given_up(
             (0..10).all(|seed| {
                 let mut world = World::settled(3, seed, rules);
                 world.invariants.are_off = true;
-                let client = client_of(&mut world, 0, &[]);
-                world.pause(1);
-                world.ask(client, 1, Ask::Register(1));
-                world.run_for(4_000);
-                world.clients[client].reach = vec![0, 2];
-                world.deregister(client);
-                world.run_for(30_000);
-                world.resume(1);
-                world.run_for(10_000);
-                nobody_shows(&world, client)
+                is_gone_after_a_late_registration(&mut world)
             })
         },
         |rules| rules.late_calls = false,

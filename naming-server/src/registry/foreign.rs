@@ -9,6 +9,7 @@ use std::sync::Arc;
 use distro_core::{Listed, Tick};
 use naming_model::{InstanceKey, RecordKey, ServiceKey};
 
+use super::view::{checksum, settings};
 use super::writes::initial_health;
 use super::{
     CLASS_INSTANCE, Content, EventKind, Host, Instance, Metadata, Registry, check_address, hosts,
@@ -46,8 +47,8 @@ impl Registry {
         self.take_list(service, list, terms, true)
     }
 
-    /// Takes it that the owner of a service has no list of it any more. That says less than an empty one,
-    /// until the owner is settled: Java servers lose whole lists when owners change.
+    /// Takes it that the owner of a service has no list of it any more. That says less than an
+    /// empty one, until the owner is settled: Java servers lose whole lists when owners change.
     pub(crate) fn drop_foreign(&self, service: &ServiceKey, terms: ListTerms) -> bool {
         self.take_list(service, &[], terms, false)
     }
@@ -65,8 +66,8 @@ impl Registry {
         self.store.take_list(service.as_str(), &listed, terms, self.clock.tick())
     }
 
-    /// Takes what the owner of a foreign service says of the health of its instances. Instances that are not listed keep their health, as do those which were heard
-    /// here and live.
+    /// Takes what the owner of a foreign service says of the health of its instances. Instances
+    /// that are not listed keep their health, as do those which were heard here and live.
     pub(crate) fn take_foreign_health(
         &self,
         service: &ServiceKey,
@@ -157,9 +158,15 @@ impl Registry {
         }
         // A change after the revision was read makes it look again the next time.
         let list = self.peer_list(service);
-        let checksum = (!list.is_empty()).then(|| Arc::from(list_checksum(&list)));
-        kept.store(Some(Arc::new((revision, checksum.clone()))));
-        checksum
+        let sum = (!list.is_empty()).then(|| Arc::from(list_checksum(&list)));
+        kept.store(Some(Arc::new((revision, sum.clone()))));
+        sum
+    }
+
+    /// The checksum of a service as Java members compute it; `None` if there is no such service.
+    pub(crate) fn service_checksum(&self, service: &ServiceKey) -> Option<String> {
+        let datum = self.find(service)?;
+        Some(datum.read(|reader| checksum(&reader, service, &settings(&reader))))
     }
 
     /// The services of which something is known here, with the checksums of their lists: those

@@ -3,9 +3,8 @@
 
 use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
-use super::view::{checksum, settings};
 use super::writes::initial_health;
-use super::{BeatAnswer, BeatOutcome, Instance, Patched, Registry};
+use super::{Instance, Patched, Registry};
 use crate::http::ApiError;
 
 impl Registry {
@@ -48,30 +47,5 @@ impl Registry {
         let healthy = healthy.unwrap_or(was_healthy);
         self.foreign_registered(service, &key.instance, instance, healthy, actor);
         Ok(Patched::Done)
-    }
-
-    /// As [`Self::beat_of_unknown`], in the name of the owner.
-    pub(super) fn beat_of_unknown_for_owner(
-        &self,
-        service: &ServiceKey,
-        key: &InstanceKey<'_>,
-        whole: Option<impl FnOnce() -> Result<Instance, ApiError>>,
-        actor: &dyn Fn() -> String,
-    ) -> Result<BeatAnswer, ApiError> {
-        let Some(whole) = whole else {
-            self.beats.count(BeatOutcome::Unknown);
-            return Ok(BeatAnswer::Unknown);
-        };
-        let instance = whole()?;
-        let interval_ms = instance.beat_interval_ms();
-        self.register_for_owner(service, key, instance, true, actor)?;
-        self.beats.count(BeatOutcome::Registered);
-        Ok(BeatAnswer::Known { interval_ms })
-    }
-
-    /// The checksum of a service as Java members compute it; `None` if there is no such service.
-    pub(crate) fn service_checksum(&self, service: &ServiceKey) -> Option<String> {
-        let datum = self.find(service)?;
-        Some(datum.read(|reader| checksum(&reader, service, &settings(&reader))))
     }
 }

@@ -262,15 +262,18 @@ impl Writes {
         if let Some(answer) = known.or_else(|| self.registry.beat_of_persistent(service, key)) {
             return Write::Done(Ok(answer));
         }
+        let registry = &self.registry;
         if self.is_foreign(service) {
-            let registry = &self.registry;
-            return Write::Done(registry.beat_of_unknown_for_owner(service, key, whole, actor));
+            return Write::Done(registry.beat_of_unknown(whole, |instance| {
+                registry.register_for_owner(service, key, instance, true, actor)
+            }));
         }
         match self.elsewhere(service) {
-            None => Write::Done(
-                self.check_may_judge_unknown()
-                    .and_then(|()| self.registry.beat_of_unknown(service, key, whole, actor)),
-            ),
+            None => Write::Done(self.check_may_judge_unknown().and_then(|()| {
+                registry.beat_of_unknown(whole, |instance| {
+                    registry.register(service, key, instance, true, actor)
+                })
+            })),
             Some(elsewhere) => {
                 let (place, actor) = (Place::new(service, &record), actor());
                 let checked = check_cluster_name(key.cluster).map_err(ApiError::from);

@@ -216,17 +216,15 @@ impl Registry {
         Some(BeatAnswer::Known { interval_ms: known.instance.beat_interval_ms() })
     }
 
-    /// Takes a beat of an instance that is not known. One that carries the whole instance
-    /// registers it.
+    /// Takes a beat of an instance that is not known. One that carries the whole instance has it
+    /// registered by `register`.
     ///
     /// # Errors
-    /// Those of making `whole` into an instance, and of [`Self::register`].
+    /// Those of making `whole` into an instance, and of `register`.
     pub(super) fn beat_of_unknown(
         &self,
-        service: &ServiceKey,
-        key: &InstanceKey<'_>,
         whole: Option<impl FnOnce() -> Result<Instance, ApiError>>,
-        actor: &dyn Fn() -> String,
+        register: impl FnOnce(Instance) -> Result<(), ApiError>,
     ) -> Result<BeatAnswer, ApiError> {
         let Some(whole) = whole else {
             self.beats.count(BeatOutcome::Unknown);
@@ -234,7 +232,7 @@ impl Registry {
         };
         let instance = whole()?;
         let interval_ms = instance.beat_interval_ms();
-        self.register(service, key, instance, true, actor)?;
+        register(instance)?;
         self.beats.count(BeatOutcome::Registered);
         Ok(BeatAnswer::Known { interval_ms })
     }
