@@ -178,7 +178,7 @@ struct Prepared {
 
 impl Prepared {
     fn new(reply: &FixedReply) -> Self {
-        let FixedReply { method, path, headers, body } = reply;
+        let FixedReply { method, path, headers, body, .. } = reply;
         // A date as long as a real one: the bytes on the wire are to be the same.
         let mut bytes = format!(
             "HTTP/1.1 200 OK\r\ncontent-length: {}\r\ndate: Thu, 01 Jan 2026 00:00:00 GMT\r\n",
@@ -199,7 +199,13 @@ mod tests {
 
     fn reply(method: &str, path: &str, body: &str) -> FixedReply {
         let headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
-        FixedReply { method: method.into(), path: path.into(), headers, body: body.into() }
+        FixedReply {
+            method: method.into(),
+            path: path.into(),
+            headers,
+            body: body.into(),
+            copies: 1,
+        }
     }
 
     #[test]

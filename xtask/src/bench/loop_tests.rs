@@ -26,6 +26,7 @@ fn reply(body: &str) -> FixedReply {
         path: Kind::BeatLight.path().to_owned(),
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: body.to_owned(),
+        copies: 1,
     }
 }
 

@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::process::Server;
-use super::request::Load;
+use super::request::{Kind, Load};
 use super::static_server::FixedReply;
 use super::wire::{Connection, headers, is_expected, unexpected};
 
 /// How long the server may take from listening to its first good answer.
 const START: Duration = Duration::from_secs(60);
+
+/// Lists that a yardstick keeps apart, at most: more than a cache holds.
+const MOST_COPIES: u64 = 1_000;
 
 /// Builds the server for release.
 pub(super) fn build(repository: &Path) -> Result<()> {
@@ -124,6 +127,10 @@ async fn probe(address: SocketAddr, load: &Load, number: u64) -> Result<FixedRep
             path: kind.path().to_owned(),
             headers: own.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             body: String::from_utf8_lossy(body).into_owned(),
+            copies: match kind {
+                Kind::List => load.population.services.min(MOST_COPIES) as usize,
+                _ => 1,
+            },
         })
     };
     connection.receive(keep).await?

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -23,6 +24,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::epoll_server;
 
+/// By how much one connection is ahead of the next in its turns.
+const APART: usize = 61;
+
 /// A reply to give for a method and a path, whatever the query.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FixedReply {
@@ -34,6 +38,10 @@ pub struct FixedReply {
     pub headers: Vec<(String, String)>,
     /// The body; its length is stated by hyper.
     pub body: String,
+    /// How many copies of the body lie in memory, to be sent in turn. Sending the same bytes again
+    /// and again is cheaper than what they cost who keeps a list for each service: they lie in the
+    /// nearest cache.
+    pub copies: usize,
 }
 
 /// Serves the replies given as one line of JSON on standard input, on a free port of the loopback
@@ -78,16 +86,22 @@ pub async fn serve(replies: Vec<FixedReply>) -> Result<(SocketAddr, tokio::task:
 }
 
 async fn accept(listener: TcpListener, replies: Arc<[Prepared]>) {
-    loop {
+    for connection in 0.. {
         // Out of descriptors, or the peer was gone before we came: try the next one.
         let Ok((stream, _)) = listener.accept().await else { continue };
-        tokio::spawn(serve_connection(stream, Arc::clone(&replies)));
+        tokio::spawn(serve_connection(stream, Arc::clone(&replies), connection * APART));
     }
 }
 
-async fn serve_connection(stream: TcpStream, replies: Arc<[Prepared]>) {
+async fn serve_connection(stream: TcpStream, replies: Arc<[Prepared]>, first: usize) {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| answer(request, &replies));
+    let answered = AtomicUsize::new(first);
+    let service = service_fn(|request| {
+        // Only this task counts: no need for an operation that all cores see.
+        let turn = answered.load(Relaxed);
+        answered.store(turn.wrapping_add(1), Relaxed);
+        answer(request, &replies, turn)
+    });
     // Ends with an error whenever the load generator closes its end: nothing to report.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
@@ -95,11 +109,12 @@ async fn serve_connection(stream: TcpStream, replies: Arc<[Prepared]>) {
 async fn answer(
     request: Request<Incoming>,
     replies: &[Prepared],
+    turn: usize,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let found = replies.iter().find(|reply| {
         reply.path == request.uri().path() && reply.method == request.method().as_str()
     });
-    let response = found.map_or_else(not_found, Prepared::response);
+    let response = found.map_or_else(not_found, |reply| reply.response(turn));
     if !request.body().is_end_stream() {
         let _ = request.into_body().collect().await;
     }
@@ -116,19 +131,23 @@ struct Prepared {
     method: String,
     path: String,
     headers: Vec<(HeaderName, HeaderValue)>,
-    body: Bytes,
+    /// At least one.
+    bodies: Vec<Bytes>,
 }
 
 impl Prepared {
     fn new(reply: FixedReply) -> Result<Self> {
         let headers: Result<Vec<_>> =
             reply.headers.iter().map(|(name, value)| Ok((name.parse()?, value.parse()?))).collect();
-        let FixedReply { method, path, body, .. } = reply;
-        Ok(Self { method, path, headers: headers?, body: body.into() })
+        let FixedReply { method, path, body, copies, .. } = reply;
+        let copy = |_| Bytes::copy_from_slice(body.as_bytes());
+        let bodies = (0..copies.max(1)).map(copy).collect();
+        Ok(Self { method, path, headers: headers?, bodies })
     }
 
-    fn response(&self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.body.clone()));
+    fn response(&self, turn: usize) -> Response<Full<Bytes>> {
+        let body = self.bodies[turn % self.bodies.len()].clone();
+        let mut response = Response::new(Full::new(body));
         for (name, value) in &self.headers {
             response.headers_mut().append(name.clone(), value.clone());
         }
