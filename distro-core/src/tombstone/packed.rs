@@ -136,7 +136,19 @@ fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
+#[inline]
 fn take_number(rest: &mut &[u8]) -> Option<u64> {
+    match *rest {
+        // The lengths of all but the longest keys: what is passed over on the way to a key.
+        [byte @ ..0x80, after @ ..] => {
+            *rest = after;
+            Some(u64::from(*byte))
+        }
+        _ => take_long_number(rest),
+    }
+}
+
+fn take_long_number(rest: &mut &[u8]) -> Option<u64> {
     let (mut number, mut shift) = (0, 0);
     loop {
         let (byte, after) = rest.split_first()?;
