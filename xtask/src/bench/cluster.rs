@@ -24,7 +24,7 @@ use super::asking::Counts;
 use super::process::Server;
 use super::start::{address_in_banner, wait_until_ready};
 
-/// Three members, some of them running.
+/// Members, some of them running.
 pub(super) struct Cluster {
     pub(super) members: Vec<Option<Server>>,
     ports: Vec<u16>,
@@ -38,16 +38,16 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Three addresses and their proxies; nobody runs yet.
-    pub(super) fn prepare() -> Result<Self> {
-        let (ports, bytes) = (ports()?, Arc::new(AtomicU64::new(0)));
+    /// So many addresses and their proxies; nobody runs yet.
+    pub(super) fn prepare(members: usize) -> Result<Self> {
+        let (ports, bytes) = (ports(members)?, Arc::new(AtomicU64::new(0)));
         let proxies: Result<Vec<_>> = ports.iter().map(|port| proxy(*port, &bytes)).collect();
         Self::known_as(ports, proxies?, bytes)
     }
 
     /// Three addresses without proxies, of members that have their data in `data`.
     pub(super) fn prepare_on_disk(data: &Path, settings: Vec<String>) -> Result<Self> {
-        let ports = ports()?;
+        let ports = ports(3)?;
         let own = ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect();
         let cluster = Self::known_as(ports, own, Arc::default())?;
         Ok(Self { data: Some(data.to_owned()), settings, ..cluster })
@@ -92,6 +92,12 @@ impl Cluster {
         self.members[member].as_mut().context("this member was started")
     }
 
+    /// Processor time that all members used so far; they must all run.
+    pub(super) fn cpu_time(&mut self) -> Result<Duration> {
+        let all = 0..self.members.len();
+        all.map(|member| Ok(self.running(member)?.cpu_time()?.total)).sum()
+    }
+
     /// Bytes that members sent to each other so far, in both directions.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
@@ -122,11 +128,10 @@ impl Cluster {
     }
 }
 
-/// Three ports that are free now.
-fn ports() -> Result<Vec<u16>> {
-    const MEMBERS: usize = 3;
+/// Ports that are free now.
+fn ports(count: usize) -> Result<Vec<u16>> {
     let held: std::io::Result<Vec<_>> =
-        (0..MEMBERS).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect();
+        (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect();
     held?.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 

@@ -33,7 +33,7 @@ const FILL: Duration = Duration::from_secs(60);
 /// Lag and pushes across members that have nothing else to do; then beats at all of them, and the
 /// same beats at servers that are alone.
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
-    let mut cluster = Cluster::prepare()?;
+    let mut cluster = Cluster::prepare(3)?;
     for member in 0..3 {
         cluster.start(bench, member).await?;
     }
@@ -104,12 +104,9 @@ async fn beats_of_three(bench: &Bench, cluster: &mut Cluster) -> Result<Duration
         running.push(beat(cluster.running(member)?.address, population));
     }
     tokio::time::sleep(WARM_UP).await;
-    let spent = |cluster: &mut Cluster| -> Result<Duration> {
-        (0..3).map(|member| Ok(cluster.running(member)?.cpu_time()?.total)).sum()
-    };
-    let before = spent(cluster)?;
+    let before = cluster.cpu_time()?;
     tokio::time::sleep(WINDOW).await;
-    let found = spent(cluster)? - before;
+    let found = cluster.cpu_time()? - before;
     for (member, running) in running.into_iter().enumerate() {
         end(running, cluster.running(member)?).await?;
     }

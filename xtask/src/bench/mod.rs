@@ -30,6 +30,7 @@ mod large;
 mod loop_tests;
 mod machine;
 mod majority;
+mod member_growth;
 mod members;
 mod memory;
 mod open;
@@ -186,6 +187,8 @@ enum Scenario {
     Restart,
     /// Three members: lag, pushes from one to the other, and what beats cost them.
     Members,
+    /// Cost of a request as members grow in number.
+    MemberGrowth,
     /// Writes to three members: lag and bytes between them.
     Replication,
     /// A member joins two that are full.
@@ -289,8 +292,11 @@ async fn measure(bench: &Bench) -> Result<Report> {
 
 impl Scenario {
     fn has_bar(self) -> bool {
-        use Scenario::{List100, List1000, List10000, ListChurn, Majority, Mixed};
-        !matches!(self, List100 | List1000 | List10000 | Mixed | ListChurn | Majority)
+        use Scenario::{List100, List1000, List10000, ListChurn, Majority, MemberGrowth, Mixed};
+        !matches!(
+            self,
+            List100 | List1000 | List10000 | Mixed | ListChurn | Majority | MemberGrowth
+        )
     }
 
     /// The closed loop that it is, with its limits; `None` of others.
@@ -333,6 +339,7 @@ impl Scenario {
             Self::Majority => majority::run(bench, report).await,
             Self::Restart => durable::restart(bench, report).await,
             Self::Members => members::run(bench, report).await,
+            Self::MemberGrowth => member_growth::run(bench, report).await,
             Self::Replication => replication::replicate(bench, report).await,
             Self::Join => replication::join(bench, report).await,
             Self::List10 | Self::List100 | Self::List1000 | Self::List10000 => Ok(()),

@@ -32,7 +32,7 @@ const JSON: &str = "{\"ip\":\"10.0.0.1\",\"port\":8080,\"valid\":true,\"healthy\
 
 /// New instances at a fixed rate, a third of them at each member.
 pub(super) async fn replicate(bench: &Bench, report: &mut Report) -> Result<()> {
-    let mut cluster = Cluster::prepare()?;
+    let mut cluster = Cluster::prepare(3)?;
     for member in 0..3 {
         cluster.start(bench, member).await?;
     }
@@ -51,10 +51,10 @@ pub(super) async fn replicate(bench: &Bench, report: &mut Report) -> Result<()> 
         running.push((open::start(address, vec![stream], &tally), tally));
     }
     tokio::time::sleep(WARM_UP).await;
-    let before = (cluster.bytes(), done(&running), cpu(&mut cluster)?, Instant::now());
+    let before = (cluster.bytes(), done(&running), cluster.cpu_time()?, Instant::now());
     let lag = lags(second, third, WINDOW).await?;
     let (bytes, written) = (cluster.bytes() - before.0, done(&running) - before.1);
-    let (spent, elapsed) = (cpu(&mut cluster)? - before.2, before.3.elapsed());
+    let (spent, elapsed) = (cluster.cpu_time()? - before.2, before.3.elapsed());
     let mut unanswered = 0;
     for (turn, (running, _)) in running.into_iter().enumerate() {
         let server = cluster.running(turn)?;
@@ -81,10 +81,6 @@ pub(super) async fn replicate(bench: &Bench, report: &mut Report) -> Result<()> 
 
 fn done(running: &[(super::sample::Running, Arc<Tally>)]) -> u64 {
     running.iter().map(|(_, tally)| tally.done()).sum()
-}
-
-fn cpu(cluster: &mut Cluster) -> Result<Duration> {
-    (0..3).map(|member| Ok(cluster.running(member)?.cpu_time()?.total)).sum()
 }
 
 /// Registers at one member and asks another until it knows, again and again for `span`.
@@ -141,7 +137,7 @@ pub(super) async fn join(bench: &Bench, report: &mut Report) -> Result<()> {
     const PAIRS: f64 = 3.0;
     let instances = bench.arguments.instances;
     let population = Population::lasting((instances / 10).max(1), instances);
-    let mut cluster = Cluster::prepare()?;
+    let mut cluster = Cluster::prepare(3)?;
     for member in [0, 1] {
         cluster.start(bench, member).await?;
     }
