@@ -327,8 +327,10 @@ mod tests {
         }
     }
 
+    /// As of the next tick: a list of the same one as the last might be older.
     fn terms(registry: &Registry) -> ListTerms {
-        ListTerms { is_settled: true, as_of: registry.clock.tick() }
+        let as_of = registry.clock.tick().after(std::time::Duration::from_millis(1));
+        ListTerms { is_settled: true, as_of }
     }
 
     #[tokio::test]
