@@ -163,10 +163,19 @@ impl Registry {
         sum
     }
 
-    /// The checksum of a service as Java members compute it; `None` if there is no such service.
-    pub(crate) fn service_checksum(&self, service: &ServiceKey) -> Option<String> {
+    /// The checksum of a service as Java members compute it, which is worked out anew only after
+    /// a change; `None` if there is no such service.
+    pub(crate) fn service_checksum(&self, service: &ServiceKey) -> Option<Arc<str>> {
         let datum = self.find(service)?;
-        Some(datum.read(|reader| checksum(&reader, service, &settings(&reader))))
+        let (revision, kept) = (datum.revision(), &datum.attached().service_checksum);
+        if let Some(kept) = kept.load_full().filter(|kept| kept.0 == revision) {
+            return Some(Arc::clone(&kept.1));
+        }
+        // A change after the revision was read makes it look again the next time.
+        let sum = datum.read(|reader| checksum(&reader, service, &settings(&reader)));
+        let sum = Arc::from(sum);
+        kept.store(Some(Arc::new((revision, Arc::clone(&sum)))));
+        Some(sum)
     }
 
     /// The services of which something is known here, with the checksums of their lists: those
@@ -333,6 +342,11 @@ mod tests {
         ListTerms { is_settled: true, as_of }
     }
 
+    fn worked_out(registry: &Registry, service: &ServiceKey) -> String {
+        let datum = registry.find(service).unwrap();
+        datum.read(|reader| checksum(&reader, service, &settings(&reader)))
+    }
+
     #[tokio::test]
     async fn a_list_that_was_taken_is_told_alike() {
         let (registry, _control) = registry().await;
@@ -350,10 +364,16 @@ mod tests {
         assert!(registry.owned_checksums().is_empty());
         // Kept by revision, and worked out anew after a change.
         assert_eq!(registry.peer_checksum(&service), checksum);
+        let of_service = registry.service_checksum(&service);
+        assert_eq!(of_service.as_deref(), Some(&*worked_out(&registry, &service)));
+        assert_eq!(registry.service_checksum(&service), of_service);
         let mut changed = list.to_vec();
         changed[0].weight = 1.0;
         assert!(registry.take_foreign_list(&service, &changed, terms(&registry)));
         assert_eq!(registry.peer_checksum(&service).as_deref(), Some(&*list_checksum(&changed)));
+        assert_ne!(registry.service_checksum(&service), of_service);
+        let of_service = registry.service_checksum(&service);
+        assert_eq!(of_service.as_deref(), Some(&*worked_out(&registry, &service)));
         // One that lacks what has just come up may have been overtaken.
         assert!(registry.drop_foreign(&service, terms(&registry)));
         assert_eq!(registry.peer_list(&service).len(), 2);

@@ -69,9 +69,7 @@ pub(crate) use switches::{
     Switches, parse_status, parse_version, unsigned,
 };
 pub(crate) use upkeep::{UpkeepSettings, run as run_upkeep};
-pub(crate) use view::{
-    Flavour, ServiceState, View, ViewQuery, Views, checksum, clusters, settings,
-};
+pub(crate) use view::{Flavour, ServiceState, View, ViewQuery, Views, clusters, settings};
 pub(crate) use watch::{ChangeSink, Watch};
 pub(crate) use write::Write;
 

@@ -107,6 +107,9 @@ pub(crate) struct ServiceState {
     /// The checksum that Java servers compare, with the revision that it belongs to, if any was
     /// asked for: see [`Registry::peer_checksum`](super::Registry::peer_checksum).
     pub(super) peer_checksum: ArcSwapOption<(u64, Option<Arc<str>>)>,
+    /// The checksum of the service as such, likewise: see
+    /// [`Registry::service_checksum`](super::Registry::service_checksum).
+    pub(super) service_checksum: ArcSwapOption<(u64, Arc<str>)>,
 }
 
 /// Renders views and keeps them within a number of bytes.

@@ -9,7 +9,7 @@ use super::Api;
 use crate::http::{Answer, ApiError, Call, Params, Reply, metadata_text};
 use crate::registry::{
     ClusterSettings, GroupFilter, ListedService, Metadata, MetadataFilter, NamePattern,
-    NamingDatum, Page, Selector, ServiceSettings, checksum, clusters, names_json, settings,
+    NamingDatum, Page, Selector, ServiceSettings, clusters, names_json, settings,
 };
 
 impl Api {
@@ -127,11 +127,10 @@ impl Api {
 
     pub(super) fn service_checksum(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let service = call.service()?;
-        let datum = self.registry.find(&service).ok_or_else(|| {
+        let checksum = self.registry.service_checksum(&service).ok_or_else(|| {
             ApiError::not_found(format!("serviceName not found: {}", service.grouped()))
         })?;
-        let checksum = datum.read(|reader| checksum(&reader, &service, &settings(&reader)));
-        Ok(Reply::json(json!({ "checksum": checksum }).to_string()))
+        Ok(Reply::json(json!({ "checksum": *checksum }).to_string()))
     }
 
     pub(super) fn selector_types(&self) -> Reply {

@@ -17,7 +17,7 @@ use crate::nacos::member::PeerState;
 use crate::nacos::outbox::Outbox;
 use crate::nacos::wire::CallError;
 use crate::nacos::{render_checksums, render_statuses};
-use crate::registry::wall_ms;
+use crate::registry::{Registry, wall_ms};
 
 /// Services in one message.
 const MOST_SERVICES: usize = 1_000;
@@ -133,8 +133,12 @@ impl Adapter {
         if is_young(self.now()) {
             return;
         }
-        let owned = self.registry.owned_checksums();
-        let body = render_checksums(owned.iter().map(|(service, sum)| (service, &**sum)));
+        let registry = Arc::clone(&self.registry);
+        let body = elsewhere(move || {
+            let owned = registry.owned_checksums();
+            render_checksums(owned.iter().map(|(service, sum)| (service, &**sum)))
+        });
+        let Some(body) = body.await else { return };
         // Whoever came to own something meanwhile may be named in it wrongly.
         if self.view().rings.since() == since {
             note(to, "checksums", self.caller.put_checksums(to, body).await);
@@ -143,16 +147,12 @@ impl Adapter {
 
     /// One message for each namespace in which this member owns something, and for the default one.
     async fn send_statuses(&self, to: &str) {
-        let mut of_namespaces: BTreeMap<String, Vec<(ServiceKey, String)>> = BTreeMap::new();
-        of_namespaces.entry(DEFAULT_NAMESPACE.to_owned()).or_default();
-        for (service, _) in self.registry.owned_checksums() {
-            let Some(checksum) = self.registry.service_checksum(&service) else { continue };
-            let namespace = of_namespaces.entry(service.namespace().to_owned()).or_default();
-            namespace.push((service, checksum));
-        }
-        for (namespace, services) in of_namespaces {
-            let checksums = services.iter().map(|(service, sum)| (service.grouped(), &**sum));
-            let body = render_statuses(self.own(), &namespace, checksums);
+        let registry = Arc::clone(&self.registry);
+        let own = self.own().to_owned();
+        let Some(bodies) = elsewhere(move || status_messages(&registry, &own)).await else {
+            return;
+        };
+        for body in bodies {
             let sent = self.caller.post_statuses(to, body).await;
             let is_over = sent.is_err();
             note(to, "health", sent);
@@ -161,6 +161,29 @@ impl Adapter {
             }
         }
     }
+}
+
+/// Runs what reads every datum, and after a change of owners works out every checksum, on a thread
+/// that has time for it. `None` if it failed: then there is nothing to say.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.inspect_err(|error| tracing::error!(%error, "cannot work out checksums")).ok()
+}
+
+/// What `own` has to say of health, a message for each namespace.
+fn status_messages(registry: &Registry, own: &str) -> Vec<String> {
+    let mut of_namespaces: BTreeMap<String, Vec<(ServiceKey, Arc<str>)>> = BTreeMap::new();
+    of_namespaces.entry(DEFAULT_NAMESPACE.to_owned()).or_default();
+    for (service, _) in registry.owned_checksums() {
+        let Some(checksum) = registry.service_checksum(&service) else { continue };
+        let namespace = of_namespaces.entry(service.namespace().to_owned()).or_default();
+        namespace.push((service, checksum));
+    }
+    let message = |(namespace, services): (String, Vec<(ServiceKey, Arc<str>)>)| {
+        let checksums = services.iter().map(|(service, sum)| (service.grouped(), &**sum));
+        render_statuses(own, &namespace, checksums)
+    };
+    of_namespaces.into_iter().map(message).collect()
 }
 
 fn note(to: &str, what: &str, sent: Result<(), CallError>) {

@@ -208,7 +208,7 @@ impl Adapter {
                 continue;
             }
             let Some(ours) = self.registry.service_checksum(&service) else { continue };
-            if ours == *checksum {
+            if *ours == **checksum {
                 continue;
             }
             asked += 1;
