@@ -270,10 +270,10 @@ impl Registry {
     fn note(&self, service: &ServiceKey, id: &str, kind: EventKind, actor: &dyn Fn() -> String) {
         let event = Event {
             wall_ms: wall_ms(),
-            service: service.as_str().into(),
-            instance: id.into(),
+            service: service.as_str(),
+            instance: id,
             kind,
-            by: actor(),
+            by: &actor(),
             silent_ms: 0,
         };
         self.events.note(self.clock.tick(), event);

@@ -89,10 +89,10 @@ impl Watcher<Content, ServiceState> for Watch {
         };
         let event = Event {
             wall_ms: wall_ms(),
-            service: Arc::clone(datum.tag()),
-            instance: Arc::clone(&verdict.key),
+            service: datum.tag(),
+            instance: &verdict.key,
             kind,
-            by: if kind == EventKind::Healthy { "a beat".to_owned() } else { String::new() },
+            by: if kind == EventKind::Healthy { "a beat" } else { "" },
             silent_ms: u64::try_from(verdict.silent_for.as_millis()).unwrap_or(u64::MAX),
         };
         self.events.note(self.clock.tick(), event);

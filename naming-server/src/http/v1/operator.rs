@@ -1,6 +1,5 @@
 //! `/v1/ns/operator/*` but for the switches: counts, events, log level.
 
-use distro_core::Key;
 use naming_model::{InstanceKey, RecordKey, ServiceKey};
 use serde_json::{Value, json};
 
@@ -74,7 +73,7 @@ impl Api {
             ApiError::bad_request(format!("Param 'limit' must be from 1 to {MAX_EVENTS}"))
         })?;
         let found = self.registry.events.latest(limit, |event| filter.matches(event));
-        let shown: Vec<_> = found.iter().filter_map(shown).collect();
+        let shown: Vec<_> = found.events().filter_map(shown).collect();
         let count = shown.len();
         Ok(Reply::json(json!({ "events": shown, "count": count }).to_string()))
     }
@@ -102,8 +101,8 @@ impl EventFilter {
         })
     }
 
-    fn matches(&self, event: &Event) -> bool {
-        self.matches_service(&event.service) && self.matches_instance(&event.instance)
+    fn matches(&self, event: &Event<'_>) -> bool {
+        self.matches_service(event.service) && self.matches_instance(event.instance)
     }
 
     fn matches_service(&self, tag: &str) -> bool {
@@ -116,7 +115,7 @@ impl EventFilter {
         }
     }
 
-    fn matches_instance(&self, instance: &Key) -> bool {
+    fn matches_instance(&self, instance: &str) -> bool {
         if self.ip.is_none() && self.port.is_none() {
             return true;
         }
@@ -127,9 +126,9 @@ impl EventFilter {
     }
 }
 
-fn shown(event: &Event) -> Option<Value> {
-    let service = ServiceKey::from_tag(&event.service)?;
-    let RecordKey { instance, is_persistent } = RecordKey::parse(&event.instance)?;
+fn shown(event: Event<'_>) -> Option<Value> {
+    let service = ServiceKey::from_tag(event.service)?;
+    let RecordKey { instance, is_persistent } = RecordKey::parse(event.instance)?;
     let InstanceKey { ip, port, cluster } = instance;
     Some(json!({
         "time": event.wall_ms,
