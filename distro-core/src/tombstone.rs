@@ -83,6 +83,13 @@ impl Ages {
 #[derive(Debug, Default)]
 pub(crate) struct Tombstones(Option<Box<Blocks>>);
 
+/// Where a tombstone is.
+#[derive(Debug)]
+pub(crate) struct Place {
+    block: usize,
+    range: Range<usize>,
+}
+
 #[derive(Debug)]
 struct Blocks {
     /// None is empty, and their first keys ascend.
@@ -113,9 +120,16 @@ impl Tombstones {
     }
 
     pub(crate) fn find(&self, key: &str) -> Option<Tombstone> {
-        let block = self.0.as_ref()?.block_of(key)?;
-        let item = items(block).find(|item| item.key >= key.as_bytes())?;
-        (item.key == key.as_bytes()).then(|| decode(item.body)).flatten()
+        self.find_at(key).map(|(tombstone, _)| tombstone)
+    }
+
+    /// A tombstone, and where it is until anything is put in or taken out.
+    pub(crate) fn find_at(&self, key: &str) -> Option<(Tombstone, Place)> {
+        let (blocks, key) = (&self.0.as_ref()?.blocks, key.as_bytes());
+        let block = index_of(blocks, key)?;
+        let item = items(blocks.get(block)?).find(|item| item.key >= key)?;
+        let tombstone = if item.key == key { decode(item.body) } else { None };
+        Some((tombstone?, Place { block, range: item.range }))
     }
 
     /// Those after a key, all without one, in the order of their keys.
@@ -143,9 +157,10 @@ impl Tombstones {
         all.insert(key.as_bytes(), &encode(key.as_bytes(), tombstone));
     }
 
-    pub(crate) fn remove(&mut self, key: &str) {
+    /// Takes out the one that was found there.
+    pub(crate) fn remove_at(&mut self, place: &Place) {
         let Some(all) = &mut self.0 else { return };
-        all.remove(key.as_bytes());
+        all.remove(place);
         if all.blocks.is_empty() {
             self.0 = None;
         }
@@ -198,10 +213,6 @@ impl Tombstones {
 }
 
 impl Blocks {
-    fn block_of(&self, key: &str) -> Option<&[u8]> {
-        self.blocks.get(index_of(&self.blocks, key.as_bytes())?).map(|block| &**block)
-    }
-
     fn insert(&mut self, key: &[u8], item: &[u8]) {
         let index = index_of(&self.blocks, key).unwrap_or(0);
         let Some(block) = self.blocks.get_mut(index) else {
@@ -236,13 +247,9 @@ impl Blocks {
         }
     }
 
-    fn remove(&mut self, key: &[u8]) {
-        let Some(index) = index_of(&self.blocks, key) else { return };
+    fn remove(&mut self, place: &Place) {
+        let Place { block: index, ref range } = *place;
         let Some(block) = self.blocks.get_mut(index) else { return };
-        let range = range_of(block, key);
-        if range.is_empty() {
-            return;
-        }
         *block = [&block[..range.start], &block[range.end..]].concat().into();
         if block.is_empty() {
             self.blocks.remove(index);

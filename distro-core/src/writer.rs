@@ -33,6 +33,8 @@ pub struct Writer<'a, V: Value> {
     shelf: &'a mut Shelf<V>,
     shared: &'a Shared,
     now: Tick,
+    /// May have a key twice; [`Self::finish`] sees to that, as looking for it each time would make
+    /// the removal of many records quadratic.
     changed: Vec<Key>,
     /// Those of the changed keys that other members must be told of.
     local: Vec<Key>,
@@ -100,8 +102,7 @@ impl<'a, V: Value> Writer<'a, V> {
 
     /// Writes a value on behalf of a client and renews the lease.
     pub fn register(&mut self, key: &str, stamp: Stamp, value: Arc<V>, health: Health) {
-        self.apply(key, &Record::registered(stamp, value, health), Origin::Here);
-        self.renew(key);
+        self.apply(key, &Record::registered(stamp, value, health), Origin::Client);
     }
 
     /// Counts the record as heard now.
@@ -214,10 +215,10 @@ impl<'a, V: Value> Writer<'a, V> {
         let closed = self.shelf.closed;
         let known = self.shelf.entries.get_mut(key);
         let is_whole = known.is_some();
-        let packed = if is_whole { None } else { self.shelf.tombstones.find(key) };
+        let packed = if is_whole { None } else { self.shelf.tombstones.find_at(key) };
         let is_new = !is_whole && packed.is_none();
         let mut other = match &packed {
-            Some(packed) => Entry::unpacked(packed),
+            Some((packed, _)) => Entry::unpacked(packed),
             None => Entry::new(self.now),
         };
         let entry = known.unwrap_or(&mut other);
@@ -229,9 +230,12 @@ impl<'a, V: Value> Writer<'a, V> {
         };
         let stamps = entry.record.stamps();
         if !entry.record.merge(incoming) {
-            if packed.is_some() && entry.record.value.is_some() {
+            entry.hear_from(origin, self.now);
+            if let Some((_, place)) = packed
+                && entry.record.value.is_some()
+            {
                 // It has its content back, and nothing else.
-                self.shelf.tombstones.remove(key);
+                self.shelf.tombstones.remove_at(&place);
                 self.shelf.entries.insert(key.into(), other);
             }
             return false;
@@ -239,6 +243,7 @@ impl<'a, V: Value> Writer<'a, V> {
         if config.rules.close_all && is_over(&entry.record, closed) {
             entry.record.merge(&Record::removed(closed));
         }
+        entry.hear_from(origin, self.now);
         // Who never heard a record needs no content to refute with.
         if entry.record.health() == Health::Expired && entry.heard().is_none() {
             entry.record.value = None;
@@ -273,29 +278,30 @@ impl<'a, V: Value> Writer<'a, V> {
         self.visible |= !before.shows_like(&after) || key == DATUM_KEY;
         let (left, term) = (entry.tombstone(), after.term.unwrap_or(Term::Usual));
         self.account(&before, &after, is_new);
-        let known = self.note_changed(key);
-        match left {
+        let known = match left {
             Some(tombstone) => {
-                if is_whole {
-                    self.shelf.entries.remove(key);
-                }
+                let whole = is_whole.then(|| self.shelf.entries.remove_entry(key)).flatten();
                 self.shelf.tombstones.insert(key, &tombstone, term);
+                whole.map_or_else(|| Key::from(key), |(known, _)| known)
             }
-            None if is_whole => {}
+            None if is_whole => self.key_of(key),
             None => {
-                if packed.is_some() {
-                    self.shelf.tombstones.remove(key);
+                if let Some((_, place)) = packed {
+                    self.shelf.tombstones.remove_at(&place);
                 }
-                self.shelf.entries.insert(known, other);
+                let known = Key::from(key);
+                self.shelf.entries.insert(Arc::clone(&known), other);
+                known
             }
+        };
+        if origin.is_here() && self.tells_of(key) {
+            self.local.push(Arc::clone(&known));
         }
-        if origin == Origin::Here {
-            self.note_local(key);
-        }
+        self.changed.push(known);
         if origin != Origin::List {
             self.hold(key);
         }
-        let is_told = self.shared.config.rules.close_all || origin == Origin::Here;
+        let is_told = self.shared.config.rules.close_all || origin.is_here();
         if self.shelf.closed > closed && is_told {
             self.end_records_before_closing(origin);
         }
@@ -331,23 +337,21 @@ impl<'a, V: Value> Writer<'a, V> {
         }
     }
 
-    /// May note a key twice; [`Self::finish`] sees to that, as looking here would make the removal
-    /// of many records quadratic.
-    fn note_changed(&mut self, key: &str) -> Key {
-        let key: Key = match self.shelf.entries.get_key_value(key) {
-            Some((key, _)) => Arc::clone(key),
-            None => key.into(),
-        };
-        self.changed.push(Arc::clone(&key));
-        key
+    /// A handle of a key, shared with the record that is kept under it.
+    fn key_of(&self, key: &str) -> Key {
+        let known = self.shelf.entries.get_key_value(key);
+        known.map_or_else(|| key.into(), |(key, _)| Arc::clone(key))
+    }
+
+    /// Whether other members are told of what is written under a key.
+    fn tells_of(&self, key: &str) -> bool {
+        let config = &self.shared.config;
+        self.shared.journal.is_kept() && !config.is_apart(self.shelf.is_foreign, self.tag, key)
     }
 
     fn note_local(&mut self, key: &str) {
-        let config = &self.shared.config;
-        let is_told = !config.is_apart(self.shelf.is_foreign, self.tag, key);
-        if is_told && self.shared.journal.is_kept() {
-            let known = self.shelf.entries.get_key_value(key);
-            self.local.push(known.map_or_else(|| key.into(), |(key, _)| Arc::clone(key)));
+        if self.tells_of(key) {
+            self.local.push(self.key_of(key));
         }
     }
 
@@ -390,10 +394,28 @@ fn is_over<V>(record: &Record<V>, closed: Stamp) -> bool {
 /// Who brings a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
+    /// A client, which this member has heard by that: otherwise as [`Self::Here`].
+    Client,
     /// This member: the others must be told.
     Here,
     /// Another member, which tells the others itself.
     Elsewhere,
     /// A member that owns the tag and does not speak this protocol; it tells everybody.
     List,
+}
+
+impl Origin {
+    /// Whether the others must be told.
+    fn is_here(self) -> bool {
+        matches!(self, Self::Client | Self::Here)
+    }
+}
+
+impl<V: Value> Entry<V> {
+    /// Counts it as heard, if it was and readers see it.
+    fn hear_from(&self, origin: Origin, now: Tick) {
+        if origin == Origin::Client && self.record.is_visible() {
+            self.hear(now);
+        }
+    }
 }
