@@ -6,6 +6,7 @@
 //! task keeps the time of the phase and one lazily moved timer for whatever deadline that means.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
@@ -20,6 +21,10 @@ use super::accept::Stream;
 /// with unread bytes resets it, and the reset overtakes the answer that says why.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 32 << 20;
+
+/// Head and body of so few bytes go to the kernel in one piece: to copy them costs less than
+/// `writev` does more than `send`. Beyond a page that is not so, and the stack is not for it.
+const JOINED_BYTES: usize = 4 << 10;
 
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
@@ -181,7 +186,16 @@ impl<S: Stream> AsyncWrite for WatchedSocket<'_, S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let stream = Pin::new(&mut self.stream);
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        let result = if length <= JOINED_BYTES {
+            let mut room = [const { MaybeUninit::uninit() }; JOINED_BYTES];
+            let mut joined = ReadBuf::uninit(&mut room);
+            slices.iter().for_each(|slice| joined.put_slice(slice));
+            stream.poll_write(context, joined.filled())
+        } else {
+            stream.poll_write_vectored(context, slices)
+        };
         self.note_write(result)
     }
 
