@@ -1,6 +1,7 @@
 //! Tombstones that have no content left, packed: what a datum remembers of a removal is a few
 //! dozen bytes beside its key, not the room of a whole record.
 
+use std::mem;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -221,15 +222,14 @@ impl Blocks {
         };
         let range = range_of(block, key);
         let is_last = range.start == block.len();
-        let (head, tail) = (&block[..range.start], &block[range.end..]);
-        if head.len() + item.len() + tail.len() <= BLOCK_BYTES {
-            *block = [head, item, tail].concat().into();
+        if block.len() - range.len() + item.len() <= BLOCK_BYTES {
+            replace(block, &range, item);
         } else if is_last {
             // Where keys ascend, the blocks behind stay full.
             self.make_room();
             self.blocks.insert(index + 1, item.into());
         } else {
-            let joined = [head, item, tail].concat();
+            let joined = [&block[..range.start], item, &block[range.end..]].concat();
             let (first, second) = joined.split_at(middle(&joined));
             *block = first.into();
             if !second.is_empty() {
@@ -250,7 +250,7 @@ impl Blocks {
     fn remove(&mut self, place: &Place) {
         let Place { block: index, ref range } = *place;
         let Some(block) = self.blocks.get_mut(index) else { return };
-        *block = [&block[..range.start], &block[range.end..]].concat().into();
+        replace(block, range, &[]);
         if block.is_empty() {
             self.blocks.remove(index);
         } else {
@@ -283,6 +283,20 @@ fn range_of(block: &[u8], key: &[u8]) -> Range<usize> {
         Some(item) => item.range.start..item.range.start,
         None => block.len()..block.len(),
     }
+}
+
+/// Puts `item` in place of a part of a block. In place, where the allocator has room: most lengths
+/// near each other are the same to it.
+fn replace(block: &mut Box<[u8]>, range: &Range<usize>, item: &[u8]) {
+    let mut bytes = mem::take(block).into_vec();
+    let (length, end) = (bytes.len(), range.start + item.len());
+    let more = item.len().saturating_sub(range.len());
+    bytes.reserve_exact(more);
+    bytes.resize(length + more, 0);
+    bytes.copy_within(range.end..length, end);
+    bytes[range.start..end].copy_from_slice(item);
+    bytes.truncate(end + length - range.end);
+    *block = bytes.into();
 }
 
 /// The end of the first item that reaches into the second half.

@@ -7,7 +7,6 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::aspect::Aspect;
 use crate::datum::{Entry, Shelf, UNSCHEDULED};
 use crate::lease::{JudgeTerms, bucket_moment};
 use crate::record::{DATUM_KEY, Health, Key, Record, Value};
@@ -17,10 +16,13 @@ use crate::store::{Effect, Shared, Verdict};
 use crate::time::Tick;
 use crate::tombstone::{Ages, Term};
 
+mod apply;
 mod foreign;
 mod upkeep;
 
 pub use foreign::{ListTerms, Listed};
+
+use apply::Origin;
 
 /// Tombstones of a datum are forgotten at most so many times within the retention time, which
 /// makes that longer by this part of it at most.
@@ -211,138 +213,6 @@ impl<'a, V: Value> Writer<'a, V> {
         Some(Record { liveness: stamp, judged: truth, ..merged })
     }
 
-    fn apply(&mut self, key: &str, incoming: &Record<V>, origin: Origin) -> bool {
-        let closed = self.shelf.closed;
-        let known = self.shelf.entries.get_mut(key);
-        let is_whole = known.is_some();
-        let packed = if is_whole { None } else { self.shelf.tombstones.find_at(key) };
-        let is_new = !is_whole && packed.is_none();
-        let mut other = match &packed {
-            Some((packed, _)) => Entry::unpacked(packed),
-            None => Entry::new(self.now),
-        };
-        let entry = known.unwrap_or(&mut other);
-
-        let (config, is_foreign) = (&self.shared.config, self.shelf.is_foreign);
-        let before = match is_new {
-            true => Aspect::NONE,
-            false => Aspect::of(&entry.record, self.tag, key, is_foreign, config),
-        };
-        let stamps = entry.record.stamps();
-        if !entry.record.merge(incoming) {
-            entry.hear_from(origin, self.now);
-            if let Some((_, place)) = packed
-                && entry.record.value.is_some()
-            {
-                // It has its content back, and nothing else.
-                self.shelf.tombstones.remove_at(&place);
-                self.shelf.entries.insert(key.into(), other);
-            }
-            return false;
-        }
-        if config.rules.close_all && is_over(&entry.record, closed) {
-            entry.record.merge(&Record::removed(closed));
-        }
-        entry.hear_from(origin, self.now);
-        // Who never heard a record needs no content to refute with.
-        if entry.record.health() == Health::Expired && entry.heard().is_none() {
-            entry.record.value = None;
-        }
-        let after = Aspect::of(&entry.record, self.tag, key, is_foreign, config);
-        let tells = if after.shown.is_some() {
-            before.shown.is_none()
-                || entry.record.registration > stamps.registration
-                || (entry.record.liveness > stamps.liveness
-                    && entry.record.health() == Health::Healthy)
-        } else {
-            before.shown.is_some() || entry.record.deregistered > stamps.deregistered
-        };
-        if is_new || tells {
-            entry.learned = self.now;
-        }
-        let deadline = match after.shown.as_ref().map(|(value, _)| value.lease()) {
-            None if entry.record.value.is_some() => {
-                self.now.after(config.tombstone_retention.min(config.content_retention))
-            }
-            None if after.term == Some(Term::Durable) => self.now.after(config.durable_retention),
-            None => self.now.after(config.tombstone_retention),
-            Some(None) => UNSCHEDULED,
-            Some(Some(lease)) => entry.moment().after(lease.shortest()),
-        };
-        self.deadline = self.deadline.min(deadline);
-        self.shelf.newest_registration =
-            self.shelf.newest_registration.max(entry.record.registration);
-        if key == DATUM_KEY {
-            self.shelf.closed = self.shelf.closed.max(entry.record.deregistered);
-        }
-        self.visible |= !before.shows_like(&after) || key == DATUM_KEY;
-        let (left, term) = (entry.tombstone(), after.term.unwrap_or(Term::Usual));
-        self.account(&before, &after, is_new);
-        let known = match left {
-            Some(tombstone) => {
-                let whole = is_whole.then(|| self.shelf.entries.remove_entry(key)).flatten();
-                self.shelf.tombstones.insert(key, &tombstone, term);
-                whole.map_or_else(|| Key::from(key), |(known, _)| known)
-            }
-            None if is_whole => self.key_of(key),
-            None => {
-                if let Some((_, place)) = packed {
-                    self.shelf.tombstones.remove_at(&place);
-                }
-                let known = Key::from(key);
-                self.shelf.entries.insert(Arc::clone(&known), other);
-                known
-            }
-        };
-        if origin.is_here() && self.tells_of(key) {
-            self.local.push(Arc::clone(&known));
-        }
-        self.changed.push(known);
-        if origin != Origin::List {
-            self.hold(key);
-        }
-        let is_told = self.shared.config.rules.close_all || origin.is_here();
-        if self.shelf.closed > closed && is_told {
-            self.end_records_before_closing(origin);
-        }
-        true
-    }
-
-    /// Folds a change of one record into the sums of the datum, the slot and the store.
-    fn account(&mut self, before: &Aspect<V>, after: &Aspect<V>, is_new: bool) {
-        let slot = &self.shared.slots[self.slot.index()];
-        let change = after.fingerprint.wrapping_sub(before.fingerprint);
-        self.shelf.checksum = self.shelf.checksum.wrapping_add(change);
-        slot.checksum.fetch_add(change, Ordering::Relaxed);
-        let is_durable = |aspect: &Aspect<V>| aspect.term == Some(Term::Durable);
-        match (is_durable(before), is_durable(after)) {
-            (false, true) => _ = slot.durable_tombstones.fetch_add(1, Ordering::Relaxed),
-            (true, false) => _ = slot.durable_tombstones.fetch_sub(1, Ordering::Relaxed),
-            _ => {}
-        }
-        let class = |aspect: &Aspect<V>| aspect.shown.as_ref().map(|(value, _)| value.class());
-        let (was, is) = (class(before), class(after));
-        if was == is && !is_new {
-            // All threads write to these counts: what stays the same leaves them alone.
-            return;
-        }
-        match was {
-            Some(class) => _ = self.shared.visible[class].fetch_sub(1, Ordering::Relaxed),
-            None if is_new => {}
-            None => _ = slot.tombstones.fetch_sub(1, Ordering::Relaxed),
-        }
-        match is {
-            Some(class) => _ = self.shared.visible[class].fetch_add(1, Ordering::Relaxed),
-            None => _ = slot.tombstones.fetch_add(1, Ordering::Relaxed),
-        }
-    }
-
-    /// A handle of a key, shared with the record that is kept under it.
-    fn key_of(&self, key: &str) -> Key {
-        let known = self.shelf.entries.get_key_value(key);
-        known.map_or_else(|| key.into(), |(key, _)| Arc::clone(key))
-    }
-
     /// Whether other members are told of what is written under a key.
     fn tells_of(&self, key: &str) -> bool {
         let config = &self.shared.config;
@@ -351,7 +221,9 @@ impl<'a, V: Value> Writer<'a, V> {
 
     fn note_local(&mut self, key: &str) {
         if self.tells_of(key) {
-            self.local.push(self.key_of(key));
+            // Shared with the record, if it is whole.
+            let known = self.shelf.entries.get_key_value(key);
+            self.local.push(known.map_or_else(|| key.into(), |(key, _)| Arc::clone(key)));
         }
     }
 
@@ -389,33 +261,4 @@ impl<'a, V: Value> Writer<'a, V> {
 /// Whether a record was ended by the closing of its datum and does not say so yet.
 fn is_over<V>(record: &Record<V>, closed: Stamp) -> bool {
     record.registration > record.deregistered && record.registration < closed
-}
-
-/// Who brings a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// A client, which this member has heard by that: otherwise as [`Self::Here`].
-    Client,
-    /// This member: the others must be told.
-    Here,
-    /// Another member, which tells the others itself.
-    Elsewhere,
-    /// A member that owns the tag and does not speak this protocol; it tells everybody.
-    List,
-}
-
-impl Origin {
-    /// Whether the others must be told.
-    fn is_here(self) -> bool {
-        matches!(self, Self::Client | Self::Here)
-    }
-}
-
-impl<V: Value> Entry<V> {
-    /// Counts it as heard, if it was and readers see it.
-    fn hear_from(&self, origin: Origin, now: Tick) {
-        if origin == Origin::Client && self.record.is_visible() {
-            self.hear(now);
-        }
-    }
 }

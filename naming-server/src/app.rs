@@ -96,7 +96,7 @@ impl App {
         let Origin { address, clock, incarnation, seed } = origin;
         let settings = config.registry_settings(seed);
         let events = Arc::new(Events::new(settings.event_capacity));
-        let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
+        let watch = Arc::new(Watch::new(Arc::clone(&events)));
         let nudge = Nudge::default();
         let stamps = StampClock::new(address.member(), incarnation, clock.now());
         let keeper = data.is_some().then(|| Arc::new(Keeper::new()));

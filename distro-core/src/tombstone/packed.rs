@@ -27,14 +27,23 @@ pub(super) fn items(block: &[u8]) -> impl Iterator<Item = Item<'_>> {
 }
 
 pub(super) fn encode(key: &[u8], tombstone: &Tombstone) -> Vec<u8> {
-    let body = encode_body(tombstone);
-    let mut item = Vec::with_capacity(body.len() + key.len() + 8);
-    put_number(&mut item, body.len() as u64);
+    let mut item = Vec::with_capacity(key.len() + USUAL_ITEM);
+    // The length of the body, which never needs a second byte: see `MAX_BODY`.
+    item.push(0);
     put_number(&mut item, key.len() as u64);
     item.extend_from_slice(key);
-    item.extend_from_slice(&body);
+    let start = item.len();
+    encode_body(tombstone, &mut item);
+    item[0] = (item.len() - start) as u8;
     item
 }
+
+/// Bytes of an item besides its key, unless its stamps are of many members.
+const USUAL_ITEM: usize = 64;
+
+/// Most bytes of a body: the first, three stamps of 16 bytes, two numbers of 64 bits.
+pub(super) const MAX_BODY: usize = 1 + 3 * 16 + 2 * 10;
+const _: () = assert!(MAX_BODY < 0x80);
 
 /// How a stamp is written: two bits each, in the first byte of the body.
 const NEVER: u8 = 0;
@@ -44,8 +53,9 @@ const SAME: u8 = 1;
 const NEAR: u8 = 2;
 const FULL: u8 = 3;
 
-pub(super) fn encode_body(tombstone: &Tombstone) -> Vec<u8> {
-    let mut body = Vec::with_capacity(48);
+/// Appends a body.
+pub(super) fn encode_body(tombstone: &Tombstone, body: &mut Vec<u8>) {
+    let start = body.len();
     let mut first = match tombstone.judged {
         Health::Healthy => 0,
         Health::Unhealthy => 1,
@@ -60,7 +70,7 @@ pub(super) fn encode_body(tombstone: &Tombstone) -> Vec<u8> {
         } else if stamp == last {
             SAME
         } else if issuer(stamp) == issuer(last) {
-            put_number(&mut body, zigzag(stamp.time().wrapping_sub(last.time())));
+            put_number(body, zigzag(stamp.time().wrapping_sub(last.time())));
             NEAR
         } else {
             body.extend_from_slice(&stamp.time().to_le_bytes());
@@ -74,12 +84,11 @@ pub(super) fn encode_body(tombstone: &Tombstone) -> Vec<u8> {
         }
     }
     let learned = tombstone.learned.as_ms();
-    put_number(&mut body, learned);
-    put_number(&mut body, zigzag(learned.wrapping_sub(tombstone.heard_ms)));
-    if let Some(place) = body.first_mut() {
+    put_number(body, learned);
+    put_number(body, zigzag(learned.wrapping_sub(tombstone.heard_ms)));
+    if let Some(place) = body.get_mut(start) {
         *place = first;
     }
-    body
 }
 
 /// `None` only for what [`encode_body`] did not write.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::aspect::Aspect;
 
 /// What was written here is not undone by lists that were composed so much later at most: they
 /// may have been on their way.

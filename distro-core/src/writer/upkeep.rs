@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::*;
+use crate::aspect::Aspect;
 use crate::tombstone::Tombstone;
 
 impl<V: Value> Writer<'_, V> {

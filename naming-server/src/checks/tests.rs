@@ -41,7 +41,7 @@ impl<F: Fn() -> io::Result<Box<dyn Io>> + Send + Sync + 'static> Site<F> {
         let clock = Clock::start();
         let settings = crate::Config::default().registry_settings(1);
         let events = Arc::new(Events::new(100));
-        let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
+        let watch = Arc::new(Watch::new(Arc::clone(&events)));
         let stamps = StampClock::new(MemberId(1), 1, clock.now());
         let changes = Arc::new(Changes::default());
         let watchers = vec![Arc::clone(&changes) as _];

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use distro_core::{Key, Tick};
+use distro_core::Key;
 use naming_model::{InstanceKey, RecordKey};
 use parking_lot::Mutex;
 
@@ -120,12 +120,12 @@ impl Events {
     }
 
     /// Takes note of an event: counts it, keeps it and writes it to the log.
-    pub(crate) fn note(&self, tick: Tick, mut event: Event<'_>) {
+    pub(crate) fn note(&self, mut event: Event<'_>) {
         self.counts[event.kind as usize].fetch_add(1, Ordering::Relaxed);
         event.by = &event.by[..event.by.floor_char_boundary(MAX_ACTOR)];
         let mut kept = self.kept.lock();
         kept.ring.push(&event);
-        let has_line = kept.log.take(tick, &event);
+        let has_line = kept.log.take(&event);
         drop(kept);
         if has_line {
             write_line(&event);
@@ -165,8 +165,8 @@ impl Events {
 
     /// Writes the summary of a second that has ended. Called now and then, so that the last
     /// second of a storm is not left unsaid.
-    pub(crate) fn flush_log(&self, tick: Tick) {
-        self.kept.lock().log.turn(tick);
+    pub(crate) fn flush_log(&self, wall_ms: u64) {
+        self.kept.lock().log.turn(wall_ms);
     }
 }
 
@@ -269,8 +269,8 @@ impl EventPage {
 
 impl LogLimit {
     /// Whether an event has a line; if not, it is summed up.
-    fn take(&mut self, tick: Tick, event: &Event<'_>) -> bool {
-        self.turn(tick);
+    fn take(&mut self, event: &Event<'_>) -> bool {
+        self.turn(event.wall_ms);
         let has_line = self.lines < LINES_PER_SECOND;
         if has_line {
             self.lines += 1;
@@ -282,8 +282,8 @@ impl LogLimit {
         has_line
     }
 
-    fn turn(&mut self, tick: Tick) {
-        let second = tick.as_ms() / 1_000;
+    fn turn(&mut self, wall_ms: u64) {
+        let second = wall_ms / 1_000;
         if second == self.second {
             return;
         }
@@ -317,7 +317,7 @@ mod tests {
 
     fn note(events: &Events, service: &str, instance: &str, kind: EventKind) {
         let by = &"é".repeat(200);
-        events.note(Tick::ZERO, Event { wall_ms: 1, service, instance, kind, by, silent_ms: 0 });
+        events.note(Event { wall_ms: 1, service, instance, kind, by, silent_ms: 0 });
     }
 
     #[test]
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(kept.log.left_out.len(), SUMMED_SERVICES);
         assert_eq!(kept.log.left_out_elsewhere, 1_000 - 100 - 200);
         drop(kept);
-        events.flush_log(Tick::from_ms(1_000));
+        events.flush_log(1_000);
         assert!(events.kept.lock().log.left_out.is_empty());
     }
 }

@@ -304,7 +304,7 @@ mod tests {
         let mut settings = crate::Config::default().registry_settings(1);
         settings.store.owner_policy = OwnerPolicy::Tags(owner_number);
         let events = Arc::new(Events::new(10));
-        let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
+        let watch = Arc::new(Watch::new(Arc::clone(&events)));
         let stamps = StampClock::new(ME, 1, clock.now());
         let registry = Registry::new(settings, events, watch, stamps, clock, Vec::new());
         let store = Arc::clone(&registry.store);

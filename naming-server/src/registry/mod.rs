@@ -276,7 +276,7 @@ impl Registry {
             by: &actor(),
             silent_ms: 0,
         };
-        self.events.note(self.clock.tick(), event);
+        self.events.note(event);
     }
 }
 

@@ -9,7 +9,7 @@ use naming_model::ServiceKey;
 use tokio_util::sync::CancellationToken;
 
 use super::operator_values::has_operator_values;
-use super::{NamingDatum, Registry, Views, hosts, settings};
+use super::{NamingDatum, Registry, Views, hosts, settings, wall_ms};
 
 /// A service is cleaned up when it is found empty this many times in a row.
 const EMPTY_OBSERVATIONS: u8 = 5;
@@ -43,7 +43,7 @@ pub(crate) async fn run(
     let log = async {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            registry.events.flush_log(registry.clock.tick());
+            registry.events.flush_log(wall_ms());
             registry.switches.settle();
         }
     };

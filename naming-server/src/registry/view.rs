@@ -311,7 +311,7 @@ mod tests {
     fn registry() -> Registry {
         let clock = Clock::start();
         let events = Arc::new(Events::new(0));
-        let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
+        let watch = Arc::new(Watch::new(Arc::clone(&events)));
         let stamps = StampClock::new(MemberId(1), 1, clock.now());
         let settings = crate::Config::default().registry_settings(1);
         let registry = Registry::new(settings, events, watch, stamps, clock, Vec::new());

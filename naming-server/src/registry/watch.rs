@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use distro_core::{Health, Key, Verdict, Watcher};
-use distro_net::Clock;
 use naming_model::ServiceKey;
 
 use super::{
@@ -23,7 +22,6 @@ pub(crate) trait ChangeSink: Send + Sync {
 /// The registry's ear at the store.
 pub(crate) struct Watch {
     events: Arc<Events>,
-    clock: Clock,
     index: Arc<ServiceIndex>,
     switches: Arc<Switches>,
     accounts: Arc<Accounts>,
@@ -32,9 +30,9 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Writes judgements to `events`.
-    pub(crate) fn new(events: Arc<Events>, clock: Clock) -> Self {
+    pub(crate) fn new(events: Arc<Events>) -> Self {
         let (index, switches, accounts) = (Arc::default(), Arc::default(), Arc::default());
-        Self { events, clock, index, switches, accounts, sink: OnceLock::new() }
+        Self { events, index, switches, accounts, sink: OnceLock::new() }
     }
 
     /// The services that exist in the store it listens to.
@@ -95,6 +93,6 @@ impl Watcher<Content, ServiceState> for Watch {
             by: if kind == EventKind::Healthy { "a beat" } else { "" },
             silent_ms: u64::try_from(verdict.silent_for.as_millis()).unwrap_or(u64::MAX),
         };
-        self.events.note(self.clock.tick(), event);
+        self.events.note(event);
     }
 }

@@ -334,7 +334,7 @@ mod tests {
         let clock = Clock::start();
         let settings = crate::Config::default().registry_settings(1);
         let events = Arc::new(Events::new(0));
-        let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
+        let watch = Arc::new(Watch::new(Arc::clone(&events)));
         let stamps = StampClock::new(MemberId(1), 1, clock.now());
         Registry::new(settings, events, watch, stamps, clock, Vec::new())
     }

@@ -37,7 +37,7 @@ impl Saved {
         let clock = Clock::start();
         let settings = crate::Config::default().registry_settings(1);
         let events = Arc::new(Events::new(100));
-        let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
+        let watch = Arc::new(Watch::new(Arc::clone(&events)));
         let stamps = StampClock::new(MEMBER, 1, clock.now());
         let cache = Arc::new(InstanceCache::new());
         let watchers = vec![Arc::clone(&cache) as _];

@@ -14,7 +14,7 @@ fn registry(member: u32) -> Registry {
     let clock = Clock::start();
     let settings = crate::Config::default().registry_settings(1);
     let events = Arc::new(Events::new(10));
-    let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
+    let watch = Arc::new(Watch::new(Arc::clone(&events)));
     let stamps = StampClock::new(MemberId(member), 1, clock.now());
     Registry::new(settings, events, watch, stamps, clock, Vec::new())
 }
@@ -194,7 +194,7 @@ fn records_of_no_service_are_shown_as_none() {
     let clock = Clock::start();
     let settings = crate::Config::default().registry_settings(1);
     let events = Arc::new(Events::new(10));
-    let watch = Arc::new(Watch::new(Arc::clone(&events), clock));
+    let watch = Arc::new(Watch::new(Arc::clone(&events)));
     let heard = Arc::new(Heard::default());
     watch.connect(Arc::clone(&heard) as Arc<dyn ChangeSink>);
     let stamps = StampClock::new(MemberId(1), 1, clock.now());
