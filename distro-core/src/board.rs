@@ -39,6 +39,9 @@ pub enum Beginning {
     Loaded,
 }
 
+/// A stop that is shorter is none: a machine that is busy makes processes wait as long.
+pub(crate) const BRIEF_STOP: Duration = Duration::from_millis(500);
+
 /// The members as of one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -120,19 +123,23 @@ impl Board {
         !self.is_resting.load(Ordering::Relaxed) && self.is_awake(now)
     }
 
-    /// Whether this process was stopped not long ago: so many calls may have gathered meanwhile
-    /// that some are read only after it has rested. A write whose client has hung up should not be
-    /// taken then (503): the client has turned to another member, and may have written anew there.
-    /// One atomic load.
-    pub fn may_be_late(&self) -> bool {
-        self.was_stopped.load(Ordering::Relaxed)
+    /// Whether this process is or was not long ago stopped, be it for half a second: so many calls
+    /// may have gathered meanwhile that some are read only after it has rested. A write whose client
+    /// has hung up should not be taken then (503): the client has turned to another member, and may
+    /// have written anew there. Two atomic loads.
+    pub fn may_be_late(&self, now: Tick) -> bool {
+        self.was_stopped.load(Ordering::Relaxed) || self.silence(now) >= BRIEF_STOP
     }
 
     /// Whether the control plane ran a moment ago. If not, this process was stopped or starved,
     /// and what arrives now may be old. One atomic load.
     pub fn is_awake(&self, now: Tick) -> bool {
-        let last = Tick::from_ms(self.last_run_ms.load(Ordering::Relaxed));
-        now.since(last) < self.pause_threshold
+        self.silence(now) < self.pause_threshold
+    }
+
+    /// For how long the control plane has not run.
+    fn silence(&self, now: Tick) -> Duration {
+        now.since(Tick::from_ms(self.last_run_ms.load(Ordering::Relaxed)))
     }
 
     /// Whether a call to the member is likely to be answered. Once a call to it failed, not before

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::answer::Answer;
-use crate::board::{Beginning, Board};
+use crate::board::{BRIEF_STOP, Beginning, Board};
 use crate::config::DistroConfig;
 use crate::lease::{JudgeTerms, LONGEST_PATIENCE, patience};
 use crate::load::Loader;
@@ -235,6 +235,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// and nothing is shown before it has been compared.
     fn notice_pause(&mut self, now: Tick) {
         let late = now.since(self.next_tick);
+        if late >= BRIEF_STOP && self.config.rules.pause && !self.peers.is_empty() {
+            self.woken_at = Some(now);
+        }
         if late < self.config.pause_threshold {
             return;
         }
@@ -257,7 +260,6 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
         if !self.peers.is_empty() {
             self.resting_since = Some(now);
-            self.woken_at = Some(now);
         }
         self.look_around(now);
     }

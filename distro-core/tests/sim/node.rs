@@ -214,8 +214,8 @@ impl Process {
     }
 
     /// Whether a call that is read now may have waited while this process was stopped.
-    pub(crate) fn may_be_late(&self) -> bool {
-        self.distro.board().may_be_late()
+    pub(crate) fn may_be_late(&self, tick: Tick) -> bool {
+        self.distro.board().may_be_late(tick)
     }
 
     /// A client's call arrives.

@@ -278,6 +278,30 @@ fn a_write_that_is_read_long_after_a_stop_is_refused_if_its_client_has_given_up(
     );
 }
 
+/// Found by seed 5932 of the random runs.
+#[test]
+fn a_write_that_is_read_after_a_brief_stop_is_refused_if_its_client_has_hung_up() {
+    shows(
+        |rules| {
+            (0..20).all(|seed| {
+                let mut world = World::settled(3, seed, rules);
+                world.invariants.are_off = true;
+                let client = client_of(&mut world, 0, &[]);
+                world.pause(1);
+                world.ask(client, 1, Ask::Register(1));
+                world.run_for(800);
+                world.clients[client].reach = vec![0, 2];
+                world.deregister(client);
+                world.run_for(800);
+                world.resume(1);
+                world.run_for(10_000);
+                nobody_shows(&world, client)
+            })
+        },
+        |rules| rules.late_calls = false,
+    );
+}
+
 #[test]
 fn a_late_full_beat_after_a_freeze_registers_nothing() {
     shows(

@@ -161,11 +161,13 @@ impl<S: Stream> AsyncRead for WatchedSocket<'_, S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before && self.progress.phase.load(Relaxed) == IDLE {
-            self.progress.enter(HEAD);
-        }
-        if (self.may_be_late)() && self.stream.has_ended() {
-            self.progress.hung_up.store(true, Relaxed);
+        if buffer.filled().len() > before {
+            if self.progress.phase.load(Relaxed) == IDLE {
+                self.progress.enter(HEAD);
+            }
+            if (self.may_be_late)() && self.stream.has_ended() {
+                self.progress.hung_up.store(true, Relaxed);
+            }
         }
         result
     }

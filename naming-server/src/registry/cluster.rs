@@ -37,8 +37,8 @@ impl Cluster {
     }
 
     /// Whether what is read now may have waited while this process was stopped.
-    pub(crate) fn may_be_late(&self) -> bool {
-        self.board.may_be_late()
+    pub(crate) fn may_be_late(&self, now: Tick) -> bool {
+        self.board.may_be_late(now)
     }
 
     /// Whether this node knows enough to say of an instance that nobody knows it. While it loads

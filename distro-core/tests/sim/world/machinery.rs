@@ -249,7 +249,7 @@ impl World {
         };
         let tick = process.tick(now);
         let waits = self.clients[client].call.as_ref().is_some_and(|call| call.number == attempt);
-        let is_late = process.may_be_late() && !waits;
+        let is_late = rules.late_calls && process.may_be_late(tick) && !waits;
         let progress = match is_late {
             true => Progress::Told(client, attempt, Told::Busy),
             false => process.handle(client, attempt, (&place.0, &place.1), ask, tick, &rules),

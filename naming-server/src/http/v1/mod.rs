@@ -122,7 +122,8 @@ pub(crate) struct ApiCluster {
 
 impl Handler for Api {
     fn may_be_late(&self) -> bool {
-        self.cluster.as_ref().is_some_and(|cluster| cluster.writes.may_be_late())
+        let now = || self.registry.clock.tick();
+        self.cluster.as_ref().is_some_and(|cluster| cluster.writes.may_be_late(now()))
     }
 
     fn handle(&self, call: &Call<'_>) -> Answer {
