@@ -105,25 +105,52 @@ pub(crate) fn bucket_moment(now: Tick, deadline: Tick) -> Tick {
 ///
 /// Scheduling is a push to a vector; nothing is ever searched or moved. What was rescheduled
 /// stays where it was and is skipped when its bucket comes up, because it knows its own moment.
+///
+/// An item that is gone would keep its memory until its bucket comes up, so whoever drops items
+/// calls [`sweep`](Self::sweep).
 pub(crate) struct DueRing<T> {
+    inner: Mutex<Buckets<T>>,
+}
+
+struct Buckets<T> {
     /// By the moment in units of [`BUCKET_MS`]. At most [`REACH`] of them in the future.
-    buckets: Mutex<BTreeMap<u64, Vec<Weak<T>>>>,
+    by_moment: BTreeMap<u64, Vec<Weak<T>>>,
+    /// Where the next sweep goes on: a bucket, and how many of its items were looked at.
+    swept: (u64, usize),
 }
 
 impl<T> DueRing<T> {
     pub(crate) fn new() -> Self {
-        Self { buckets: Mutex::new(BTreeMap::new()) }
+        Self { inner: Mutex::new(Buckets { by_moment: BTreeMap::new(), swept: (0, 0) }) }
     }
 
     /// Puts `item` into the bucket of `moment`, which [`bucket_moment`] gave.
     pub(crate) fn schedule(&self, moment: Tick, item: Weak<T>) {
-        self.buckets.lock().entry(moment.as_ms() / BUCKET_MS).or_default().push(item);
+        let bucket = moment.as_ms() / BUCKET_MS;
+        self.inner.lock().by_moment.entry(bucket).or_default().push(item);
+    }
+
+    /// Lets go of those that are gone among a few items, others with each call. One call for each
+    /// item that is dropped keeps those that are gone fewer than those that are there.
+    pub(crate) fn sweep(&self) {
+        /// More than one, so that sweeping is faster than dropping.
+        const STEPS: usize = 4;
+        let mut inner = self.inner.lock();
+        for _ in 0..STEPS {
+            inner.sweep_one();
+        }
+    }
+
+    /// How many items wait, those included that are gone.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.inner.lock().by_moment.values().map(Vec::len).sum()
     }
 
     /// Takes the earliest bucket that is due, or `most` items of it if it holds more.
     pub(crate) fn take_due(&self, now: Tick, most: usize) -> Option<Vec<Weak<T>>> {
-        let mut buckets = self.buckets.lock();
-        let mut first = buckets.first_entry()?;
+        let mut inner = self.inner.lock();
+        let mut first = inner.by_moment.first_entry()?;
         if first.key() * BUCKET_MS > now.as_ms() {
             return None;
         }
@@ -131,6 +158,28 @@ impl<T> DueRing<T> {
         match bucket.len().checked_sub(most) {
             None | Some(0) => Some(first.remove()),
             Some(left) => Some(bucket.split_off(left)),
+        }
+    }
+}
+
+impl<T> Buckets<T> {
+    fn sweep_one(&mut self) {
+        let (bucket, index) = self.swept;
+        let Some((&found, items)) = self.by_moment.range_mut(bucket..).next() else {
+            self.swept = (0, 0);
+            return;
+        };
+        let index = if found == bucket { index } else { 0 };
+        match items.get(index) {
+            None => self.swept = (found + 1, 0),
+            Some(item) if item.strong_count() > 0 => self.swept = (found, index + 1),
+            Some(_) => {
+                items.swap_remove(index);
+                if items.is_empty() {
+                    self.by_moment.remove(&found);
+                }
+                self.swept = (found, index);
+            }
         }
     }
 }
@@ -228,6 +277,34 @@ mod tests {
         }
         taken.sort_unstable();
         assert_eq!(taken, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn items_that_are_gone_do_not_stay_until_they_are_due() {
+        let ring = DueRing::new();
+        let mut items: Vec<_> = (0..1_000).map(Arc::new).collect();
+        for (at_ms, item) in items.iter().enumerate() {
+            ring.schedule(Tick::from_ms(at_ms as u64), Arc::downgrade(item));
+        }
+        // Those go first that are looked at last.
+        while items.pop().is_some() {
+            ring.sweep();
+            assert!(items.len() > 500 || ring.len() <= 2 * items.len() + 8, "{}", items.len());
+        }
+        assert_eq!(ring.len(), 0);
+    }
+
+    #[test]
+    fn a_sweep_leaves_those_that_are_there() {
+        let ring = DueRing::new();
+        let items: Vec<_> = (0..100).map(Arc::new).collect();
+        items.iter().for_each(|item| ring.schedule(at(1), Arc::downgrade(item)));
+        let kept: Vec<_> = items.into_iter().filter(|item| **item % 3 == 0).collect();
+        (0..100).for_each(|_| ring.sweep());
+        let due = ring.take_due(at(1), 1_000).unwrap();
+        let mut due: Vec<_> = due.iter().map(|item| *item.upgrade().unwrap()).collect();
+        due.sort_unstable();
+        assert_eq!(due, kept.iter().map(|item| **item).collect::<Vec<_>>());
     }
 
     #[test]

@@ -48,6 +48,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
             is_gone
         });
         if dropped.is_some() {
+            self.ring.sweep();
             self.shrink();
         }
     }
