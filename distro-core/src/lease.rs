@@ -103,11 +103,9 @@ pub(crate) fn bucket_moment(now: Tick, deadline: Tick) -> Tick {
 
 /// A ring of buckets of what is due at which moment.
 ///
-/// Scheduling is a push to a vector; nothing is ever searched or moved. What was rescheduled
-/// stays where it was and is skipped when its bucket comes up, because it knows its own moment.
-///
-/// An item that is gone would keep its memory until its bucket comes up, so whoever drops items
-/// calls [`sweep`](Self::sweep).
+/// Scheduling is a push to a vector; no item is ever searched for. What was rescheduled stays in
+/// its bucket and is skipped when that comes up, because it knows its own moment. An item that is
+/// gone would keep its memory until then, so whoever drops one calls [`sweep`](Self::sweep).
 pub(crate) struct DueRing<T> {
     inner: Mutex<Buckets<T>>,
 }

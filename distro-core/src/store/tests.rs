@@ -18,36 +18,44 @@ impl Value for Text {
     }
 }
 
-fn write(store: &Store<Text, ()>, tag: &str) {
-    write_leased(store, tag, None);
+const TERMS: JudgeTerms =
+    JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO, patience: 0 };
+
+fn empty_store(config: StoreConfig) -> Store<Text, ()> {
+    let clock = StampClock::new(MemberId(1), 1, Now { tick: Tick::ZERO, wall_ms: 1 });
+    Store::new(config, clock, vec![])
 }
 
-fn write_leased(store: &Store<Text, ()>, tag: &str, lease: Option<LeaseTerms>) {
+fn tag(n: usize) -> String {
+    format!("tag-{n}")
+}
+
+fn write(store: &Store<Text, ()>, tag: &str, lease: Option<LeaseTerms>) {
     let stamp = store.clock().issue(Tick::ZERO);
     store.update(tag, Tick::ZERO, |writer| {
         writer.register("k", stamp, Arc::new(Text { lease }), Health::Healthy);
     });
 }
 
+fn close(store: &Store<Text, ()>, tag: &str) {
+    let stamp = store.clock().issue(Tick::ZERO);
+    store.update(tag, Tick::ZERO, |writer| writer.close(stamp));
+}
+
+fn judge(store: &Store<Text, ()>, second: u64) {
+    while store.judge(&TERMS, Tick::from_ms(second * 1_000)) {}
+}
+
 #[test]
 fn the_map_gives_its_room_back_when_most_datums_are_gone() {
     const DATUMS: usize = 50_000;
-    let clock = StampClock::new(MemberId(1), 1, Now { tick: Tick::ZERO, wall_ms: 1 });
-    let store: Store<Text, ()> = Store::new(StoreConfig::default(), clock, vec![]);
-    let tag = |n: usize| format!("tag-{n}");
-    (0..DATUMS).for_each(|n| write(&store, &tag(n)));
+    let store = empty_store(StoreConfig::default());
+    (0..DATUMS).for_each(|n| write(&store, &tag(n), None));
     let full = store.datums.capacity();
     assert!(full >= DATUMS);
     let kept = |n: usize| n.is_multiple_of(100);
-    for n in (0..DATUMS).filter(|n| !kept(*n)) {
-        let stamp = store.clock().issue(Tick::ZERO);
-        store.update(&tag(n), Tick::ZERO, |writer| writer.close(stamp));
-    }
-    let terms =
-        JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO, patience: 0 };
-    for second in 0..4_000 {
-        while store.judge(&terms, Tick::from_ms(second * 1_000)) {}
-    }
+    (0..DATUMS).filter(|n| !kept(*n)).for_each(|n| close(&store, &tag(n)));
+    (0..4_000).for_each(|second| judge(&store, second));
     assert_eq!(store.len(), DATUMS / 100);
     assert!(store.datums.capacity() < full / 5, "{} of {full}", store.datums.capacity());
     assert!((0..DATUMS).all(|n| store.find(&tag(n)).is_some() == kept(n)));
@@ -65,22 +73,14 @@ fn nothing_is_kept_of_datums_that_are_gone_until_they_would_have_been_judged() {
         compensation_window: short,
         ..StoreConfig::default()
     };
-    let clock = StampClock::new(MemberId(1), 1, Now { tick: Tick::ZERO, wall_ms: 1 });
-    let store: Store<Text, ()> = Store::new(config, clock, vec![]);
-    let tag = |n: usize| format!("tag-{n}");
+    let store = empty_store(config);
     let lease = LeaseTerms { unhealthy_after: DAY, expire_after: DAY };
-    (0..DATUMS).for_each(|n| write_leased(&store, &tag(n), Some(lease)));
-    let terms =
-        JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO, patience: 0 };
-    let judge = |second: u64| while store.judge(&terms, Tick::from_ms(second * 1_000)) {};
-    judge(1);
+    (0..DATUMS).for_each(|n| write(&store, &tag(n), Some(lease)));
+    judge(&store, 1);
     assert!(store.ring.len() >= DATUMS, "all wait to be looked at again");
-    for n in 0..DATUMS {
-        let stamp = store.clock().issue(Tick::ZERO);
-        store.update(&tag(n), Tick::ZERO, |writer| writer.close(stamp));
-    }
+    (0..DATUMS).for_each(|n| close(&store, &tag(n)));
     // Well before the ring's reach of 51 s.
-    (1..20).for_each(judge);
+    (1..20).for_each(|second| judge(&store, second));
     assert_eq!(store.len(), 0);
     // The last one was still in use when it was looked at.
     assert!(store.ring.len() < 10, "{}", store.ring.len());

@@ -110,14 +110,14 @@ async fn settled_bytes(contender: &mut Contender) -> Result<f64> {
     const NOISE: u64 = 64 << 10;
     let server = &mut contender.server;
     let start = Instant::now();
-    let mut settled = (server.resident_bytes()?, start);
-    while settled.1.elapsed() < UNCHANGED && start.elapsed() < PATIENCE {
+    let (mut settled, mut since) = (server.resident_bytes()?, start);
+    while since.elapsed() < UNCHANGED && start.elapsed() < PATIENCE {
         tokio::time::sleep(STEP).await;
         server.check_alive()?;
         let now = server.resident_bytes()?;
-        if now.abs_diff(settled.0) > NOISE {
-            settled = (now, Instant::now());
+        if now.abs_diff(settled) > NOISE {
+            (settled, since) = (now, Instant::now());
         }
     }
-    Ok(server.resident_bytes()? as f64)
+    Ok(settled as f64)
 }
