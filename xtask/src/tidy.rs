@@ -51,7 +51,9 @@ struct TrackedFile {
 /// If git or cargo cannot be run there, or a tracked file cannot be read: then nothing was decided.
 pub fn check(root: &Path) -> Result<Vec<Violation>> {
     let files = tracked_files(root)?;
-    let metadata = output(root, "cargo", &["metadata", "--format-version", "1", "--offline"])?;
+    // Without `--no-deps` it would want the sources of crates that only other systems build with.
+    let metadata =
+        output(root, "cargo", &["metadata", "--format-version", "1", "--no-deps", "--offline"])?;
     let metadata = serde_json::from_str(&metadata).context("cargo metadata is JSON")?;
     let tree_of_core = output(
         root,
