@@ -143,6 +143,7 @@ impl Config {
             protect_at_zero: self.registry.protect_at_zero,
             keep_operator_values: self.registry.keep_operator_values,
             event_capacity: self.events.capacity,
+            is_member: self.cluster.is_enabled(),
             store: distro_core::StoreConfig {
                 tombstone_retention: Duration::from_millis(self.tombstone_retention_ms()),
                 is_durable,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::routed::{Patched, Place};
-use super::writes::initial_health;
+use super::writes::{initial_health, number_of};
 use super::{
     BeatAnswer, BeatOutcome, Content, EventKind, Instance, OperatorValues, Registry,
     ServiceSettings,
@@ -249,12 +249,6 @@ impl Tries {
         }
         Instant::now() < self.until
     }
-}
-
-/// A number that no other registration gets: its moment, and the member that took it.
-fn number_of(stamp: Stamp) -> u64 {
-    const MEMBER_BITS: u32 = 10;
-    (stamp.time() << MEMBER_BITS) | u64::from(stamp.member().0 % (1 << MEMBER_BITS))
 }
 
 fn contended() -> ApiError {

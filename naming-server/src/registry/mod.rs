@@ -164,6 +164,8 @@ pub(crate) struct RegistrySettings {
     pub(crate) keep_operator_values: bool,
     /// Events kept.
     pub(crate) event_capacity: usize,
+    /// Whether other members write to the same services.
+    pub(crate) is_member: bool,
     /// Settings of the store.
     pub(crate) store: StoreConfig,
 }

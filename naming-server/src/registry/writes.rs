@@ -38,6 +38,7 @@ impl Registry {
             if let Some(kept) = self.kept_values_in(writer, &id) {
                 kept.lay_over(&mut instance)?;
             }
+            let stamp = self.store.clock().issue(now);
             let (kind, health) = match find_instance(writer, &id) {
                 Some((known, health)) => {
                     instance.id.clone_from(&known.id);
@@ -49,12 +50,17 @@ impl Registry {
                 }
                 None => {
                     if instance.wants_snowflake_id() {
-                        instance.id = Some(free_number(writer).to_string().into());
+                        // Other members may number the same service, while they disagree about
+                        // who owns it.
+                        let number = match self.settings.is_member {
+                            true => number_of(stamp),
+                            false => free_number(writer),
+                        };
+                        instance.id = Some(number.to_string().into());
                     }
                     (Some(EventKind::Registered), initial_health(healthy))
                 }
             };
-            let stamp = self.store.clock().issue(now);
             writer.register(&id, stamp, Arc::new(Content::Instance(instance)), health);
             Ok(kind)
         })?;
@@ -304,6 +310,12 @@ pub(super) fn find_instance<'a>(
     }
 }
 
+/// A number that no other registration gets, whichever member takes it: its moment, and the member.
+pub(super) fn number_of(stamp: Stamp) -> u64 {
+    const MEMBER_BITS: u32 = 10;
+    (stamp.time() << MEMBER_BITS) | u64::from(stamp.member().0 % (1 << MEMBER_BITS))
+}
+
 /// The smallest number that no instance of the service has as its id.
 fn free_number(writer: &Writer<'_, Content>) -> u64 {
     let number = |content: &Content| match content {
@@ -323,6 +335,7 @@ fn free_number(writer: &Writer<'_, Content>) -> u64 {
 mod tests {
     use distro_core::{MemberId, StampClock};
     use distro_net::Clock;
+    use naming_model::META_ID_GENERATOR;
 
     use super::*;
     use crate::registry::{Events, Metadata, Watch};
@@ -330,13 +343,37 @@ mod tests {
     /// Patches of each thread.
     const ROUNDS: u32 = 3_000;
 
-    fn registry() -> Registry {
+    fn registry(config: &crate::Config, member: MemberId) -> Registry {
         let clock = Clock::start();
-        let settings = crate::Config::default().registry_settings(1);
+        let settings = config.registry_settings(1);
         let events = Arc::new(Events::new(0));
         let watch = Arc::new(Watch::new(Arc::clone(&events)));
-        let stamps = StampClock::new(MemberId(1), 1, clock.now());
+        let stamps = StampClock::new(member, 1, clock.now());
         Registry::new(settings, events, watch, stamps, clock, Vec::new())
+    }
+
+    #[test]
+    fn members_that_both_take_a_service_for_theirs_give_no_number_twice() {
+        let config = crate::Config {
+            cluster: crate::ClusterConfig { members: "a,b".into(), ..Default::default() },
+            ..Default::default()
+        };
+        let service = ServiceKey::parse("public", "g@@s").unwrap();
+        let generator = (META_ID_GENERATOR.to_owned(), "snowflake".to_owned());
+        let metadata = Metadata::new(&[generator].into(), 4_096).unwrap();
+        let mut ids = std::collections::BTreeSet::new();
+        for member in 1..=2 {
+            let registry = registry(&config, MemberId(member));
+            for port in 1..=100 {
+                let key = InstanceKey { ip: "10.0.0.1", port, cluster: "DEFAULT" };
+                let instance = Instance::new(1.0, metadata.clone()).unwrap();
+                registry.register(&service, &key, instance, true, &String::new).unwrap();
+            }
+            registry.find(&service).unwrap().read(|reader| {
+                ids.extend(hosts(&reader).map(|host| host.instance.id.clone().unwrap()));
+            });
+        }
+        assert_eq!(ids.len(), 200);
     }
 
     fn count_up(registry: &Registry, service: &ServiceKey, key: &RecordKey<'_>, name: &str) {
@@ -355,7 +392,7 @@ mod tests {
 
     #[test]
     fn of_patches_at_the_same_time_none_is_lost() {
-        let registry = registry();
+        let registry = registry(&crate::Config::default(), MemberId(1));
         let service = ServiceKey::parse("public", "g@@s").unwrap();
         let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "DEFAULT" };
         let instance = Instance::new(1.0, Metadata::default()).unwrap();
