@@ -141,13 +141,17 @@ impl Cluster {
         self.members[usize::from(member)] = Some(server.unwrap());
     }
 
+    /// Waits until all are ready and know it of each other: each service has one owner.
     pub(crate) fn wait_until_ready(&self) {
+        const SLOTS: f64 = 1_024.0;
         wait_for("all are ready", || {
             let count = self.alive().count();
-            self.alive().all(|server| {
+            let is_ready = |server: &TestServer| {
                 server.get(READY).status == 200
                     && states(server).iter().filter(|state| *state == "UP").count() == count
-            })
+            };
+            let owned = |server| number(&metric(server, "distro_owned_slots"));
+            self.alive().all(is_ready) && self.alive().map(owned).sum::<f64>() == SLOTS
         });
     }
 
@@ -171,6 +175,11 @@ pub(crate) fn metric(server: &TestServer, name: &str) -> String {
     let page = server.get("/metrics").expect(200);
     let line = page.lines().find(|line| line.starts_with(name));
     line.unwrap_or_else(|| panic!("no {name} in {page}")).to_owned()
+}
+
+/// What stands behind the name of a metric.
+fn number(line: &str) -> f64 {
+    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
 }
 
 pub(crate) fn digest(server: &TestServer) -> String {
