@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr2, memchr2_iter};
+use memchr::{memchr, memchr2};
 
 use super::error::{ApiError, cut};
 use crate::nacos::push_encoded;
@@ -30,6 +30,17 @@ pub(crate) struct Params<'a> {
 struct Pair<'a> {
     name: &'a [u8],
     value: &'a [u8],
+    /// The same, if it is text.
+    text: Option<&'a str>,
+}
+
+impl<'a> Pair<'a> {
+    fn decoded(&self) -> Cow<'a, str> {
+        match (self.text, first_escape(self.value)) {
+            (Some(text), None) => Cow::Borrowed(text),
+            _ => decode(self.value),
+        }
+    }
 }
 
 impl<'a> Params<'a> {
@@ -37,43 +48,45 @@ impl<'a> Params<'a> {
     pub(crate) fn parse(query: Option<&'a str>, form: Option<&'a [u8]>) -> Self {
         let mut params = Self::default();
         if let Some(query) = query {
-            params.extend(query.as_bytes());
+            params.extend(query.as_bytes(), Some(query));
         }
         if let Some(form) = form {
-            params.extend(form);
+            params.extend(form, str::from_utf8(form).ok());
         }
         params
     }
 
-    /// One search for both separators; a search per piece would cost more than it saves.
-    fn extend(&mut self, text: &'a [u8]) {
-        if text.is_empty() {
+    /// `text` is the same as `bytes`, if they are text. Names are too short for a search to be
+    /// worth its set-up, values may be long.
+    fn extend(&mut self, bytes: &'a [u8], text: Option<&'a str>) {
+        if bytes.is_empty() {
             return;
         }
         if self.pairs.capacity() == 0 {
             self.pairs.reserve(16);
         }
-        let (mut start, mut equals) = (0, None);
-        for at in memchr2_iter(b'&', b'=', text) {
-            if text.get(at) == Some(&b'=') {
-                equals = equals.or(Some(at));
-            } else {
-                self.push(text, start, equals.take(), at);
-                start = at + 1;
+        let mut start = 0;
+        while let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
+            let name = rest.iter().position(|byte| matches!(byte, b'=' | b'&'));
+            let name = rest.split_at(name.unwrap_or(rest.len())).0;
+            let value = match rest.get(name.len()) {
+                Some(b'=') => start + name.len() + 1,
+                _ => start + name.len(),
+            };
+            let after = bytes.get(value..).unwrap_or_default();
+            let end = value + memchr(b'&', after).unwrap_or(after.len());
+            if end > start {
                 if self.pairs.len() == MAX_PAIRS {
                     return;
                 }
+                self.encoded_names |= name.iter().any(|byte| matches!(byte, b'%' | b'+'));
+                self.pairs.push(Pair {
+                    name,
+                    value: bytes.get(value..end).unwrap_or_default(),
+                    text: text.and_then(|text| text.get(value..end)),
+                });
             }
-        }
-        self.push(text, start, equals, text.len());
-    }
-
-    fn push(&mut self, text: &'a [u8], start: usize, equals: Option<usize>, end: usize) {
-        let name = text.get(start..equals.unwrap_or(end)).unwrap_or_default();
-        let value = equals.and_then(|equals| text.get(equals + 1..end)).unwrap_or_default();
-        if start < end && self.pairs.len() < MAX_PAIRS {
-            self.encoded_names |= first_escape(name).is_some();
-            self.pairs.push(Pair { name, value });
+            start = end + 1;
         }
     }
 
@@ -81,8 +94,8 @@ impl<'a> Params<'a> {
     /// add to what they pass on.
     pub(crate) fn to_query(&self) -> String {
         let (mut query, mut seen) = (String::new(), Vec::with_capacity(self.pairs.len()));
-        for Pair { name, value } in &self.pairs {
-            let name = decode(name);
+        for pair in &self.pairs {
+            let name = decode(pair.name);
             if matches!(&*name, "encoding" | "nofix" | "?encoding") || seen.contains(&name) {
                 continue;
             }
@@ -91,13 +104,13 @@ impl<'a> Params<'a> {
             }
             push_encoded(&mut query, &name);
             query.push('=');
-            push_encoded(&mut query, &decode(value));
+            push_encoded(&mut query, &pair.decoded());
             seen.push(name);
         }
         query
     }
 
-    fn find(&self, name: &str) -> Option<&'a [u8]> {
+    fn find(&self, name: &str) -> Option<&Pair<'a>> {
         let wanted = name.as_bytes();
         // Decoding makes one byte of three at most: what is longer cannot be meant, and decoding
         // megabytes at each look-up would take long.
@@ -106,12 +119,12 @@ impl<'a> Params<'a> {
             pair.name == wanted
                 || self.encoded_names && may_be_wanted(pair.name) && decode(pair.name) == name
         };
-        self.pairs.iter().find(matches).map(|pair| pair.value)
+        self.pairs.iter().find(matches)
     }
 
     /// The value as sent, decoded but not trimmed; `None` if there is no such parameter.
     pub(crate) fn raw(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.find(name).map(decode)
+        self.find(name).map(Pair::decoded)
     }
 
     /// The trimmed value. A blank but not empty value passes, as the empty text.
@@ -120,14 +133,14 @@ impl<'a> Params<'a> {
     /// 400 if the parameter is missing or empty.
     pub(crate) fn required(&self, name: &str) -> Result<Cow<'a, str>, ApiError> {
         match self.find(name) {
-            Some(value) if !value.is_empty() => Ok(trim(decode(value))),
+            Some(pair) if !pair.value.is_empty() => Ok(trim(pair.decoded())),
             _ => Err(ApiError::bad_request(format!("Param '{name}' is required."))),
         }
     }
 
     /// The trimmed value; `None` if it is missing or blank.
     pub(crate) fn optional(&self, name: &str) -> Option<Cow<'a, str>> {
-        let value = trim(decode(self.find(name)?));
+        let value = trim(self.find(name)?.decoded());
         (!value.chars().all(char::is_whitespace)).then_some(value)
     }
 
@@ -294,6 +307,14 @@ mod tests {
         assert_eq!(params.raw("a").unwrap(), "");
         assert_eq!(params.raw("b").unwrap(), "2");
         assert_eq!(params.raw("B"), None);
+    }
+
+    #[test]
+    fn a_form_that_is_no_text_is_read_as_far_as_it_is_one() {
+        let params = Params::parse(Some("a=1"), Some(b"b=\xc3%a9&c=\xff&d=x&e=\xe9\x94"));
+        let value = |name| params.raw(name).unwrap().into_owned();
+        assert_eq!(["a", "b", "c", "d"].map(value), ["1", "é", "\u{fffd}", "x"]);
+        assert_eq!(value("e"), "\u{fffd}");
     }
 
     #[test]
