@@ -24,6 +24,8 @@ const LEAST_SILENCE_MS: u32 = 3_500;
 /// Least silence that has consequences however often beats come: the pause of a busy machine is no
 /// silence. Nacos, which looks every 5 s, hardly ever sees one.
 const PAUSE_MS: u32 = 1_000;
+/// Pairs of metadata that are read into room made at once.
+const USUAL_PAIRS: usize = 8;
 /// Longest application name in bytes.
 const MAX_APP: usize = 256;
 
@@ -62,9 +64,9 @@ impl Instance {
     ///
     /// # Errors
     /// 400 if the weight is not within 0 to 10,000.
-    pub(crate) fn new(weight: f64, metadata: Metadata) -> Result<Self, ApiError> {
+    pub(crate) fn new(weight: f64, metadata: impl Into<Timed>) -> Result<Self, ApiError> {
         let weight = check_weight(weight)?;
-        let times = Times::of(&metadata);
+        let Timed { metadata, times } = metadata.into();
         let (enabled, is_persistent) = (true, false);
         Ok(Self { weight, metadata, id: None, app: None, enabled, is_persistent, times })
     }
@@ -90,8 +92,7 @@ impl Instance {
 
     /// Replaces the metadata and what follows from it.
     pub(crate) fn set_metadata(&mut self, metadata: Metadata) {
-        self.times = Times::of(&metadata);
-        self.metadata = metadata;
+        Timed { metadata: self.metadata, times: self.times } = metadata.into();
     }
 
     /// The beat interval its metadata asks for. Present but unreadable counts as the default.
@@ -126,23 +127,30 @@ impl Instance {
 
 impl Times {
     fn of(metadata: &Metadata) -> Self {
-        const KEYS: [&str; 3] = [META_BEAT_INTERVAL, META_BEAT_TIMEOUT, META_DELETE_TIMEOUT];
         let json = metadata.as_json();
-        // Most instances have no reserved key: one search of the text tells.
-        if !json.contains("preserved.") {
-            return Self::given([None; 3]);
+        let mut pairs = Vec::with_capacity(USUAL_PAIRS);
+        if visit_plain(json, |key, value| pairs.push((key, value))).is_some() {
+            return Self::among(&pairs);
         }
-        let mut given = [None; 3];
-        let plain = visit_plain(json, |key, value| {
-            if let Some(at) = KEYS.iter().position(|known| *known == key) {
-                given[at] = Some(value);
-            }
-        });
-        if plain.is_some() {
-            return Self::given(given);
+        // It takes a parser, unless there is no reserved key: one search of the text tells.
+        if !json.contains("preserved.") {
+            return Self::among(&[]);
         }
         let map = metadata.to_map();
-        Self::given(KEYS.map(|key| map.get(key).map(String::as_str)))
+        let pairs: Vec<_> = map.iter().map(|(key, value)| (&**key, &**value)).collect();
+        Self::among(&pairs)
+    }
+
+    /// From pairs whose keys are unique.
+    fn among(pairs: &[(&str, &str)]) -> Self {
+        const KEYS: [&str; 3] = [META_BEAT_INTERVAL, META_BEAT_TIMEOUT, META_DELETE_TIMEOUT];
+        let mut given = [None; 3];
+        for (key, value) in pairs {
+            if let Some(at) = KEYS.iter().position(|known| known == key) {
+                given[at] = Some(*value);
+            }
+        }
+        Self::given(given)
     }
 
     /// From the texts of beat interval, beat time-out and delete time-out.
@@ -209,25 +217,6 @@ impl Metadata {
         Self::within(limit, json)
     }
 
-    /// What [`Self::new`] makes of the pairs of a JSON text, without a map in between. `None` if
-    /// they are not plain or not unique: then it takes a parser.
-    pub(crate) fn of_plain(json: &str, limit: usize) -> Option<Result<Self, ApiError>> {
-        let mut pairs = Vec::with_capacity(8);
-        visit_plain(json.trim(), |key, value| pairs.push((key, value)))?;
-        pairs.sort_unstable();
-        if pairs.windows(2).any(|two| two[0].0 == two[1].0) {
-            return None;
-        }
-        let mut written = String::with_capacity(json.len().max(2));
-        written.push('{');
-        for (key, value) in pairs {
-            let start = if written.len() > 1 { ",\"" } else { "\"" };
-            [start, key, "\":\"", value, "\""].iter().for_each(|part| written.push_str(part));
-        }
-        written.push('}');
-        Some(Self::within(limit, written))
-    }
-
     fn within(limit: usize, json: String) -> Result<Self, ApiError> {
         if json.len() > limit {
             let text = format!(
@@ -251,20 +240,62 @@ impl Metadata {
 
     /// The value of one key.
     pub(crate) fn find(&self, key: &str) -> Option<String> {
+        let mut found = None;
+        let plain = visit_plain(&self.0, |name, value| {
+            if name == key {
+                found = Some(value);
+            }
+        });
+        if plain.is_some() {
+            return found.map(str::to_owned);
+        }
         // What has to be escaped stands there in another form.
         let is_plain = !key.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\');
         if is_plain && !self.0.contains(key) {
             return None;
         }
-        let mut found = None;
-        match visit_plain(&self.0, |name, value| {
-            if name == key {
-                found = Some(value);
-            }
-        }) {
-            Some(()) => found.map(str::to_owned),
-            None => self.to_map().remove(key),
+        self.to_map().remove(key)
+    }
+}
+
+/// Metadata with what its reserved keys say, read once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Timed {
+    metadata: Metadata,
+    times: Times,
+}
+
+impl Timed {
+    /// What [`Metadata::new`] makes of the pairs of a JSON text, without a map in between. `None` if
+    /// they are not plain or not unique: then it takes a parser.
+    pub(crate) fn of_plain(json: &str, limit: usize) -> Option<Result<Self, ApiError>> {
+        let mut pairs = Vec::with_capacity(USUAL_PAIRS);
+        visit_plain(json.trim(), |key, value| pairs.push((key, value)))?;
+        pairs.sort_unstable();
+        if pairs.windows(2).any(|two| two[0].0 == two[1].0) {
+            return None;
         }
+        let mut written = String::with_capacity(json.len().max(2));
+        written.push('{');
+        for (key, value) in &pairs {
+            let start = if written.len() > 1 { ",\"" } else { "\"" };
+            [start, key, "\":\"", value, "\""].iter().for_each(|part| written.push_str(part));
+        }
+        written.push('}');
+        let timed = |metadata| Self { metadata, times: Times::among(&pairs) };
+        Some(Metadata::within(limit, written).map(timed))
+    }
+}
+
+impl From<Metadata> for Timed {
+    fn from(metadata: Metadata) -> Self {
+        Self { times: Times::of(&metadata), metadata }
+    }
+}
+
+impl From<Timed> for Metadata {
+    fn from(timed: Timed) -> Self {
+        timed.metadata
     }
 }
 
@@ -458,15 +489,21 @@ mod tests {
     #[test]
     fn plain_metadata_is_written_as_through_a_map() {
         let map = BTreeMap::from([("b".into(), "2 é".into()), ("a".into(), String::new())]);
-        let through_map = Metadata::new(&map, 100);
+        let timed = |made: Result<Metadata, ApiError>| made.map(Timed::from);
+        let through_map = timed(Metadata::new(&map, 100));
         for json in [r#"{"a":"","b":"2 é"}"#, " {\"b\" : \"2 é\",\n\"a\":\"\"} "] {
-            assert_eq!(Metadata::of_plain(json, 100).unwrap(), through_map, "{json}");
-            assert_eq!(Metadata::of_plain(json, 10).unwrap(), Metadata::new(&map, 10));
+            assert_eq!(Timed::of_plain(json, 100).unwrap(), through_map, "{json}");
+            assert_eq!(Timed::of_plain(json, 10).unwrap(), timed(Metadata::new(&map, 10)));
         }
-        assert_eq!(Metadata::of_plain("{}", 100).unwrap(), Ok(Metadata::default()));
+        assert_eq!(Timed::of_plain("{}", 100).unwrap(), Ok(Metadata::default().into()));
         for json in [r#"{"a":"1","a":"2"}"#, r#"{"a":1}"#, r#"{"a":"\\"}"#, "a=b"] {
-            assert_eq!(Metadata::of_plain(json, 100), None, "{json}");
+            assert_eq!(Timed::of_plain(json, 100), None, "{json}");
         }
+        let map =
+            BTreeMap::from([("z".into(), "1".into()), (META_BEAT_TIMEOUT.into(), "9".into())]);
+        let json = format!(r#"{{"z":"1","{META_BEAT_TIMEOUT}":"9"}}"#);
+        let through_map = timed(Metadata::new(&map, 100));
+        assert_eq!(Timed::of_plain(&json, 100).unwrap(), through_map);
     }
 
     #[test]

@@ -59,7 +59,9 @@ impl Watch {
 
 impl Watcher<Content, ServiceState> for Watch {
     fn changed(&self, datum: &Arc<NamingDatum>, _: &[Key], visible: bool) {
-        if !ServiceKey::is_tag(datum.tag()) {
+        let is_listed = datum.attached().listed.load(Ordering::Acquire);
+        // Only services are listed, and most are.
+        if !is_listed && !ServiceKey::is_tag(datum.tag()) {
             if &**datum.tag() == SWITCHES {
                 self.switches.follow(datum);
             } else if Accounts::is_tag(datum.tag()) {
@@ -68,7 +70,7 @@ impl Watcher<Content, ServiceState> for Watch {
             return;
         }
         // A change that nobody sees can open a service, but never close it.
-        if visible || !datum.attached().listed.load(Ordering::Acquire) {
+        if visible || !is_listed {
             self.index.follow(datum);
         }
         if visible && let Some(sink) = self.sink.get() {

@@ -188,7 +188,7 @@ impl Api {
                 check_address(&ip)?;
                 let metadata = form
                     .metadata()
-                    .map_or_else(|| Ok(Metadata::absent()), |text| self.metadata(text));
+                    .map_or_else(|| Ok(Metadata::absent().into()), |text| self.metadata(text));
                 let mut instance = Instance::new(form.weight, metadata?)?;
                 instance.is_persistent = !form.ephemeral;
                 Ok(instance)

@@ -11,8 +11,8 @@ use super::operator_values::{clears_values, named_in_form, read_key};
 use crate::http::{AgentKind, Answer, ApiError, Call, Params, Reply, metadata_text};
 use crate::nacos::{InstanceStatus, render_instance_statuses};
 use crate::registry::{
-    Flavour, Host, Instance, ListReply, Metadata, MetadataChange, Named, Patched, ViewQuery, Write,
-    check_address, check_kind, check_port, hosts, list_reply, operator_values_json, push_id,
+    Flavour, Host, Instance, ListReply, Metadata, MetadataChange, Named, Patched, Timed, ViewQuery,
+    Write, check_address, check_kind, check_port, hosts, list_reply, operator_values_json, push_id,
     wall_ms,
 };
 
@@ -78,6 +78,7 @@ impl Api {
         let params = call.params;
         let address = address(params)?;
         let metadata = params.optional("metadata").map(|text| self.metadata(&text)).transpose()?;
+        let metadata = metadata.map(Metadata::from);
         let weight = params.optional("weight").map(|_| params.double("weight", 1.0)).transpose()?;
         let healthy = params.optional("healthy").map(|_| params.flag_lenient("healthy", true));
         let enabled = params.optional("enabled").map(|_| params.flag_lenient("enabled", true));
@@ -243,7 +244,7 @@ impl Api {
         }
         let weight = params.double("weight", 1.0)?;
         let metadata = match params.optional("metadata") {
-            None if names_none => Metadata::absent(),
+            None if names_none => Metadata::absent().into(),
             text => self.metadata(&text.unwrap_or_default())?,
         };
         let mut instance =
@@ -259,16 +260,13 @@ impl Api {
         params.flag_lenient("ephemeral", default)
     }
 
-    pub(super) fn metadata(&self, text: &str) -> Result<Metadata, ApiError> {
+    pub(super) fn metadata(&self, text: &str) -> Result<Timed, ApiError> {
         if text.is_empty() || text == "{}" {
-            return Ok(Metadata::default());
+            return Ok(Metadata::default().into());
         }
-        Metadata::of_plain(text, self.registry.settings.max_metadata_bytes)
-            .unwrap_or_else(|| self.written_metadata(&metadata_text(text)?))
-    }
-
-    fn written_metadata(&self, map: &BTreeMap<String, String>) -> Result<Metadata, ApiError> {
-        Metadata::new(map, self.registry.settings.max_metadata_bytes)
+        let limit = self.registry.settings.max_metadata_bytes;
+        Timed::of_plain(text, limit)
+            .unwrap_or_else(|| Metadata::new(&metadata_text(text)?, limit).map(Timed::from))
     }
 }
 

@@ -15,7 +15,7 @@ use super::instance::check_weight;
 use super::service::MAX_CLUSTERS;
 use super::{
     ClusterSettings, Content, HealthChecker, Instance, Metadata, Namespace, OperatorValues,
-    Selector, ServiceSettings, is_password_hash,
+    Selector, ServiceSettings, Timed, is_password_hash,
 };
 use crate::http::ApiError;
 
@@ -205,7 +205,7 @@ impl TryFrom<wire::Service> for ServiceSettings {
         let clusters = clusters.into_iter().map(read_cluster);
         Ok(Self {
             protect_threshold,
-            metadata: read_metadata(metadata)?,
+            metadata: read_metadata(metadata)?.into(),
             selector,
             clusters: clusters.collect::<Result<BTreeMap<_, _>, _>>()?,
             explicit: is_explicit,
@@ -234,7 +234,7 @@ fn read_cluster(cluster: wire::Cluster) -> Result<(String, ClusterSettings), Bad
     if !checker.is_within_limits() {
         return Err(bad("a health checker is too long"));
     }
-    let metadata = read_metadata(metadata)?;
+    let metadata = read_metadata(metadata)?.into();
     let check_port = i32::from(check_port);
     Ok((name, ClusterSettings { checker, check_port, use_instance_port, metadata }))
 }
@@ -296,14 +296,14 @@ fn metadata_text(metadata: &Metadata) -> Option<String> {
 }
 
 /// Written anew whatever was sent: the form is what everybody relies on.
-fn read_metadata(text: Option<String>) -> Result<Metadata, BadValue> {
-    let Some(text) = text else { return Ok(Metadata::absent()) };
-    let metadata = match Metadata::of_plain(&text, MAX_METADATA) {
+fn read_metadata(text: Option<String>) -> Result<Timed, BadValue> {
+    let Some(text) = text else { return Ok(Metadata::absent().into()) };
+    let metadata = match Timed::of_plain(&text, MAX_METADATA) {
         Some(metadata) => metadata,
         None => {
             let map: BTreeMap<String, String> =
                 serde_json::from_str(&text).map_err(|_| bad("metadata is no object of texts"))?;
-            Metadata::new(&map, MAX_METADATA)
+            Metadata::new(&map, MAX_METADATA).map(Timed::from)
         }
     };
     metadata.map_err(refused)
