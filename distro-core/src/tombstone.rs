@@ -9,7 +9,9 @@ use crate::record::{Health, Record};
 use crate::stamp::Stamp;
 use crate::time::Tick;
 
+mod filter;
 mod packed;
+use filter::Filter;
 use packed::{decode, encode, items};
 
 /// A block that would grow beyond this is split. Small enough that walking through one costs
@@ -97,10 +99,17 @@ struct Blocks {
     blocks: Vec<Box<[u8]>>,
     /// None of the term was learned of earlier.
     oldest: [Tick; Term::COUNT],
+    /// Knows all keys once there is more than one block: what is registered for the first time
+    /// needs no search then.
+    filter: Filter,
 }
 
 impl Blocks {
-    const EMPTY: Self = Self { blocks: Vec::new(), oldest: [Tick::from_ms(u64::MAX); Term::COUNT] };
+    const EMPTY: Self = Self {
+        blocks: Vec::new(),
+        oldest: [Tick::from_ms(u64::MAX); Term::COUNT],
+        filter: Filter::EMPTY,
+    };
 
     fn note(&mut self, term: Term, learned: Tick) {
         let oldest = &mut self.oldest[term.index()];
@@ -126,7 +135,10 @@ impl Tombstones {
 
     /// A tombstone, and where it is until anything is put in or taken out.
     pub(crate) fn find_at(&self, key: &str) -> Option<(Tombstone, Place)> {
-        let (blocks, key) = (&self.0.as_ref()?.blocks, key.as_bytes());
+        let (Blocks { blocks, filter, .. }, key) = (&**self.0.as_ref()?, key.as_bytes());
+        if !filter.may_hold(key) {
+            return None;
+        }
         let block = index_of(blocks, key)?;
         let item = items(blocks.get(block)?).find(|item| item.key >= key)?;
         let tombstone = if item.key == key { decode(item.body) } else { None };
@@ -156,6 +168,7 @@ impl Tombstones {
         let all = self.0.get_or_insert_with(|| Box::new(Blocks::EMPTY));
         all.note(term, tombstone.learned);
         all.insert(key.as_bytes(), &encode(key.as_bytes(), tombstone));
+        all.filter(key.as_bytes());
     }
 
     /// Takes out the one that was found there.
@@ -209,11 +222,30 @@ impl Tombstones {
             kept.blocks.push(block.into());
         }
         kept.blocks.shrink_to_fit();
+        if kept.blocks.len() > 1 {
+            kept.make_filter();
+        }
         self.0 = (!kept.blocks.is_empty()).then(|| Box::new(kept));
     }
 }
 
 impl Blocks {
+    /// Has the filter know a key that was put in.
+    fn filter(&mut self, key: &[u8]) {
+        if self.filter.is_empty() && self.blocks.len() <= 1 {
+            return;
+        }
+        match self.filter.is_full() {
+            true => self.make_filter(),
+            false => self.filter.note(key),
+        }
+    }
+
+    fn make_filter(&mut self) {
+        let all = self.blocks.iter().flat_map(|block| items(block));
+        self.filter = Filter::of(all.map(|item| item.key));
+    }
+
     fn insert(&mut self, key: &[u8], item: &[u8]) {
         let index = index_of(&self.blocks, key).unwrap_or(0);
         let Some(block) = self.blocks.get_mut(index) else {

@@ -14,7 +14,7 @@ pub(super) struct Item<'a> {
     pub(super) body: &'a [u8],
 }
 
-pub(super) fn items(block: &[u8]) -> impl Iterator<Item = Item<'_>> {
+pub(super) fn items(block: &[u8]) -> impl Iterator<Item = Item<'_>> + Clone {
     let mut rest = block;
     std::iter::from_fn(move || {
         let start = block.len() - rest.len();
