@@ -104,6 +104,9 @@ pub(super) async fn churn(bench: &Bench, report: &mut Report) -> Result<()> {
             {
                 let sample = count(contender, load(kinds, population), 1, arguments).await;
                 kept.keep(turn, contender.judge(sample)?);
+                if contender.failure.is_some() {
+                    break;
+                }
             }
         }
     }

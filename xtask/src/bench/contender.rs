@@ -61,6 +61,8 @@ impl Contender {
             Err(error) if self.role == Role::Peer => {
                 eprintln!("  {} is out: {error:#}", self.name);
                 self.failure = Some(format!("{error:#}"));
+                // What it is still busy with would be charged to the others.
+                self.server.kill();
                 Ok(None)
             }
             Err(error) => Err(error.context(format!("measuring {}", self.name))),

@@ -83,6 +83,15 @@ impl Server {
         Ok(())
     }
 
+    /// Ends a server that was started here, at once.
+    pub(super) fn kill(&mut self) {
+        // It may have ended by itself; then there is nothing to kill and only to reap.
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
     /// Processor time used so far by all threads.
     pub(super) fn cpu_time(&self) -> Result<CpuTime> {
         let folder = format!("/proc/{}", self.id);
@@ -113,11 +122,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill and only to reap.
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.kill();
     }
 }
 
