@@ -7,8 +7,10 @@ mod inside;
 mod judge;
 mod load;
 mod network;
+mod played;
 mod report;
 mod rows;
+mod scenes;
 mod stage;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use clap::ValueEnum;
 
 use self::load::Size;
 use self::network::Network;
+use self::played::Played;
 use self::report::{Agreement, Outcome, Report, Verdict};
 use self::rows::{MOST_NODES, NODES, Row};
 use self::stage::{Means, Stage};
@@ -45,7 +48,8 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "write_docs")]
     quick: bool,
 
-    /// Write the table to `docs/fault-matrix.md`.
+    /// Write the table to `docs/fault-matrix.md`. A run that was interrupted goes on with the rows
+    /// that the same server has not passed yet.
     #[arg(long, conflicts_with = "rows")]
     write_docs: bool,
 
@@ -125,8 +129,18 @@ async fn play_all(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         logs: logs(root)?,
     };
     let mut report = Report { outcomes: Vec::new() };
+    let played = Played::by(&means.server, &means.logs)?;
     for row in chosen(arguments, means.network.can_cut())? {
-        report.outcomes.push(play(row, &means, arguments.quick).await);
+        let before = played.find(row).filter(|_| arguments.write_docs);
+        let outcome = match before {
+            Some(outcome) => outcome,
+            None => play(row, &means, arguments.quick).await,
+        };
+        // What was played in another way than the page says does not count for it.
+        if !arguments.quick && arguments.settings.is_empty() {
+            played.keep(row, &outcome)?;
+        }
+        report.outcomes.push(outcome);
     }
     print!("\n{report}");
     if arguments.write_docs {
@@ -173,7 +187,7 @@ async fn play(row: Row, means: &Means, is_quick: bool) -> Outcome {
 
 async fn play_once(row: Row, means: &Means, is_quick: bool) -> Outcome {
     let mut outcome = Outcome {
-        title: row.title(is_quick),
+        title: row.title(is_quick).to_owned(),
         tally: judge::Tally::default(),
         agreement: Agreement::Never,
         worst_lag: Duration::ZERO,
@@ -181,7 +195,7 @@ async fn play_once(row: Row, means: &Means, is_quick: bool) -> Outcome {
         durable: None,
         problem: None,
     };
-    let size = if is_quick { QUICK } else { FULL };
+    let size = if is_quick || row.has_many_services() { QUICK } else { FULL };
     let mut stage = match Stage::set(means, row, size, NODES, MOST_NODES).await {
         Ok(stage) => stage,
         Err(error) => {

@@ -130,6 +130,24 @@ impl Network {
             .await
     }
 
+    /// What other nodes send to this one comes slowly: a megabit in a second, nothing of it lost.
+    ///
+    /// # Errors
+    ///
+    /// If there are no namespaces, or no program `tc`.
+    pub(super) async fn slow_down(&self, node: usize) -> Result<()> {
+        ensure!(self.can_cut(), "nothing can be slow on the loopback interface");
+        let words = format!("qdisc replace dev p{node} root tbf rate 1mbit burst 16kb latency 10s");
+        run("tc", &words).await
+    }
+
+    /// # Errors
+    ///
+    /// If that was not slow.
+    pub(super) async fn speed_up(&self, node: usize) -> Result<()> {
+        run("tc", &format!("qdisc del dev p{node} root")).await
+    }
+
     /// # Errors
     ///
     /// If that was not cut.
@@ -149,9 +167,14 @@ fn address(net: usize, node: usize) -> Ipv4Addr {
 
 /// Runs `ip` with the given words.
 async fn ip(words: &str) -> Result<()> {
-    let output = Command::new("ip").args(words.split(' ')).output().await.context("start ip")?;
+    run("ip", words).await
+}
+
+async fn run(program: &str, words: &str) -> Result<()> {
+    let output = Command::new(program).args(words.split(' ')).output().await;
+    let output = output.with_context(|| format!("start {program}"))?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "ip {words}: {}", errors.trim());
+    ensure!(output.status.success(), "{program} {words}: {}", errors.trim());
     Ok(())
 }
 

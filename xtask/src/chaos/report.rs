@@ -5,6 +5,8 @@ mod table;
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use self::table::Table;
 use super::judge::Tally;
 use super::load::DurableTally;
@@ -13,7 +15,7 @@ use super::load::DurableTally;
 const LAG: Duration = Duration::from_secs(1);
 
 /// How the nodes came to agree again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Agreement {
     /// So long after the heal.
     After(Duration),
@@ -22,10 +24,10 @@ pub(super) enum Agreement {
 }
 
 /// One row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Outcome {
     /// The fault, as it stands in the table.
-    pub(super) title: &'static str,
+    pub(super) title: String,
     pub(super) tally: Tally,
     pub(super) agreement: Agreement,
     pub(super) agreement_limit: Duration,
@@ -64,7 +66,7 @@ impl Outcome {
     fn cells(&self) -> [String; 10] {
         let tally = &self.tally;
         [
-            self.title.to_owned(),
+            self.title.clone(),
             tally.failed_calls.to_string(),
             tally.hurt().to_string(),
             tally.resurrected.len().to_string(),
@@ -81,7 +83,7 @@ impl Outcome {
     fn durable_cells(&self) -> Option<[String; 8]> {
         let durable = self.durable?;
         Some([
-            self.title.to_owned(),
+            self.title.clone(),
             durable.acknowledged.to_string(),
             durable.unsure.to_string(),
             durable.lost.to_string(),
@@ -173,7 +175,7 @@ mod tests {
 
     fn good() -> Outcome {
         Outcome {
-            title: Row::Kill.title(false),
+            title: Row::Kill.title(false).to_owned(),
             tally: Tally { calls: 1000, reads: 900, failed_early: 2, ..Tally::default() },
             agreement: Agreement::After(Duration::from_millis(1234)),
             agreement_limit: Duration::from_secs(10),

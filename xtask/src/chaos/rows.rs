@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::ValueEnum;
 
+use super::scenes;
 use super::stage::Stage;
 
 /// One fault.
@@ -48,6 +49,20 @@ pub(super) enum Row {
     MajorityEach,
     /// Majority acks: a node that is written to is cut off from both others for 60 s.
     MajorityCut,
+    /// One node is cut off from both others for 7 minutes, and all clients speak to those.
+    LongCutMajority,
+    /// One node is cut off from both others for 7 minutes; half of the services have their clients
+    /// on its side, the others on the other side.
+    LongCutBoth,
+    /// A node joins, and the list of members omits each of the others once while it loads.
+    JoinOmitted,
+    /// 5,000 instances of one service are replaced within a minute while a node is cut off.
+    CrowdedSlot,
+    /// One node is cut off for 33 s; instances deregister at nodes chosen at random, and 15 s
+    /// before the heal a tenth of all die.
+    ShortCut,
+    /// A node chosen at random is frozen for 60 s, twenty times, under 100,000 services.
+    PauseMany,
 }
 
 /// Nodes there are at most in any row.
@@ -76,6 +91,12 @@ impl Row {
             Self::MajorityGone => "majority-gone",
             Self::MajorityEach => "majority-each",
             Self::MajorityCut => "majority-cut",
+            Self::LongCutMajority => "long-cut-majority",
+            Self::LongCutBoth => "long-cut-both",
+            Self::JoinOmitted => "join-omitted",
+            Self::CrowdedSlot => "crowded-slot",
+            Self::ShortCut => "short-cut",
+            Self::PauseMany => "pause-many",
         }
     }
 
@@ -103,12 +124,26 @@ impl Row {
             }
             Self::MajorityEach => "majority: kill -9 of each in turn, restart",
             Self::MajorityCut => "majority: one node cut from both peers, 60 s",
+            Self::LongCutMajority => "one node cut off 7 min, all clients on the other side",
+            Self::LongCutBoth => "one node cut off 7 min, clients on both sides",
+            Self::JoinOmitted => "a node joins, its sources are off the list in turn meanwhile",
+            Self::CrowdedSlot => "one node cut off, 5,000 instances of a service replaced in 60 s",
+            Self::ShortCut => "one node cut off 33 s, deregistrations and deaths meanwhile",
+            Self::PauseMany => "SIGSTOP 60 s, twenty times, 100,000 services more",
         }
     }
 
     pub(super) fn needs_cut(self) -> bool {
         use Row::{Chain, Cut, DeathsInCut, MajorityCut, MajorityGone, OneWay};
+        use Row::{CrowdedSlot, JoinOmitted, LongCutBoth, LongCutMajority, ShortCut};
         matches!(self, Cut | OneWay | Chain | DeathsInCut | MajorityGone | MajorityCut)
+            || matches!(self, LongCutMajority | LongCutBoth | JoinOmitted | CrowdedSlot | ShortCut)
+    }
+
+    /// Whether 100,000 services are there besides, and fewer of the others, since the machine has
+    /// to carry both.
+    pub(super) fn has_many_services(self) -> bool {
+        self == Self::PauseMany
     }
 
     /// Whether many durable records are written besides, each of which must be there in the end.
@@ -135,7 +170,7 @@ impl Row {
     /// Seconds to watch after the last heal: longer if somebody has died.
     pub(super) fn tail(self) -> u64 {
         match self {
-            Self::DeathsInCut | Self::OwnerKilled => 52,
+            Self::DeathsInCut | Self::OwnerKilled | Self::ShortCut => 52,
             Self::Quiet => 5,
             // A beat that got lost shows when its time-out is over.
             _ => 35,
@@ -252,6 +287,17 @@ impl Row {
                 stage.wait(60).await;
                 stage.mend().await?;
             }
+            Self::LongCutMajority => scenes::long_cut(stage, 0).await?,
+            Self::LongCutBoth => {
+                scenes::long_cut(stage, stage.load.size().services / 2).await?;
+            }
+            Self::JoinOmitted => {
+                stage.wait(5).await;
+                stage.add_amid_omissions().await?;
+            }
+            Self::CrowdedSlot => scenes::crowded_slot(stage).await?,
+            Self::ShortCut => scenes::short_cut(stage).await?,
+            Self::PauseMany => scenes::pause_many(stage).await?,
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::judge::{At, State};
+use super::judge::{At, Sides, State};
 use super::load::{Load, Size};
 use super::network::Network;
 use super::rows::Row;
@@ -75,6 +75,9 @@ impl<'a> Stage<'a> {
         }
         stage.load.start_providers();
         stage.load.start_keepers();
+        if row.has_many_services() {
+            stage.load.add_multitude().await?;
+        }
         if row.has_many_durable_writes() {
             stage.load.start_clerks();
         }
@@ -180,13 +183,50 @@ impl<'a> Stage<'a> {
 
     /// Makes one more node a member and waits until it is ready.
     pub(super) async fn add(&mut self) -> Result<()> {
+        let node = self.start_another().await?;
+        self.wait_until_ready(node).await
+    }
+
+    /// Makes one more node a member, which is then its number, without waiting for anything.
+    async fn start_another(&mut self) -> Result<usize> {
         let node = self.members.iter().max().map_or(0, |last| last + 1);
         self.members.push(node);
         self.write_members()?;
         self.start_process(node).await?;
         self.mended(false);
         self.load.watch_node(self.client_address(node)?).await?;
-        self.wait_until_ready(node).await
+        Ok(node)
+    }
+
+    /// Makes one more node a member that is slow to load, and has the list of members omit each
+    /// of the others once meanwhile, for longer than from one look at that list to the next.
+    pub(super) async fn add_amid_omissions(&mut self) -> Result<()> {
+        const OMITTED: Duration = Duration::from_millis(1_500);
+        let others = self.members.clone();
+        let node = others.iter().max().map_or(0, |last| last + 1);
+        self.means.network.slow_down(node).await?;
+        ensure!(self.start_another().await? == node, "another node than was made slow");
+        for other in others {
+            self.wait(1).await;
+            self.broken(true);
+            let all = self.members.clone();
+            self.members.retain(|member| *member != other);
+            self.write_members()?;
+            tokio::time::sleep(OMITTED).await;
+            self.members = all;
+            self.write_members()?;
+            self.mended(true);
+        }
+        let ready = self.wait_until_ready(node).await;
+        self.means.network.speed_up(node).await?;
+        ready
+    }
+
+    /// Cuts a node off, and with it the clients of the first services.
+    pub(super) async fn split(&mut self, sides: Sides) -> Result<()> {
+        self.isolate(sides.alone).await?;
+        self.load.split(sides);
+        Ok(())
     }
 
     /// Has a node leave and takes it off the list of members.

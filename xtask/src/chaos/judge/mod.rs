@@ -3,6 +3,7 @@
 
 mod instance;
 mod node;
+mod sides;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub(super) use self::instance::{Instance, Life};
 pub(super) use self::node::State;
+pub(super) use self::sides::Sides;
 pub(super) use self::tally::{Finding, Tally};
 
 /// Time since the row began.
@@ -19,10 +21,11 @@ pub(super) type At = Duration;
 
 /// Calls that begin so soon after a fault may fail.
 const FAULT_WINDOW: Duration = Duration::from_secs(3);
-/// So long a dead instance may be listed.
-const DEAD: Duration = Duration::from_secs(45);
-/// So long a deregistered one may be listed by a member that could not be told.
-const DEREGISTERED: Duration = Duration::from_secs(10);
+/// So long after its death a dead instance may be listed: its lease, and what judging takes.
+const DEAD: Duration = Duration::from_secs(35);
+/// So long after the last heal a node may be wrong about what it could not know before: who died,
+/// who was deregistered, and who lives on the other side of a cut.
+const HEALED: Duration = Duration::from_secs(10);
 /// Whoever was not heard for so long may rightly be missing soon, since the time-out is 15 seconds.
 /// That its client could not beat is counted on its own.
 const UNHEARD: Duration = Duration::from_secs(12);
@@ -70,6 +73,8 @@ pub(super) struct Judge {
     fault_window_end: At,
     /// Cuts and pauses in force.
     holds: usize,
+    /// Whose clients a cut keeps on which side, and when that cut ended.
+    sides: Option<(Sides, Option<At>)>,
     /// When a node last showed that a deregistered instance is gone.
     shown_gone: HashMap<(usize, Channel, usize), At>,
     tally: Tally,
@@ -85,6 +90,7 @@ impl Judge {
             last_change: At::ZERO,
             fault_window_end: At::ZERO,
             holds: 0,
+            sides: None,
             shown_gone: HashMap::new(),
             tally: Tally::default(),
         }
@@ -97,6 +103,14 @@ impl Judge {
 
     pub(super) fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Something is wrong with an instance that is watched in another way than by the lists of its
+    /// service. `id` is any number that no other instance of the row has.
+    pub(super) fn found(&mut self, finding: Finding, id: usize, at: At, text: String) {
+        if self.armed.is_some_and(|armed| at >= armed) {
+            self.tally.find(finding, id, at, text);
+        }
     }
 
     pub(super) fn state(&self, node: usize) -> State {
@@ -122,6 +136,22 @@ impl Judge {
     pub(super) fn mended(&mut self, at: At, held: bool) {
         self.holds = self.holds.saturating_sub(usize::from(held));
         self.last_change = at;
+        if let Some((_, ended)) = &mut self.sides {
+            ended.get_or_insert(at);
+        }
+    }
+
+    /// A cut begins that separates clients, too. A node need not know of instances on the other
+    /// side until the cut has been over for a while.
+    pub(super) fn split(&mut self, sides: Sides) {
+        self.sides = Some((sides, None));
+    }
+
+    /// Whether a node could not know of the clients of a service at this time.
+    fn is_apart(&self, node: usize, service: usize, at: At) -> bool {
+        self.sides.is_some_and(|(sides, ended)| {
+            !sides.reaches(node, service) && ended.is_none_or(|ended| at <= ended + HEALED)
+        })
     }
 
     pub(super) fn instance(&mut self, id: usize) -> Option<&mut Instance> {
@@ -173,6 +203,7 @@ impl Judge {
             let shown = seen.hosts.iter().find(|(host, _)| *host == number).map(|(_, h)| *h);
             match instance.life {
                 Life::Unknown | Life::Leaving => {}
+                Life::Alive if self.is_apart(seen.node, seen.service, seen.begun) => {}
                 Life::Alive => {
                     living += 1;
                     self.judge_living(id, instance, shown, seen);
@@ -200,7 +231,7 @@ impl Judge {
     }
 
     fn judge_dead(&mut self, id: usize, since: At, shown: Option<bool>, seen: &Seen<'_>) {
-        let deadline = since.max(self.last_change) + DEAD;
+        let deadline = (since + DEAD).max(self.last_change + HEALED);
         if shown.is_some() && self.holds == 0 && since_of(seen) > deadline {
             self.find(Finding::LeftDead, id, seen);
         }
@@ -216,7 +247,7 @@ impl Judge {
         }
         let begun = since_of(seen);
         let is_back = self.shown_gone.get(&key).is_some_and(|gone| begun >= *gone);
-        let deadline = since.max(self.last_change) + DEREGISTERED;
+        let deadline = since.max(self.last_change) + HEALED;
         if is_back || self.holds == 0 && begun > deadline {
             self.find(Finding::Resurrected, id, seen);
         }

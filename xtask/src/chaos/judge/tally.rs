@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::At;
 
 /// So many findings are told in words.
@@ -29,7 +31,7 @@ impl fmt::Display for Finding {
 }
 
 /// What went wrong, and how much was looked at.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(in crate::chaos) struct Tally {
     pub(in crate::chaos) calls: u64,
     /// Of nodes that were ready and reachable, later than the first seconds after a fault.

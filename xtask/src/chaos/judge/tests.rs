@@ -114,14 +114,45 @@ fn the_dead_may_stay_for_a_while_after_death_and_heal() {
     judge.broken(SECOND * 5, true);
     read(&mut judge, 0, 100, ALL);
     judge.mended(SECOND * 100, true);
-    read(&mut judge, 0, 145, ALL);
+    read(&mut judge, 0, 110, ALL);
     assert!(judge.tally().is_clean());
-    read(&mut judge, 0, 146, ALL);
+    read(&mut judge, 0, 111, ALL);
     assert_eq!(judge.tally().left_dead.len(), 1);
     // Unhealthy ones are there, too; absent ones are not.
-    read(&mut judge, 1, 147, &[(0, false), (1, true), (2, true)]);
-    read(&mut judge, 1, 148, &ALL[1..]);
+    read(&mut judge, 1, 112, &[(0, false), (1, true), (2, true)]);
+    read(&mut judge, 1, 113, &ALL[1..]);
     assert_eq!(judge.tally().left_dead.len(), 1);
+}
+
+#[test]
+fn who_died_just_before_the_heal_may_stay_for_its_lease() {
+    let mut judge = judge();
+    judge.instance(0).unwrap().life = Life::Dead { since: SECOND * 90 };
+    heard_until(&mut judge, 200);
+    judge.broken(SECOND * 5, true);
+    judge.mended(SECOND * 100, true);
+    read(&mut judge, 0, 125, ALL);
+    assert!(judge.tally().is_clean());
+    read(&mut judge, 0, 126, ALL);
+    assert_eq!(judge.tally().left_dead.len(), 1);
+}
+
+#[test]
+fn a_node_need_not_know_who_lives_on_the_other_side_of_a_cut() {
+    let mut judge = judge();
+    heard_until(&mut judge, 200);
+    judge.broken(SECOND * 5, true);
+    // The clients of both services are on the side of nodes 2 and 3.
+    judge.split(Sides { alone: 0, services: 0 });
+    read(&mut judge, 0, 50, &[]);
+    assert!(judge.tally().is_clean());
+    read(&mut judge, 1, 50, &ALL[1..]);
+    assert_eq!((judge.tally().missing.len(), judge.tally().empty_lists), (1, 0));
+    judge.mended(SECOND * 100, true);
+    read(&mut judge, 0, 110, &[]);
+    assert_eq!((judge.tally().missing.len(), judge.tally().empty_lists), (1, 0));
+    read(&mut judge, 0, 111, &[]);
+    assert_eq!((judge.tally().missing.len(), judge.tally().empty_lists), (3, 1));
 }
 
 #[test]

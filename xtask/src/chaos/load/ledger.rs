@@ -39,7 +39,7 @@ pub(super) enum Write {
 }
 
 /// The counts of all writers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(in crate::chaos) struct DurableTally {
     /// Writes that were acknowledged.
     pub(in crate::chaos) acknowledged: usize,

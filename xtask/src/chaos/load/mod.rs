@@ -1,11 +1,13 @@
 //! The clients: all of them tasks of one thread, each with its own rhythm.
 
 mod clerk;
+mod crowd;
 mod hosts;
 mod http;
 mod keeper;
 mod lag;
 mod ledger;
+mod multitude;
 mod provider;
 mod push;
 mod reader;
@@ -20,12 +22,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub(super) use self::clerk::CLERKS;
+pub(super) use self::crowd::Crowd;
 use self::http::Http;
 pub(super) use self::http::fetch_text;
 use self::keeper::Kept;
 pub(super) use self::ledger::DurableTally;
 use self::ledger::Ledger;
-use super::judge::{At, Judge, State};
+use super::judge::{At, Judge, Sides, State};
 
 /// How often everything is read from every node.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
@@ -60,6 +63,8 @@ pub(super) struct Shared {
     alone: Cell<Option<usize>>,
     /// Durable writes that such a node acknowledged.
     acknowledged_alone: Cell<usize>,
+    /// Which nodes the clients of each service reach; all if there are no sides.
+    sides: Cell<Option<Sides>>,
 }
 
 impl Shared {
@@ -69,6 +74,13 @@ impl Shared {
 
     fn address(&self, node: usize) -> Option<SocketAddr> {
         self.nodes.borrow().get(node).copied()
+    }
+
+    /// The nodes on the list of the clients of a service that those clients reach.
+    fn reached(&self, service: usize) -> Vec<usize> {
+        let sides = self.sides.get();
+        let reaches = |node: &usize| sides.is_none_or(|sides| sides.reaches(*node, service));
+        self.listed.borrow().iter().copied().filter(reaches).collect()
     }
 
     fn call_failed(&self, node: usize, begun: At, what: &str) {
@@ -104,6 +116,7 @@ impl Load {
             is_hurried: Cell::new(false),
             alone: Cell::new(None),
             acknowledged_alone: Cell::new(0),
+            sides: Cell::new(None),
         });
         let others = vec![tokio::task::spawn_local(lag::watch(Rc::clone(&shared)))];
         let (providers, keepers, clerks) = (Vec::new(), Vec::new(), Vec::new());
@@ -173,6 +186,23 @@ impl Load {
     /// This node reaches no other from now on, or no node is alone.
     pub(super) fn is_alone(&self, node: Option<usize>) {
         self.shared.alone.set(node);
+    }
+
+    /// From now on the clients of each service reach the nodes of their side only.
+    pub(super) fn split(&self, sides: Sides) {
+        self.shared.sides.set(Some(sides));
+        self.shared.judge.borrow_mut().split(sides);
+    }
+
+    /// Registers very many services of one instance each, keeps them alive and watches that no
+    /// node loses one. Returns when the nodes hold them all.
+    ///
+    /// # Errors
+    ///
+    /// If the nodes do not hold them in time.
+    pub(super) async fn add_multitude(&mut self) -> Result<()> {
+        self.others.extend(multitude::start(&self.shared).await?);
+        Ok(())
     }
 
     /// Has all writers of durable records stop. What is under way is done or not.

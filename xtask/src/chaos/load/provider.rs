@@ -37,7 +37,7 @@ pub(super) async fn provide(shared: Rc<Shared>, id: usize, phase: Duration) {
 pub(super) async fn deregister(shared: &Shared, id: usize) {
     set_life(shared, id, Life::Leaving);
     let path = format!("/nacos/v1/ns/instance?{}", parameters(shared, id));
-    while call_any(shared, &Method::DELETE, &path).await.is_err() {
+    while call_any(shared, service_of(shared, id), &Method::DELETE, &path).await.is_err() {
         sleep(REGISTER_AGAIN).await;
     }
     let since = shared.now();
@@ -48,7 +48,7 @@ async fn register(shared: &Shared, id: usize) {
     let metadata = "metadata=%7B%22zone%22%3A%22a%22%2C%22version%22%3A%221%22%7D";
     let rest = format!("groupName=DEFAULT_GROUP&weight=1.0&enable=true&healthy=true&{metadata}");
     let path = format!("/nacos/v1/ns/instance?{}&{rest}", parameters(shared, id));
-    while call_any(shared, &Method::POST, &path).await.is_err() {
+    while call_any(shared, service_of(shared, id), &Method::POST, &path).await.is_err() {
         sleep(REGISTER_AGAIN).await;
     }
     acknowledged(shared, id);
@@ -57,7 +57,8 @@ async fn register(shared: &Shared, id: usize) {
 async fn beat(shared: &Shared, id: usize) {
     let path = format!("/nacos/v1/ns/instance/beat?{}", parameters(shared, id));
     // The Java client logs what failed and beats again at its next turn.
-    let Ok(reply) = call_any(shared, &Method::PUT, &path).await else { return };
+    let called = call_any(shared, service_of(shared, id), &Method::PUT, &path).await;
+    let Ok(reply) = called else { return };
     match serde_json::from_slice(&reply.body) {
         Ok(BeatReply { code: UNKNOWN_INSTANCE }) => {
             shared.judge.borrow_mut().asked_to_register_again();
@@ -68,9 +69,15 @@ async fn beat(shared: &Shared, id: usize) {
     }
 }
 
-/// Calls one server after the other, from a random one on, until one answers with 200.
-async fn call_any(shared: &Shared, method: &Method, path: &str) -> Result<Reply> {
-    let listed = shared.listed.borrow().clone();
+/// Calls one server after the other that clients of this service reach, from a random one on,
+/// until one answers with 200.
+pub(super) async fn call_any(
+    shared: &Shared,
+    service: usize,
+    method: &Method,
+    path: &str,
+) -> Result<Reply> {
+    let listed = shared.reached(service);
     let first = fastrand::usize(..listed.len().max(1));
     let nodes = listed.iter().cycle().skip(first).take(listed.len());
     for &node in nodes {
@@ -92,8 +99,12 @@ async fn call_any(shared: &Shared, method: &Method, path: &str) -> Result<Reply>
     bail!("no server of {} could be used", listed.len())
 }
 
+fn service_of(shared: &Shared, id: usize) -> usize {
+    id / shared.size.per_service
+}
+
 fn parameters(shared: &Shared, id: usize) -> String {
-    let (service, number) = (id / shared.size.per_service, id % shared.size.per_service);
+    let (service, number) = (service_of(shared, id), id % shared.size.per_service);
     let (name, ip) = (hosts::encoded_service(service), hosts::address(service, number));
     format!(
         "app=unknown&namespaceId=public&serviceName={name}&clusterName=DEFAULT&ip={ip}&port=8080&ephemeral=true"
