@@ -7,9 +7,9 @@
 // This is a command line tool: its tables and progress lines are meant for the terminal.
 #![allow(clippy::print_stdout)]
 
-pub mod bench;
 pub mod chaos;
 pub mod cluster;
 pub mod conformance;
+pub mod instructions;
 pub mod sim;
 pub mod tidy;

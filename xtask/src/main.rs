@@ -1,13 +1,14 @@
 //! `cargo xtask <command>`: everything this repository automates.
 #![allow(clippy::print_stdout)]
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use xtask::{bench, chaos, cluster, conformance, sim, tidy};
+use xtask::{chaos, cluster, conformance, instructions, sim, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Automation of this repository")]
@@ -21,19 +22,14 @@ enum Command {
     /// Checks the rules of the repository that the compiler does not know.
     Tidy,
     /// Measures the server against a static hyper server in the same run.
-    Bench(bench::Arguments),
-    /// Counts the instructions of hot paths and compares them with the baseline.
-    Instructions(bench::instructions::Arguments),
-    /// Serves the fixed replies read from standard input: the yardstick of `bench`.
-    #[command(hide = true)]
-    StaticServer {
-        /// From a bare epoll loop instead of hyper.
-        #[arg(long)]
-        epoll: bool,
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What to measure; `--help` tells.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
     },
-    /// Connects and closes as standard input says: the yardstick of `bench checks`.
-    #[command(hide = true)]
-    ConnectLoop,
+    /// Counts the instructions of hot paths and compares them with the baseline.
+    Instructions(instructions::Arguments),
     /// Runs published SDKs against the server.
     Conformance(conformance::Arguments),
     /// Runs a cluster of servers on this machine and does to it what it is told.
@@ -55,13 +51,20 @@ fn main() -> Result<ExitCode> {
         Command::Chaos(arguments) => chaos::run(&arguments, &repository()?),
         Command::Supervise(arguments) => cluster::supervise::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments, &repository()?),
-        Command::Bench(arguments) => bench::run(&arguments, &repository()?),
-        Command::Instructions(arguments) => bench::instructions::run(&arguments, &repository()?),
-        Command::ConnectLoop => bench::connect_loop::run().map(|()| ExitCode::SUCCESS),
-        Command::StaticServer { epoll } => {
-            bench::static_server::run(epoll).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Bench { arguments } => run_bench(&arguments),
+        Command::Instructions(arguments) => instructions::run(&arguments, &repository()?),
     }
+}
+
+/// Becomes the release build of the benchmark, so that signals and the exit status need no passing
+/// on.
+fn run_bench(arguments: &[OsString]) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = std::process::Command::new(cargo);
+    command.args(["run", "--release", "--quiet", "--package", "xtask-bench", "--manifest-path"]);
+    command.arg(repository()?.join("Cargo.toml")).args(["--", "bench"]).args(arguments);
+    Err(command.exec()).context("run cargo")
 }
 
 fn run_tidy() -> Result<ExitCode> {

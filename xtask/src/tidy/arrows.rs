@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("naming-model", &[]),
     ("naming-server", &["naming-model", "distro-net", "distro-core"]),
     ("xtask", &[]),
+    ("xtask-bench", &[]),
 ];
 
 /// What tests may use beyond that: the SDK is tried against a real server in process, and the

@@ -144,8 +144,8 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
 mod tests {
     use std::time::Duration;
 
-    use super::super::sample::latencies;
     use super::*;
+    use crate::sample::latencies;
 
     fn sample(cpu_us: u64) -> Option<Sample> {
         Some(Sample {

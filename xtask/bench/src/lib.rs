@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: the server measured beside others in the same run.
+//! `cargo xtask bench`: the server measured beside others in the same run. A crate of its own, so
+//! that who checks the rules of the repository need not build it.
 //!
 //! Absolute numbers of a shared machine mean little; a ratio of two servers that took turns within
 //! seconds of each other does. What is compared is the processor time per request, read from the
@@ -10,6 +11,10 @@
 //!                                                   │
 //!              A B C D, D C B A, B C D A ... windows ◄──┘   ─► median of the ratios
 //! ```
+
+#![warn(missing_docs)]
+// This is a command line tool: its tables and progress lines are meant for the terminal.
+#![allow(clippy::print_stdout)]
 
 mod asking;
 mod boot;
@@ -24,7 +29,6 @@ mod epoll_server;
 mod expiry;
 mod fanout;
 mod growth;
-pub mod instructions;
 mod large;
 #[cfg(test)]
 mod loop_tests;
@@ -51,7 +55,7 @@ mod tally;
 mod wire;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -208,17 +212,13 @@ const LIST_CHURN: &[Kind] = {
     &[L, L, L, L, L, L, L, L, L, C]
 };
 
-/// Runs the benchmark of the repository at `repository`, first turning itself into a release
-/// build if it is none.
+/// Runs the benchmark of the repository at `repository`. This program should be a release build.
 ///
 /// # Errors
 ///
 /// If something does not build or start, or this server answers other than expected: a run in
 /// which requests fail measures nothing.
 pub fn run(arguments: &Arguments, repository: &Path) -> Result<ExitCode> {
-    if cfg!(debug_assertions) {
-        return run_again_as_release(repository);
-    }
     if arguments.program.is_none() {
         start::build(repository)?;
     }
@@ -248,20 +248,6 @@ struct Bench {
     /// The server of this repository.
     program: PathBuf,
     rnacos: Option<PathBuf>,
-}
-
-/// Replaces this process, so that signals and the exit status need no passing on.
-fn run_again_as_release(repository: &Path) -> Result<ExitCode> {
-    use std::os::unix::process::CommandExt;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let manifest = repository.join("Cargo.toml");
-    let error = Command::new(cargo)
-        .args(["run", "--release", "--quiet", "--package", "xtask", "--manifest-path"])
-        .arg(manifest)
-        .arg("--")
-        .args(std::env::args_os().skip(1))
-        .exec();
-    Err(error).context("running cargo")
 }
 
 /// Dropping `work` ends the servers it started, so an interrupted run leaves nothing behind.
