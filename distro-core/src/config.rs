@@ -218,6 +218,8 @@ pub struct Rules {
     pub lists: bool,
     /// Closing a datum ends what others hold of it, too.
     pub close_all: bool,
+    /// Clean-up takes empty datums out of this member's own list, and tells nobody.
+    pub local_cleanup: bool,
     /// Members tell each other whom they have heard.
     pub hearsay: bool,
     /// Members compare what they hold.
@@ -253,6 +255,7 @@ impl Default for Rules {
             relay: true,
             lists: true,
             close_all: true,
+            local_cleanup: true,
             hearsay: true,
             verify: true,
             renew: true,

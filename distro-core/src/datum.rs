@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::iter;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -26,6 +26,8 @@ pub struct Datum<V: Value, A> {
     tag: Arc<str>,
     slot: Slot,
     revision: AtomicU64,
+    /// How many looks of the housekeeping in a row found it open and empty.
+    empty_looks: AtomicU8,
     shelf: RwLock<Shelf<V>>,
     attached: A,
 }
@@ -38,6 +40,11 @@ pub(crate) struct Shelf<V> {
     pub(crate) tombstones: Tombstones,
     pub(crate) newest_registration: Stamp,
     pub(crate) closed: Stamp,
+    /// Whether something was visible since the housekeeping of this member last took the datum out
+    /// of what it lists. Other members never hear of that.
+    pub(crate) is_listed: bool,
+    /// The newest registration as of that moment.
+    pub(crate) cleaned: Stamp,
     /// Sum of the fingerprints of the records.
     pub(crate) checksum: u64,
     /// The moment for which the datum stands in the ring; later entries there are stale.
@@ -137,6 +144,8 @@ impl<V: Value, A: Default> Datum<V, A> {
             tombstones: Tombstones::default(),
             newest_registration: Stamp::NEVER,
             closed: Stamp::NEVER,
+            is_listed: false,
+            cleaned: Stamp::NEVER,
             checksum: 0,
             due: UNSCHEDULED,
             retired: false,
@@ -147,6 +156,7 @@ impl<V: Value, A: Default> Datum<V, A> {
             slot: Slot::of(&tag),
             tag,
             revision: AtomicU64::new(1),
+            empty_looks: AtomicU8::new(0),
             shelf: RwLock::new(shelf),
             attached: A::default(),
         }
@@ -274,6 +284,21 @@ impl<V: Value, A> Datum<V, A> {
         self.shelf.read().checksum
     }
 
+    /// One look of the housekeeping: whether this is the `looks`th in a row that finds the datum
+    /// open and empty.
+    pub(crate) fn is_left_over(&self, looks: u8) -> bool {
+        if !self.read(|reader| reader.is_open() && reader.visible().next().is_none()) {
+            self.empty_looks.store(0, Ordering::Relaxed);
+            return false;
+        }
+        let before = self.empty_looks.fetch_add(1, Ordering::Relaxed);
+        let is_over = before.saturating_add(1) >= looks;
+        if is_over {
+            self.empty_looks.store(0, Ordering::Relaxed);
+        }
+        is_over
+    }
+
     /// Whether nothing would be lost by dropping it.
     pub(crate) fn may_be_dropped(&self) -> bool {
         let shelf = self.shelf.read();
@@ -290,7 +315,7 @@ impl<V: Value, A> Datum<V, A> {
 
 impl<V: Value> Shelf<V> {
     pub(crate) fn is_open(&self) -> bool {
-        self.newest_registration > self.closed
+        self.is_listed && self.newest_registration > self.closed
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -329,8 +354,10 @@ impl<'a, V: Value> Reader<'a, V> {
         self.revision
     }
 
-    /// Whether anything was ever registered here that closing the datum did not end. An open
-    /// datum may be empty: its last record has just left.
+    /// Whether this member lists the datum: readers saw something in it that closing the datum did
+    /// not end. An open datum may be empty: its last record has just left. It stays open until
+    /// somebody closes it, or until [the housekeeping](crate::Store::clean_up) of this member takes
+    /// it out of the list.
     pub fn is_open(&self) -> bool {
         self.shelf.is_open()
     }
@@ -382,12 +409,14 @@ impl<'a, V: Value> Reader<'a, V> {
     /// The keys of all records, tombstones included, that belong to the life of an open datum, in
     /// no particular order.
     pub fn keys_since_closing(&self) -> impl Iterator<Item = &'a str> + use<'a, V> {
-        let closed = self.shelf.closed;
+        let over = self.shelf.closed.max(self.shelf.cleaned);
+        let is_of_this_life =
+            move |record: &Record<V>| record.registration > over || record.is_visible();
         let entries = self.shelf.entries.iter();
-        let whole = entries.map(|(key, entry)| (&**key, entry.record.registration));
+        let whole = entries.map(move |(key, entry)| (&**key, is_of_this_life(&entry.record)));
         let packed = self.shelf.tombstones.after(None);
-        let all = whole.chain(packed.map(|(key, packed)| (key, packed.registration)));
-        all.filter_map(move |(key, registration)| (registration > closed).then_some(key))
+        let all = whole.chain(packed.map(move |(key, packed)| (key, packed.registration > over)));
+        all.filter_map(|(key, is_of_this_life)| is_of_this_life.then_some(key))
     }
 
     /// When a record was last heard (of a tombstone: when this member learned of it).

@@ -29,6 +29,7 @@ use crate::writer::Writer;
 /// datum's lock is released; must be quick and must not block.
 pub trait Watcher<V: Value, A>: Send + Sync {
     /// Records of `datum` changed. `visible`: readers see a difference, the revision has grown.
+    /// Without any key: the housekeeping of this member has just taken the datum out of the list.
     fn changed(&self, datum: &Arc<Datum<V, A>>, keys: &[Key], visible: bool);
 
     /// This member judged a record by its silence, or took a judgement back because it was heard
@@ -184,6 +185,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// The datum of a tag. One lookup, no allocation.
     pub fn find(&self, tag: &str) -> Option<Arc<Datum<V, A>>> {
         self.datums.get(tag).map(|datum| Arc::clone(&datum))
+    }
+
+    /// The datums of a slot, in the order of their tags.
+    pub fn in_slot(&self, slot: Slot) -> Vec<Arc<Datum<V, A>>> {
+        self.tags(slot, None).iter().filter_map(|tag| self.find(tag)).collect()
     }
 
     /// All datums, in the order of their tags. Costs a copy of all handles.
@@ -344,6 +350,7 @@ pub(crate) struct Effect {
     pub(crate) wrote_nothing: bool,
 }
 
+mod cleaning;
 mod foreign;
 mod keeping;
 mod merging;

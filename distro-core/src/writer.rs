@@ -17,6 +17,7 @@ use crate::time::Tick;
 use crate::tombstone::{Ages, Term};
 
 mod apply;
+mod cleaning;
 mod foreign;
 mod upkeep;
 

@@ -26,7 +26,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
             }
         }
         self.shared.journal.note_changes(datum.tag(), effect.local, effect.spared);
-        if !effect.changed.is_empty() {
+        if !effect.changed.is_empty() || effect.visible {
             for watcher in &self.watchers {
                 watcher.changed(datum, &effect.changed, effect.visible);
             }

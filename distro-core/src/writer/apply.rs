@@ -84,6 +84,8 @@ impl<V: Value> Writer<'_, V> {
         if key == DATUM_KEY {
             self.shelf.closed = self.shelf.closed.max(entry.record.deregistered);
         }
+        self.shelf.is_listed |= after.shown.is_some();
+        self.shelf.is_listed &= self.shelf.newest_registration > self.shelf.closed;
         self.visible |= !before.shows_like(&after) || key == DATUM_KEY;
         let (left, term) = (entry.tombstone(), after.term.unwrap_or(Term::Usual));
         let known = match (found, left) {

@@ -12,5 +12,6 @@ mod keeping;
 mod net;
 mod node;
 mod random;
+mod removals;
 mod scenarios;
 mod world;

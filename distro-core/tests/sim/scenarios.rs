@@ -9,7 +9,7 @@ use crate::node::Ask;
 use crate::world::World;
 
 /// A story told with all rules ends well; told without one of them it does not.
-fn shows(story: impl Fn(Rules) -> bool, without: impl Fn(&mut Rules)) {
+pub(crate) fn shows(story: impl Fn(Rules) -> bool, without: impl Fn(&mut Rules)) {
     assert!(story(Rules::default()), "ends badly although all rules hold");
     let mut rules = Rules::default();
     without(&mut rules);
@@ -17,7 +17,7 @@ fn shows(story: impl Fn(Rules) -> bool, without: impl Fn(&mut Rules)) {
 }
 
 /// Three members that know each other. The story looks for its own end.
-fn three(rules: Rules) -> World {
+pub(crate) fn three(rules: Rules) -> World {
     let mut world = World::settled(3, 1, rules);
     world.invariants.are_off = true;
     world
@@ -34,7 +34,7 @@ fn client_of(world: &mut World, owner: usize, reach: &[usize]) -> usize {
 }
 
 /// Whether all these members show the instance as healthy all the time, while they show anything.
-fn stays(world: &mut World, client: usize, nodes: &[usize], span_ms: u64) -> bool {
+pub(crate) fn stays(world: &mut World, client: usize, nodes: &[usize], span_ms: u64) -> bool {
     let (start, end) = (world.now, world.now + span_ms);
     while world.now < end {
         // Clients return quickly: at first it is looked at closely.

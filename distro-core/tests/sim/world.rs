@@ -24,6 +24,11 @@ use machinery::Event;
 const CHECK_MS: u64 = 200;
 /// From the end of a stop until the last call that waited is read.
 const LATEST_CALL_MS: u64 = 2_000;
+/// The housekeeping as a server does it by default: when it first looks for empty datums, how often
+/// from then on, and how many looks in a row must find one empty.
+const FIRST_CLEAN_UP_MS: u64 = 50_000;
+const CLEAN_UP_MS: u64 = 30_000;
+const EMPTY_LOOKS: u8 = 5;
 /// From deciding to write to writing.
 const WRITE_DELAY_MS: u64 = 250;
 const WALL_MS: u64 = 1_700_000_000_000;
@@ -66,6 +71,8 @@ pub(crate) struct World {
     pub(crate) disturbed_at: u64,
     /// How long a flush takes at most.
     pub(crate) slowest_flush_ms: u64,
+    /// From one look for empty datums to the next.
+    pub(crate) clean_up_ms: u64,
     /// A member has died for good, or left.
     pub(crate) has_lost_one: bool,
     members: BTreeSet<usize>,
@@ -108,6 +115,7 @@ impl World {
             invariants: Invariants::default(),
             disturbed_at: 0,
             slowest_flush_ms: 20,
+            clean_up_ms: CLEAN_UP_MS,
             has_lost_one: false,
             members: (0..count).collect(),
             last_list: 0,
@@ -170,6 +178,7 @@ impl World {
         self.tell(format!("start {node}"));
         self.disturbed_at = self.now;
         self.push(0, Event::Wake { node, incarnation });
+        self.push(FIRST_CLEAN_UP_MS, Event::CleanUp { node, incarnation });
     }
 
     pub(crate) fn kill(&mut self, node: usize) {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use distro_core::{Health, Reader, Stamp, Writer};
-use naming_model::{OPERATOR_MARK, RecordKey, ServiceKey};
+use naming_model::{RecordKey, ServiceKey};
 use serde_json::{Map, Value, json};
 
 use super::content_codec::MAX_METADATA;
@@ -252,11 +252,6 @@ impl Registry {
 pub(crate) fn operator_values_json(reader: &Reader<'_, Content>, id: &str) -> Option<Value> {
     let (_, content) = reader.find_visible(&RecordKey::operator_text(id))?;
     Some(read(content)?.to_json())
-}
-
-/// Whether anything is kept for an instance of the service, be it there or not.
-pub(super) fn has_operator_values(reader: &Reader<'_, Content>) -> bool {
-    reader.visible().any(|(key, ..)| key.starts_with(OPERATOR_MARK))
 }
 
 fn read(content: &Content) -> Option<&OperatorValues> {

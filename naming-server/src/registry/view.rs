@@ -1,7 +1,7 @@
 //! Lists of instances as clients see them, rendered once for each change and kept by revision.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -100,8 +100,6 @@ pub(crate) struct ServiceState {
     views: ArcSwapOption<KeptViews>,
     /// Whether a view was used since the last sweep.
     used: AtomicBool,
-    /// How often in a row the service was found empty.
-    pub(crate) empty_seen: AtomicU8,
     /// Whether the index of services has it.
     pub(super) listed: AtomicBool,
     /// The checksum that Java servers compare, with the revision that it belongs to, if any was

@@ -13,7 +13,7 @@ use turmoil::net::{TcpListener, UdpSocket};
 use super::network::{MemberConnector, SimulatedConnector};
 use super::{PORT, member_ip};
 use crate::app::{App, Resources, Sockets};
-use crate::config::{ClusterConfig, Config, EmptyServiceConfig};
+use crate::config::{ClusterConfig, Config};
 use crate::http::ConnectionStats;
 use crate::membership::{Membership, Origin};
 use crate::push::PushSocket;
@@ -22,9 +22,6 @@ use crate::server;
 
 /// What the wall clocks show at the beginning of every simulation.
 const EPOCH_MS: u64 = 1_700_000_000_000;
-
-/// Longer than any simulation.
-const DAY_MS: u64 = 86_400_000;
 
 /// A member, whether it runs or not.
 pub(super) struct Process {
@@ -91,10 +88,7 @@ impl Process {
         let members: Vec<String> = self.members.borrow().iter().copied().map(address).collect();
         let (members, secret_file) = (members.join(","), self.secret_file.clone());
         let cluster = ClusterConfig { members, secret_file, ..ClusterConfig::default() };
-        // Looking for empty services takes a thread, and threads know nothing of virtual time.
-        let empty_service =
-            EmptyServiceConfig { initial_delay_ms: DAY_MS, ..EmptyServiceConfig::default() };
-        Config { port: PORT, cluster, empty_service, ..Config::default() }
+        Config { port: PORT, cluster, ..Config::default() }
     }
 }
 

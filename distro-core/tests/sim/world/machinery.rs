@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use distro_core::{Input, MemberId, Output, Reply, Request, Sender};
+use distro_core::{Input, MemberId, Output, Reply, Request, Sender, Slot};
 use distro_net::CodecError;
 
-use super::{Node, World};
+use super::{EMPTY_LOOKS, Node, World};
 use crate::client::Life;
 use crate::disk::Waiter;
 use crate::node::{Ask, Call, Progress, Text, Told};
@@ -22,6 +22,7 @@ pub(super) enum Event {
     ClientDeadline { client: usize, attempt: u64 },
     ClientWakes { client: usize },
     Flushed { node: usize, incarnation: u32 },
+    CleanUp { node: usize, incarnation: u32 },
     Configure { node: usize, list: u64, members: BTreeSet<usize> },
 }
 
@@ -35,6 +36,7 @@ impl World {
         let node = match &event {
             Event::Wake { node, .. }
             | Event::Flushed { node, .. }
+            | Event::CleanUp { node, .. }
             | Event::Deadline { node, .. }
             | Event::Ask { node, .. }
             | Event::Configure { node, .. } => Some(*node),
@@ -103,12 +105,31 @@ impl World {
                     self.flushed(node);
                 }
             }
+            Event::CleanUp { node, incarnation } => {
+                if self.is_current(node, incarnation) {
+                    self.clean_up(node);
+                    self.push(self.clean_up_ms, Event::CleanUp { node, incarnation });
+                }
+            }
             Event::ClientWakes { client } => {
                 let state = &self.clients[client];
                 if state.wakes_at <= self.now && state.call.is_none() {
                     self.act(client);
                 }
             }
+        }
+    }
+
+    /// The housekeeping of a member, as its server does it.
+    fn clean_up(&mut self, node: usize) {
+        let Some(process) = &self.nodes[node].process else { return };
+        let tick = process.tick(self.now);
+        let datums = Slot::all().flat_map(|slot| process.store.in_slot(slot));
+        let cleaned = datums.filter(|datum| process.store.clean_up(datum, EMPTY_LOOKS, tick));
+        let cleaned: Vec<String> = cleaned.map(|datum| datum.tag().to_string()).collect();
+        if !cleaned.is_empty() {
+            self.tell(format!("node {node} does not list {cleaned:?} any more"));
+            self.input(node, Input::Changed);
         }
     }
 

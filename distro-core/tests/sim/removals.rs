@@ -1,0 +1,122 @@
+//! Stories of removals: what a member does by itself never outdoes what others know better, and
+//! nothing that was removed comes back.
+
+use distro_core::{Health, Rules};
+
+use crate::client::Client;
+use crate::scenarios::{shows, stays, three};
+use crate::world::World;
+
+const MINUTE_MS: u64 = 60_000;
+
+/// Which members the clients reach.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    /// Those two that stay together.
+    Majority,
+    /// The one that is cut off.
+    CutOff,
+}
+
+/// One of three members is cut off for long, while housekeeping runs everywhere. Whether no live
+/// instance goes missing from where it was shown once the cut is over, and all show it soon.
+fn survives_a_long_cut(rules: Rules, reach: Reach, minutes: u64) -> bool {
+    let mut world = three(rules);
+    let clients: Vec<usize> = (0..9)
+        .map(|n| {
+            let mut client = Client::new(&world.tag_owned_by(n % 3, 0), &format!("key-{n}"));
+            client.reach = match reach {
+                Reach::Majority => vec![0, 1],
+                Reach::CutOff => vec![2],
+            };
+            world.add_client(client)
+        })
+        .collect();
+    world.run_for(20_000);
+    world.cut(0, 2);
+    world.cut(1, 2);
+    world.run_for(minutes * MINUTE_MS);
+    let shown: Vec<Vec<usize>> = clients.iter().map(|client| who_shows(&world, *client)).collect();
+    assert!(shown.iter().all(|nodes| !nodes.is_empty()), "{reach:?}: {shown:?}");
+    world.heal();
+    let mut is_well = true;
+    // Clients return within milliseconds of being told that they are unknown.
+    for step in 0..1_500 {
+        world.run_for(if step < 1_400 { 5 } else { 200 });
+        let stays = |(client, nodes): (&usize, &Vec<usize>)| {
+            nodes.iter().all(|node| is_healthy(&world, *node, *client))
+        };
+        is_well = is_well && clients.iter().zip(&shown).all(stays);
+    }
+    let is_everywhere = |client: &usize| (0..3).all(|node| is_healthy(&world, node, *client));
+    is_well && clients.iter().all(is_everywhere) && world.roots_agree()
+}
+
+fn is_healthy(world: &World, node: usize, client: usize) -> bool {
+    matches!(world.view(node, client), Some((_, Health::Healthy)))
+}
+
+fn who_shows(world: &World, client: usize) -> Vec<usize> {
+    (0..3).filter(|node| is_healthy(world, *node, client)).collect()
+}
+
+#[test]
+fn clean_up_in_a_cut_ends_nothing_that_the_others_hear() {
+    for minutes in [7, 20] {
+        shows(
+            |rules| survives_a_long_cut(rules, Reach::Majority, minutes),
+            |rules| rules.local_cleanup = false,
+        );
+    }
+}
+
+#[test]
+fn clean_up_by_the_others_ends_nothing_that_only_the_cut_off_member_hears() {
+    for minutes in [7, 20] {
+        shows(
+            |rules| survives_a_long_cut(rules, Reach::CutOff, minutes),
+            |rules| rules.local_cleanup = false,
+        );
+    }
+}
+
+#[test]
+fn every_member_takes_an_empty_service_off_its_own_list() {
+    let mut world = three(Rules::default());
+    let client = world.add_client(Client::new("tag", "key"));
+    world.run_for(20_000);
+    world.die(client);
+    world.run_for(40_000);
+    let is_listed = |world: &World, node: usize| {
+        let store = &world.nodes[node].process.as_ref().expect("it runs").store;
+        store.find("tag").is_some_and(|datum| datum.read(|reader| reader.is_open()))
+    };
+    assert!((0..3).all(|node| is_listed(&world, node)));
+    world.run_for(5 * 30_000 + 1_000);
+    assert!((0..3).all(|node| !is_listed(&world, node)));
+    // It comes back by itself.
+    world.write_again(client);
+    world.run_for(1_000);
+    assert!((0..3).all(|node| is_listed(&world, node) && is_healthy(&world, node, client)));
+}
+
+#[test]
+fn a_member_that_starts_does_not_list_what_is_only_remembered() {
+    let mut world = three(Rules::default());
+    let client = world.add_client(Client::new("tag", "key"));
+    world.run_for(20_000);
+    world.deregister(client);
+    world.run_for(5 * 30_000 + 50_000);
+    world.kill(1);
+    world.run_for(5_000);
+    world.start(1);
+    assert!(world.run_until(20_000, |world| world.is_ready(1)));
+    let store = &world.nodes[1].process.as_ref().expect("it runs").store;
+    let datum = store.find("tag").expect("it was told of the removal");
+    assert!(datum.read(|reader| reader.find("key").is_some() && !reader.is_open()));
+    assert!(stays_gone(&mut world, client));
+}
+
+fn stays_gone(world: &mut World, client: usize) -> bool {
+    !stays(world, client, &[0], 100) && (0..3).all(|node| world.view(node, client).is_none())
+}
