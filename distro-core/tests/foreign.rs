@@ -160,6 +160,26 @@ fn who_takes_over_gives_everybody_a_full_time_out() {
 }
 
 #[test]
+fn the_health_that_a_new_owner_writes_anew_can_be_refuted() {
+    let (mut a, mut b) = pair(Rules::default());
+    let unhealthy = [Listed { health: Health::Unhealthy, ..listed("x", 1) }];
+    for member in [&a, &b] {
+        member.take(&["x"], 1, true);
+    }
+    a.take_list(&unhealthy, 40, true);
+    b.store.hear(TAG, "x", at(45));
+    a.owners(&[A, B], 50);
+    b.owners(&[A, B], 50);
+    assert_eq!((a.health("x"), b.health("x")), (Health::Unhealthy, Health::Healthy));
+    b.store.restore(TAG, [("x".into(), a.record("x").unwrap())], at(51));
+    assert_eq!(b.health("x"), Health::Healthy);
+    // So is that of what a Java server told of when nobody else knew it.
+    a.store.adopt_list(TAG, &[Listed { health: Health::Unhealthy, ..listed("y", 1) }], 9, at(52));
+    let adopted = a.record("y").unwrap();
+    assert!(adopted.liveness > adopted.registration);
+}
+
+#[test]
 fn nobody_judges_what_others_own() {
     let (a, _) = pair(Rules::default());
     a.take(&["x"], 1, true);

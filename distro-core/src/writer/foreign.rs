@@ -99,7 +99,11 @@ impl<V: Value> Writer<'_, V> {
             match held {
                 Some((health, value)) if is_ours && self.shared.config.rules.take_over => {
                     let stamp = self.shared.clock.issue(self.now);
-                    self.apply(&key, &Record::registered(stamp, value, health), Origin::Here);
+                    // The health is a judgement, not the word of a client: who heard the record
+                    // within its time-out may take it back.
+                    let liveness = self.shared.clock.issue(self.now);
+                    let record = Record { liveness, ..Record::registered(stamp, value, health) };
+                    self.apply(&key, &record, Origin::Here);
                 }
                 _ => self.note_local(&key),
             }
@@ -309,7 +313,10 @@ impl<V: Value> Writer<'_, V> {
             if !is_known && room > 0 {
                 room -= 1;
                 let stamp = self.list_stamp(key);
-                let record = Record::registered(stamp, Arc::clone(value), *health);
+                // For the same reason as in a takeover.
+                let liveness = self.shared.clock.slow(self.now, stamp.time() + 1);
+                let record =
+                    Record { liveness, ..Record::registered(stamp, Arc::clone(value), *health) };
                 self.apply(key, &record, Origin::Here);
             }
         }
