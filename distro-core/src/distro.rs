@@ -247,7 +247,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             return;
         }
         self.listening_since = now;
-        if late >= self.config.absent_after && self.config.rules.forget_after_absence {
+        // Who is alone has missed nothing: nobody else could have removed anything.
+        let may_have_missed = late >= self.config.absent_after && !self.peers.is_empty();
+        if may_have_missed && self.config.rules.forget_after_absence {
             self.store.forget_unheard(now);
         }
         if let Some(loader) = &mut self.loader {

@@ -1,10 +1,12 @@
 //! The driver under paused time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use distro_core::{
-    DistroConfig, Health, Input, LeaseTerms, MemberId, StampClock, Store, StoreConfig, Value,
+    Board, DistroConfig, Health, Input, LeaseTerms, MemberId, StampClock, Store, StoreConfig,
+    Value, Watcher,
 };
 use distro_net::{Clock, Driver};
 use tokio_util::sync::CancellationToken;
@@ -27,28 +29,41 @@ impl Value for Text {
 struct Member {
     store: Arc<Store<Text, ()>>,
     clock: Clock,
+    board: Arc<Board>,
     control: distro_net::Control<Text>,
     shutdown: CancellationToken,
 }
 
 impl Member {
     fn start() -> Self {
-        let clock = Clock::start();
+        Self::start_by(Clock::of_runtime(), vec![])
+    }
+
+    fn start_by(clock: Clock, watchers: Vec<Arc<dyn Watcher<Text, ()>>>) -> Self {
         let stamps = StampClock::new(MemberId(1), 1, clock.now());
-        let store = Arc::new(Store::new(StoreConfig::default(), stamps, vec![]));
+        let store = Arc::new(Store::new(StoreConfig::default(), stamps, watchers));
         let (driver, control) = Driver::new(DistroConfig::default(), store.clone(), clock);
-        let shutdown = CancellationToken::new();
+        let (board, shutdown) = (Arc::clone(driver.board()), CancellationToken::new());
         tokio::spawn(driver.run(shutdown.clone()));
-        let now = clock.tick();
-        let stamp = store.clock().issue(now);
-        store.update("t", now, |writer| {
+        let member = Self { store, clock, board, control, shutdown };
+        member.register("t");
+        member
+    }
+
+    fn register(&self, tag: &str) {
+        let now = self.clock.tick();
+        let stamp = self.store.clock().issue(now);
+        self.store.update(tag, now, |writer| {
             writer.register("a", stamp, Arc::new(Text), Health::Healthy);
         });
-        Self { store, clock, control, shutdown }
     }
 
     fn health(&self) -> Option<Health> {
-        let datum = self.store.find("t")?;
+        self.health_of("t")
+    }
+
+    fn health_of(&self, tag: &str) -> Option<Health> {
+        let datum = self.store.find(tag)?;
         datum.read(|reader| reader.find("a").filter(|r| r.is_visible()).map(|r| r.health()))
     }
 }
@@ -91,4 +106,19 @@ async fn judging_stops_on_request_and_the_driver_on_shutdown() {
     while member.control.input(Input::Tick) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_slept_gives_everybody_a_full_time_out() {
+    static SLEPT_MS: AtomicU64 = AtomicU64::new(0);
+    let member = Member::start_by(Clock::of_sleeper(&SLEPT_MS), vec![]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Timers stand still meanwhile, so no task is late by them.
+    SLEPT_MS.store(3_600_000, Ordering::Relaxed);
+    let now = member.clock.tick();
+    assert!(!member.board.is_awake(now), "what is asked before the driver runs is not answered");
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    assert_eq!(member.health(), Some(Health::Healthy));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(member.health(), Some(Health::Unhealthy));
 }

@@ -38,7 +38,7 @@ struct Site<F> {
 impl<F: Fn() -> io::Result<Box<dyn Io>> + Send + Sync + 'static> Site<F> {
     /// Checks run, by this checker, and as far as time does.
     fn start(networks: &str, checker: HealthChecker, answer: F) -> Self {
-        let clock = Clock::start();
+        let clock = Clock::of_runtime();
         let settings = crate::Config::default().registry_settings(1);
         let events = Arc::new(Events::new(100));
         let watch = Arc::new(Watch::new(Arc::clone(&events)));
