@@ -210,6 +210,10 @@ pub struct Rules {
     pub regain_grace: bool,
     /// Who was stopped gives every record a full time-out, and asks before it answers.
     pub pause: bool,
+    /// A whole round of judging is as of one moment.
+    pub one_tick: bool,
+    /// Time in which the machine sleeps passes for a member.
+    pub counts_sleep: bool,
     /// Who was stopped takes no write for a while whose client has hung up.
     pub late_calls: bool,
     /// Beats that the owner does not acknowledge go round by others.
@@ -251,6 +255,8 @@ impl Default for Rules {
             patience: true,
             regain_grace: true,
             pause: true,
+            one_tick: true,
+            counts_sleep: true,
             late_calls: true,
             relay: true,
             lists: true,

@@ -258,12 +258,8 @@ impl<V: Value, A> Datum<V, A> {
     }
 
     /// Judges every record and collects old tombstones, if the datum is due.
-    pub(crate) fn judge(
-        &self,
-        shared: &Shared,
-        terms: &JudgeTerms,
-        now: Tick,
-    ) -> (Vec<Verdict<V>>, Effect) {
+    pub(crate) fn judge(&self, shared: &Shared, terms: &JudgeTerms) -> (Vec<Verdict<V>>, Effect) {
+        let now = terms.as_of;
         let mut shelf = self.shelf.write();
         if shelf.due > now || shelf.retired {
             return (Vec::new(), Effect::default());

@@ -299,6 +299,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             if self.config.rules.patience { patience(unheard, self.peers.len() + 1) } else { 0 };
         let patience = if self.lists_differ { LONGEST_PATIENCE } else { patience };
         JudgeTerms {
+            as_of: now,
             enabled: self.judging,
             expire: self.config.expire,
             listening_since: self.listening_since,

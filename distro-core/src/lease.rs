@@ -23,6 +23,9 @@ const BEATS_PER_TIMEOUT: u32 = 3;
 /// How leases are judged at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JudgeTerms {
+    /// The moment as of which the whole round judges, however long the round takes. A later moment
+    /// would count a stop in between as silence, for [`Self::listening_since`] is from before.
+    pub as_of: Tick,
     /// Whether silence has consequences at all.
     pub enabled: bool,
     /// Whether silence can end in expiry.
@@ -188,8 +191,13 @@ mod tests {
 
     use super::*;
 
-    const TERMS: JudgeTerms =
-        JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO, patience: 0 };
+    const TERMS: JudgeTerms = JudgeTerms {
+        as_of: Tick::ZERO,
+        enabled: true,
+        expire: true,
+        listening_since: Tick::ZERO,
+        patience: 0,
+    };
     const LEASE: LeaseTerms = LeaseTerms {
         unhealthy_after: Duration::from_secs(15),
         expire_after: Duration::from_secs(30),

@@ -30,7 +30,7 @@
 //!     distro.handle_input(now, Input::Tick);
 //!     while let Some(output) = distro.poll_output() {
 //!         match output {
-//!             Output::Judge(terms) => while store.judge(&terms, now) {},
+//!             Output::Judge(terms) => while store.judge(&terms) {},
 //!             Output::Send { .. } => unreachable!("there is nobody to send to"),
 //!             _ => {} // worth a line in the log
 //!         }

@@ -321,13 +321,15 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     }
 
     /// Judges some of the datums that are due and says whether more may be. Callers that share a
-    /// thread with others should yield between calls.
-    pub fn judge(&self, terms: &JudgeTerms, now: Tick) -> bool {
+    /// thread with others should yield between calls, and give the round up when
+    /// [`Distro::poll_timeout`](crate::Distro::poll_timeout) has come: what is left is judged in
+    /// the next round, on terms that know of a stop in this one.
+    pub fn judge(&self, terms: &JudgeTerms) -> bool {
         /// Well below a millisecond, unless a datum has very many records.
         const SLICE: usize = 256;
-        let Some(due) = self.ring.take_due(now, SLICE) else { return false };
+        let Some(due) = self.ring.take_due(terms.as_of, SLICE) else { return false };
         for datum in due.iter().filter_map(std::sync::Weak::upgrade) {
-            let (verdicts, effect) = datum.judge(&self.shared, terms, now);
+            let (verdicts, effect) = datum.judge(&self.shared, terms);
             for verdict in &verdicts {
                 self.watchers.iter().for_each(|watcher| watcher.judged(&datum, verdict));
             }

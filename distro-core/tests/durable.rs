@@ -90,10 +90,10 @@ fn deregister(store: &TextStore, tag: &str, key: &str, now: Tick) {
 }
 
 fn judge(store: &TextStore, seconds: std::ops::RangeInclusive<u64>) {
-    let terms =
-        JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO, patience: 0 };
     for second in seconds {
-        while store.judge(&terms, at(second)) {}
+        let (as_of, listening_since) = (at(second), Tick::ZERO);
+        let terms = JudgeTerms { as_of, enabled: true, expire: true, listening_since, patience: 0 };
+        while store.judge(&terms) {}
     }
 }
 

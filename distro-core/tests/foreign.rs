@@ -143,15 +143,18 @@ fn the_checksum_follows_the_owner_there_and_back() {
     assert_eq!(a.store.root(), apart);
 }
 
+fn terms(second: u64) -> JudgeTerms {
+    let (as_of, listening_since) = (at(second), Tick::ZERO);
+    JudgeTerms { as_of, enabled: true, expire: true, listening_since, patience: 0 }
+}
+
 #[test]
 fn who_takes_over_gives_everybody_a_full_time_out() {
     let (mut a, _) = pair(Rules::default());
     a.take(&["x"], 1, true);
     a.owners(&[A, B], 100);
     let judge = |second| {
-        let listening_since = Tick::ZERO;
-        let terms = JudgeTerms { enabled: true, expire: true, listening_since, patience: 0 };
-        while a.store.judge(&terms, at(second)) {}
+        while a.store.judge(&terms(second)) {}
     };
     (100..130).for_each(judge);
     assert_eq!(a.health("x"), Health::Unhealthy);
@@ -183,10 +186,8 @@ fn the_health_that_a_new_owner_writes_anew_can_be_refuted() {
 fn nobody_judges_what_others_own() {
     let (a, _) = pair(Rules::default());
     a.take(&["x"], 1, true);
-    let terms =
-        JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO, patience: 0 };
     for second in 1..400 {
-        while a.store.judge(&terms, at(second)) {}
+        while a.store.judge(&terms(second)) {}
     }
     assert_eq!((a.shown().len(), a.health("x")), (1, Health::Healthy));
 }

@@ -237,10 +237,11 @@ impl Pair {
 
     /// Lets time pass. The store may forget what is old enough, and need not at once.
     fn wait(&mut self, seconds: u64) {
-        let terms =
-            JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO, patience: 0 };
         for second in self.now..=self.now + seconds {
-            while self.store.judge(&terms, at(second)) {}
+            let (as_of, since) = (at(second), Tick::ZERO);
+            let (enabled, expire) = (true, true);
+            let terms = JudgeTerms { as_of, enabled, expire, listening_since: since, patience: 0 };
+            while self.store.judge(&terms) {}
         }
         self.now += seconds;
         let (now, datum) = (at(self.now), self.store.find(TAG));

@@ -75,9 +75,9 @@ fn deregister(store: &TextStore, tag: &str, key: &str, now: Tick) -> bool {
 }
 
 fn judge(store: &TextStore, now: Tick) {
-    let terms =
-        JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO, patience: 0 };
-    while store.judge(&terms, now) {}
+    let (as_of, listening_since) = (now, Tick::ZERO);
+    let terms = JudgeTerms { as_of, enabled: true, expire: true, listening_since, patience: 0 };
+    while store.judge(&terms) {}
 }
 
 fn visible(store: &TextStore, tag: &str) -> Vec<String> {

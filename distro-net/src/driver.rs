@@ -198,9 +198,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
         });
     }
 
-    /// A slice at a time, so that an expiry of a million does not hold up a worker thread.
+    /// A slice at a time, so that an expiry of a million does not hold up a worker thread, and no
+    /// longer than until the control plane is due again: only that notices a stop of this process.
     async fn judge(&self, terms: &JudgeTerms) {
-        while self.store.judge(terms, self.clock.tick()) {
+        let until = self.distro.poll_timeout();
+        while self.store.judge(terms) && self.clock.tick() < until {
             tokio::task::yield_now().await;
         }
     }

@@ -1,12 +1,12 @@
 //! The driver under paused time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use distro_core::{
-    Board, DistroConfig, Health, Input, LeaseTerms, MemberId, StampClock, Store, StoreConfig,
-    Value, Watcher,
+    Board, Datum, DistroConfig, Health, Input, Key, LeaseTerms, MemberId, StampClock, Store,
+    StoreConfig, Value, Verdict, Watcher,
 };
 use distro_net::{Clock, Driver};
 use tokio_util::sync::CancellationToken;
@@ -121,4 +121,38 @@ async fn a_machine_that_slept_gives_everybody_a_full_time_out() {
     assert_eq!(member.health(), Some(Health::Healthy));
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(member.health(), Some(Health::Unhealthy));
+}
+
+/// Stops the process, once, while a record is being judged.
+struct StopsInJudgement {
+    stopped_ms: &'static AtomicU64,
+    has_stopped: AtomicBool,
+}
+
+impl Watcher<Text, ()> for StopsInJudgement {
+    fn changed(&self, _: &Arc<Datum<Text, ()>>, _: &[Key], _: bool) {}
+
+    fn judged(&self, _: &Arc<Datum<Text, ()>>, _: &Verdict<Text>) {
+        if !self.has_stopped.swap(true, Ordering::Relaxed) {
+            self.stopped_ms.fetch_add(60_000, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_stopped_in_the_middle_of_judging_expires_nobody() {
+    static STOPPED_MS: AtomicU64 = AtomicU64::new(0);
+    let has_stopped = AtomicBool::new(false);
+    let stops = Arc::new(StopsInJudgement { stopped_ms: &STOPPED_MS, has_stopped });
+    let member = Member::start_by(Clock::of_sleeper(&STOPPED_MS), vec![stops.clone()]);
+    // Several slices of one round. All are silent from now on.
+    let tag = |n: usize| format!("service-{n}");
+    (0..1_000).for_each(|n| member.register(&tag(n)));
+    while !stops.has_stopped.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    let healths: Vec<_> = (0..1_000).map(|n| member.health_of(&tag(n))).collect();
+    assert!(healths.iter().all(Option::is_some), "nobody was silent for 30 s while listened to");
+    assert!(healths.contains(&Some(Health::Healthy)), "the round was given up");
 }

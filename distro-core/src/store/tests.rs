@@ -43,7 +43,8 @@ fn close(store: &Store<Text, ()>, tag: &str) {
 }
 
 fn judge(store: &Store<Text, ()>, second: u64) {
-    while store.judge(&TERMS, Tick::from_ms(second * 1_000)) {}
+    let terms = JudgeTerms { as_of: Tick::from_ms(second * 1_000), ..TERMS };
+    while store.judge(&terms) {}
 }
 
 #[test]

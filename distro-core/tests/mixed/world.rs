@@ -624,7 +624,7 @@ impl World {
                 Output::Judge(terms) => {
                     let before: Vec<_> =
                         ours.tags().into_iter().map(|tag| (ours.list(&tag).len(), tag)).collect();
-                    while ours.store.judge(&terms, tick) {}
+                    while ours.store.judge(&terms) {}
                     for (count, tag) in before {
                         if ours.store.owns(&tag) && ours.list(&tag).len() != count {
                             ours.outbox.entry(tag).or_insert(now + 400);

@@ -1,13 +1,14 @@
 //! One server: the core, the store, and what its request handlers do with both.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use distro_core::{
-    Answer, CallId, Distro, DistroConfig, Forwarding, Health, Heard, LeaseTerms, MemberId, Now,
-    Operation, Record, Rules, Stamp, StampClock, Step, Store, StoreConfig, Tick, Value,
+    Answer, CallId, Distro, DistroConfig, Forwarding, Health, Heard, Input, JudgeTerms, LeaseTerms,
+    MemberId, Now, Operation, Record, Rules, Stamp, StampClock, Step, Store, StoreConfig, Tick,
+    Value,
 };
 use distro_net::{BadValue, ValueCodec};
 
@@ -129,6 +130,10 @@ pub(crate) struct Process {
     pub(crate) distro: Distro<Text, ()>,
     pub(crate) answer: Answer<Text, ()>,
     pub(crate) started_at: u64,
+    /// The round of judging that is under way.
+    pub(crate) round: Option<JudgeTerms>,
+    /// Inputs that wait for its end.
+    pub(crate) waiting: VecDeque<Input<Text>>,
     pub(crate) pending: BTreeSet<Call>,
     pub(crate) tasks: BTreeMap<u64, Task>,
     next_task: u64,
@@ -195,6 +200,8 @@ impl Process {
             distro,
             answer,
             started_at,
+            round: None,
+            waiting: VecDeque::new(),
             pending: BTreeSet::new(),
             tasks: BTreeMap::new(),
             next_task: 0,

@@ -37,6 +37,8 @@ fn rules() -> Rules {
         "patience" => rules.patience = false,
         "regain_grace" => rules.regain_grace = false,
         "pause" => rules.pause = false,
+        "one_tick" => rules.one_tick = false,
+        "counts_sleep" => rules.counts_sleep = false,
         "late_calls" => rules.late_calls = false,
         "relay" => rules.relay = false,
         "hearsay" => rules.hearsay = false,
@@ -201,7 +203,10 @@ fn disturb(world: &mut World) {
             }
         }
         5 | 6 if world.nodes[a].process.is_some() => world.kill(a),
-        7 if world.nodes[a].process.is_some() => world.pause(a),
+        7 if world.nodes[a].process.is_some() && world.chance.permille(500) => {
+            world.pause_in_round(a);
+        }
+        7 if world.nodes[a].process.is_some() && !world.nodes[a].is_paused => world.suspend(a),
         8 if world.nodes[a].process.is_some() && !world.nodes[a].is_paused => world.leave(a),
         9 => {
             world.net.loss = world.chance.range(0, 50);
@@ -313,6 +318,7 @@ fn mend(world: &mut World) {
     world.slowest_flush_ms = 20;
     world.heal();
     for node in 0..world.nodes.len() {
+        world.nodes[node].pauses_in_round = false;
         if world.nodes[node].is_paused {
             world.resume(node);
         }

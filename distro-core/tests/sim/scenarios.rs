@@ -346,6 +346,33 @@ fn a_member_that_was_stopped_judges_nobody_by_its_own_silence() {
 }
 
 #[test]
+fn a_member_that_is_stopped_between_two_slices_of_judging_judges_as_of_before() {
+    shows(
+        |rules| {
+            (0..10).all(|seed| {
+                let mut world = World::settled(1, seed, rules);
+                world.invariants.are_off = true;
+                let clients: Vec<usize> = (0..10)
+                    .map(|n| world.add_client(Client::new(&format!("tag-{n}"), "key")))
+                    .collect();
+                world.run_for(20_000 + seed * 500);
+                world.pause_in_round(0);
+                world.run_for(60_000);
+                assert!(world.nodes[0].is_paused, "it was stopped in a round");
+                world.resume(0);
+                let mut is_well = true;
+                for _ in 0..300 {
+                    is_well &= clients.iter().all(|client| stays_now(&world, *client));
+                    world.run_for(if is_well { 5 } else { 1_000 });
+                }
+                is_well
+            })
+        },
+        |rules| rules.one_tick = false,
+    );
+}
+
+#[test]
 fn a_write_in_the_buffer_of_a_frozen_owner_does_not_undo_a_deregistration() {
     let story = |retention: Duration| {
         let mut world = World::new(3, 1, Rules::default());
@@ -372,27 +399,61 @@ fn everybody_else_shows(world: &World, client: usize) -> bool {
     [1, 2].iter().all(|node| world.view(*node, client).is_some())
 }
 
+/// A member is away for longer than removals are remembered, and an instance is deregistered
+/// meanwhile: whether nobody shows it once the member is back.
+fn is_gone_when_somebody_is_back(rules: Rules, goes: impl Fn(&mut World, usize)) -> bool {
+    let mut world = World::new(3, 1, rules);
+    world.setup.store.tombstone_retention = Duration::from_secs(60);
+    world.setup.config.absent_after = Duration::from_secs(55);
+    (0..3).for_each(|node| world.start(node));
+    world.run_for(10_000);
+    world.invariants.are_off = true;
+    let client = client_of(&mut world, 0, &[1, 2]);
+    goes(&mut world, 0);
+    // Nothing is sent to it any more that could wait for it.
+    world.run_for(10_000);
+    world.deregister(client);
+    world.run_for(200_000);
+    world.resume(0);
+    world.run_for(10_000);
+    nobody_shows(&world, client)
+}
+
 #[test]
 fn who_comes_back_after_the_others_have_forgotten_brings_nothing_back() {
     shows(
+        |rules| is_gone_when_somebody_is_back(rules, World::pause),
+        |rules| rules.forget_after_absence = false,
+    );
+}
+
+#[test]
+fn who_slept_until_the_others_had_forgotten_brings_nothing_back() {
+    shows(
+        |rules| is_gone_when_somebody_is_back(rules, World::suspend),
+        |rules| rules.counts_sleep = false,
+    );
+}
+
+#[test]
+fn a_member_whose_machine_slept_shows_nothing_before_it_has_compared() {
+    shows(
         |rules| {
-            let mut world = World::new(3, 1, rules);
-            world.setup.store.tombstone_retention = Duration::from_secs(60);
-            world.setup.config.absent_after = Duration::from_secs(55);
-            (0..3).for_each(|node| world.start(node));
-            world.run_for(10_000);
-            world.invariants.are_off = true;
-            let client = client_of(&mut world, 0, &[1, 2]);
-            world.pause(0);
-            // Nothing is sent to it any more that could wait for it.
+            let mut world = three(rules);
+            let client = client_of(&mut world, 1, &[1, 2]);
+            world.suspend(0);
             world.run_for(10_000);
             world.deregister(client);
-            world.run_for(200_000);
+            world.run_for(60_000);
             world.resume(0);
-            world.run_for(10_000);
-            nobody_shows(&world, client)
+            let mut is_well = true;
+            for _ in 0..5_000 {
+                world.run_for(1);
+                is_well &= !world.is_ready(0) || world.view(0, client).is_none();
+            }
+            is_well && world.is_ready(0)
         },
-        |rules| rules.forget_after_absence = false,
+        |rules| rules.counts_sleep = false,
     );
 }
 

@@ -37,6 +37,10 @@ pub(crate) struct Node {
     pub(crate) id: MemberId,
     pub(crate) process: Option<Process>,
     pub(crate) is_paused: bool,
+    /// Since when its machine sleeps.
+    asleep_since: Option<u64>,
+    /// Is stopped between two slices of its next round of judging.
+    pub(crate) pauses_in_round: bool,
     /// What arrived while it was stopped.
     backlog: VecDeque<Event>,
     pub(crate) incarnation: u32,
@@ -92,6 +96,8 @@ impl World {
             id: MemberId::of(&format!("10.0.0.{n}:8848")),
             process: None,
             is_paused: false,
+            asleep_since: None,
+            pauses_in_round: false,
             backlog: VecDeque::new(),
             incarnation: 0,
             skew_ms: 0,
@@ -185,6 +191,8 @@ impl World {
         self.nodes[node].process = None;
         self.nodes[node].backlog.clear();
         self.nodes[node].is_paused = false;
+        self.nodes[node].pauses_in_round = false;
+        self.nodes[node].asleep_since = None;
         self.invariants.forget(node);
         self.tell(format!("kill {node}"));
         let is_calm = self.net.is_calm() && !self.nodes.iter().any(|node| node.is_paused);
@@ -207,8 +215,25 @@ impl World {
         self.tell(format!("pause {node}"));
     }
 
+    /// The same, and its machine sleeps: clocks that do not count that stand still.
+    pub(crate) fn suspend(&mut self, node: usize) {
+        self.nodes[node].asleep_since = Some(self.now);
+        self.pause(node);
+    }
+
+    /// The same as [`Self::pause`], but in the middle of its next round of judging.
+    pub(crate) fn pause_in_round(&mut self, node: usize) {
+        self.nodes[node].pauses_in_round = true;
+    }
+
     pub(crate) fn resume(&mut self, node: usize) {
         self.nodes[node].is_paused = false;
+        let slept = self.nodes[node].asleep_since.take().map_or(0, |since| self.now - since);
+        if let Some(process) = &mut self.nodes[node].process
+            && !self.setup.rules.counts_sleep
+        {
+            process.started_at += slept;
+        }
         self.tell(format!("resume {node}"));
         self.disturbed_at = self.now;
         let backlog: Vec<Event> = self.nodes[node].backlog.drain(..).collect();

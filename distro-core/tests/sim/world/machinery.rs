@@ -12,18 +12,70 @@ use crate::disk::Waiter;
 use crate::node::{Ask, Call, Progress, Text, Told};
 
 pub(super) enum Event {
-    Wake { node: usize, incarnation: u32 },
-    Request { from: usize, incarnation: u32, to: usize, call: Call, request: Bytes },
-    Reply { to: usize, incarnation: u32, call: Call, reply: Bytes },
-    Refused { to: usize, incarnation: u32, call: Call },
-    Deadline { node: usize, incarnation: u32, call: Call },
-    Ask { node: usize, client: usize, attempt: u64, ask: Ask },
-    Told { client: usize, attempt: u64, told: Told, by: usize },
-    ClientDeadline { client: usize, attempt: u64 },
-    ClientWakes { client: usize },
-    Flushed { node: usize, incarnation: u32 },
-    CleanUp { node: usize, incarnation: u32 },
-    Configure { node: usize, list: u64, members: BTreeSet<usize> },
+    Wake {
+        node: usize,
+        incarnation: u32,
+    },
+    /// The next slice of a round of judging.
+    Slice {
+        node: usize,
+        incarnation: u32,
+    },
+    Request {
+        from: usize,
+        incarnation: u32,
+        to: usize,
+        call: Call,
+        request: Bytes,
+    },
+    Reply {
+        to: usize,
+        incarnation: u32,
+        call: Call,
+        reply: Bytes,
+    },
+    Refused {
+        to: usize,
+        incarnation: u32,
+        call: Call,
+    },
+    Deadline {
+        node: usize,
+        incarnation: u32,
+        call: Call,
+    },
+    Ask {
+        node: usize,
+        client: usize,
+        attempt: u64,
+        ask: Ask,
+    },
+    Told {
+        client: usize,
+        attempt: u64,
+        told: Told,
+        by: usize,
+    },
+    ClientDeadline {
+        client: usize,
+        attempt: u64,
+    },
+    ClientWakes {
+        client: usize,
+    },
+    Flushed {
+        node: usize,
+        incarnation: u32,
+    },
+    CleanUp {
+        node: usize,
+        incarnation: u32,
+    },
+    Configure {
+        node: usize,
+        list: u64,
+        members: BTreeSet<usize>,
+    },
 }
 
 impl World {
@@ -35,6 +87,7 @@ impl World {
     pub(super) fn happen(&mut self, event: Event) {
         let node = match &event {
             Event::Wake { node, .. }
+            | Event::Slice { node, .. }
             | Event::Flushed { node, .. }
             | Event::CleanUp { node, .. }
             | Event::Deadline { node, .. }
@@ -56,6 +109,11 @@ impl World {
                     if self.now >= self.nodes[node].wakes_at {
                         self.input(node, Input::Tick);
                     }
+                }
+            }
+            Event::Slice { node, incarnation } => {
+                if self.is_current(node, incarnation) {
+                    self.judge_slice(node);
                 }
             }
             Event::Request { from, incarnation, to, call, request } => {
@@ -154,29 +212,45 @@ impl World {
         }
     }
 
-    /// The law of the loop: one input, then outputs until there are none.
+    /// The law of the loop: one input, then outputs until there are none. While a round of judging
+    /// is under way, inputs wait for its end, as the driver does.
     pub(super) fn input(&mut self, node: usize, input: Input<Text>) {
         let now = self.now;
         let Some(process) = self.nodes[node].process.as_mut() else { return };
+        if process.round.is_some() {
+            process.waiting.push_back(input);
+            return;
+        }
         let tick = process.tick(now);
         process.distro.handle_input(tick, input);
+        self.perform(node);
+    }
+
+    /// Carries outputs out, up to one that takes time.
+    fn perform(&mut self, node: usize) {
         let mut sends = Vec::new();
         let mut news = Vec::new();
+        let mut has_left = false;
+        let Some(process) = self.nodes[node].process.as_mut() else { return };
         while let Some(output) = process.distro.poll_output() {
             match output {
-                Output::Judge(terms) => while process.store.judge(&terms, tick) {},
+                Output::Judge(terms) => {
+                    process.round = Some(terms);
+                    break;
+                }
                 Output::Send { call, to, request, deadline } => {
                     sends.push((call, to, request, deadline))
                 }
                 Output::Left => {
-                    self.nodes[node].left = true;
+                    has_left = true;
                     break;
                 }
                 other => news.push(format!("{other:?}")),
             }
         }
-        if self.nodes[node].left {
+        if has_left {
             // The process ends.
+            self.nodes[node].left = true;
             self.tell(format!("node {node} has left"));
             self.kill(node);
             return;
@@ -191,8 +265,42 @@ impl World {
             let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
             self.send(node, to, Call::Control(call), request, deadline);
         }
+        if self.nodes[node].process.as_ref().is_some_and(|process| process.round.is_some()) {
+            return self.go_on_judging(node);
+        }
         self.schedule_wake(node);
         self.save(node);
+    }
+
+    /// The next slice comes when other tasks have had their turn, or when a stop is over.
+    fn go_on_judging(&mut self, node: usize) {
+        if std::mem::take(&mut self.nodes[node].pauses_in_round) {
+            self.pause(node);
+        }
+        let (incarnation, turn) = (self.nodes[node].incarnation, self.chance.range(0, 2));
+        self.push(turn, Event::Slice { node, incarnation });
+    }
+
+    fn judge_slice(&mut self, node: usize) {
+        let (now, is_one_tick) = (self.now, self.setup.rules.one_tick);
+        let Some(process) = self.nodes[node].process.as_mut() else { return };
+        let Some(mut terms) = process.round else { return };
+        let tick = process.tick(now);
+        if !is_one_tick {
+            terms.as_of = tick;
+        }
+        let until = process.distro.poll_timeout();
+        if process.store.judge(&terms) && (tick < until || !is_one_tick) {
+            return self.go_on_judging(node);
+        }
+        process.round = None;
+        self.perform(node);
+        while let Some(process) = self.nodes[node].process.as_mut()
+            && process.round.is_none()
+            && let Some(input) = process.waiting.pop_front()
+        {
+            self.input(node, input);
+        }
     }
 
     pub(super) fn send(
