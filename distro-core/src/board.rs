@@ -165,6 +165,13 @@ impl Board {
         }
     }
 
+    /// A member is one no more: what was noted of it says nothing of it if it comes back.
+    pub(crate) fn forget(&self, member: MemberId) {
+        let mut notes = self.notes.lock();
+        notes.left.remove(&member);
+        notes.silent.remove(&member);
+    }
+
     pub(crate) fn take_left(&self) -> BTreeMap<MemberId, u32> {
         std::mem::take(&mut self.notes.lock().left)
     }

@@ -232,6 +232,8 @@ pub struct Rules {
     pub renew: bool,
     /// A new member waits until it has loaded.
     pub load: bool,
+    /// Calls to a member that is taken from the list end as failed.
+    pub end_calls: bool,
     /// Who was away for longer than removals are remembered drops what it has not heard.
     pub forget_after_absence: bool,
     /// Members tell each other nothing of what a member outside their protocol owns.
@@ -266,6 +268,7 @@ impl Default for Rules {
             verify: true,
             renew: true,
             load: true,
+            end_calls: true,
             forget_after_absence: true,
             foreign_apart: true,
             foreign_stamps: true,

@@ -56,6 +56,8 @@ pub(crate) struct Loader {
     began: Tick,
     todo: VecDeque<Part>,
     under_way: BTreeMap<MemberId, Part>,
+    /// When a member that had data last went from the list: it may come back.
+    lost_source: Option<Tick>,
     /// When the last page came; what is written later comes by replication.
     pulled: Option<Tick>,
 }
@@ -68,26 +70,35 @@ impl Loader {
             Some(Part { first, last, after: None })
         };
         let todo = slots.chunks(PART).filter_map(part).collect();
-        Self { began: now, todo, under_way: BTreeMap::new(), pulled: None }
+        Self { began: now, todo, under_way: BTreeMap::new(), lost_source: None, pulled: None }
     }
 
-    /// Whether it is proved that nobody has data: everybody said so, or stayed silent for long.
+    /// Whether it is proved that nobody has data: everybody said so, or stayed silent for long. A
+    /// source that went from the list counts as silent since then.
     pub(crate) fn is_alone(
         &self,
         mut others: impl Iterator<Item = Prospect>,
         alone_after: Duration,
         now: Tick,
     ) -> bool {
-        others.all(|other| match other {
-            Prospect::Source | Prospect::Loading => false,
-            Prospect::NoSource => true,
-            Prospect::Silent => now.since(self.began) >= alone_after,
-        })
+        let is_past = |since: Tick| now.since(since) >= alone_after;
+        self.lost_source.is_none_or(is_past)
+            && others.all(|other| match other {
+                Prospect::Source | Prospect::Loading => false,
+                Prospect::NoSource => true,
+                Prospect::Silent => is_past(self.began),
+            })
     }
 
     /// Time passed in which this member did not listen.
     pub(crate) fn forgive(&mut self, pause: Duration) {
         self.began = self.began.after(pause);
+        self.lost_source = self.lost_source.map(|at| at.after(pause));
+    }
+
+    /// A member that has data is no member any more.
+    pub(crate) fn lost_source(&mut self, now: Tick) {
+        self.lost_source = Some(now);
     }
 
     /// The next page to ask a source for.
@@ -153,6 +164,18 @@ mod tests {
         assert!(is_alone(&[Prospect::NoSource, Prospect::Silent], 5_000));
         assert!(!is_alone(&[Prospect::Loading, Prospect::Silent], 60_000));
         assert!(!is_alone(&[Prospect::Source], 60_000));
+    }
+
+    #[test]
+    fn a_source_that_goes_from_the_list_is_waited_for_like_one_that_is_silent() {
+        let mut loader = Loader::new(at(0));
+        let is_alone = |loader: &Loader, ms| {
+            loader.is_alone([Prospect::NoSource].into_iter(), Duration::from_secs(5), at(ms))
+        };
+        assert!(is_alone(&loader, 60_000));
+        loader.lost_source(at(60_000));
+        assert!(!is_alone(&loader, 64_999));
+        assert!(is_alone(&loader, 65_000));
     }
 
     #[test]

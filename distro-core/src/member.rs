@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::DistroConfig;
+use crate::load::Prospect;
 use crate::stamp::MemberId;
 use crate::time::Tick;
 
@@ -154,6 +155,12 @@ impl Member {
     /// Refused more than once, and nobody has heard it since.
     pub(crate) fn is_surely_gone(&self) -> bool {
         self.refused >= SURE_REFUSALS && !self.is_heard_since_refusal()
+    }
+
+    /// What a member that joins may expect of it.
+    pub(crate) fn prospect(&self, config: &DistroConfig, now: Tick) -> Prospect {
+        let is_reachable = self.is_reachable(config, now);
+        Prospect::of(is_reachable, self.is_surely_gone(), self.told_phase())
     }
 
     /// The state as shown to operators.

@@ -73,6 +73,32 @@ async fn what_is_written_on_one_appears_on_all() {
     assert_eq!(Refusal::ALL.iter().map(|reason| stats.refused(*reason)).sum::<u64>(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_to_a_member_that_is_taken_from_the_list_ends_at_once() {
+    const LONG: Duration = Duration::from_secs(300);
+    let members = three().await;
+    let [one, _, mute] = &members;
+    mute.is_mute.store(true, Ordering::Relaxed);
+    let all: Vec<Address> = members.iter().map(|member| member.address.clone()).collect();
+    let id = mute.address.member();
+    let call = tokio::spawn({
+        let peers = one.peers.clone();
+        async move { peers.call(id, &Request::Probe { phase: Phase::Up }, LONG).await }
+    });
+    // Those of the core wait for an answer by now, and this one does.
+    eventually("it is not heard any more", || !one.board.is_reachable(id)).await;
+    assert!(!call.is_finished());
+    one.control.set_members(&all[..2]).await;
+    let ended = tokio::time::timeout(LONG / 10, call).await.expect("it ends long before").unwrap();
+    assert!(matches!(ended, Outcome::NoAnswer), "{ended:?}");
+    // Who comes back is a new acquaintance.
+    mute.is_mute.store(false, Ordering::Relaxed);
+    one.control.set_members(&all).await;
+    eventually("it is heard again", || one.board.is_reachable(id)).await;
+    one.register("service", "k", "text").await;
+    everywhere(&members, "service", "k", Some("text")).await;
+}
+
 /// Adds one to the number in a record, again and again until nobody came in between.
 async fn count_up(member: &Member, tag: &str) {
     loop {

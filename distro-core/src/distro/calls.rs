@@ -1,11 +1,13 @@
 //! Calls to other members: what is due, and what comes of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CallId, Distro, Output};
 use crate::answer::{load, merge};
 use crate::journal::Place;
+use crate::load::Prospect;
 use crate::member::{Contact, Phase};
 use crate::message::{Reply, Request};
 use crate::peer::Peer;
@@ -173,6 +175,32 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             }
             Purpose::Renew => peer.renewer.not_taken(),
             purpose => self.call_failed(call.to, purpose, now),
+        }
+    }
+
+    /// These are members no more. Each call to one of them ends as failed, in whatever waits for
+    /// its answer, and the beats that waited for one go to the next owner. A member that comes back
+    /// begins anew.
+    pub(super) fn let_go(&mut self, gone: &BTreeSet<MemberId>, now: Tick) {
+        let is_to_gone = |call: &Call| gone.contains(&call.to);
+        let ended: Vec<CallId> =
+            self.calls.iter().filter(|(_, call)| is_to_gone(call)).map(|(id, _)| *id).collect();
+        for id in ended {
+            match self.config.rules.end_calls {
+                true => self.unanswered(id, now),
+                false => _ = self.calls.remove(&id),
+            }
+        }
+        for id in gone {
+            let Some(mut peer) = self.peers.remove(id) else { continue };
+            let was_source = peer.member.prospect(&self.config, now) == Prospect::Source;
+            if let Some(loader) = self.loader.as_mut().filter(|_| was_source) {
+                loader.lost_source(now);
+            }
+            for (place, heard) in peer.renewer.failed() {
+                self.store.journal().note_heard(place, heard);
+            }
+            self.board.forget(*id);
         }
     }
 

@@ -37,8 +37,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let others: BTreeSet<MemberId> = members.iter().copied().filter(|id| *id != me).collect();
         let own = (!members.contains(&me)).then_some(me);
         self.order = members.iter().copied().chain(own).collect();
-        self.peers.retain(|id, _| others.contains(id));
-        self.calls.retain(|_, call| others.contains(&call.to));
+        let gone = self.peers.keys().copied().filter(|id| !others.contains(id)).collect();
+        self.let_go(&gone, now);
         for id in others {
             self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
         }
@@ -107,10 +107,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     pub(super) fn advance_phase(&mut self, now: Tick) {
         let Some(loader) = &self.loader else { return };
         let config = &self.config;
-        let prospect = |peer: &Peer| {
-            let is_reachable = peer.member.is_reachable(config, now);
-            Prospect::of(is_reachable, peer.member.is_surely_gone(), peer.member.told_phase())
-        };
+        let prospect = |peer: &Peer| peer.member.prospect(config, now);
         let sources: Vec<&Peer> =
             self.peers.values().filter(|peer| prospect(peer) == Prospect::Source).collect();
         let phase = if sources.is_empty() {

@@ -45,6 +45,7 @@ fn rules() -> Rules {
         "verify" => rules.verify = false,
         "renew" => rules.renew = false,
         "load" => rules.load = false,
+        "end_calls" => rules.end_calls = false,
         "close_all" => rules.close_all = false,
         "lists" => rules.lists = false,
         other => panic!("there is no rule {other}"),
@@ -192,7 +193,7 @@ fn disturb(world: &mut World) {
         world.chance.range(0, count as u64) as usize,
         world.chance.range(0, count as u64) as usize,
     );
-    match world.chance.range(0, 18) {
+    match world.chance.range(0, 19) {
         0 | 1 if a != b => world.cut(a, b),
         2 if a != b => world.cut_one_way(a, b),
         3 => (0..count).filter(|other| *other != a).for_each(|other| world.cut(a, other)),
@@ -223,6 +224,10 @@ fn disturb(world: &mut World) {
         }
         14 => lose(world, a),
         15 | 16 => power_cut(world),
+        17 if a != b => {
+            let for_ms = world.chance.range(100, 10_000);
+            world.omit(a, b, for_ms);
+        }
         _ => mend(world),
     }
 }

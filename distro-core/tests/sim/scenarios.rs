@@ -486,6 +486,52 @@ fn a_member_that_starts_shows_nothing_before_it_has_what_the_others_have() {
     );
 }
 
+/// A member joins, and its list omits these members once, in the middle of its load: whether it
+/// becomes ready, and shows what there is and nothing less.
+fn joins_although_its_list_omits(omitted: &[usize], for_ms: u64, rules: Rules) -> bool {
+    let mut world = three(rules);
+    let clients: Vec<usize> = (0..40)
+        .map(|n| world.add_client(Client::new(&format!("tag-{n}"), &format!("k{n}"))))
+        .collect();
+    world.kill(2);
+    world.clients.iter_mut().for_each(|client| client.reach = vec![0, 1]);
+    world.run_for(20_000);
+    world.start(2);
+    let parts_left = |world: &World| {
+        world.nodes[2].process.as_ref().map_or(0, |process| process.distro.load_left())
+    };
+    // Well into the load, calls to both sources under way.
+    while parts_left(&world) == 32 || parts_left(&world) == 0 {
+        world.run_for(1);
+    }
+    while parts_left(&world) > 20 {
+        world.run_for(1);
+    }
+    world.configure(2, [0, 1, 2].into_iter().filter(|node| !omitted.contains(node)).collect());
+    let mut is_well = true;
+    let mut watch = |world: &mut World, span_ms| {
+        let end = world.now + span_ms;
+        while world.now < end {
+            world.run_for(20);
+            is_well &=
+                !world.is_ready(2) || clients.iter().all(|client| world.view(2, *client).is_some());
+        }
+    };
+    watch(&mut world, for_ms);
+    world.configure(2, [0, 1, 2].into());
+    watch(&mut world, 20_000);
+    is_well && world.is_ready(2)
+}
+
+#[test]
+fn a_member_joins_although_the_one_it_loads_from_is_missing_in_a_list_once() {
+    let without = |rules: &mut Rules| rules.end_calls = false;
+    shows(|rules| joins_although_its_list_omits(&[0], 1_000, rules), without);
+    // Whether it is back before or after the call to it would have been given up.
+    shows(|rules| joins_although_its_list_omits(&[1], 5_000, rules), without);
+    shows(|rules| joins_although_its_list_omits(&[0, 1], 3_000, rules), without);
+}
+
 #[test]
 fn a_clock_an_hour_or_centuries_ahead_or_behind_costs_nothing() {
     const CENTURY_MS: i64 = 3_155_760_000_000;

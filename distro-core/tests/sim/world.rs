@@ -288,6 +288,15 @@ impl World {
         self.disturbed_at = self.now;
     }
 
+    /// The list of one node omits a member for so long.
+    pub(crate) fn omit(&mut self, node: usize, member: usize, for_ms: u64) {
+        let members = self.members.clone();
+        self.configure(node, members.iter().copied().filter(|n| *n != member).collect());
+        self.last_list += 1;
+        self.push(for_ms, Event::Configure { node, list: self.last_list, members });
+        self.disturbed_at = self.now;
+    }
+
     /// The list of one node.
     pub(crate) fn configure(&mut self, node: usize, members: BTreeSet<usize>) {
         self.tell(format!("node {node} is told of the members {members:?}"));

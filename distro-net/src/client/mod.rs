@@ -118,6 +118,11 @@ impl<V> Peers<V> {
         self.shared.book.read().get(&member).map(|peer| Arc::clone(&peer.address))
     }
 
+    /// Whether this is another member.
+    pub(crate) fn is_member(&self, member: MemberId) -> bool {
+        self.shared.book.read().contains_key(&member)
+    }
+
     /// The other members, in the order of their ids.
     pub fn members(&self) -> Vec<MemberId> {
         self.shared.book.read().keys().copied().collect()
@@ -130,8 +135,8 @@ impl<V> Peers<V> {
     }
 
     /// The members are these from now on; this one need not be among them. Connections to those
-    /// who stay are kept. Returns their ids, and that of this member if it is among them, in the
-    /// order of the addresses.
+    /// who stay are kept; calls to the others end without an answer. Returns their ids, and that of
+    /// this member if it is among them, in the order of the addresses.
     pub(crate) fn set_members(&self, addresses: &[Address]) -> Vec<MemberId> {
         let mut next: BTreeMap<MemberId, Arc<Peer>> = BTreeMap::new();
         let mut order = Vec::with_capacity(addresses.len());
@@ -157,6 +162,8 @@ impl<V> Peers<V> {
             next.insert(member, peer);
             order.push(member);
         }
+        let stays = |peer: &Arc<Peer>| next.get(&peer.member).is_some_and(|n| Arc::ptr_eq(n, peer));
+        book.values().filter(|peer| !stays(peer)).for_each(|peer| peer.let_go());
         *book = next;
         order
     }
@@ -175,14 +182,24 @@ impl<V> Peers<V> {
         }
     }
 
-    /// Asks a member. Takes no longer than the deadline. When the future is dropped the request
-    /// may or may not have arrived.
+    /// Asks a member. Takes no longer than the deadline, and ends when that is a member no more. When
+    /// the future is dropped the request may or may not have arrived.
     pub async fn call(&self, to: MemberId, request: &Request<V>, deadline: Duration) -> Outcome<V> {
         let peer = self.shared.book.read().get(&to).cloned();
         let Some(peer) = peer else { return Outcome::NoAnswer };
         let calls = &self.shared.stats.calls;
         // A connection that missed a deadline is dropped with the future.
-        match tokio::time::timeout(deadline, self.exchange(&peer, request)).await {
+        let exchange = tokio::time::timeout(deadline, self.exchange(&peer, request));
+        let outcome = tokio::select! {
+            biased;
+            outcome = exchange => outcome,
+            () = peer.gone() => {
+                tracing::debug!(peer = %peer.address, "no answer: it is a member no more");
+                add(&calls.unanswered, 1);
+                return Outcome::NoAnswer;
+            }
+        };
+        match outcome {
             Ok(Ok(reply)) => {
                 peer.note_outcome(None);
                 add(&calls.answered, 1);

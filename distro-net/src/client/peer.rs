@@ -7,6 +7,7 @@ use bytes::Bytes;
 use distro_core::{MemberId, Now};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::PeersConfig;
 use super::connection::{CallError, Connection, Link};
@@ -50,6 +51,8 @@ pub(crate) struct Peer {
     most_idle: usize,
     /// How far its wall clock is ahead, in milliseconds.
     clock_ahead_ms: AtomicI64,
+    /// Ends when it is a member no more, and with it every call to it.
+    gone: CancellationToken,
     /// What went wrong last, so that the log says it once.
     trouble: Mutex<Option<String>>,
 }
@@ -66,8 +69,20 @@ impl Peer {
             idle: Mutex::default(),
             most_idle: forwards_per_peer + holds_per_peer + CORE_CALLS,
             clock_ahead_ms: AtomicI64::new(0),
+            gone: CancellationToken::new(),
             trouble: Mutex::default(),
         }
+    }
+
+    /// It is a member no more: calls that wait for it end, and its connections are closed.
+    pub(crate) fn let_go(&self) {
+        self.gone.cancel();
+        self.idle.lock().clear();
+    }
+
+    /// Returns when it is a member no more.
+    pub(crate) async fn gone(&self) {
+        self.gone.cancelled().await;
     }
 
     /// Sends a message over a kept or a new connection. What fails on a kept one is sent again
@@ -145,7 +160,8 @@ impl Peer {
 
     fn keep(&self, connection: Connection, reply: Bytes) -> Bytes {
         let mut idle = self.idle.lock();
-        if idle.len() < self.most_idle && !connection.is_closed() {
+        let is_full = idle.len() >= self.most_idle || self.gone.is_cancelled();
+        if !is_full && !connection.is_closed() {
             idle.push(connection);
         }
         reply

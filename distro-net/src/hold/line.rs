@@ -106,6 +106,11 @@ impl<V: Value> Line<V> {
     /// Sends until nothing waits.
     async fn send_all(self: Arc<Self>, way: Way<V>) {
         while self.has_any() {
+            if !way.peers.is_member(way.member) {
+                // Writers need not wait for it until their time is up.
+                self.state.lock().waiting.clear();
+                continue;
+            }
             if !way.board.is_reachable(way.member) {
                 tokio::time::sleep(PAUSE).await;
                 continue;

@@ -142,6 +142,27 @@ async fn a_dead_member_costs_no_time_and_two_dead_ones_the_majority() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_members_that_are_taken_from_the_list() {
+    let disks = [Condition::Fine, Condition::Slow, Condition::Slow].map(Disk::new);
+    let members = three(disks.each_ref()).await;
+    let entries = written(&members[0], "a").await;
+    let hold = tokio::spawn({
+        let (forwarder, entries) = (members[0].forwarder.clone(), entries.clone());
+        async move { forwarder.hold(entries, 2, LONG * 10).await }
+    });
+    eventually("both are asked", || disks[1].asked() > 0 && disks[2].asked() > 0).await;
+    assert!(!hold.is_finished());
+    members[0].control.set_members(&[members[0].address.clone()]).await;
+    let held = tokio::time::timeout(LONG, hold).await.expect("it ends long before its time");
+    assert_eq!(held.unwrap(), Err(TooFew { held: 1, needed: 2 }));
+    // They come back, and their disks do.
+    let all: Vec<_> = members.iter().map(|member| member.address.clone()).collect();
+    members[0].control.set_members(&all).await;
+    disks.iter().for_each(|disk| disk.becomes(Condition::Fine));
+    assert_eq!(members[0].forwarder.hold(entries, 3, LONG).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_slow_disk_neither_holds_up_writes_nor_breaks_connections() {
     const WRITES: usize = 200;
     let disks = [Condition::Fine, Condition::Fine, Condition::Slow].map(Disk::new);

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -170,9 +171,9 @@ pub(crate) struct OtherShown {
 #[derive(Debug, Default)]
 struct Hearing {
     /// A checksum message is being worked on; further ones are passed over.
-    is_comparing: bool,
+    is_comparing: Arc<AtomicBool>,
     /// The same for a message about health.
-    is_asking: bool,
+    is_asking: Arc<AtomicBool>,
     /// When its last checksum message came.
     compared: Option<Tick>,
     absences: Absences,

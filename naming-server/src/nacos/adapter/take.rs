@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use distro_core::Tick;
@@ -120,7 +121,7 @@ impl Adapter {
     /// Compares with what a member says it owns: asks for lists that differ, and removes what it
     /// does not name at the second look. One message of a member at a time.
     pub(crate) async fn compare(&self, source: &str, checksums: Vec<(ServiceKey, String)>) {
-        let Some(_turn) = self.turn(source, |hearing| &mut hearing.is_comparing) else { return };
+        let Some(_turn) = self.turn(source, |hearing| &hearing.is_comparing) else { return };
         if let Some(hearing) = self.hearings.lock().get_mut(source) {
             hearing.compared = Some(self.now());
         }
@@ -167,7 +168,7 @@ impl Adapter {
         if now.since(since) < SILENT_AFTER {
             return;
         }
-        let Some(_turn) = self.turn(source, |hearing| &mut hearing.is_comparing) else { return };
+        let Some(_turn) = self.turn(source, |hearing| &hearing.is_comparing) else { return };
         let held: Vec<ServiceKey> = self.held_of(&view, source).collect();
         if !held.is_empty()
             && let Some(listed) = self.ask(source, &held).await
@@ -199,7 +200,7 @@ impl Adapter {
 
     /// Compares health with what a member says of services it owns, and asks for what differs.
     pub(crate) async fn compare_health(&self, source: &str, statuses: &ServiceStatuses) {
-        let Some(_turn) = self.turn(source, |hearing| &mut hearing.is_asking) else { return };
+        let Some(_turn) = self.turn(source, |hearing| &hearing.is_asking) else { return };
         let view = self.view();
         let mut asked = 0;
         for (name, checksum) in &statuses.checksums {
@@ -232,15 +233,14 @@ impl Adapter {
     }
 
     /// Begins the work on a message of a member, unless another one is being worked on.
-    fn turn(&self, source: &str, flag: fn(&mut Hearing) -> &mut bool) -> Option<Turn<'_>> {
+    fn turn(&self, source: &str, flag: fn(&mut Hearing) -> &Arc<AtomicBool>) -> Option<Turn> {
         if !self.is_foreign_member(source) {
             return None;
         }
-        let source: Arc<str> = source.into();
         let mut hearings = self.hearings.lock();
-        let is_busy = flag(hearings.entry(Arc::clone(&source)).or_default());
-        let was_busy = std::mem::replace(is_busy, true);
-        (!was_busy).then_some(Turn { adapter: self, source, flag })
+        let is_busy = Arc::clone(flag(hearings.entry(source.into()).or_default()));
+        let was_busy = is_busy.swap(true, Ordering::Relaxed);
+        (!was_busy).then_some(Turn { is_busy })
     }
 }
 
@@ -248,17 +248,14 @@ fn is_of(view: &View, service: &ServiceKey, member: &str) -> bool {
     matches!(view.owner(service.as_str()), Owner::Foreign(owner) if *owner == *member)
 }
 
-/// The work on a message. Another one may be worked on when it goes.
-struct Turn<'a> {
-    adapter: &'a Adapter,
-    source: Arc<str>,
-    flag: fn(&mut Hearing) -> &mut bool,
+/// The work on a message. Another one may be worked on when it goes. Belongs to one hearing: the
+/// member may have gone from the list meanwhile, and have come back to a new one.
+struct Turn {
+    is_busy: Arc<AtomicBool>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(hearing) = self.adapter.hearings.lock().get_mut(&self.source) {
-            *(self.flag)(hearing) = false;
-        }
+        self.is_busy.store(false, Ordering::Relaxed);
     }
 }
