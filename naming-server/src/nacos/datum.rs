@@ -1,6 +1,6 @@
 //! Maps of datums: whole lists of services, sent, asked for and answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use naming_model::{NAMESPACE_SEPARATOR, ServiceKey};
 use serde::Deserialize;
@@ -146,7 +146,9 @@ pub(crate) fn parse_keys(body: &[u8]) -> Result<Vec<ServiceKey>, BadMessage> {
     // A list or an object is no text for Java either: nothing is asked for then.
     let keys = text("keys", asked.keys).ok().flatten().unwrap_or_default();
     let known = |key: &str| parse_key(key.trim()).ok().flatten();
-    Ok(keys.split(',').filter_map(known).collect())
+    // A list that is asked for twice is given once.
+    let asked: BTreeSet<ServiceKey> = keys.split(',').filter_map(known).collect();
+    Ok(asked.into_iter().collect())
 }
 
 /// The body that asks for the lists of these services.

@@ -14,7 +14,7 @@ const LINES_PER_SECOND: u32 = 100;
 /// Services that are summed up by name within a second; the rest counts together.
 const SUMMED_SERVICES: usize = 200;
 /// Bytes kept of the text that says who did something.
-const MAX_ACTOR: usize = 120;
+pub(crate) const MAX_ACTOR: usize = 120;
 
 /// What happened to an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

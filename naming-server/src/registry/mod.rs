@@ -50,7 +50,7 @@ pub(crate) use checked::CheckTarget;
 pub(crate) use checksum::{hex, java_hash, java_order};
 pub(crate) use cluster::Cluster;
 pub(crate) use content_codec::ContentCodec;
-pub(crate) use events::{Event, EventKind, Events};
+pub(crate) use events::{Event, EventKind, Events, MAX_ACTOR};
 pub(crate) use filter::MetadataFilter;
 pub(crate) use foreign::ListTerms;
 pub(crate) use host::{Host, hosts, push_id};

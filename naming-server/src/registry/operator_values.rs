@@ -36,15 +36,15 @@ pub(crate) struct Named {
     pub(crate) metadata: Option<MetadataChange>,
 }
 
-/// What a call does to the metadata.
+/// What a call does to the metadata. The map is shared by all instances that the call is about.
 #[derive(Debug, Clone)]
 pub(crate) enum MetadataChange {
     /// Nothing else is left. Only what differs from what was there is the operator's word.
-    Replace(BTreeMap<String, String>),
+    Replace(Arc<BTreeMap<String, String>>),
     /// These are set.
-    Merge(BTreeMap<String, String>),
+    Merge(Arc<BTreeMap<String, String>>),
     /// These keys are removed.
-    Remove(BTreeMap<String, String>),
+    Remove(Arc<BTreeMap<String, String>>),
 }
 
 impl OperatorValues {
@@ -323,7 +323,7 @@ mod tests {
             is_whole: true,
             weight: Some(weight),
             enabled: Some(true),
-            metadata: Some(MetadataChange::Replace(map(pairs))),
+            metadata: Some(MetadataChange::Replace(map(pairs).into())),
         };
         let same = OperatorValues::default().with(&form(1.0, &[("a", "1"), ("b", "2")]), &known);
         assert!(same.is_empty());
@@ -341,10 +341,10 @@ mod tests {
     fn what_a_call_names_counts_even_if_it_is_so_already() {
         let known = instance(1.0, &[("a", "1")]);
         let named = |metadata| Named { weight: Some(1.0), metadata, ..Named::default() };
-        let merge = named(Some(MetadataChange::Merge(map(&[("a", "1")]))));
+        let merge = named(Some(MetadataChange::Merge(map(&[("a", "1")]).into())));
         let set = OperatorValues::default().with(&merge, &known);
         assert_eq!(set, OperatorValues { weight: Some(1.0), ..values(&[("a", Some("1"))]) });
-        let remove = named(Some(MetadataChange::Remove(map(&[("a", "")]))));
+        let remove = named(Some(MetadataChange::Remove(map(&[("a", "")]).into())));
         let set = set.with(&remove, &known);
         assert_eq!(set.to_json(), json!({"weight": 1.0, "metadata": {"a": null}}));
     }

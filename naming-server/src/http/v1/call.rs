@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
-use crate::http::{ApiError, Call};
+use crate::http::{ApiError, Call, cut};
+use crate::registry::MAX_ACTOR;
 
 impl Call<'_> {
     /// The service the request is about: `serviceName`, or `dom` if that is blank, with the group
@@ -37,19 +38,21 @@ impl Call<'_> {
         self.params.or("namespaceId", DEFAULT_NAMESPACE)
     }
 
-    /// Who calls, for events: address and agent, after the user and an `@` if that is known.
+    /// Who calls, for events: address and agent, after the user and an `@` if that is known. No
+    /// longer than events keep it, since an agent may be as long as a head.
     pub(crate) fn actor(&self) -> String {
         /// An IPv4 address and a blank; an IPv6 address makes the text grow once.
         const SHORT_ADDRESS: usize = 16;
-        let mut actor = String::with_capacity(SHORT_ADDRESS + self.agent.text.len());
+        let agent = cut(self.agent.text, MAX_ACTOR);
+        let mut actor = String::with_capacity(SHORT_ADDRESS + agent.len());
         if let Some(user) = self.user {
             actor.push_str(user);
             actor.push('@');
         }
         push_ip(&mut actor, self.peer.ip());
-        if !self.agent.text.is_empty() {
+        if !agent.is_empty() {
             actor.push(' ');
-            actor.push_str(self.agent.text);
+            actor.push_str(agent);
         }
         actor
     }

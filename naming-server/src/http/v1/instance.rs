@@ -88,7 +88,7 @@ impl Api {
             is_whole: false,
             weight,
             enabled,
-            metadata: metadata.as_ref().map(|map| MetadataChange::Replace(map.to_map())),
+            metadata: metadata.as_ref().map(|map| MetadataChange::Replace(map.to_map().into())),
         };
         let ephemeral =
             params.optional("ephemeral").map(|_| params.flag_lenient("ephemeral", true));
@@ -265,9 +265,27 @@ impl Api {
             return Ok(Metadata::default().into());
         }
         let limit = self.registry.settings.max_metadata_bytes;
+        check_metadata_text(text, limit)?;
         Timed::of_plain(text, limit)
             .unwrap_or_else(|| Metadata::new(&metadata_text(text)?, limit).map(Timed::from))
     }
+
+    /// The pairs of a metadata text, which may still be more than an instance may have.
+    pub(super) fn metadata_map(&self, text: &str) -> Result<BTreeMap<String, String>, ApiError> {
+        check_metadata_text(text, self.registry.settings.max_metadata_bytes)?;
+        metadata_text(text)
+    }
+}
+
+/// A text is read only if it may stand for metadata within the limit: even with each character
+/// written as `\u0041`, and room for blanks.
+fn check_metadata_text(text: &str, limit: usize) -> Result<(), ApiError> {
+    let most = limit.saturating_mul(8);
+    if text.len() <= most {
+        return Ok(());
+    }
+    let reason = format_args!("its text has {} bytes, the limit is {most}", text.len());
+    Err(ApiError::illegal("metadata", reason))
 }
 
 fn address<'a>(params: &Params<'a>) -> Result<Address<'a>, ApiError> {

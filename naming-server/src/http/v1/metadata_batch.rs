@@ -1,11 +1,21 @@
 //! `/v1/ns/instance/metadata/batch`: the metadata of several instances at once.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use naming_model::{DEFAULT_CLUSTER, InstanceKey, RecordKey, ServiceKey};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::Api;
-use crate::http::{Answer, ApiError, Call, Params, Reply, metadata_text};
+use crate::http::{Answer, ApiError, Call, ListError, Params, Reply, read_list};
 use crate::registry::{Host, Instance, Metadata, MetadataChange, Named, Patched, Write, hosts};
+
+/// Instances that one request may be about.
+const MOST_TARGETS: usize = 10_000;
+/// Bytes of the given metadata, counted once for each instance that gets it.
+const MOST_BYTES: usize = 64 << 20;
 
 /// An instance by its names and kind.
 struct Target {
@@ -31,19 +41,24 @@ impl Api {
         merge: bool,
     ) -> Result<Answer, ApiError> {
         let service = call.service()?;
-        let given = metadata_text(&call.params.required("metadata")?)?;
+        let given = self.metadata_map(&call.params.required("metadata")?)?;
         let limit = self.registry.settings.max_metadata_bytes;
+        // What does not fit beside nothing does not fit beside anything.
+        let bytes = Metadata::new(&given, limit)?.as_json().len();
+        let (parameter, targets) = self.batch_targets(call.params, &service)?;
+        check_bytes(parameter, targets.len(), bytes)?;
+        let api = self.me.upgrade().ok_or_else(|| ApiError::unavailable("stopping"))?;
+        let (given, actor) = (Arc::new(given), call.actor());
         let named = self.registry.settings.keep_operator_values.then(|| {
             let change = if merge { MetadataChange::Merge } else { MetadataChange::Remove };
-            Named { metadata: Some(change(given.clone())), ..Named::default() }
+            Named { metadata: Some(change(Arc::clone(&given))), ..Named::default() }
         });
-        let mut changes = Vec::new();
-        for target in self.batch_targets(call.params, &service) {
-            let given = given.clone();
+        let write = move |target: Target| {
+            let given = Arc::clone(&given);
             let change = move |known: &Instance| {
                 let mut map = known.metadata.to_map();
                 if merge {
-                    map.extend(given.clone());
+                    map.extend(given.iter().map(|(key, value)| (key.clone(), value.clone())));
                 } else {
                     map.retain(|name, _| !given.contains_key(name));
                 }
@@ -54,58 +69,115 @@ impl Api {
             let key = target.key();
             let kind = if key.is_persistent { "persist" } else { "ephemeral" };
             let name = format!("{}:{kind}", key.instance.datum_key());
-            let write = self.patch(&service, &key, call.actor(), change, named.clone(), false);
-            changes.push(write.map(|patched| Ok((patched? == Patched::Done).then_some(name))));
-        }
-        Ok(Write::all(changes).map(|changed| Reply::from(updated(changed))).into())
-    }
-
-    fn batch_targets(&self, params: &Params<'_>, service: &ServiceKey) -> Vec<Target> {
-        match params.optional("consistencyType").as_deref() {
-            Some("ephemeral") => self.targets_of_kind(service, false),
-            Some("persist") => self.targets_of_kind(service, true),
-            Some(_) => Vec::new(),
-            None => listed_targets(&params.or("instances", "")).unwrap_or_default(),
-        }
-    }
-
-    fn targets_of_kind(&self, service: &ServiceKey, is_persistent: bool) -> Vec<Target> {
-        let Some(datum) = self.registry.find(service) else { return Vec::new() };
-        let target = |host: Host<'_>| {
-            (host.instance.is_persistent == is_persistent).then(|| Target {
-                ip: host.key.ip.to_owned(),
-                port: host.key.port,
-                cluster: host.key.cluster.to_owned(),
-                is_persistent,
-            })
+            let write = api.patch(&service, &key, actor.clone(), change, named.clone(), false);
+            write.map(|patched| Ok((patched? == Patched::Done).then_some(name)))
         };
-        datum.read(|reader| hosts(&reader).filter_map(target).collect())
+        Ok(Write::each(targets, write).map(|changed| Reply::from(changed.map(updated))).into())
+    }
+
+    /// Whom a request is about, and the parameter that says so.
+    fn batch_targets(
+        &self,
+        params: &Params<'_>,
+        service: &ServiceKey,
+    ) -> Result<(&'static str, Vec<Target>), ApiError> {
+        const KIND: &str = "consistencyType";
+        match params.optional(KIND).as_deref() {
+            Some("ephemeral") => Ok((KIND, self.targets_of_kind(service, false)?)),
+            Some("persist") => Ok((KIND, self.targets_of_kind(service, true)?)),
+            Some(_) => Ok((KIND, Vec::new())),
+            None => Ok((INSTANCES, listed_targets(&params.or(INSTANCES, ""))?)),
+        }
+    }
+
+    fn targets_of_kind(
+        &self,
+        service: &ServiceKey,
+        is_persistent: bool,
+    ) -> Result<Vec<Target>, ApiError> {
+        let Some(datum) = self.registry.find(service) else { return Ok(Vec::new()) };
+        let target = |host: Host<'_>| Target {
+            ip: host.key.ip.to_owned(),
+            port: host.key.port,
+            cluster: host.key.cluster.to_owned(),
+            is_persistent,
+        };
+        let is_meant = |host: &Host<'_>| host.instance.is_persistent == is_persistent;
+        datum.read(|reader| {
+            let meant = || hosts(&reader).filter(is_meant);
+            if meant().nth(MOST_TARGETS).is_some() {
+                let reason = format_args!(
+                    "it means {} instances, the limit of one request is {MOST_TARGETS}",
+                    meant().count()
+                );
+                return Err(ApiError::illegal("consistencyType", reason));
+            }
+            Ok(meant().map(target).collect())
+        })
     }
 }
 
-fn updated(changed: Vec<Result<Option<String>, ApiError>>) -> Result<Reply, ApiError> {
-    let changed: Vec<Option<String>> = changed.into_iter().collect::<Result<_, _>>()?;
+const INSTANCES: &str = "instances";
+
+fn check_bytes(parameter: &str, targets: usize, bytes: usize) -> Result<(), ApiError> {
+    let all = targets.saturating_mul(bytes);
+    if all <= MOST_BYTES {
+        return Ok(());
+    }
+    let reason = format_args!(
+        "{targets} instances with {bytes} bytes of metadata each are {all} bytes, the limit of \
+         one request is {MOST_BYTES}"
+    );
+    Err(ApiError::illegal(parameter, reason))
+}
+
+fn updated(changed: Vec<Option<String>>) -> Reply {
     let updated: Vec<String> = changed.into_iter().flatten().collect();
-    Ok(Reply::json(json!({ "updated": updated }).to_string()))
+    Reply::json(json!({ "updated": updated }).to_string())
 }
 
-/// The instances of the `instances` parameter; `None` if it is no list.
-fn listed_targets(text: &str) -> Option<Vec<Target>> {
-    let listed: Vec<Value> = serde_json::from_str(text).ok()?;
-    let target = |item: &Value| {
-        let is_ephemeral = match item.get("ephemeral") {
-            Some(Value::Bool(flag)) => *flag,
-            Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
-            _ => true,
-        };
-        let port = match item.get("port")? {
-            Value::String(text) => text.parse().ok()?,
-            number => u16::try_from(number.as_u64()?).ok()?,
-        };
-        let cluster = item.get("clusterName").and_then(Value::as_str);
-        let cluster = cluster.filter(|name| !name.trim().is_empty()).unwrap_or(DEFAULT_CLUSTER);
-        let ip = item.get("ip")?.as_str().filter(|ip| RecordKey::is_address(ip))?.to_owned();
-        Some(Target { ip, port, cluster: cluster.to_owned(), is_persistent: !is_ephemeral })
+/// The instances of the `instances` parameter; none if it is no list.
+///
+/// # Errors
+/// 400 for a list that is too long.
+fn listed_targets(text: &str) -> Result<Vec<Target>, ApiError> {
+    match read_list::<&RawValue>(text.as_bytes(), MOST_TARGETS) {
+        Ok(items) => Ok(items.iter().filter_map(|item| listed_target(item.get())).collect()),
+        Err(error @ ListError::TooLong(_)) => Err(ApiError::illegal(INSTANCES, error)),
+        Err(ListError::Unreadable(_)) => Ok(Vec::new()),
+    }
+}
+
+/// An item of the list, if it names an instance.
+fn listed_target(item: &str) -> Option<Target> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Item<'a> {
+        #[serde(borrow)]
+        ip: Cow<'a, str>,
+        #[serde(borrow)]
+        port: &'a RawValue,
+        #[serde(default, borrow)]
+        cluster_name: Option<&'a RawValue>,
+        #[serde(default, borrow)]
+        ephemeral: Option<&'a RawValue>,
+    }
+    // serde would read a list as the fields in order.
+    let item: Item<'_> = item.starts_with('{').then(|| serde_json::from_str(item).ok())??;
+    let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
+    let is_ephemeral = match item.ephemeral.map(RawValue::get) {
+        Some("false") => false,
+        Some(other) if other.starts_with('"') => {
+            text(item.ephemeral?).is_some_and(|text| text.eq_ignore_ascii_case("true"))
+        }
+        _ => true,
     };
-    Some(listed.iter().filter_map(target).collect())
+    let port = match text(item.port) {
+        Some(text) => text.parse().ok()?,
+        None => item.port.get().parse().ok()?,
+    };
+    let cluster = item.cluster_name.and_then(text).filter(|name| !name.trim().is_empty());
+    let cluster = cluster.unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
+    let ip = Some(item.ip.into_owned()).filter(|ip| RecordKey::is_address(ip))?;
+    Some(Target { ip, port, cluster, is_persistent: !is_ephemeral })
 }

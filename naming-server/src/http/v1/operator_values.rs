@@ -109,7 +109,7 @@ pub(super) fn clears_values(params: &Params<'_>) -> Result<bool, ApiError> {
 pub(super) fn named_in_form(params: &Params<'_>, instance: &Instance) -> Named {
     let is_given = |name| params.optional(name).is_some();
     let enabled = is_given("enabled") || is_given("enable");
-    let metadata = || MetadataChange::Replace(instance.metadata.to_map());
+    let metadata = || MetadataChange::Replace(instance.metadata.to_map().into());
     Named {
         is_whole: true,
         weight: is_given("weight").then_some(instance.weight),

@@ -13,7 +13,7 @@ use hyper::header::CONTENT_TYPE;
 use naming_model::ServiceKey;
 
 use super::Api;
-use crate::http::{Answer, ApiError, Call, Reply, cut, no_such_api};
+use crate::http::{Answer, ApiError, Call, Reply, cut, no_such_api, read_list};
 use crate::nacos::{
     Adapter, BadReport, PeerDatum, RaftPeer, Sender, parse_checksums, parse_datums, parse_keys,
     parse_leader_beat, parse_report, parse_statuses, parse_vote, render_datums, report_answer,
@@ -106,11 +106,9 @@ impl Api {
     ) -> Result<Answer, ApiError> {
         const DONE: &str = r#"{"code":200,"message":null,"data":"ok"}"#;
         sender(nacos, call)?;
-        let leaving: Vec<String> = serde_json::from_slice(call.body)
-            .map_err(|error| ApiError::bad_request(format!("no list of addresses: {error}")))?;
-        if leaving.len() > MOST_LEAVING {
-            return Err(ApiError::bad_request("more addresses than there can be members"));
-        }
+        let leaving: Vec<String> = read_list(call.body, MOST_LEAVING).map_err(|error| {
+            ApiError::bad_request(format!("the body must be a list of addresses; {error}"))
+        })?;
         let shown = leaving.join(",");
         tracing::info!(members = cut(&shown, 1_024), "members are taken out by a call");
         nacos.remove(&leaving);

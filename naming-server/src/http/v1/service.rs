@@ -6,7 +6,7 @@ use naming_model::{DEFAULT_GROUP, ServiceKey};
 use serde_json::{Value, json};
 
 use super::Api;
-use crate::http::{Answer, ApiError, Call, Params, Reply, metadata_text};
+use crate::http::{Answer, ApiError, Call, Params, Reply};
 use crate::registry::{
     ClusterSettings, GroupFilter, ListedService, Metadata, MetadataFilter, NamePattern,
     NamingDatum, Page, Selector, ServiceSettings, clusters, names_json, settings,
@@ -152,7 +152,7 @@ impl Api {
 
     /// The metadata parameter within the limit.
     pub(super) fn limited_metadata(&self, params: &Params<'_>) -> Result<Metadata, ApiError> {
-        let map = metadata_text(&params.or("metadata", ""))?;
+        let map = self.metadata_map(&params.or("metadata", ""))?;
         Metadata::new(&map, self.registry.settings.max_metadata_bytes)
     }
 

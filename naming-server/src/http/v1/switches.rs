@@ -9,6 +9,8 @@ use crate::registry::{
     parse_version, unsigned,
 };
 
+/// Bytes of a value. The longest object of switches has less.
+const MAX_VALUE: usize = 256 << 10;
 /// Bytes of a value that the log shows.
 const MAX_SHOWN: usize = 200;
 
@@ -56,7 +58,9 @@ const ENTRIES: &[Entry] = &[
         set_number(&mut values.default_cache_ms, text)
     }),
     entry("masters", NEVER, Sets::Field("masters"), |values, text| {
-        values.masters = Some(text.split(',').map(str::to_owned).collect());
+        // One more than the limit is enough to see that it is passed.
+        let masters = text.split(',').take(MAX_SWITCH_ITEMS + 1);
+        values.masters = Some(masters.map(str::to_owned).collect());
         Ok(())
     }),
     entry("distro", ALONE, Sets::Field("distroEnabled"), |values, text| {
@@ -144,6 +148,12 @@ impl Api {
         let name = call.params.required("entry")?;
         let missing = || ApiError::bad_request("Param 'value' is required.");
         let value = call.params.raw("value").ok_or_else(missing)?;
+        if value.len() > MAX_VALUE {
+            return Err(ApiError::illegal(
+                "value",
+                format_args!("it is longer than {MAX_VALUE} bytes"),
+            ));
+        }
         let here_alone = call.params.flag_lenient("debug", false);
         let entry = ENTRIES.iter().find(|entry| entry.name == name).ok_or_else(|| {
             ApiError::bad_request(format!("unknown switch entry: {}", cut(&name, 64)))
