@@ -35,6 +35,9 @@ pub enum NameError {
     /// A character outside of the allowed set in a cluster name.
     #[error("cluster name can only have these characters: 0-9a-zA-Z-, current: {0}")]
     ClusterCharacters(String),
+    /// A character in a namespace that cannot be seen.
+    #[error("Param 'namespaceId' is illegal, it has control characters")]
+    NamespaceCharacters,
     /// A name above its length limit.
     #[error("Param '{parameter}' is illegal, it is longer than {limit} bytes")]
     TooLong {
@@ -65,6 +68,15 @@ fn grouped_parts<'a>(service: &'a str, group: &'a str) -> [&'a str; 3] {
 /// than setting up a search.
 fn find_separator(text: &str) -> Option<usize> {
     text.as_bytes().windows(GROUP_SEPARATOR.len()).position(|two| two == GROUP_SEPARATOR.as_bytes())
+}
+
+/// Whether a character has no place in a name or in a line of a log: control characters, what ends
+/// a line or a paragraph, and what turns the direction in which a line is read.
+pub fn is_unprintable(c: char) -> bool {
+    let separates = matches!(c, '\u{2028}' | '\u{2029}');
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || separates || turns
 }
 
 /// Checks a cluster name that is about to be stored: letters, digits and `-`, at least one.
@@ -132,9 +144,19 @@ impl ServiceKey {
         find_grouped(tag).is_some_and(|at| check_form(&tag[at..]).is_ok())
     }
 
-    /// Checks the characters of a name that is about to be stored: `[0-9a-zA-Z@.:_-]+`.
+    /// Checks the characters of a name that is about to be stored: `[0-9a-zA-Z@.:_-]+`, in a
+    /// namespace anything that is not [unprintable](is_unprintable).
+    ///
+    /// # Errors
+    /// [`NameError::ServiceCharacters`], [`NameError::NamespaceCharacters`].
     pub fn check_characters(&self) -> Result<(), NameError> {
         let good = |b: u8| b.is_ascii_alphanumeric() || b"@.:_-".contains(&b);
+        // Nearly every namespace is plain: its bytes tell.
+        let plain = |b: u8| matches!(b, b' '..=b'~');
+        let namespace = self.namespace();
+        if !namespace.bytes().all(plain) && namespace.chars().any(is_unprintable) {
+            return Err(NameError::NamespaceCharacters);
+        }
         if self.grouped().bytes().all(good) {
             return Ok(());
         }
@@ -294,6 +316,12 @@ mod tests {
         assert!(
             ServiceKey::parse("any text é", "g@@A-z_0:9.x").unwrap().check_characters().is_ok()
         );
+        for bad in
+            ["a\nb", "\r", "a\t", "\u{1b}[2J", "\u{85}", "\u{2028}", "\u{202e}", "\0", "\u{7f}"]
+        {
+            let key = ServiceKey::parse(bad, "g@@s").unwrap();
+            assert_eq!(key.check_characters(), Err(NameError::NamespaceCharacters), "{bad:?}");
+        }
         assert!(check_cluster_name("c-1").is_ok());
         assert!(check_cluster_name("a_b").is_err());
         assert!(check_cluster_name("").is_err());

@@ -14,7 +14,7 @@ pub use instance::{Beat, BeatReply, Instance, InstanceError, InstanceList};
 mod key;
 pub use key::{
     InstanceKey, MAX_CLUSTER_NAME, MAX_NAMESPACE, MAX_SERVICE_NAME, NameError, OPERATOR_MARK,
-    PERSISTENT_MARK, ServiceKey, check_cluster_name, grouped_name,
+    PERSISTENT_MARK, ServiceKey, check_cluster_name, grouped_name, is_unprintable,
 };
 
 mod push;

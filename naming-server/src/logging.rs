@@ -13,7 +13,10 @@ use tracing_subscriber::reload::Handle;
 
 use crate::config::{LogConfig, LogFormat};
 
+mod fields;
 mod lines;
+
+use fields::EscapedFields;
 use lines::Lines;
 
 /// Who turns down the log must not thereby turn down who changed what; the same with another level
@@ -49,7 +52,8 @@ pub fn start(config: &LogConfig) -> Result<()> {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(make_writer);
     let (is_ours, reload) = match config.format {
         LogFormat::Text => {
-            let lines = lines.with_ansi(stderr().is_terminal()).with_filter_reloading();
+            let lines = lines.fmt_fields(EscapedFields).with_ansi(stderr().is_terminal());
+            let lines = lines.with_filter_reloading();
             let reload = reload_with(lines.reload_handle());
             (lines.try_init().is_ok(), reload)
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use naming_model::{NAMESPACE_SEPARATOR, ServiceKey};
+use naming_model::{NAMESPACE_SEPARATOR, NameError, ServiceKey};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -39,6 +39,10 @@ pub(super) fn parse_key(key: &str) -> Result<Option<ServiceKey>, BadMessage> {
     };
     let service = ServiceKey::parse(namespace, grouped);
     let service = service.and_then(|service| service.check_characters().map(|()| service));
+    // Java checks no namespace: whoever may register there must not stop everything else.
+    if service == Err(NameError::NamespaceCharacters) {
+        return Ok(None);
+    }
     service.map(Some).map_err(|error| BadMessage::new(error.to_string()))
 }
 

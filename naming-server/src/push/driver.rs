@@ -335,7 +335,7 @@ fn render(topic: &Topic, subscription: &Subscription, shared: &Shared) -> Option
     let rendered = source.render(&topic.service, clusters, flavour);
     let packet = Packet::encode(shared.ids.next(), &rendered.data, &shared.budget)?;
     tracing::trace!(
-        service = %topic.service,
+        service = topic.service.as_str(),
         revision = rendered.revision,
         id = packet.id,
         bytes = packet.datagram.len(),

@@ -290,7 +290,7 @@ impl LogLimit {
         self.second = second;
         self.lines = 0;
         for ((service, kind), count) in std::mem::take(&mut self.left_out) {
-            tracing::info!(%service, count, "more instances {}", kind.name());
+            tracing::info!(service = &*service, count, "more instances {}", kind.name());
         }
         let elsewhere = std::mem::take(&mut self.left_out_elsewhere);
         if elsewhere > 0 {
@@ -305,9 +305,10 @@ fn write_line(event: &Event<'_>) {
     let (service, what) = (event.service, event.kind.name());
     match event.kind {
         EventKind::Unhealthy | EventKind::Expired if event.by.is_empty() => {
-            tracing::info!(%service, ip, port, cluster, silent_ms = event.silent_ms, "instance {what}");
+            let silent_ms = event.silent_ms;
+            tracing::info!(service, ip, port, cluster, silent_ms, "instance {what}");
         }
-        _ => tracing::info!(%service, ip, port, cluster, by = %event.by, "instance {what}"),
+        _ => tracing::info!(service, ip, port, cluster, by = event.by, "instance {what}"),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use distro_core::{Listed, Tick};
-use naming_model::{InstanceKey, RecordKey, ServiceKey};
+use naming_model::{InstanceKey, RecordKey, ServiceKey, is_unprintable};
 
 use super::view::{checksum, settings};
 use super::writes::initial_health;
@@ -221,7 +221,11 @@ impl Registry {
             }
         }
         if bad > 0 {
-            tracing::debug!(%service, bad, "instances in a list that cannot be stored here");
+            tracing::debug!(
+                service = service.as_str(),
+                bad,
+                "instances in a list that cannot be stored here"
+            );
         }
         listed
     }
@@ -230,6 +234,9 @@ impl Registry {
 /// What is stored of an instance in a list, and under which key; `None` if it cannot be.
 fn own_instance(service: &ServiceKey, listed: &PeerInstance) -> Option<(String, Instance)> {
     check_address(&listed.ip).ok()?;
+    if listed.cluster.chars().any(is_unprintable) {
+        return None;
+    }
     let port = u16::try_from(listed.port).ok()?;
     let instance = InstanceKey { ip: &listed.ip, port, cluster: &listed.cluster };
     let key = RecordKey::ephemeral(instance);

@@ -9,7 +9,7 @@ use distro_core::LeaseTerms;
 use naming_model::{
     DEFAULT_BEAT_INTERVAL_MS, DEFAULT_BEAT_TIMEOUT_MS, DEFAULT_DELETE_TIMEOUT_MS, InstanceKey,
     MAX_WEIGHT, META_BEAT_INTERVAL, META_BEAT_TIMEOUT, META_DELETE_TIMEOUT, META_ID_GENERATOR,
-    MIN_NONZERO_WEIGHT, RecordKey,
+    MIN_NONZERO_WEIGHT, RecordKey, is_unprintable,
 };
 
 use super::json::{push_double, push_number, push_string};
@@ -80,6 +80,9 @@ impl Instance {
         self.app = Some(match app {
             "unknown" => Cow::Borrowed("unknown"),
             "DEFAULT" => Cow::Borrowed("DEFAULT"),
+            other if other.chars().any(is_unprintable) => {
+                return Err(ApiError::illegal("app", "it has control characters"));
+            }
             other => Cow::Owned(other.to_owned()),
         });
         Ok(self)
@@ -325,7 +328,7 @@ pub(crate) fn check_address(ip: &str) -> Result<(), ApiError> {
         let text = format!("Param 'ip' is illegal, it is longer than {MAX_ADDRESS} bytes");
         return Err(ApiError::bad_request(text));
     }
-    if ip.chars().any(|c| c.is_whitespace() || c.is_control() || c == '#') {
+    if ip.chars().any(|c| c.is_whitespace() || is_unprintable(c) || c == '#') {
         let text = "Param 'ip' is illegal, it has blanks, control characters or '#'";
         return Err(ApiError::bad_request(text));
     }

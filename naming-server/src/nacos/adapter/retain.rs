@@ -93,7 +93,7 @@ impl Adapter {
     pub(crate) async fn register_held(&self, owner: &str, service: &ServiceKey, id: &str) -> bool {
         let Some(held) = self.find_held(service, id) else { return false };
         if let Err(error) = self.register_at(owner, service, &held).await {
-            tracing::debug!(%service, id, %error, "its owner does not take an instance back");
+            tracing::debug!(service = service.as_str(), id, %error, "its owner does not take an instance back");
             self.retain(RetainedWrite { service: service.clone(), id: id.to_owned() });
         }
         true

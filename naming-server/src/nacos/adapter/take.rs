@@ -86,7 +86,10 @@ impl Adapter {
                 Owner::Here if self.was_of(&view, sender, service, now) => {
                     self.registry.adopt_foreign_list(service, instances);
                 }
-                _ => tracing::debug!(%service, "a list of somebody who does not own it"),
+                _ => tracing::debug!(
+                    service = service.as_str(),
+                    "a list of somebody who does not own it"
+                ),
             }
         }
     }

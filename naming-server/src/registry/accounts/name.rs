@@ -42,7 +42,7 @@ fn check_text(parameter: &str, text: &str, most: usize) -> Result<(), ApiError> 
     if text.len() > most {
         return refused(&format!("it is longer than {most} bytes"));
     }
-    if text.chars().any(char::is_control) || text.trim() != text {
+    if text.chars().any(naming_model::is_unprintable) || text.trim() != text {
         return refused("it has control characters, or blanks at an end");
     }
     Ok(())
