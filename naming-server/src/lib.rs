@@ -45,6 +45,7 @@ pub use offline::add_user;
 mod online;
 pub use online::RemoteAdministrator;
 
+mod pace;
 mod password;
 pub use password::Password;
 

@@ -1,6 +1,6 @@
 //! Who changed what, from where, as the audit file tells.
 
-mod server_support;
+mod auth_support;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,7 +11,8 @@ use naming_server::{AuditConfig, ClusterConfig, Config};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use server_support::{TestServer, send, wait_for};
+use auth_support::server_support::{TestServer, send, wait_for};
+use auth_support::{Guarded, guarded_config};
 
 /// A server that writes an audit file.
 struct Audited {
@@ -232,6 +233,61 @@ fn full_files_are_put_aside_and_few_are_kept() {
     assert!(numbers.len() > 20, "{numbers:?}");
     assert_eq!(numbers, expected);
     assert_eq!(site.metric("naming_audit_lines_lost_total"), 0);
+}
+
+#[test]
+fn refusals_without_end_push_out_nothing_that_was_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.log");
+    let audit = AuditConfig { file: text(&file), max_bytes: 16_384, files: 2 };
+    let site = Guarded::start_with(Config { audit, ..guarded_config() });
+    let root = site.root();
+    let create = |name: &str| site.ok(&root, "POST ns/service", &[("serviceName", name)]);
+    create("first");
+    for number in 0..300 {
+        // Without credentials, with bad ones, and hung up on before these are known to be bad.
+        let target = format!("service?serviceName=s{number}&selector={}", "x".repeat(1_000));
+        site.server.call("DELETE", &target).expect(403);
+        let bad = format!("{target}&username=u{number}&password=p");
+        let mut stream = std::net::TcpStream::connect(site.server.address).unwrap();
+        let head = format!("DELETE /nacos/v1/ns/{bad} HTTP/1.1\r\nHost: h\r\n\r\n");
+        std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    }
+    create("last");
+    let done = |lines: &[Value]| {
+        let done = lines.iter().filter(|line| line["outcome"] == "ok");
+        done.map(|line| line["parameters"]["serviceName"].clone()).collect::<Vec<_>>()
+    };
+    let expected = [json!("first"), json!("last")];
+    wait_for("the last line", || done(&lines(&file)) == expected);
+    let refused = lines(&file).iter().filter(|line| line["outcome"] == "refused").count();
+    assert!((1..=20).contains(&refused), "{refused}");
+    let bytes: usize = fs::read_to_string(&file).unwrap().lines().map(str::len).sum();
+    assert!(bytes < 16_384 / 8 + 1_000, "{bytes}");
+    assert!(!folder.path().join("audit.log.1").exists());
+    let left_out = || {
+        let page = site.server.get("/metrics").expect(200);
+        let name = "naming_audit_refusals_left_out_total ";
+        let value = page.lines().find_map(|line| line.strip_prefix(name));
+        value.unwrap().parse::<usize>().unwrap()
+    };
+    wait_for("all refusals to be counted", || left_out() + refused >= 300);
+}
+
+#[test]
+fn the_next_refusal_with_a_line_tells_how_many_had_none() {
+    let site = Audited::start(1 << 20, 2);
+    let refuse = || site.server.put("operator/switches?entry=nope&value=1").expect(400);
+    (0..50).for_each(|_| _ = refuse());
+    assert_eq!(wait_for_lines(&site.file(0), 20).len(), 20);
+    assert_eq!(site.metric("naming_audit_refusals_left_out_total"), 30);
+    assert_eq!(site.metric("naming_audit_lines_total"), 50);
+    site.set(1);
+    assert_eq!(wait_for_lines(&site.file(0), 21)[20]["outcome"], "ok");
+    wait_for("a line that tells of them", || {
+        refuse();
+        lines(&site.file(0)).last().is_some_and(|line| line["refusalsLeftOut"].as_u64() >= Some(30))
+    });
 }
 
 #[test]

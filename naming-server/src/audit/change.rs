@@ -28,6 +28,14 @@ pub(crate) struct Change {
     pub(crate) server: String,
     /// What the change is about, by parameter.
     pub(crate) parameters: Parameters,
+    /// Refusals without a line since the last one that has a line.
+    #[serde(skip_serializing_if = "is_none_left_out")]
+    pub(crate) refusals_left_out: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
+fn is_none_left_out(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What became of a change.
@@ -57,6 +65,7 @@ impl Change {
             address = self.address,
             forwarded_for = self.forwarded_for.as_deref(),
             agent = self.agent,
+            refusals_left_out = Some(self.refusals_left_out).filter(|count| *count > 0),
             parameters = %self.parameters,
             "{}",
             self.action,

@@ -11,12 +11,18 @@ use super::AuditSettings;
 /// Whoever runs the server may read what was done, nobody else.
 const MODE: u32 = 0o600;
 
+/// The part of a file that refusals may take: one of so many. They never push out more of what was
+/// done than that.
+const REFUSAL_PARTS: u64 = 8;
+
 /// A file of lines that does not grow beyond its limit, with some of its predecessors.
 #[derive(Debug)]
 pub(super) struct RotatedFile {
     settings: AuditSettings,
     file: File,
     bytes: u64,
+    /// Those of refusals among them, since this was opened.
+    refusal_bytes: u64,
     /// Whether it ends within a line: somebody died, or the disk was full.
     is_torn: bool,
 }
@@ -28,20 +34,27 @@ impl RotatedFile {
     /// It cannot be opened or made.
     pub(super) fn open(settings: AuditSettings) -> io::Result<Self> {
         let (file, bytes, is_torn) = open(&settings.file)?;
-        Ok(Self { settings, file, bytes, is_torn })
+        Ok(Self { settings, file, bytes, refusal_bytes: 0, is_torn })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.settings.file
     }
 
-    /// Writes a line, which ends with a line feed.
+    /// Writes a line, which ends with a line feed. False if it tells of a refusal and these have
+    /// had their part of the file.
     ///
     /// # Errors
     /// It cannot be written, or a full file cannot be put aside. The next line begins anew.
-    pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
+    pub(super) fn append(&mut self, line: &[u8], is_refusal: bool) -> io::Result<bool> {
         if !self.is_in_place() {
             self.reopen()?;
+        }
+        if is_refusal {
+            let refusal_bytes = self.refusal_bytes + line.len() as u64;
+            if refusal_bytes > self.settings.max_bytes / REFUSAL_PARTS {
+                return Ok(false);
+            }
         }
         if self.bytes > 0 && self.bytes + line.len() as u64 > self.settings.max_bytes {
             self.put_aside()?;
@@ -52,7 +65,10 @@ impl RotatedFile {
             self.is_torn = true;
             self.bytes = self.file.metadata().map_or(self.bytes, |metadata| metadata.len());
         }
-        written
+        if is_refusal {
+            self.refusal_bytes += line.len() as u64;
+        }
+        written.map(|()| true)
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
@@ -76,6 +92,7 @@ impl RotatedFile {
 
     fn reopen(&mut self) -> io::Result<()> {
         (self.file, self.bytes, self.is_torn) = open(&self.settings.file)?;
+        self.refusal_bytes = 0;
         Ok(())
     }
 
@@ -83,7 +100,7 @@ impl RotatedFile {
         let oldest = self.settings.files - 1;
         if oldest == 0 {
             self.file.set_len(0)?;
-            (self.bytes, self.is_torn) = (0, false);
+            (self.bytes, self.refusal_bytes, self.is_torn) = (0, 0, false);
             return Ok(());
         }
         // Up to the first gap only: if moving the newest fails, trying again must not push the
@@ -141,12 +158,33 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut file = RotatedFile::open(settings(folder.path(), 3)).unwrap();
         for line in ["1234\n", "5678\n", "9\n", "much more than fits\n", "a\n", "b\n"] {
-            file.append(line.as_bytes()).unwrap();
+            file.append(line.as_bytes(), false).unwrap();
         }
         assert_eq!(held(folder.path()), ["a\nb\n", "much more than fits\n", "9\n"]);
         let mut alone = RotatedFile::open(settings(folder.path(), 1)).unwrap();
-        alone.append(b"12345678\n").unwrap();
+        alone.append(b"12345678\n", false).unwrap();
         assert_eq!(held(folder.path())[0], "12345678\n");
+    }
+
+    #[test]
+    fn refusals_have_a_part_of_each_file_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = AuditSettings { max_bytes: 80, ..settings(folder.path(), 2) };
+        let mut file = RotatedFile::open(settings).unwrap();
+        let taken = |file: &mut RotatedFile| {
+            (0..100).filter(|_| file.append(b"no\n", true).unwrap()).count()
+        };
+        file.append(b"done\n", false).unwrap();
+        assert_eq!(taken(&mut file), 3);
+        for _ in 0..13 {
+            file.append(b"done\n", false).unwrap();
+        }
+        assert_eq!(taken(&mut file), 0);
+        // The first one ends the file, which was full, and begins the next one.
+        file.append(b"done\n", false).unwrap();
+        assert_eq!(taken(&mut file), 3);
+        let done = |text: &String| text.matches("done").count();
+        assert_eq!(held(folder.path()).iter().map(done).collect::<Vec<_>>(), [1, 14]);
     }
 
     #[test]
@@ -155,11 +193,11 @@ mod tests {
         let settings = settings(folder.path(), 2);
         fs::write(&settings.file, "old\nto").unwrap();
         let mut file = RotatedFile::open(settings.clone()).unwrap();
-        file.append(b"a\n").unwrap();
+        file.append(b"a\n", false).unwrap();
         assert_eq!(held(folder.path()), ["old\nto\na\n"]);
         // As a program that rotates logs does.
         fs::rename(&settings.file, folder.path().join("audit.log.1")).unwrap();
-        file.append(b"b\n").unwrap();
+        file.append(b"b\n", false).unwrap();
         assert_eq!(held(folder.path()), ["b\n", "old\nto\na\n"]);
     }
 
@@ -167,16 +205,16 @@ mod tests {
     fn a_file_that_cannot_be_put_aside_does_not_grow_nor_push_out_others() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = RotatedFile::open(settings(folder.path(), 3)).unwrap();
-        file.append(b"12345678\n").unwrap();
+        file.append(b"12345678\n", false).unwrap();
         let oldest = folder.path().join("audit.log.2");
         fs::create_dir(&oldest).unwrap();
         fs::write(folder.path().join("audit.log.1"), "1\n").unwrap();
         for _ in 0..3 {
-            file.append(b"new\n").unwrap_err();
+            file.append(b"new\n", false).unwrap_err();
         }
         assert_eq!(held(folder.path()), ["12345678\n", "1\n"]);
         fs::remove_dir(oldest).unwrap();
-        file.append(b"new\n").unwrap();
+        file.append(b"new\n", false).unwrap();
         assert_eq!(held(folder.path()), ["new\n", "12345678\n", "1\n"]);
     }
 

@@ -12,21 +12,23 @@ impl Api {
         &self,
         route: Route,
         call: &Call<'_>,
-        change: Option<&mut Pending>,
+        mut change: Option<&mut Pending>,
     ) -> Answer {
         let right = Right::of(route);
         // As in Nacos: who proves to be a member need not be a user.
         let is_member = self.nacos.as_ref().is_some_and(|nacos| nacos.has_proved(call.headers));
         let is_open = is_member || Self::is_open(right, call);
         let Some(auth) = self.auth.as_ref().filter(|_| !is_open) else {
+            change.into_iter().for_each(Pending::admitted);
             return self.dispatch(route, call).into();
         };
         match auth.identify(call) {
             Caller::Known(user) => {
-                if let Some(change) = change {
+                if let Some(change) = &mut change {
                     change.by(&user);
                 }
                 if self.may(&user, right, call) {
+                    change.into_iter().for_each(Pending::admitted);
                     self.dispatch(route, &Call { user: Some(&user), ..*call }).into()
                 } else {
                     refused(route, &ErrorPage::of(call), auth.deny(call, &user)).into()

@@ -94,6 +94,8 @@ pub(super) struct Pending {
     audit: Arc<Audit>,
     /// Apart, so that other requests do not carry the room for it along.
     change: Option<Box<Change>>,
+    /// Whether it is known who asks, and that he may, or nobody has to be.
+    is_admitted: bool,
 }
 
 impl Api {
@@ -111,8 +113,10 @@ impl Api {
             agent: cut(call.agent.text, MAX_TEXT).to_owned(),
             server: self.address.as_str().to_owned(),
             parameters: parameters(call),
+            refusals_left_out: 0,
         };
-        Some(Pending { audit: Arc::clone(&self.audit), change: Some(Box::new(change)) })
+        let (audit, change) = (Arc::clone(&self.audit), Some(Box::new(change)));
+        Some(Pending { audit, change, is_admitted: false })
     }
 }
 
@@ -122,6 +126,11 @@ impl Pending {
         if let Some(change) = &mut self.change {
             change.user = Some(cut(user, MAX_TEXT).to_owned());
         }
+    }
+
+    /// Its sender may send it.
+    pub(super) fn admitted(&mut self) {
+        self.is_admitted = true;
     }
 
     /// It will be asked for again.
@@ -140,18 +149,26 @@ impl Pending {
     }
 
     fn end(mut self, outcome: Outcome, status: StatusCode) {
-        if let Some(mut change) = self.change.take() {
+        if let Some(change) = &mut self.change {
             (change.outcome, change.status) = (outcome, Some(status.as_u16()));
-            self.audit.record(&change);
         }
+        self.record();
+    }
+
+    /// What never got to its handler is a refusal, whatever became of it: else strangers would have
+    /// a line for each request that they hang up on.
+    fn record(&mut self) {
+        let Some(mut change) = self.change.take() else { return };
+        if !self.is_admitted {
+            change.outcome = Outcome::Refused;
+        }
+        self.audit.record(*change);
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let Some(change) = self.change.take() {
-            self.audit.record(&change);
-        }
+        self.record();
     }
 }
 

@@ -119,13 +119,15 @@ impl Api {
         metrics
     }
 
-    fn audit_metrics(&self) -> [Metric; 2] {
+    fn audit_metrics(&self) -> [Metric; 3] {
         let counts = self.audit.counts();
         let lost_help = "Administrative writes that are not in the audit file.";
-        let recorded = counts.recorded.load(Relaxed);
+        let left_out_help = "Refused administrative writes that have no line.";
+        let (recorded, left_out) = (counts.recorded.load(Relaxed), counts.left_out.load(Relaxed));
         [
             Metric::counter("naming_audit_lines", "Administrative writes.", recorded),
             Metric::counter("naming_audit_lines_lost", lost_help, counts.lost.load(Relaxed)),
+            Metric::counter("naming_audit_refusals_left_out", left_out_help, left_out),
         ]
     }
 
