@@ -25,6 +25,7 @@ pub use config::{
 mod durable;
 
 mod http;
+pub use http::{AllowedOrigins, NotOrigins};
 
 mod import;
 pub use import::{Import, ImportArguments, ImportError, ImportReport, Place};

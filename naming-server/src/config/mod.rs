@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checks::CheckNetworks;
 use crate::durable::is_durable;
-use crate::http::HttpSettings;
+use crate::http::{AllowedOrigins, HttpSettings};
 use crate::push::PushSettings;
 use crate::registry::{RegistrySettings, UpkeepSettings};
 
@@ -115,6 +115,7 @@ impl Config {
         let http = &self.http;
         HttpSettings {
             context_path: self.context_path.trim_end_matches('/').to_owned(),
+            allowed_origins: http.allowed_origins.clone(),
             max_connections: http.max_connections,
             max_body_bytes: http.max_body_bytes,
             max_buffered_body_bytes: http.max_buffered_body_bytes,
@@ -198,6 +199,10 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
+    /// Origins whose pages may use this server from a visitor's browser, as
+    /// `https://console.example,http://10.0.0.1:3000`. Default empty: only pages of the server
+    /// itself. Too many let pages of others write with the reach of their visitors.
+    pub allowed_origins: AllowedOrigins,
     /// Connections open at a time; further ones are closed at once, so that their clients try
     /// another server. Default 16,384. Idle ones cost about 11 KiB each, and the process must be
     /// allowed as many open files.
@@ -229,6 +234,7 @@ pub struct HttpConfig {
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
+            allowed_origins: AllowedOrigins::default(),
             max_connections: 16_384,
             max_body_bytes: 8 << 20,
             max_buffered_body_bytes: 256 << 20,

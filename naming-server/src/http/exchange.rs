@@ -9,15 +9,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
-use hyper::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, CONTENT_TYPE, HeaderValue, ORIGIN, VARY,
-};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::body::BodyBudget;
+use super::cors::{self, Cors};
 use super::reply::ReplyBody;
 use super::socket::Progress;
 use super::{Agent, Answer, ApiError, Call, Handler, HttpSettings, Later, Params, Reply};
@@ -115,7 +112,7 @@ impl<H: Handler> Exchange<H> {
         for _ in 0..MOST_AGAIN {
             let Answered::Again(check) = answered else { return answered.finish().await };
             answered = match check.await {
-                Some(reply) => Answered::Now(dressed(reply, parts.headers.get(ORIGIN))),
+                Some(reply) => Answered::Now(self.cors(&parts.headers).dress(reply)),
                 None => self.answer(parts, body, peer),
             };
         }
@@ -133,23 +130,17 @@ impl<H: Handler> Exchange<H> {
     ) -> Answered {
         if progress.has_hung_up() && !parts.method.is_safe() {
             let error = ApiError::unavailable("the server was stopped, and you have hung up");
-            return Answered::Now(dressed(error.into(), parts.headers.get(ORIGIN)));
+            return Answered::Now(self.cors(&parts.headers).dress(error.into()));
         }
         self.answer(parts, body, peer)
     }
 
     fn answer(&self, parts: &Parts, body: &Bytes, peer: SocketAddr) -> Answered {
         let headers = &parts.headers;
-        let (path, under_context) = locate(&self.settings.context_path, parts.uri.path());
-        let origin = headers.get(ORIGIN);
-        if let Some(origin) = origin
-            && parts.method == Method::OPTIONS
-            && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-        {
-            let is_naming = under_context && is_naming_path(path);
-            return Answered::Now(preflight(origin, headers, is_naming));
+        if let Some(response) = cors::answer(parts, &self.settings.allowed_origins) {
+            return Answered::Now(response);
         }
-
+        let (path, under_context) = locate(&self.settings.context_path, parts.uri.path());
         let form = is_form(parts).then_some(&**body);
         let answer = if form.is_some_and(|form| form.starts_with(GZIP_MAGIC)) {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -171,10 +162,14 @@ impl<H: Handler> Exchange<H> {
         };
 
         match answer {
-            Answer::Now(reply) => Answered::Now(dressed(reply, origin)),
-            Answer::Later(later) => Answered::Later(later, origin.cloned()),
+            Answer::Now(reply) => Answered::Now(self.cors(headers).dress(reply)),
+            Answer::Later(later) => Answered::Later(later, self.cors(headers)),
             Answer::Again(check) => Answered::Again(check),
         }
+    }
+
+    fn cors(&self, headers: &HeaderMap) -> Cors {
+        Cors::of(headers, &self.settings.allowed_origins)
     }
 
     fn call(&self, call: &Call<'_>) -> Answer {
@@ -191,10 +186,10 @@ enum Rest {
     Answer(Answered),
 }
 
-/// A response, or what will become one with the origin that asked for it.
+/// A response, or what will become one for the page that asked for it.
 enum Answered {
     Now(Response<ReplyBody>),
-    Later(Later<Reply>, Option<HeaderValue>),
+    Later(Later<Reply>, Cors),
     Again(Later<Option<Reply>>),
 }
 
@@ -203,12 +198,12 @@ impl Answered {
         match self {
             Self::Now(response) => response,
             // A task of its own: it goes on when the client goes away and this future is dropped.
-            Self::Later(later, origin) => {
+            Self::Later(later, cors) => {
                 let reply = tokio::spawn(later).await.unwrap_or_else(|error| {
                     tracing::error!(%error, "a write has failed");
                     ApiError::internal("internal error").into()
                 });
-                dressed(reply, origin.as_ref())
+                cors.dress(reply)
             }
             // The users change faster than they can be verified.
             Self::Again(_) => {
@@ -216,14 +211,6 @@ impl Answered {
             }
         }
     }
-}
-
-fn dressed(reply: Reply, origin: Option<&HeaderValue>) -> Response<ReplyBody> {
-    let mut response = reply.into_response();
-    if let Some(origin) = origin {
-        allow_origin(&mut response, origin);
-    }
-    response
 }
 
 /// An answer that is there or will be.
@@ -259,10 +246,6 @@ fn locate<'a>(context_path: &str, path: &'a str) -> (&'a str, bool) {
     }
 }
 
-fn is_naming_path(path: &str) -> bool {
-    path.strip_prefix("/v1/ns").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 /// Whether the body holds parameters: a write that says so. A body without a content type is not
 /// guessed at, no client sends one.
 fn is_form(parts: &Parts) -> bool {
@@ -272,37 +255,6 @@ fn is_form(parts: &Parts) -> bool {
             let media = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
             media.trim_ascii().eq_ignore_ascii_case(FORM)
         })
-}
-
-/// Browsers ask before they send a write to another origin. Like Nacos: yes to everything, except
-/// for the naming API.
-fn preflight(origin: &HeaderValue, asked: &HeaderMap, naming_api: bool) -> Response<ReplyBody> {
-    if naming_api {
-        return Reply::text("Invalid CORS request")
-            .with_status(StatusCode::FORBIDDEN)
-            .into_response();
-    }
-    let mut response = Reply::text("").into_response();
-    allow_origin(&mut response, origin);
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("18000"));
-    let echoes = [
-        (ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_ALLOW_METHODS),
-        (ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_ALLOW_HEADERS),
-    ];
-    for (request, allow) in echoes {
-        if let Some(value) = asked.get(request) {
-            headers.insert(allow, value.clone());
-        }
-    }
-    response
-}
-
-fn allow_origin(response: &mut Response<ReplyBody>, origin: &HeaderValue) {
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-    headers.insert(VARY, HeaderValue::from_static("Origin"));
 }
 
 #[cfg(test)]

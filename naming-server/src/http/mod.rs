@@ -25,11 +25,13 @@ mod accept;
 mod agent;
 mod answer;
 mod body;
+mod cors;
 mod error;
 mod exchange;
 mod list;
 mod listen;
 mod metadata;
+mod origins;
 mod params;
 mod reply;
 mod socket;
@@ -42,10 +44,12 @@ pub(crate) use accept::Accept;
 pub(crate) use accept::Stream;
 pub(crate) use agent::{Agent, AgentKind, PushVersions, Version};
 pub(crate) use answer::{Answer, Later};
+pub(crate) use cors::may_be_of_foreign_page;
 pub(crate) use error::{ApiError, ErrorPage, cut, escape_html, no_such_api};
 pub(crate) use list::{ListError, read_list};
 pub(crate) use listen::{ConnectionStats, serve};
 pub(crate) use metadata::metadata_text;
+pub use origins::{AllowedOrigins, NotOrigins};
 pub(crate) use params::{Params, decode, not_a_number};
 pub(crate) use reply::Reply;
 
@@ -106,6 +110,8 @@ pub(crate) struct Call<'a> {
 pub(crate) struct HttpSettings {
     /// Prefix of the API's paths, without a slash at the end: `/nacos`, or empty.
     pub(crate) context_path: String,
+    /// Origins whose pages may read and write, beyond the server's own.
+    pub(crate) allowed_origins: AllowedOrigins,
     /// Connections open at a time. One more is accepted and closed at once: its client learns
     /// immediately that it must go elsewhere, which a full backlog would not tell it.
     pub(crate) max_connections: usize,

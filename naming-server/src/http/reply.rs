@@ -3,7 +3,7 @@
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes};
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Response, StatusCode};
 
 /// The content types this server sends.
@@ -42,6 +42,19 @@ impl ContentType {
 
 /// A body on its way out: one frame of two pieces.
 pub(super) type ReplyBody = Full<Chain<Bytes, Bytes>>;
+
+/// What goes with every page.
+const PAGE_HEADERS: [(&str, &str); 5] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+    ),
+    ("x-frame-options", "DENY"),
+    ("x-content-type-options", "nosniff"),
+    ("cache-control", "no-store"),
+    ("referrer-policy", "no-referrer"),
+];
 
 /// The answer to one request.
 #[derive(Debug, Clone)]
@@ -85,11 +98,18 @@ impl Reply {
     }
 
     /// 200 with a page. The caller has escaped what it put in; should that fail, the policy
-    /// header keeps a browser from running it.
+    /// header keeps a browser from running it. No page of others may frame it, no cache keeps it,
+    /// and the pages that it links to do not learn its address.
     pub(crate) fn html(body: impl Into<Bytes>) -> Self {
-        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
-        Self::new(ContentType::Html, body.into())
-            .with_header(HeaderName::from_static("content-security-policy"), policy)
+        let guards = PAGE_HEADERS
+            .into_iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        Self { headers: guards.collect(), ..Self::new(ContentType::Html, body.into()) }
+    }
+
+    /// The same answer, which no cache may keep: it holds secrets.
+    pub(crate) fn never_cached(self) -> Self {
+        self.with_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
     }
 
     /// 200 with metrics in the OpenMetrics text format.
@@ -119,6 +139,10 @@ impl Reply {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, self.content_type.header());
+        // Refusals repeat texts of the request: a browser must not take one for a page.
+        if self.status != StatusCode::OK {
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        }
         for (name, value) in self.headers {
             headers.insert(name, value);
         }

@@ -179,38 +179,97 @@ async fn gzip_counts_by_what_the_body_is() {
     assert_eq!(ask(b"\x1f\x8b\x08\x00").await.0, 415);
 }
 
+/// A client of a site and a way to send requests of pages.
+struct Browser {
+    client: Client,
+}
+
+impl Browser {
+    async fn ask(&mut self, start: &str, origin: &str, more: &str) -> Received {
+        let head = format!("{start} HTTP/1.1\r\nHost: h:1\r\nOrigin: {origin}\r\n{more}\r\n");
+        self.client.send(head).await;
+        self.client.answer().await
+    }
+}
+
+fn has(answer: &Received, header: &str) -> bool {
+    answer.head.to_lowercase().contains(header)
+}
+
+const PREFLIGHT: &str =
+    "Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-y\r\n";
+
 #[tokio::test]
-async fn other_origins_are_allowed_but_for_writes_to_the_naming_api() {
+async fn pages_of_other_origins_neither_read_nor_write() {
     let site = Site::start(|_| {}).await;
-    let mut client = site.connect().await;
-    let mut ask = async |start: &str, more: &str| {
-        let head = format!("{start} HTTP/1.1\r\nHost: h\r\nOrigin: http://a.example\r\n{more}\r\n");
-        client.send(head).await;
-        client.answer().await
-    };
-    let has = |answer: &Received, header: &str| answer.head.to_lowercase().contains(header);
+    let mut browser = Browser { client: site.connect().await };
+    for origin in ["http://evil.example", "null", "http://h", "http://h:10", "x"] {
+        let read = browser.ask("GET /nacos/x", origin, "").await;
+        assert_eq!(read.status, 200);
+        assert!(!has(&read, "access-control-"), "{origin}: {read:?}");
+        for path in ["/nacos/v1/ns/instance", "/nacos/v1/console/namespaces", "/distro/v1/call"] {
+            for method in ["POST", "PUT", "DELETE", "PATCH", "X"] {
+                let write = browser.ask(&format!("{method} {path}"), origin, "").await;
+                assert_eq!(write.status, 403, "{origin} {method} {path}");
+                assert!(write.body.contains("http.allowed_origins"), "{write:?}");
+                assert!(!has(&write, "access-control-"), "{write:?}");
+            }
+            let asked = browser.ask(&format!("OPTIONS {path}"), origin, PREFLIGHT).await;
+            assert_eq!((asked.status, asked.body.as_str()), (403, "Invalid CORS request"));
+            assert!(!has(&asked, "access-control-"), "{asked:?}");
+        }
+    }
+}
 
-    let simple = ask("GET /nacos/v1/ns/x", "").await;
-    assert_eq!(simple.status, 200);
-    assert!(has(&simple, "access-control-allow-origin: http://a.example\r\n"), "{simple:?}");
-    assert!(has(&simple, "access-control-allow-credentials: true\r\n"));
+#[tokio::test]
+async fn a_page_cannot_write_with_a_form_that_needs_no_preflight() {
+    let site = Site::start(|_| {}).await;
+    let mut browser = Browser { client: site.connect().await };
+    for kind in
+        ["application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "text/plain"]
+    {
+        let more = format!("Content-Type: {kind}\r\nContent-Length: 0\r\n");
+        let answer =
+            browser.ask("POST /nacos/v1/ns/instance?a=1", "http://evil.example", &more).await;
+        assert_eq!(answer.status, 403, "{kind}: {answer:?}");
+    }
+}
 
-    let asks = "Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-y\r\n";
-    let console = ask("OPTIONS /nacos/v1/console/namespaces", asks).await;
-    assert_eq!((console.status, console.body.as_str()), (200, ""));
-    assert!(has(&console, "access-control-allow-origin: http://a.example\r\n"));
-    assert!(has(&console, "access-control-allow-methods: put\r\n"));
-    assert!(has(&console, "access-control-allow-headers: x-y\r\n"));
-    assert!(has(&console, "access-control-max-age: 18000\r\n"));
+#[tokio::test]
+async fn pages_of_the_server_and_of_listed_origins_read_and_write() {
+    let site = Site::start(|settings| {
+        settings.allowed_origins = "http://console.example".parse().unwrap();
+    })
+    .await;
+    let mut browser = Browser { client: site.connect().await };
+    let own = browser.ask("POST /nacos/v1/ns/x", "http://h:1", "Content-Length: 0\r\n").await;
+    assert_eq!(own.status, 200);
+    assert!(!has(&own, "access-control-") && has(&own, "vary: origin\r\n"), "{own:?}");
 
-    let naming = ask("OPTIONS /nacos/v1/ns/instance", asks).await;
-    assert_eq!((naming.status, naming.body.as_str()), (403, "Invalid CORS request"));
-    assert!(!has(&naming, "access-control-allow-origin"));
+    let listed = "http://console.example";
+    for start in ["GET /nacos/v1/ns/x", "DELETE /nacos/v1/ns/x"] {
+        let answer = browser.ask(start, listed, "").await;
+        assert_eq!(answer.status, 200);
+        assert!(has(&answer, "access-control-allow-origin: http://console.example\r\n"));
+        assert!(has(&answer, "access-control-allow-credentials: true\r\n"));
+        assert!(has(&answer, "vary: origin\r\n"), "{answer:?}");
+    }
+    let asked = browser.ask("OPTIONS /nacos/v1/ns/instance", listed, PREFLIGHT).await;
+    assert_eq!((asked.status, asked.body.as_str()), (200, ""));
+    assert!(has(&asked, "access-control-allow-origin: http://console.example\r\n"));
+    assert!(has(&asked, "access-control-allow-methods: put\r\n"));
+    assert!(has(&asked, "access-control-allow-headers: x-y\r\n"));
+    assert!(has(&asked, "access-control-max-age: 18000\r\n"));
+
+    let other = browser.ask("GET /nacos/v1/ns/x", "https://console.example", "").await;
+    assert!(!has(&other, "access-control-") && has(&other, "vary: origin\r\n"), "{other:?}");
+    let other = browser.ask("DELETE /nacos/v1/ns/x", "https://console.example", "").await;
+    assert_eq!(other.status, 403);
 }
 
 #[tokio::test]
 async fn an_answer_may_come_later() {
-    let site = Site::start(|_| {}).await;
+    let site = Site::start(|settings| settings.allowed_origins = "http://o".parse().unwrap()).await;
     let mut client = site.connect().await;
     client.send("GET /nacos/later HTTP/1.1\r\nHost: h\r\nOrigin: http://o\r\n\r\n").await;
     let answer = client.answer().await;
@@ -225,7 +284,7 @@ async fn an_answer_may_come_later() {
 
 #[tokio::test]
 async fn a_request_is_handled_again_once_it_is_known_who_asks() {
-    let site = Site::start(|_| {}).await;
+    let site = Site::start(|settings| settings.allowed_origins = "http://o".parse().unwrap()).await;
     let mut client = site.connect().await;
     let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\na=1";
     client.send(format!("PUT /nacos/again-once?b=2 HTTP/1.1\r\nHost: h\r\n{form}")).await;

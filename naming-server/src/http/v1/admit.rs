@@ -4,7 +4,7 @@ use super::audit::Pending;
 use super::rights::Right;
 use super::{Api, Route};
 use crate::auth::{Caller, Refusal};
-use crate::http::{Answer, Call, ErrorPage, Reply};
+use crate::http::{Answer, ApiError, Call, ErrorPage, Reply, may_be_of_foreign_page};
 
 impl Api {
     /// Handles a request if its sender may send it. `change` is told who that is.
@@ -14,6 +14,11 @@ impl Api {
         call: &Call<'_>,
         mut change: Option<&mut Pending>,
     ) -> Answer {
+        if changes_by_get(route, call) && may_be_of_foreign_page(call.headers) {
+            let text = "a page of another origin may have made the browser send this; use another \
+                        client";
+            return ApiError::forbidden(text).into();
+        }
         let right = Right::of(route);
         // As in Nacos: who proves to be a member need not be a user.
         let is_member = self.nacos.as_ref().is_some_and(|nacos| nacos.has_proved(call.headers));
@@ -42,6 +47,16 @@ impl Api {
                 }))
             }
         }
+    }
+}
+
+/// Whether a request changes something although it is a GET. A browser sends GETs for any page, and
+/// does not say for which.
+fn changes_by_get(route: Route, call: &Call<'_>) -> bool {
+    match route {
+        Route::LegacyBeat => true,
+        Route::PushState => call.params.flag_strict("reset", false),
+        _ => false,
     }
 }
 

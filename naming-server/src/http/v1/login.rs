@@ -54,7 +54,7 @@ impl Api {
         });
         let header = HeaderValue::from_str(&format!("Bearer {token}"));
         let header = header.map_err(|_| ApiError::forbidden("token invalid!"))?;
-        Ok(Reply::json(reply.to_string()).with_header(AUTHORIZATION, header))
+        Ok(Reply::json(reply.to_string()).with_header(AUTHORIZATION, header).never_cached())
     }
 
     /// What is there while authentication is on.
