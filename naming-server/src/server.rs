@@ -55,6 +55,7 @@ impl Server {
     /// audit file that cannot be written; data that cannot be read or written, which is left as it
     /// is.
     pub async fn bind(config: Config) -> Result<Self> {
+        config.check_identity()?;
         let auth = config.auth.settings()?;
         let audit = Arc::new(Audit::open(config.audit.settings())?);
         let target = format!("{} port {}", config.bind, config.port);

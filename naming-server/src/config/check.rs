@@ -18,6 +18,7 @@ impl Config {
         self.check_registry()?;
         self.check_push()?;
         self.cluster.check()?;
+        self.check_identity()?;
         self.durable.check(self.tombstone_retention_ms())?;
         ensure!(
             !(self.data.in_memory && self.durable.wants_majority()),
@@ -27,6 +28,17 @@ impl Config {
         self.audit.check()?;
         self.auth.check()?;
         check_level(&self.log.level)
+    }
+
+    /// An identity speaks for this member. Without users this member cannot tell whom it would speak
+    /// for: it would carry everybody's writes past the authentication of the others.
+    pub(crate) fn check_identity(&self) -> Result<()> {
+        ensure!(
+            self.cluster.nacos.identity_key.is_empty() || self.auth.enabled,
+            "cluster.nacos.identity_key needs auth.enabled = true: servers of Nacos take whatever \
+             comes with the identity, so this member must know who sends what it passes on"
+        );
+        Ok(())
     }
 
     fn check_front(&self) -> Result<()> {
@@ -144,6 +156,16 @@ mod tests {
         let mut config = Config { data: DataConfig::at("/x"), ..Config::default() };
         config.durable.acks = Acks::Majority;
         config.check().unwrap();
+    }
+
+    #[test]
+    fn an_identity_needs_users() {
+        let text = refused(|config| {
+            config.cluster.nacos.identity_key = "who".into();
+            config.cluster.nacos.identity_value = crate::Hidden("s3cret".into());
+        });
+        assert!(text.contains("cluster.nacos.identity_key needs auth.enabled"), "{text}");
+        assert!(!text.contains("s3cret"), "{text}");
     }
 
     #[test]

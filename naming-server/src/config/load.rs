@@ -66,12 +66,10 @@ impl Config {
     }
 }
 
-/// A setting as it may be shown: not the key of tokens.
+/// A setting as it may be shown: not the key of tokens, nor what members prove themselves by.
 fn shown(setting: &str) -> &str {
-    setting
-        .split_once('=')
-        .filter(|(key, _)| key.contains("token_key"))
-        .map_or(setting, |(key, _)| key)
+    let is_secret = |key: &str| key.contains("token_key") || key.contains("identity_value");
+    setting.split_once('=').filter(|(key, _)| is_secret(key)).map_or(setting, |(key, _)| key)
 }
 
 fn parse(builder: config::ConfigBuilder<config::builder::DefaultState>) -> Result<Config> {

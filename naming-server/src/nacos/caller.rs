@@ -72,6 +72,9 @@ pub(crate) struct Redirect {
     pub(crate) query: String,
     /// Its headers.
     pub(crate) headers: HeaderMap,
+    /// Whether this member vouches for it: its sender has proved the right to it, or this member
+    /// itself makes it. A server of Nacos asks nothing more of a request with the identity.
+    pub(crate) is_vouched_for: bool,
 }
 
 /// Makes the calls. Cheap to share.
@@ -243,7 +246,7 @@ impl Caller {
         to: &str,
         redirect: &Redirect,
     ) -> Result<(StatusCode, Bytes), CallError> {
-        let Redirect { method, uri, query, headers } = redirect;
+        let Redirect { method, uri, query, headers, is_vouched_for } = redirect;
         let separator = if query.is_empty() { "" } else { "&" };
         let target = format!("http://{to}{uri}?{query}{separator}encoding=UTF-8&nofix=1");
         let request = Request::builder().method(method).uri(target);
@@ -254,7 +257,7 @@ impl Caller {
         for (name, value) in self.asking() {
             sent.insert(name, value);
         }
-        self.dress(sent);
+        dress(sent, self.identity.as_ref().filter(|_| *is_vouched_for));
         let late = |_| CallError::Lost(format!("no turn within {REDIRECT_DEADLINE:?}"));
         let turn = tokio::time::timeout(REDIRECT_DEADLINE, self.redirects.acquire());
         let _turn = turn.await.map_err(late)?;
@@ -295,17 +298,18 @@ impl Caller {
         let request = Request::builder().method(method).uri(uri);
         let mut request = request.body(Full::new(body.into())).map_err(lost)?;
         request.headers_mut().extend(headers);
-        self.dress(request.headers_mut());
+        dress(request.headers_mut(), self.identity.as_ref());
         Ok(request)
     }
+}
 
-    /// Adds what goes with all calls. Answers come as they are: Java compresses none unless asked.
-    fn dress(&self, headers: &mut HeaderMap) {
-        headers.insert(ACCEPT_CHARSET, HeaderValue::from_static("UTF-8"));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(identity) = &self.identity {
-            identity.insert(headers);
-        }
+/// Adds what goes with all calls, and the identity that proves that they are a member's. Answers
+/// come as they are: Java compresses none unless asked.
+fn dress(headers: &mut HeaderMap, identity: Option<&PeerIdentity>) {
+    headers.insert(ACCEPT_CHARSET, HeaderValue::from_static("UTF-8"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Some(identity) = identity {
+        identity.insert(headers);
     }
 }
 

@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use naming_server::Hidden;
 use serde_json::{Value, json};
 
 #[path = "../server_support/mod.rs"]
 mod server_support;
 
+mod identity;
 mod java;
 mod trio;
 
@@ -388,31 +388,4 @@ fn everything_is_loaded_before_the_first_report() {
         let place = |part: &str| heard.iter().position(|r| r.target.contains(part));
         assert!(place("distro/datums") < place("cluster/report"), "{:?}", place("distro/datums"));
     }
-}
-
-#[test]
-fn where_members_prove_themselves_nobody_else_is_heard() {
-    let trio = Trio::start_with(
-        |nacos| {
-            nacos.identity_key = "who".to_owned();
-            nacos.identity_value = Hidden("a member".to_owned());
-        },
-        |_| {},
-    );
-    let key = "com.alibaba.nacos.naming.iplist.ephemeral.public##g@@s";
-    let body =
-        json!({key: {"key": key, "value": {"instanceList": []}, "timestamp": 1}}).to_string();
-    let mut request = Request {
-        method: "PUT".to_owned(),
-        target: "/nacos/v1/ns/distro/datum".to_owned(),
-        headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
-        body: body.into_bytes(),
-    };
-    assert_eq!(trio.send(&request).status, 403);
-    request.headers.push(("who".to_owned(), "somebody".to_owned()));
-    assert_eq!(trio.send(&request).status, 403);
-    request.headers[1].1 = "a member".to_owned();
-    assert_eq!(trio.send(&request).status, 200);
-    let report = &trio.java[0].heard("POST", "/core/cluster/report")[0];
-    assert_eq!(report.header("who"), Some("a member"));
 }

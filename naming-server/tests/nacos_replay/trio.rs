@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use naming_server::{ClusterConfig, Config, DataConfig, Dialect, NacosConfig};
+use naming_server::{ClusterConfig, Config, DataConfig, Dialect, NacosConfig, NewUser};
 use serde_json::Value;
 
 use super::java::{Java, Request};
@@ -33,6 +33,15 @@ impl Trio {
         change: impl FnOnce(&mut NacosConfig),
         prepare: impl FnOnce(&[Java]),
     ) -> Self {
+        Self::begin(|config| change(&mut config.cluster.nacos), Vec::new(), prepare)
+    }
+
+    /// With any settings and these users.
+    pub(crate) fn begin(
+        change: impl FnOnce(&mut Config),
+        users: Vec<NewUser>,
+        prepare: impl FnOnce(&[Java]),
+    ) -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(0);
         let process = std::process::id();
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -41,23 +50,21 @@ impl Trio {
         let address = |ending: &str| format!("{network}{ending}");
         let java: Vec<Java> = ENDINGS[..2].iter().map(|e| Java::open(&address(e))).collect();
         prepare(&java);
-        let mut nacos = NacosConfig::default();
-        change(&mut nacos);
         let folder = tempfile::tempdir().unwrap();
         let (ip, port) = (address("23"), 37848);
-        let config = Config {
+        let mut config = Config {
             bind: ip,
             port,
             cluster: ClusterConfig {
                 dialect: Dialect::Nacos,
                 members: ENDINGS.map(address).join(","),
-                nacos,
                 ..ClusterConfig::default()
             },
             data: DataConfig::at(folder.path().join("data")),
             ..Config::default()
         };
-        let ours = TestServer::start_at(config);
+        change(&mut config);
+        let ours = TestServer::try_start(config, users).unwrap_or_else(|text| panic!("{text}"));
         wait_for("the port is open", || TcpStream::connect(ours.address).is_ok());
         let trio = Self { network, java, ours, _folder: folder };
         wait_for("all are up", || trio.states() == ["UP", "UP", "UP"]);

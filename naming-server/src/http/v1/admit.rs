@@ -20,9 +20,7 @@ impl Api {
             return ApiError::forbidden(text).into();
         }
         let right = Right::of(route);
-        // As in Nacos: who proves to be a member need not be a user.
-        let is_member = self.nacos.as_ref().is_some_and(|nacos| nacos.has_proved(call.headers));
-        let is_open = is_member || Self::is_open(right, call);
+        let is_open = Self::is_open(right, call) || self.is_of_member(route, call);
         let Some(auth) = self.auth.as_ref().filter(|_| !is_open) else {
             change.into_iter().for_each(Pending::admitted);
             return self.dispatch(route, call).into();
@@ -47,6 +45,15 @@ impl Api {
                 }))
             }
         }
+    }
+}
+
+impl Api {
+    /// Whether another server of Nacos sends what such servers send each other: that server need
+    /// not be a user. Unlike in Nacos, the same header opens nothing else.
+    fn is_of_member(&self, route: Route, call: &Call<'_>) -> bool {
+        let nacos = self.nacos.as_ref().filter(|_| route.is_among_members());
+        nacos.is_some_and(|nacos| nacos.has_proved(call.headers))
     }
 }
 

@@ -92,7 +92,7 @@ impl Api {
     }
 }
 
-fn is_redirected(route: Route) -> bool {
+pub(super) fn is_redirected(route: Route) -> bool {
     is_beat(route)
         || matches!(
             route,
@@ -177,6 +177,7 @@ impl OwnedCall {
             uri: self.uri.clone(),
             query: self.query.clone(),
             headers: self.headers.clone(),
+            is_vouched_for: self.user.is_some(),
         }
     }
 }

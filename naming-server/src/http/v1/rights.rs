@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use naming_model::ServiceKey;
 
+use super::redirect::is_redirected;
 use super::{Api, Route};
 use crate::http::{ApiError, Call};
 use crate::registry::{Action, Resource};
@@ -118,6 +119,15 @@ impl Right {
             | Route::Metrics
             | Route::Page => Self::Open,
         }
+    }
+}
+
+impl Route {
+    /// Whether servers of Nacos send this to each other: they ask for states and subscribers, and
+    /// pass on writes of instances, whose senders they have checked. All else that they send each
+    /// other needs no user and asks for proof itself.
+    pub(super) fn is_among_members(self) -> bool {
+        is_redirected(self) || matches!(self, Self::InstanceStatuses | Self::ServiceSubscribers)
     }
 }
 
