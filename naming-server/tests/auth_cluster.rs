@@ -126,6 +126,10 @@ fn what_is_said_to_one_member_counts_on_all_at_once() {
     let changed = hash(1);
     let took = members.agree("the new password", |n| hash(n) == changed);
     assert!(took < SOON, "{took:?}");
+    // And so are tokens for them, whoever issued them.
+    assert_eq!([lists(0), lists(1), lists(2)], [403; 3]);
+    let answer = members.call(2, &token, "GET ns/service/list", "pageNo=1&pageSize=1").expect(403);
+    assert!(answer.contains("token expired!"), "{answer}");
     for member in 0..3 {
         members.log_in(member, "u", "q").expect(200);
         members.log_in(member, "u", "p").expect(403);

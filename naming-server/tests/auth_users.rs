@@ -154,8 +154,73 @@ fn a_deleted_user_loses_everything_at_once_and_the_next_of_that_name_begins_with
     site.denied(&token, "GET ns/instance/list", &[("serviceName", "s")]);
     assert_eq!(site.server.get(by_password).status, 403);
     site.ok(&root, "POST auth/users", &[("username", "u"), ("password", "secret")]);
-    site.denied(&token, "GET ns/instance/list", &[("serviceName", "s")]);
+    ended(&site, &token);
     assert_eq!(site.server.get(by_password).status, 403);
+    // Not with the rights of the next one either.
+    site.ok(&root, "POST auth/roles", &[("role", "role of u"), ("username", "u")]);
+    assert_eq!(site.server.get(by_password).status, 200);
+    ended(&site, &token);
+    let renewed = format!("/nacos/v1/auth/login?accessToken={token}");
+    assert_eq!(site.server.call("POST", &renewed).status, 403);
+}
+
+/// A token is over before its time.
+#[track_caller]
+fn ended(site: &Guarded, token: &str) {
+    let answer = site.call(token, "GET ns/instance/list", &[("serviceName", "s")]);
+    assert!(answer.status == 403 && answer.body.contains("token expired!"), "{answer:?}");
+}
+
+#[test]
+fn a_token_ends_with_the_password_it_was_given_for() {
+    let site = Guarded::start();
+    let (root, token) = (site.root(), site.user_who_may("u", &[(":*:*", "r")]));
+    let list = |token: &str| site.call(token, "GET ns/instance/list", &[("serviceName", "s")]);
+    list(&token).expect(200);
+    let other = site.log_in("u", "secret");
+    // The same word again is another credential, too: who sets it wants others out.
+    let same = [("username", "u"), ("newPassword", "secret")];
+    site.ok(&token, "PUT auth/users", &same);
+    ended(&site, &token);
+    ended(&site, &other);
+    let fresh = site.log_in("u", "secret");
+    list(&fresh).expect(200);
+    site.ok(&root, "PUT auth/users", &same);
+    ended(&site, &fresh);
+    // Nobody else's ends.
+    site.ok(&root, "GET auth/users/search", &[("username", "u")]);
+}
+
+/// What a Nacos server with the same key issues.
+fn token_of_nacos(user: &str) -> String {
+    use base64::Engine;
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+    use hmac::{KeyInit, Mac};
+    let key = BASE64_STANDARD.decode(auth_support::TOKEN_KEY).unwrap();
+    let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+    let claims = format!(r#"{{"sub":"{user}","exp":99999999999}}"#);
+    let message = format!("{}.{}", part(r#"{"alg":"HS256"}"#), part(&claims));
+    let code = hmac::Hmac::<sha2::Sha256>::new_from_slice(&key).unwrap();
+    let code = code.chain_update(&message).finalize().into_bytes();
+    format!("{message}.{}", BASE64_URL_SAFE_NO_PAD.encode(code))
+}
+
+#[test]
+fn tokens_of_nacos_are_taken_only_if_the_settings_say_so() {
+    let token = token_of_nacos("root");
+    let search = [("username", "r")];
+    let site = Guarded::start();
+    let answer = site.call(&token, "GET auth/users/search", &search);
+    assert_eq!(answer.status, 403);
+    assert!(answer.body.contains("auth.accept_nacos_tokens"), "{answer:?}");
+    let mut config = guarded_config();
+    config.auth.accept_nacos_tokens = true;
+    let site = Guarded::start_with(config);
+    site.ok(&token, "GET auth/users/search", &search);
+    // Its own tokens end as ever.
+    let own = site.user_who_may("u", &[(":*:*", "r")]);
+    site.ok(&own, "PUT auth/users", &[("username", "u"), ("newPassword", "secret")]);
+    ended(&site, &own);
 }
 
 #[test]
@@ -166,6 +231,8 @@ fn everybody_changes_their_own_password_and_nobody_anybody_elses() {
         site.call(token, "PUT auth/users", &[("username", user), ("newPassword", password)])
     };
     assert_eq!(change(&site.root(), "one", "by root").status, 200);
+    assert_eq!(change(&one, "one", "with a token of before").status, 403);
+    let one = site.log_in("one", "by root");
     assert_eq!(change(&one, "one", "my own").status, 200);
     let refused = change(&two, "one", "stolen");
     assert_eq!(

@@ -44,12 +44,18 @@ pub(crate) struct AuthSettings {
 }
 
 impl AuthSettings {
-    /// Tokens are signed by `key` and good for `token_ttl`.
+    /// Tokens are signed by `key` and good for `token_ttl`. `takes_unversioned` says whether those
+    /// of Nacos are taken, too, which do not tell which password they were given for.
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub(crate) fn new(key: TokenKey, token_ttl: Duration) -> Result<Self, getrandom::Error> {
-        Ok(Self { tokens: Tokens::new(&key, token_ttl), verified: Verified::new()? })
+    pub(crate) fn new(
+        key: TokenKey,
+        token_ttl: Duration,
+        takes_unversioned: bool,
+    ) -> Result<Self, getrandom::Error> {
+        let tokens = Tokens::new(&key, token_ttl, takes_unversioned);
+        Ok(Self { tokens, verified: Verified::new()? })
     }
 }
 
@@ -75,12 +81,15 @@ pub(crate) enum Refusal {
     /// No credentials, or wrong ones.
     #[error("unknown user!")]
     UnknownUser,
-    /// The token was good.
+    /// The token was good, and is over or was given for another password.
     #[error("token expired!")]
     TokenExpired,
     /// The token is none, or was signed by somebody else.
     #[error("token invalid!")]
     TokenInvalid,
+    /// The token has a good signature, but does not tell which password it was given for.
+    #[error("token invalid! It has no version of the password, see auth.accept_nacos_tokens")]
+    TokenUnversioned,
     /// Known, but not allowed.
     #[error("authorization failed!")]
     NotAllowed,
@@ -136,7 +145,7 @@ impl Auth {
     /// Finds out who sent a request.
     pub(crate) fn identify(self: &Arc<Self>, call: &Call<'_>) -> Caller {
         match Proof::of(call) {
-            Proof::Token(token) => match self.tokens.read(&token) {
+            Proof::Token(token) => match self.tokens.read(&token, &self.accounts.load()) {
                 Ok(user) => Caller::Known(user),
                 Err(refusal) => self.refuse(call, "", refusal),
             },
@@ -146,17 +155,26 @@ impl Auth {
         }
     }
 
-    /// The token that a request brings.
-    pub(crate) fn token_of<'a>(call: &Call<'a>) -> Option<Cow<'a, str>> {
+    /// The token that a request brings, or a new one for the password that it brings.
+    ///
+    /// # Errors
+    /// 403 if the password is not that of the user any more.
+    pub(crate) fn token_for(&self, call: &Call<'_>) -> Result<String, ApiError> {
+        let unknown = || ApiError::forbidden(Refusal::UnknownUser.to_string());
         match Proof::of(call) {
-            Proof::Token(token) => Some(token),
-            _ => None,
+            Proof::Token(token) => Ok(token.into_owned()),
+            Proof::Password { user, password } => {
+                let accounts = self.accounts.load();
+                let hash = accounts.password_hash(&user).ok_or_else(unknown)?;
+                // It may have changed since it was verified: a token for the new one would be a gift.
+                let digest = self.verified.digest(&user, &password);
+                if !self.verified.contains(&digest, hash, Instant::now()) {
+                    return Err(unknown());
+                }
+                self.tokens.issue(&user, hash)
+            }
+            Proof::Nothing => Err(unknown()),
         }
-    }
-
-    /// A new token for a user.
-    pub(crate) fn issue(&self, user: &str) -> Result<String, ApiError> {
-        self.tokens.issue(user)
     }
 
     /// For how long a new token is good.

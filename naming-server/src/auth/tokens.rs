@@ -1,8 +1,12 @@
-//! Tokens: compact JWS, HS256, with the claims `sub` and `exp`, as those of Nacos 1.4.
+//! Tokens: compact JWS, HS256, with the claims `sub` and `exp`, as those of Nacos 1.4, and one of
+//! our own, `ver`: which credential of the user the token was given for. A token ends when its user
+//! gets another password, or is deleted and made again.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use dashmap::DashMap;
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
@@ -14,6 +18,7 @@ use sha2::Sha256;
 
 use super::{Refusal, TokenKey};
 use crate::http::ApiError;
+use crate::registry::AccountsView;
 
 /// Bytes of a token that is looked at.
 const MAX_TOKEN: usize = 4_096;
@@ -28,6 +33,11 @@ pub(super) struct Tokens {
     decoding: DecodingKey,
     validation: Validation,
     ttl: Duration,
+    /// Computes versions of credentials, under the same key: whoever reads a token cannot try
+    /// hashes against it.
+    versions: Hmac<Sha256>,
+    /// Whether tokens without a version are taken.
+    takes_unversioned: bool,
     /// Those that were verified, until they expire.
     known: DashMap<Box<str>, Known>,
 }
@@ -35,6 +45,8 @@ pub(super) struct Tokens {
 struct Known {
     user: Arc<str>,
     expires_s: u64,
+    /// The password hash of which the token has the version; `None` if it has no version.
+    hash: Option<Arc<str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,20 +54,31 @@ struct Claims {
     sub: String,
     /// Seconds since 1970.
     exp: u64,
+    /// Version of the credential, Base64. Nacos writes none, and reads over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ver: Option<String>,
 }
 
+/// Before what a version is computed of. No token begins so, so no version is a signature.
+const VERSION_PREFIX: &[u8] = b"\0credential\0";
+/// Bytes of a version.
+const VERSION_BYTES: usize = 16;
+
 impl Tokens {
-    pub(super) fn new(key: &TokenKey, ttl: Duration) -> Self {
+    pub(super) fn new(key: &TokenKey, ttl: Duration, takes_unversioned: bool) -> Self {
         // Fails if it is installed already, by another server of this process.
         let _ = HMAC_ONLY.install_default();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = 0;
         validation.validate_aud = false;
+        let versions = Hmac::new_from_slice(key.as_bytes()).expect("HMAC takes keys of any length");
         Self {
             encoding: EncodingKey::from_secret(key.as_bytes()),
             decoding: DecodingKey::from_secret(key.as_bytes()),
             validation,
             ttl,
+            versions: Mac::chain_update(versions, VERSION_PREFIX),
+            takes_unversioned,
             known: DashMap::new(),
         }
     }
@@ -64,12 +87,13 @@ impl Tokens {
         self.ttl
     }
 
-    /// A token for a user.
+    /// A token for a user with this password hash.
     ///
     /// # Errors
     /// None that is known.
-    pub(super) fn issue(&self, user: &str) -> Result<String, ApiError> {
-        let claims = Claims { sub: user.to_owned(), exp: now_s() + self.ttl.as_secs() };
+    pub(super) fn issue(&self, user: &str, hash: &str) -> Result<String, ApiError> {
+        let ver = Some(self.version(user, hash));
+        let claims = Claims { sub: user.to_owned(), exp: now_s() + self.ttl.as_secs(), ver };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(
             |error| {
                 tracing::error!(%error, "a token cannot be made");
@@ -78,19 +102,17 @@ impl Tokens {
         )
     }
 
-    /// The user of a token.
+    /// The user of a token. A user who does not exist is no error here: such a user may do nothing.
     ///
     /// # Errors
-    /// Expired, or not signed by this key.
-    pub(super) fn read(&self, token: &str) -> Result<Arc<str>, Refusal> {
+    /// Expired, given for another password than the user has now, or not signed by this key.
+    pub(super) fn read(&self, token: &str, users: &AccountsView) -> Result<Arc<str>, Refusal> {
         if token.len() > MAX_TOKEN {
             return Err(Refusal::TokenInvalid);
         }
         if let Some(known) = self.known.get(token) {
-            return match known.expires_s > now_s() {
-                true => Ok(Arc::clone(&known.user)),
-                false => Err(Refusal::TokenExpired),
-            };
+            let is_good = known.expires_s > now_s() && known.is_current(users);
+            return if is_good { Ok(Arc::clone(&known.user)) } else { Err(Refusal::TokenExpired) };
         }
         let claims: Claims = jsonwebtoken::decode(token, &self.decoding, &self.validation)
             .map_err(|error| match error.kind() {
@@ -99,10 +121,29 @@ impl Tokens {
             })?
             .claims;
         let user: Arc<str> = claims.sub.into();
+        let hash = match (claims.ver, users.password_hash(&user)) {
+            (None, _) if self.takes_unversioned => None,
+            (None, _) => return Err(Refusal::TokenUnversioned),
+            // Not remembered: the next user of that name has another credential.
+            (Some(_), None) => return Ok(user),
+            (Some(version), Some(hash)) if version == self.version(&user, hash) => {
+                Some(Arc::clone(hash))
+            }
+            (Some(_), Some(_)) => return Err(Refusal::TokenExpired),
+        };
         if token.len() <= MAX_REMEMBERED {
-            self.remember(token, Known { user: Arc::clone(&user), expires_s: claims.exp });
+            self.remember(token, Known { user: Arc::clone(&user), expires_s: claims.exp, hash });
         }
         Ok(user)
+    }
+
+    /// What stands for a user's password without telling anything of it. The salt in its hash makes
+    /// every password a new credential, even the same one set again.
+    fn version(&self, user: &str, hash: &str) -> String {
+        let length = (user.len() as u64).to_le_bytes();
+        let mac = self.versions.clone().chain_update(length).chain_update(user);
+        let code = mac.chain_update(hash).finalize().into_bytes();
+        BASE64_URL_SAFE_NO_PAD.encode(code.get(..VERSION_BYTES).unwrap_or(&code))
     }
 
     fn remember(&self, token: &str, known: Known) {
@@ -113,6 +154,17 @@ impl Tokens {
         // Still full: these are all in use, the next one is verified each time.
         if self.known.len() < MAX_TOKENS {
             self.known.insert(token.into(), known);
+        }
+    }
+}
+
+impl Known {
+    /// Whether the user has the password that the token was given for.
+    fn is_current(&self, users: &AccountsView) -> bool {
+        match (&self.hash, users.password_hash(&self.user)) {
+            (Some(of_token), Some(now)) => Arc::ptr_eq(of_token, now) || of_token == now,
+            // Without a version nothing is known of it; a user who is gone may do nothing anyway.
+            (None, _) | (_, None) => true,
         }
     }
 }

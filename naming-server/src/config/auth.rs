@@ -32,12 +32,18 @@ pub struct AuthConfig {
     /// Seconds for which a token is good. Default 18,000. Too small makes clients log in often,
     /// too large lets a stolen token be used for long.
     pub token_ttl_s: u64,
+    /// Whether tokens are taken that do not tell which password they were given for: those of Nacos
+    /// servers with the same key, and of releases without this setting. Default false. Such a token is good
+    /// until it expires, whatever becomes of its user's password. Set it while Nacos servers issue
+    /// tokens, and during an upgrade, for as long as a token lives.
+    pub accept_nacos_tokens: bool,
 }
 
 impl Default for AuthConfig {
     fn default() -> Self {
         let (token_key, token_key_file) = (Hidden::default(), String::new());
-        Self { enabled: false, token_key, token_key_file, token_ttl_s: 18_000 }
+        let (enabled, accept_nacos_tokens) = (false, false);
+        Self { enabled, token_key, token_key_file, token_ttl_s: 18_000, accept_nacos_tokens }
     }
 }
 
@@ -86,8 +92,8 @@ impl AuthConfig {
         let key = TokenKey::parse(&text)
             .map_err(|weak| anyhow!("the key of tokens ({name}) {weak}; {HOW_TO_MAKE_A_KEY}"))?;
         let token_ttl = Duration::from_secs(self.token_ttl_s);
-        let settings = AuthSettings::new(key, token_ttl).context("no random numbers")?;
-        Ok(Some(settings))
+        let settings = AuthSettings::new(key, token_ttl, self.accept_nacos_tokens);
+        Ok(Some(settings.context("no random numbers")?))
     }
 
     /// The key as it was given, and where.

@@ -41,8 +41,8 @@ mod write;
 mod writes;
 
 pub(crate) use accounts::{
-    ADMIN_ROLE, Accounts, Action, Resource, check_name, check_permission, is_password_hash,
-    permission_key, role_key,
+    ADMIN_ROLE, Accounts, AccountsView, Action, Resource, check_name, check_permission,
+    is_password_hash, permission_key, role_key,
 };
 pub(crate) use beats::{BeatCounts, BeatOutcome};
 pub(crate) use catalog::{CatalogQuery, NamePattern};

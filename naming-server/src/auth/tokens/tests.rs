@@ -11,8 +11,19 @@ fn key(seed: u8) -> TokenKey {
     TokenKey::parse(&BASE64_STANDARD.encode(bytes)).unwrap()
 }
 
+/// Takes what Nacos issues, too.
 fn tokens() -> Tokens {
-    Tokens::new(&key(1), HOUR)
+    Tokens::new(&key(1), HOUR, true)
+}
+
+/// Of one user with this hash.
+fn users(user: &str, hash: &str) -> AccountsView {
+    AccountsView::of_users(&[(user, hash)])
+}
+
+/// Of the user whom most tokens here are for.
+fn nacos() -> AccountsView {
+    users("nacos", "hash")
 }
 
 /// A token with any header and claims, signed as HS256 with this key.
@@ -29,27 +40,68 @@ fn claims(user: &str) -> Value {
 
 #[test]
 fn a_token_is_read_as_it_was_issued_again_and_again() {
-    let tokens = tokens();
-    let token = tokens.issue("Ünïcode \"x\"").unwrap();
+    let (tokens, users) = (tokens(), users("Ünïcode \"x\"", "hash"));
+    let token = tokens.issue("Ünïcode \"x\"", "hash").unwrap();
     for _ in 0..3 {
-        assert_eq!(&*tokens.read(&token).unwrap(), "Ünïcode \"x\"");
+        assert_eq!(&*tokens.read(&token, &users).unwrap(), "Ünïcode \"x\"");
     }
     assert_eq!(tokens.known.len(), 1);
     // Another member with the same key.
-    assert_eq!(&*Tokens::new(&key(1), HOUR).read(&token).unwrap(), "Ünïcode \"x\"");
+    let other = Tokens::new(&key(1), HOUR, false);
+    assert_eq!(&*other.read(&token, &users).unwrap(), "Ünïcode \"x\"");
 }
 
 #[test]
-fn tokens_of_nacos_are_read() {
+fn tokens_of_nacos_are_read_where_they_are_taken() {
     // Its library writes the header without a type.
     let token = forge(&key(1), &json!({ "alg": "HS256" }), &claims("nacos"));
-    assert_eq!(&*tokens().read(&token).unwrap(), "nacos");
+    let tokens = tokens();
+    for _ in 0..2 {
+        assert_eq!(&*tokens.read(&token, &nacos()).unwrap(), "nacos");
+    }
+    let strict = Tokens::new(&key(1), HOUR, false);
+    for _ in 0..2 {
+        assert_eq!(strict.read(&token, &nacos()), Err(Refusal::TokenUnversioned));
+    }
+    let odd = json!({ "sub": "nacos", "exp": now_s() + 60, "ver": 7 });
+    let odd = forge(&key(1), &json!({ "alg": "HS256" }), &odd);
+    assert_eq!(strict.read(&odd, &nacos()), Err(Refusal::TokenInvalid));
+}
+
+#[test]
+fn a_token_ends_with_the_password_it_was_given_for() {
+    let tokens = tokens();
+    let token = tokens.issue("nacos", "hash").unwrap();
+    // Remembered and read for the first time alike; on other members, too.
+    for tokens in [&tokens, &Tokens::new(&key(1), HOUR, true)] {
+        assert_eq!(&*tokens.read(&token, &nacos()).unwrap(), "nacos");
+        assert_eq!(tokens.read(&token, &users("nacos", "other")), Err(Refusal::TokenExpired));
+    }
+    let fresh = Tokens::new(&key(1), HOUR, true);
+    assert_eq!(fresh.read(&token, &users("nacos", "other")), Err(Refusal::TokenExpired));
+    assert_eq!(&*fresh.read(&token, &nacos()).unwrap(), "nacos");
+    // Who was deleted may do nothing, and is not remembered for the next of that name.
+    let nobody = AccountsView::default();
+    let fresh = Tokens::new(&key(1), HOUR, true);
+    assert_eq!(&*fresh.read(&token, &nobody).unwrap(), "nacos");
+    assert_eq!(fresh.read(&token, &users("nacos", "other")), Err(Refusal::TokenExpired));
+}
+
+#[test]
+fn a_version_tells_users_apart_and_nothing_of_the_hash() {
+    let tokens = tokens();
+    assert_eq!(tokens.version("u", "hash"), tokens.version("u", "hash"));
+    assert_ne!(tokens.version("u", "hash"), tokens.version("uh", "ash"));
+    // Whoever reads a token has no other key.
+    let other = Tokens::new(&key(2), HOUR, true);
+    assert_ne!(tokens.version("u", "hash"), other.version("u", "hash"));
+    assert_eq!(tokens.version("u", "hash").len(), 22);
 }
 
 #[test]
 fn a_token_of_another_key_is_worth_nothing() {
-    let token = Tokens::new(&key(2), HOUR).issue("nacos").unwrap();
-    assert_eq!(tokens().read(&token), Err(Refusal::TokenInvalid));
+    let token = Tokens::new(&key(2), HOUR, true).issue("nacos", "hash").unwrap();
+    assert_eq!(tokens().read(&token, &nacos()), Err(Refusal::TokenInvalid));
 }
 
 #[test]
@@ -59,15 +111,19 @@ fn no_other_algorithm_is_taken_whatever_it_was_signed_with() {
         ["none", "None", "NONE", "nOnE", "HS384", "HS512", "RS256", "ES256", "EdDSA", "hs256", ""]
     {
         let token = forge(&key(1), &json!({ "alg": algorithm, "typ": "JWT" }), &claims);
-        assert_eq!(tokens().read(&token), Err(Refusal::TokenInvalid), "{algorithm}");
+        assert_eq!(tokens().read(&token, &nacos()), Err(Refusal::TokenInvalid), "{algorithm}");
         let (message, _) = token.rsplit_once('.').unwrap();
         for unsigned in [format!("{message}."), message.to_owned(), format!("{message}.AA")] {
-            assert_eq!(tokens().read(&unsigned), Err(Refusal::TokenInvalid), "{algorithm}");
+            assert_eq!(
+                tokens().read(&unsigned, &nacos()),
+                Err(Refusal::TokenInvalid),
+                "{algorithm}"
+            );
         }
     }
     let keys = json!({ "alg": "HS256", "jwk": { "kty": "oct", "k": "AA" }, "kid": "../../x" });
     let token = forge(&key(2), &keys, &claims);
-    assert_eq!(tokens().read(&token), Err(Refusal::TokenInvalid));
+    assert_eq!(tokens().read(&token, &nacos()), Err(Refusal::TokenInvalid));
 }
 
 #[test]
@@ -75,62 +131,63 @@ fn a_token_ends_when_it_says_so() {
     let header = json!({ "alg": "HS256" });
     let expired = |exp: Value| forge(&key(1), &header, &json!({ "sub": "nacos", "exp": exp }));
     let tokens = tokens();
-    assert_eq!(tokens.read(&expired(json!(now_s() - 1))), Err(Refusal::TokenExpired));
-    assert_eq!(tokens.read(&expired(json!(0))), Err(Refusal::TokenExpired));
+    assert_eq!(tokens.read(&expired(json!(now_s() - 1)), &nacos()), Err(Refusal::TokenExpired));
+    assert_eq!(tokens.read(&expired(json!(0)), &nacos()), Err(Refusal::TokenExpired));
     for odd in [json!(null), json!("x"), json!([]), json!(-1)] {
-        assert!(tokens.read(&expired(odd.clone())).is_err(), "{odd}");
+        assert!(tokens.read(&expired(odd.clone()), &nacos()).is_err(), "{odd}");
     }
     let for_ever = forge(&key(1), &header, &json!({ "sub": "nacos" }));
-    assert_eq!(tokens.read(&for_ever), Err(Refusal::TokenInvalid));
+    assert_eq!(tokens.read(&for_ever, &nacos()), Err(Refusal::TokenInvalid));
     let nobody = forge(&key(1), &header, &json!({ "exp": now_s() + 60 }));
-    assert_eq!(tokens.read(&nobody), Err(Refusal::TokenInvalid));
+    assert_eq!(tokens.read(&nobody, &nacos()), Err(Refusal::TokenInvalid));
 }
 
 #[test]
 fn a_remembered_token_ends_too() {
     let tokens = tokens();
-    let token = tokens.issue("nacos").unwrap();
-    tokens.read(&token).unwrap();
+    let token = tokens.issue("nacos", "hash").unwrap();
+    tokens.read(&token, &nacos()).unwrap();
     tokens.known.get_mut(&*token).unwrap().expires_s = now_s();
-    assert_eq!(tokens.read(&token), Err(Refusal::TokenExpired));
+    assert_eq!(tokens.read(&token, &nacos()), Err(Refusal::TokenExpired));
 }
 
 #[test]
 fn no_byte_of_a_token_can_be_changed() {
     let tokens = tokens();
-    let token = tokens.issue("nacos").unwrap();
+    let token = tokens.issue("nacos", "hash").unwrap();
     for at in 0..token.len() {
         let mut bytes = token.clone().into_bytes();
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(bytes).unwrap();
-        assert_eq!(tokens.read(&changed), Err(Refusal::TokenInvalid), "{at}: {changed}");
+        assert_eq!(tokens.read(&changed, &nacos()), Err(Refusal::TokenInvalid), "{at}: {changed}");
     }
     for more in [format!("{token}A"), format!("{token}."), format!(".{token}"), format!("{token} ")]
     {
-        assert_eq!(tokens.read(&more), Err(Refusal::TokenInvalid), "{more}");
+        assert_eq!(tokens.read(&more, &nacos()), Err(Refusal::TokenInvalid), "{more}");
     }
 }
 
 #[test]
 fn what_is_no_token_is_refused() {
     for odd in ["", ".", "..", "...", "a.b.c", "garbage", "\u{0}", "e30.e30.", "ü.ü.ü"] {
-        assert_eq!(tokens().read(odd), Err(Refusal::TokenInvalid), "{odd:?}");
+        assert_eq!(tokens().read(odd, &nacos()), Err(Refusal::TokenInvalid), "{odd:?}");
     }
-    let long = tokens().issue(&"x".repeat(MAX_TOKEN)).unwrap();
-    assert_eq!(tokens().read(&long), Err(Refusal::TokenInvalid));
+    let long = tokens().issue(&"x".repeat(MAX_TOKEN), "hash").unwrap();
+    assert_eq!(tokens().read(&long, &nacos()), Err(Refusal::TokenInvalid));
 }
 
 #[test]
 fn tokens_that_are_remembered_do_not_grow_without_end() {
     let tokens = tokens();
-    let known = |expires_s| Known { user: "u".into(), expires_s };
+    let known = |expires_s| Known { user: "u".into(), expires_s, hash: None };
     for n in 0..MAX_TOKENS {
         tokens.remember(&n.to_string(), known(now_s() + u64::from(n % 2 == 0) * 60));
     }
     assert_eq!(tokens.known.len(), MAX_TOKENS);
     tokens.remember("one more", known(now_s() + 60));
     assert_eq!(tokens.known.len(), MAX_TOKENS / 2 + 1);
-    let long = tokens.issue(&"x".repeat(MAX_REMEMBERED)).unwrap();
-    tokens.read(&long).unwrap();
+    let name = "x".repeat(MAX_REMEMBERED);
+    let long = tokens.issue(&name, "hash").unwrap();
+    tokens.read(&long, &users(&name, "hash")).unwrap();
     assert!(!tokens.known.contains_key(&*long));
 }

@@ -42,10 +42,7 @@ impl Api {
     pub(super) fn log_in(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let auth = self.auth()?;
         let user = call.user.ok_or_else(|| ApiError::forbidden("unknown user!"))?;
-        let token = match Auth::token_of(call) {
-            Some(token) => token.into_owned(),
-            None => auth.issue(user)?,
-        };
+        let token = auth.token_for(call)?;
         let reply = json!({
             "accessToken": token,
             "tokenTtl": auth.token_ttl().as_secs(),

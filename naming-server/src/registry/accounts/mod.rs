@@ -132,6 +132,13 @@ fn read_permissions(datum: &NamingDatum) -> Permissions {
 }
 
 impl AccountsView {
+    /// Users with these password hashes, who may do nothing.
+    #[cfg(test)]
+    pub(crate) fn of_users(users: &[(&str, &str)]) -> Self {
+        let user = |(name, hash): &(&str, &str)| (Box::from(*name), Arc::from(*hash));
+        Self { users: Arc::new(users.iter().map(user).collect()), ..Self::default() }
+    }
+
     /// The password hash of a user, `None` if there is no such user.
     pub(crate) fn password_hash(&self, user: &str) -> Option<&Arc<str>> {
         self.users.get(user)
