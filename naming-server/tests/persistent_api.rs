@@ -44,6 +44,33 @@ fn each_kind_is_registered_updated_and_removed_for_itself() {
 }
 
 #[test]
+fn a_removal_without_a_kind_means_the_one_that_is_there_and_of_two_the_ephemeral_one() {
+    let site = site_with_twins();
+    site.ok("DELETE instance", &twin(&[]));
+    assert_eq!(listed(&site, "weight"), [(true, json!(2.0))]);
+    // A kind that is named is heeded, `ok` or not.
+    for ephemeral in ["true", "1"] {
+        site.ok("DELETE instance", &twin(&[("ephemeral", ephemeral)]));
+        assert_eq!(listed(&site, "weight"), [(true, json!(2.0))], "{ephemeral}");
+    }
+    site.ok("DELETE instance", &twin(&[]));
+    assert_eq!(listed(&site, "weight"), []);
+    site.ok("DELETE instance", &twin(&[]));
+}
+
+#[test]
+fn one_and_zero_are_true_and_false() {
+    let site = Site::start();
+    register(&site, "s", "10.0.0.1", &[("ephemeral", "1"), ("enabled", "1"), ("weight", "1")]);
+    register(&site, "s", "10.0.0.1", &[("ephemeral", "0"), ("enabled", "1"), ("weight", "2")]);
+    assert_eq!(listed(&site, "weight"), [(true, json!(2.0)), (false, json!(1.0))]);
+    site.ok("DELETE instance", &twin(&[("ephemeral", "1")]));
+    assert_eq!(listed(&site, "weight"), [(true, json!(2.0))]);
+    site.ok("DELETE instance", &twin(&[("ephemeral", "0")]));
+    assert_eq!(listed(&site, "weight"), []);
+}
+
+#[test]
 fn a_patch_means_the_persistent_one_unless_it_says_otherwise() {
     let site = site_with_twins();
     site.ok("PATCH instance", &twin(&[("weight", "5")]));

@@ -123,6 +123,20 @@ impl Registry {
         [first, second].into_iter().find(is_known).unwrap_or(first)
     }
 
+    /// Which of the instances with these names a removal means that names no kind: the one that is
+    /// there, of two the ephemeral one, and if this member knows neither, the one of the kind that
+    /// a registration without a kind makes.
+    pub(crate) fn choose_kind_to_remove<'a>(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'a>,
+    ) -> RecordKey<'a> {
+        let of_kind = |is_persistent| RecordKey { instance: *key, is_persistent };
+        let is_known = |key: &RecordKey<'_>| self.find_instance(service, &key.text()).is_some();
+        let known = [false, true].into_iter().map(of_kind).find(is_known);
+        known.unwrap_or_else(|| of_kind(!self.switches.load().default_instance_ephemeral))
+    }
+
     /// Changes parts of an instance, which the events call `kind`. `change` edits a copy and gives
     /// the health to set, if any.
     ///

@@ -65,8 +65,7 @@ impl Api {
         let service = call.service()?;
         let address = address(call.params)?;
         call.params.double("weight", 1.0)?;
-        let key =
-            RecordKey { instance: address.key(), is_persistent: !self.is_ephemeral(call.params) };
+        let key = self.removed_instance(call.params, &service, &address.key());
         let write = self.writes.deregister(&service, &key, &|| call.actor());
         Ok(write.into_ok())
     }
@@ -258,6 +257,20 @@ impl Api {
     pub(super) fn is_ephemeral(&self, params: &Params<'_>) -> bool {
         let default = self.registry.switches.load().default_instance_ephemeral;
         params.flag_lenient("ephemeral", default)
+    }
+
+    /// The instance that a removal means. Nacos looks for an ephemeral one unless the request says
+    /// otherwise, removes nothing and answers `ok` all the same.
+    pub(super) fn removed_instance<'a>(
+        &self,
+        params: &Params<'_>,
+        service: &ServiceKey,
+        key: &InstanceKey<'a>,
+    ) -> RecordKey<'a> {
+        match params.optional("ephemeral") {
+            None => self.registry.choose_kind_to_remove(service, key),
+            Some(_) => RecordKey { instance: *key, is_persistent: !self.is_ephemeral(params) },
+        }
     }
 
     pub(super) fn metadata(&self, text: &str) -> Result<Timed, ApiError> {

@@ -69,8 +69,12 @@ impl Api {
     fn is_about_persistent(&self, route: Route, call: &Call<'_>, service: &ServiceKey) -> bool {
         let params = call.params;
         match route {
-            Route::InstanceRegister | Route::InstanceUpdate | Route::InstanceDeregister => {
-                !self.is_ephemeral(params)
+            Route::InstanceRegister | Route::InstanceUpdate => !self.is_ephemeral(params),
+            Route::InstanceDeregister => {
+                let Some(id) = written_instance(call) else { return false };
+                RecordKey::parse(&id).is_some_and(|key| {
+                    self.removed_instance(params, service, &key.instance).is_persistent
+                })
             }
             Route::MetadataBatchUpdate | Route::MetadataBatchDelete => {
                 params.or("consistencyType", "") == "persist"
