@@ -111,9 +111,10 @@ impl Instance {
         InstanceKey { ip: &self.ip, port: self.port, cluster: &self.cluster }
     }
 
-    /// `host:port`, with brackets around an IPv6 address: what goes into a URL.
+    /// `host:port`, with brackets around an IPv6 address, be it registered with them or without:
+    /// what goes into a URL.
     pub fn authority(&self) -> String {
-        match self.ip.contains(':') {
+        match self.ip.contains(':') && !self.ip.starts_with('[') {
             true => format!("[{}]:{}", self.ip, self.port),
             false => format!("{}:{}", self.ip, self.port),
         }
@@ -332,6 +333,7 @@ mod tests {
         let text = serde_json::to_string(&instance).unwrap();
         assert_eq!(serde_json::from_str::<Instance>(&text).unwrap(), instance);
         assert_eq!(instance.authority(), "[::1]:9");
+        assert_eq!(Instance::new("[::1]", 9).authority(), "[::1]:9");
     }
 
     #[test]
