@@ -147,8 +147,8 @@ impl App {
             let others = member.forwarder.clone().filter(|_| config.durable.wants_majority());
             Acks::new(keeper, Arc::clone(&registry.store), config.durable.ack_timeout(), others)
         });
-        let networks = config.health.check_networks.clone();
-        let checks = Checks::new(Arc::clone(&registry), changes, sockets.checks, networks, seed);
+        let reach = config.check_reach();
+        let checks = Checks::new(Arc::clone(&registry), changes, sockets.checks, reach, seed);
         let checks = Arc::new(checks);
         let parts = ApiParts {
             registry,

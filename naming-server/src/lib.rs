@@ -12,7 +12,6 @@ mod auth;
 pub use auth::NewUser;
 
 mod checks;
-pub use checks::{CheckNetworks, NotNetworks};
 
 mod config;
 mod effects;
@@ -39,6 +38,9 @@ mod membership;
 mod metrics;
 
 mod nacos;
+
+mod networks;
+pub use networks::{Networks, NotNetworks};
 
 mod offline;
 pub use offline::add_user;

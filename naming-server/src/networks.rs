@@ -1,4 +1,4 @@
-//! Where checks may connect to.
+//! Networks that operators name in settings.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,11 +7,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Networks that health checks may connect to, `10.0.0.0/8,fd00::/8,...`; an address alone is a
-/// network of one. Empty, the default, means every address.
+/// Networks, `10.0.0.0/8,fd00::/8,...`; an address alone is a network of one, and IPv6 may have
+/// brackets around the address. Empty by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct CheckNetworks(Vec<Network>);
+pub struct Networks(Vec<Network>);
 
 /// Addresses that begin alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,23 +21,30 @@ struct Network {
     prefix: u8,
 }
 
-/// A text that says no networks.
+/// A text that names no networks.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{text:?} is no network as 10.0.0.0/8 or fd00::/8: {reason}")]
+#[error("{text:?} is no network such as 10.0.0.0/8 or fd00::/8: {reason}")]
 pub struct NotNetworks {
     text: String,
     reason: &'static str,
 }
 
-impl CheckNetworks {
-    /// Whether an instance with this address may be connected to. Once networks are listed, a
-    /// name is none of them: what it stands for is up to others, and may change between a look at
-    /// it and the connection.
-    pub(super) fn allow(&self, ip: &str) -> bool {
-        let has = |address: IpAddr| self.0.iter().any(|network| network.has(address));
-        // An IPv4 address may be written as one of IPv6, and leads to the same place.
-        self.0.is_empty() || ip.parse().is_ok_and(|address: IpAddr| has(address.to_canonical()))
+impl Networks {
+    /// Whether no network is named.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
+
+    /// Whether the address is in one of them. An IPv4 address may be written as one of IPv6, and
+    /// leads to the same place.
+    pub(crate) fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.has(address.to_canonical()))
+    }
+}
+
+/// An address as it is written, without the brackets that IPv6 may have around it.
+pub(crate) fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 impl Network {
@@ -77,9 +84,10 @@ impl FromStr for Network {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let first: IpAddr = address.parse().map_err(|_| "the address is none")?;
+        let first: IpAddr =
+            bare(address).parse().map_err(|_| "expected an IPv4 or IPv6 address")?;
         if first.to_canonical() != first {
-            return Err("it should be written as one of IPv4");
+            return Err("expected the IPv4 form of the address");
         }
         let most = bits(first);
         let prefix = match prefix {
@@ -88,14 +96,14 @@ impl FromStr for Network {
                 .parse()
                 .ok()
                 .filter(|prefix| *prefix <= most)
-                .ok_or("the number of bits is none")?,
+                .ok_or("prefix length must be 0 to 32 (IPv4) or 0 to 128 (IPv6)")?,
         };
         let network = Self { first, prefix };
         network.is_whole().then_some(network).ok_or("the address has bits beyond the prefix")
     }
 }
 
-impl FromStr for CheckNetworks {
+impl FromStr for Networks {
     type Err = NotNetworks;
 
     fn from_str(text: &str) -> Result<Self, NotNetworks> {
@@ -106,7 +114,7 @@ impl FromStr for CheckNetworks {
     }
 }
 
-impl TryFrom<String> for CheckNetworks {
+impl TryFrom<String> for Networks {
     type Error = NotNetworks;
 
     fn try_from(text: String) -> Result<Self, NotNetworks> {
@@ -114,7 +122,7 @@ impl TryFrom<String> for CheckNetworks {
     }
 }
 
-impl fmt::Display for CheckNetworks {
+impl fmt::Display for Networks {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, Network { first, prefix }) in self.0.iter().enumerate() {
             write!(formatter, "{}{first}/{prefix}", if n == 0 { "" } else { "," })?;
@@ -123,8 +131,8 @@ impl fmt::Display for CheckNetworks {
     }
 }
 
-impl From<CheckNetworks> for String {
-    fn from(networks: CheckNetworks) -> Self {
+impl From<Networks> for String {
+    fn from(networks: Networks) -> Self {
         networks.to_string()
     }
 }
@@ -133,37 +141,26 @@ impl From<CheckNetworks> for String {
 mod tests {
     use super::*;
 
-    fn allowed<'a>(networks: &str, addresses: &[&'a str]) -> Vec<&'a str> {
-        let networks: CheckNetworks = networks.parse().unwrap();
-        addresses.iter().copied().filter(|address| networks.allow(address)).collect()
-    }
-
-    #[test]
-    fn without_networks_every_address_is_allowed() {
-        let all = ["127.0.0.1", "169.254.169.254", "::1", "a.name", ""];
-        assert_eq!(allowed("", &all), all);
-        assert_eq!(allowed(" , ", &all), all);
+    fn within<'a>(networks: &str, addresses: &[&'a str]) -> Vec<&'a str> {
+        let networks: Networks = networks.parse().unwrap();
+        let is_within = |address: &&&str| networks.contain(address.parse().unwrap());
+        addresses.iter().filter(is_within).copied().collect()
     }
 
     #[test]
     fn an_address_is_within_a_network_or_not() {
         let addresses = ["10.0.0.1", "10.255.255.255", "11.0.0.0", "9.255.255.255", "127.0.0.1"];
-        assert_eq!(allowed("10.0.0.0/8", &addresses), ["10.0.0.1", "10.255.255.255"]);
-        assert_eq!(allowed("10.0.0.1, 127.0.0.1/32", &addresses), ["10.0.0.1", "127.0.0.1"]);
-        assert_eq!(allowed("0.0.0.0/0", &addresses), addresses);
-        assert_eq!(allowed("::/0", &addresses), [""; 0]);
+        assert_eq!(within(" , ", &addresses), [""; 0]);
+        assert_eq!(within("10.0.0.0/8", &addresses), ["10.0.0.1", "10.255.255.255"]);
+        assert_eq!(within("10.0.0.1, 127.0.0.1/32", &addresses), ["10.0.0.1", "127.0.0.1"]);
+        assert_eq!(within("0.0.0.0/0", &addresses), addresses);
+        assert_eq!(within("::/0", &addresses), [""; 0]);
         let six = ["fd00::1", "fdff::", "fe00::", "::1"];
-        assert_eq!(allowed("fd00::/8,::1", &six), ["fd00::1", "fdff::", "::1"]);
-        assert_eq!(allowed("0.0.0.0/0", &six), [""; 0]);
-        assert_eq!(allowed("::/0", &six), six);
-    }
-
-    #[test]
-    fn what_leads_elsewhere_by_another_spelling_is_not_allowed() {
-        let odd = ["::ffff:127.0.0.1", "127.1", "0x7f.0.0.1", "2130706433", "localhost", "[::1]"];
-        assert_eq!(allowed("10.0.0.0/8,::/0", &odd), [""; 0]);
-        assert_eq!(allowed("127.0.0.0/8", &odd), ["::ffff:127.0.0.1"]);
-        assert_eq!(allowed("fe80::/10", &["fe80::1%eth0", "fe80::1"]), ["fe80::1"]);
+        assert_eq!(within("fd00::/8,::1", &six), ["fd00::1", "fdff::", "::1"]);
+        assert_eq!(within("[fd00::]/8,[::1]", &six), ["fd00::1", "fdff::", "::1"]);
+        assert_eq!(within("0.0.0.0/0", &six), [""; 0]);
+        assert_eq!(within("::/0", &six), six);
+        assert_eq!(within("127.0.0.0/8", &["::ffff:127.0.0.1"]), ["::ffff:127.0.0.1"]);
     }
 
     #[test]
@@ -180,10 +177,10 @@ mod tests {
             "::ffff:10.0.0.0/104",
             "fd00::1/8",
         ] {
-            let refusal = bad.parse::<CheckNetworks>().unwrap_err().to_string();
+            let refusal = bad.parse::<Networks>().unwrap_err().to_string();
             assert!(refusal.contains(bad), "{refusal}");
         }
         let text = "10.0.0.0/8,127.0.0.1/32,::/0";
-        assert_eq!(text.parse::<CheckNetworks>().unwrap().to_string(), text);
+        assert_eq!(text.parse::<Networks>().unwrap().to_string(), text);
     }
 }

@@ -211,6 +211,35 @@ fn who_is_outside_the_networks_is_kept_as_it_is() {
 }
 
 #[test]
+fn a_server_that_others_reach_connects_neither_to_its_machine_nor_to_its_link() {
+    let (listener, port) = listener();
+    listener.set_nonblocking(true).unwrap();
+    let site = Site::on_all_interfaces();
+    for ip in ["127.0.0.1", "[::1]", "169.254.169.254"] {
+        register(&site, "s", port, &[("ip", ip), ("healthy", "false")]);
+    }
+    site.until("GET /metrics", &[], |page| {
+        page.text.contains("\nnaming_checks_barred{reason=\"network\"} 3.0\n")
+    });
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    assert_eq!(health(&site, "s", "DEFAULT"), [false; 3]);
+}
+
+#[test]
+fn an_ipv6_address_is_checked_with_brackets_and_without() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        // No IPv6 on this machine.
+        return;
+    };
+    let port = listener.local_addr().unwrap().port();
+    let site = fast_site();
+    for (service, ip) in [("s", "[::1]"), ("t", "::1")] {
+        register(&site, service, port, &[("ip", ip), ("healthy", "false")]);
+        wait_for_health(&site, service, "DEFAULT", true);
+    }
+}
+
+#[test]
 fn checks_that_cannot_be_made_are_refused() {
     let site = Site::start();
     site.ok("POST service", &[SERVICE]);

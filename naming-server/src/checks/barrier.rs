@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use distro_core::Tick;
 
-use super::CheckNetworks;
+use super::Reach;
 use crate::registry::{CheckTarget, HealthChecker};
 
 /// Warnings that are written within [`WARNING_PERIOD`]; what is left out comes later.
@@ -17,7 +17,7 @@ pub(crate) enum Barrier {
     /// This server makes no checks of this type: another member, or this one as another build,
     /// took the settings.
     Type,
-    /// Its address is in none of the networks that checks may connect to.
+    /// Its address is none that checks may connect to.
     Network,
 }
 
@@ -26,10 +26,10 @@ impl Barrier {
     pub(crate) const KINDS: [&'static str; 2] = ["type", "network"];
 
     /// What keeps this one from being checked.
-    pub(super) fn before(target: &CheckTarget, networks: &CheckNetworks) -> Option<Self> {
+    pub(super) fn before(target: &CheckTarget, reach: &Reach) -> Option<Self> {
         if !is_made(target.checker()) {
             Some(Self::Type)
-        } else if !networks.allow(target.ip()) {
+        } else if !reach.allows(target.ip()) {
             Some(Self::Network)
         } else {
             None
@@ -49,8 +49,8 @@ impl Barrier {
                 service,
                 cluster,
                 address = target.ip(),
-                "persistent instances keep the health they have: their addresses are outside \
-                 health.check_networks"
+                "persistent instances keep the health they have: checks may not connect \
+                 to their addresses (health.check_networks)"
             ),
         }
     }

@@ -13,8 +13,7 @@
 //! loses one stops. What is true when a check ends, and not what was true when it began, decides
 //! whether its result counts.
 //!
-//! A check connects to whatever address somebody registered, unless [`CheckNetworks`] says
-//! otherwise: see "Health checks" in `docs/http-api.md`. Who is not checked for that reason, or
+//! A check connects to the address that somebody registered, as far as [`Reach`] allows: see "Health checks" in `docs/http-api.md`. Who is not checked for that reason, or
 //! because this server makes no checks of the type, stays in the schedule behind a [`Barrier`].
 
 use std::sync::Arc;
@@ -35,17 +34,17 @@ mod changes;
 mod http;
 #[cfg(feature = "mysql")]
 mod mysql;
-mod networks;
 mod pace;
 mod probe;
+mod reach;
 mod schedule;
 
 pub(crate) use barrier::{Barrier, is_made};
 pub(crate) use changes::Changes;
 pub(crate) use http::check_request;
-pub use networks::{CheckNetworks, NotNetworks};
 pub(crate) use pace::Times;
 pub(crate) use probe::Finding;
+pub(crate) use reach::Reach;
 
 use barrier::Warnings;
 use changes::Changed;
@@ -68,7 +67,7 @@ pub(crate) struct Checks {
     registry: Arc<Registry>,
     changes: Arc<Changes>,
     connector: Arc<dyn Connector>,
-    networks: CheckNetworks,
+    reach: Reach,
     schedule: Mutex<Schedule>,
     warnings: Mutex<Warnings>,
     counts: [AtomicU64; Finding::KINDS.len()],
@@ -81,12 +80,12 @@ impl Checks {
         registry: Arc<Registry>,
         changes: Arc<Changes>,
         connector: Arc<dyn Connector>,
-        networks: CheckNetworks,
+        reach: Reach,
         seed: u64,
     ) -> Self {
         let (warnings, counts, running) = Default::default();
         let schedule = Mutex::new(Schedule::new(seed));
-        Self { registry, changes, connector, networks, schedule, warnings, counts, running }
+        Self { registry, changes, connector, reach, schedule, warnings, counts, running }
     }
 
     /// What was measured of a cluster of a service, if this member checks it.
@@ -192,7 +191,7 @@ impl Checks {
                 let checks = Arc::clone(self);
                 running.spawn(async move {
                     let begun = Begun { checks: &checks, target: &target };
-                    let report = probe(&*checks.connector, &target).await;
+                    let report = probe(&*checks.connector, &checks.reach, &target).await;
                     checks.finish(&target, &report);
                     // Told of.
                     std::mem::forget(begun);
@@ -215,7 +214,7 @@ impl Checks {
             self.schedule.lock().skip(tag, key);
             return None;
         }
-        match Barrier::before(&target, &self.networks) {
+        match Barrier::before(&target, &self.reach) {
             None => Some(target),
             Some(barrier) => {
                 self.bar(&target, barrier);

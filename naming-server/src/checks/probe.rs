@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use distro_net::Connector;
+use distro_net::{Connector, Io};
 use tokio::time::{Instant, timeout};
 
 use super::http;
 #[cfg(feature = "mysql")]
 use super::mysql;
+use super::reach::Reach;
 use crate::registry::{CheckTarget, HealthChecker};
 
 /// What a check may take, from connecting to the answer.
@@ -59,9 +61,13 @@ impl Report {
 pub(super) type Found = (Finding, Cow<'static, str>);
 
 /// Checks once, within [`DEADLINE`].
-pub(super) async fn probe(connector: &dyn Connector, target: &CheckTarget) -> Report {
+pub(super) async fn probe(
+    connector: &dyn Connector,
+    reach: &Reach,
+    target: &CheckTarget,
+) -> Report {
     let start = Instant::now();
-    let (finding, reason) = match timeout(DEADLINE, attempt(connector, target)).await {
+    let (finding, reason) = match timeout(DEADLINE, attempt(connector, reach, target)).await {
         Ok(found) => found,
         Err(_) => (Finding::Failed, "no answer within 500 ms".into()),
     };
@@ -71,10 +77,10 @@ pub(super) async fn probe(connector: &dyn Connector, target: &CheckTarget) -> Re
 /// Nobody should ask for one.
 const NO_SUCH_CHECK: Found = (Finding::NotMade, Cow::Borrowed("there is no such check"));
 
-async fn attempt(connector: &dyn Connector, target: &CheckTarget) -> Found {
-    let io = match connector.connect(&target.address).await {
+async fn attempt(connector: &dyn Connector, reach: &Reach, target: &CheckTarget) -> Found {
+    let io = match connect(connector, reach, &target.address).await {
         Ok(io) => io,
-        Err(error) => return of_connecting(&error),
+        Err(found) => return found,
     };
     match target.checker() {
         HealthChecker::Tcp => (Finding::Passed, "connected".into()),
@@ -87,6 +93,25 @@ async fn attempt(connector: &dyn Connector, target: &CheckTarget) -> Found {
         HealthChecker::Mysql { .. } => NO_SUCH_CHECK,
         HealthChecker::None => NO_SUCH_CHECK,
     }
+}
+
+/// Connects to `host:port`; a host that is an address was judged before.
+async fn connect(
+    connector: &dyn Connector,
+    reach: &Reach,
+    place: &str,
+) -> Result<Box<dyn Io>, Found> {
+    if place.parse::<SocketAddr>().is_ok() {
+        return connector.connect(place).await.map_err(|error| of_connecting(&error));
+    }
+    let mut refused = (Finding::NotMade, "checks may not connect where the name leads".into());
+    for address in reach.addresses(place).await.map_err(|error| of_connecting(&error))? {
+        match connector.connect(&address.to_string()).await {
+            Ok(io) => return Ok(io),
+            Err(error) => refused = of_connecting(&error),
+        }
+    }
+    Err(refused)
 }
 
 /// What it means that there is no connection.

@@ -56,8 +56,8 @@ impl<F: Fn() -> io::Result<Box<dyn Io>> + Send + Sync + 'static> Site<F> {
         registry.change_settings(&service, change).unwrap();
         let network = Arc::new(Network { connected: Mutex::default(), answer });
         let connector = Arc::clone(&network) as _;
-        let networks = networks.parse().unwrap();
-        let checks = Arc::new(Checks::new(Arc::new(registry), changes, connector, networks, 1));
+        let reach = Reach::new(networks.parse().unwrap(), false);
+        let checks = Arc::new(Checks::new(Arc::new(registry), changes, connector, reach, 1));
         let shutdown = CancellationToken::new();
         tokio::spawn(Arc::clone(&checks).run(shutdown.clone()));
         Self { network, checks, service, shutdown }
@@ -113,6 +113,23 @@ async fn nobody_outside_the_networks_is_connected_to() {
     assert_eq!(site.connected(), ["10.1.0.1:80", "10.2.0.1:80"]);
     assert_eq!(site.health(), [false, false, true, true, true]);
     assert_eq!((site.checks.scheduled(), site.checks.barred()), (5, [0, 3]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_the_machine_and_its_link_are_not_connected_to_by_any_name() {
+    let site = Site::start("", HealthChecker::Tcp, refuse);
+    for ip in ["127.0.0.1", "[::1]", "169.254.169.254", "fe80::1", "0.0.0.0", "localhost"] {
+        site.register(ip);
+    }
+    site.register("10.0.0.1");
+    site.register("[fd00::1]");
+    until("two are unhealthy", || site.health().iter().filter(|healthy| !**healthy).count() == 2)
+        .await;
+    let not_made = || site.checks.counts().any(|(kind, n)| kind == "not_made" && n > 0);
+    until("the name has been looked up", not_made).await;
+    assert_eq!(site.connected(), ["10.0.0.1:80", "[fd00::1]:80"]);
+    until("the others are known", || site.checks.barred() == [0, 5]).await;
+    assert_eq!(site.checks.scheduled(), 8);
 }
 
 #[cfg(not(feature = "mysql"))]

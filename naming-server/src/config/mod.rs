@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checks::CheckNetworks;
+use crate::checks::Reach;
 use crate::durable::is_durable;
 use crate::http::{AllowedOrigins, HttpSettings};
+use crate::networks::{Networks, bare};
 use crate::push::PushSettings;
 use crate::registry::{RegistrySettings, UpkeepSettings};
 
@@ -185,6 +186,13 @@ impl Config {
         }
     }
 
+    /// Where health checks may connect to.
+    pub(crate) fn check_reach(&self) -> Reach {
+        let bound = bare(self.bind.trim()).parse::<std::net::IpAddr>();
+        let is_local = bound.is_ok_and(|bound| bound.to_canonical().is_loopback());
+        Reach::new(self.health.check_networks.clone(), is_local)
+    }
+
     /// How empty services are cleaned up.
     pub(crate) fn upkeep_settings(&self) -> UpkeepSettings {
         UpkeepSettings {
@@ -262,8 +270,9 @@ pub struct HealthConfig {
     /// again. Default 10,000; 0 lets any beat do it.
     pub compensation_window_ms: u64,
     /// Networks that checks of persistent instances may connect to, `10.0.0.0/8,fd00::/8`. Default
-    /// empty: every address. Instances elsewhere are kept, unchecked, with the health they have.
-    pub check_networks: CheckNetworks,
+    /// empty: every address but those of loopback and of the link; loopback too if `bind` is a
+    /// loopback address. Instances elsewhere are kept, unchecked, with the health they have.
+    pub check_networks: Networks,
 }
 
 impl Default for HealthConfig {
@@ -272,7 +281,7 @@ impl Default for HealthConfig {
             expire_instances: true,
             pause_threshold_ms: 3_000,
             compensation_window_ms: 10_000,
-            check_networks: CheckNetworks::default(),
+            check_networks: Networks::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{
     ClusterSettings, Content, EventKind, HealthChecker, Instance, Registry, ServiceSettings,
     settings,
 };
+use crate::networks::bare;
 
 /// A persistent instance to be checked, as it was a moment ago.
 pub(crate) struct CheckTarget {
@@ -85,7 +86,8 @@ impl Registry {
             }
             _ => instance.port,
         };
-        let ip = instance.ip;
+        // Spring registers IPv6 with brackets around it.
+        let ip = bare(instance.ip);
         let address =
             if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
         let (tag, key, cluster) = (Arc::clone(tag), Arc::clone(key), instance.cluster.to_owned());

@@ -50,6 +50,12 @@ impl Site {
         Self { server: TestServer::start_with(config) }
     }
 
+    /// Listens on all interfaces, as a server that others reach.
+    pub(crate) fn on_all_interfaces() -> Self {
+        let config = Config { bind: "0.0.0.0".to_owned(), port: 0, ..Config::default() };
+        Self { server: TestServer::start_at(config) }
+    }
+
     /// Sends `METHOD path` below `/nacos/v1/ns/` with these parameters in the query.
     #[track_caller]
     pub(crate) fn call(&self, request: &str, parameters: &[(&str, &str)]) -> Answer {
