@@ -27,7 +27,7 @@ mod http;
 pub use http::{AllowedOrigins, NotOrigins};
 
 mod import;
-pub use import::{Import, ImportArguments, ImportError, ImportReport, Place};
+pub use import::{Import, ImportArguments, ImportError, ImportReport};
 
 mod logging;
 pub use logging::finish as finish_logging;
@@ -55,6 +55,9 @@ pub use password::Password;
 mod push;
 
 mod registry;
+
+mod remote;
+pub use remote::Place;
 
 mod server;
 pub use server::Server;

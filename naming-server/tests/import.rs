@@ -113,22 +113,18 @@ fn populated() -> TestServer {
 
 const HTTP: &str = "%7B%22type%22:%22HTTP%22,%22path%22:%22/x%22,%22headers%22:%22a:hidden%22,%22expectedResponseCode%22:204%7D";
 const NONE: &str = "%7B%22type%22:%22NONE%22%7D";
-const COPIED: [&str; 4] = [
-    "serviceName=empty",
-    "serviceName=g@@tuned",
-    "serviceName=s&namespaceId=dev",
-    "serviceName=s&namespaceId=nameless",
-];
+const COPIED: [&str; 3] =
+    ["serviceName=g@@tuned", "serviceName=s&namespaceId=dev", "serviceName=s&namespaceId=nameless"];
 
 #[test]
 fn everything_arrives_and_a_second_time_changes_nothing() {
     let (source, target) = (populated(), TestServer::start());
     let rehearsed = import(&source.address, &target, &["--dry-run"]);
-    rehearsed.expect(0, [1, 0, 0, 0], [4, 0, 0, 0], [2, 0, 0, 0]);
+    rehearsed.expect(0, [1, 0, 0, 0], [3, 0, 0, 0], [2, 0, 0, 0]);
     assert!(COPIED.iter().all(|at| status(&target, at) == 404), "a rehearsal writes nothing");
 
     let said = import(&source.address, &target, &[]);
-    said.expect(0, [1, 0, 0, 0], [4, 0, 0, 0], [2, 0, 0, 0]);
+    said.expect(0, [1, 0, 0, 0], [3, 0, 0, 0], [2, 0, 0, 0]);
     for at in COPIED {
         assert_eq!(settings(&target, at), settings(&source, at), "{at}");
     }
@@ -138,12 +134,55 @@ fn everything_arrives_and_a_second_time_changes_nothing() {
     assert_eq!(status(&target, "serviceName=alive"), 404);
     assert!(said.report.contains("not copied: 3 ephemeral instances"), "{said:#?}");
     assert!(said.report.contains("not copied: 1 services"), "{said:#?}");
+    // What has nothing at all may have lost it a moment ago.
+    assert_eq!(status(&target, "serviceName=empty"), 404);
+    assert!(said.report.contains("not copied: 1 services with default settings and no instances"));
     assert!(said.errors.contains("namespace public: 3 services"), "{said:#?}");
     assert!(said.errors.ends_with("5 of 5 services\n"), "{said:#?}");
     assert!(!format!("{said:?}").contains("hidden"), "{said:#?}");
 
     let said = import(&source.address, &target, &[]);
-    said.expect(0, [0, 0, 1, 0], [0, 0, 4, 0], [0, 0, 2, 0]);
+    said.expect(0, [0, 0, 1, 0], [0, 0, 3, 0], [0, 0, 2, 0]);
+}
+
+#[test]
+fn a_rehearsal_needs_no_target() {
+    let source = with_persistent_instances();
+    create_namespace(&source, "dev", "namespaceName=dev");
+    let from = source.address.to_string();
+    let alone = import_with(&["--from", &from, "--dry-run"], &[]);
+    alone.expect(0, [1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]);
+    assert_eq!(alone.counts("persistent instances"), [505, 0, 0, 0]);
+    assert!(alone.report.contains("to a server that has nothing"), "{alone:#?}");
+    // A target that is not started yet.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let to = nobody.to_string();
+    let users = ["--to-user", "u"];
+    let aimed = [&["--from", &from, "--to", &to, "--dry-run"][..], &users].concat();
+    let aimed = import_with(&aimed, &[("IMPORT_TO_PASSWORD", "p")]);
+    aimed.expect(0, [1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]);
+    assert!(aimed.report.contains(&format!("if http://{to}/nacos has nothing")), "{aimed:#?}");
+    // The real one does need it.
+    let said = import_with(&["--from", &from, "--to", &to], &[]);
+    assert_eq!((said.code, &*said.report), (Some(1), ""), "{said:#?}");
+}
+
+#[test]
+fn what_was_emptied_at_the_source_is_not_made_again_at_the_target() {
+    let (source, target) = (TestServer::start(), TestServer::start());
+    for name in ["went", "stays"] {
+        post(&source, &format!("instance?serviceName={name}&ip=10.0.0.1&port=80"));
+    }
+    post(&source, "service?serviceName=tuned&protectThreshold=0.5");
+    let gone = "instance?serviceName=went&ip=10.0.0.1&port=80";
+    assert_eq!(source.call("DELETE", gone).expect(200), "ok");
+    assert_eq!(status(&source, "serviceName=went"), 200, "it is there, without instances");
+    let said = import(&source.address, &target, &[]);
+    said.expect(0, [0; 4], [1, 0, 0, 0], [0; 4]);
+    assert_eq!(status(&target, "serviceName=went"), 404, "{said:#?}");
+    // Whoever wants it says so.
+    import(&source.address, &target, &["--all-services"]).expect(0, [0; 4], [2, 0, 1, 0], [0; 4]);
+    assert_eq!(status(&target, "serviceName=went"), 200);
 }
 
 /// The console lists `g@@long@@er` as the service `long` of the group `g`.
@@ -152,7 +191,7 @@ fn a_name_with_a_second_separator_arrives_whole() {
     let (source, target) = (TestServer::start(), TestServer::start());
     post(&source, "service?serviceName=g@@long@@er&metadata=k=v");
     post(&source, "instance?serviceName=g@@long@@er&ip=10.0.0.1&port=80&ephemeral=false");
-    post(&source, "service?serviceName=g@@longer");
+    post(&source, "service?serviceName=g@@longer&metadata=k=v");
     let said = import(&source.address, &target, &[]);
     said.expect(0, [0; 4], [2, 0, 0, 0], [0; 4]);
     assert_eq!(said.counts("persistent instances"), [1, 0, 0, 0]);
@@ -172,7 +211,7 @@ fn what_differs_at_the_target_becomes_as_it_is_at_the_source() {
     put_cluster(&target, "serviceName=g@@tuned", "theirs", HTTP);
     post(&target, "service?serviceName=theirs&protectThreshold=0.5");
     let said = import(&source.address, &target, &[]);
-    said.expect(0, [0, 1, 0, 0], [3, 1, 0, 0], [1, 1, 0, 0]);
+    said.expect(0, [0, 1, 0, 0], [2, 1, 0, 0], [1, 1, 0, 0]);
     // What the source does not have stays.
     let mut merged = settings(&target, "serviceName=g@@tuned");
     let clusters = merged["clusters"].as_array_mut().unwrap();
@@ -284,7 +323,10 @@ fn it_stops_when_a_server_does_not_answer_any_more() {
     let names = &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
     let script = nacos(
         names,
-        |name| (name < "c").then(|| (200, detail(json!(null)).to_string())),
+        |name| {
+            let tuned = json!({"service": {"protectThreshold": 0.5}, "clusters": [{"name": "c"}]});
+            (name < "c").then(|| (200, tuned.to_string()))
+        },
         |_| ok(r#"{"list":[],"count":0}"#),
     );
     let (source, target) = (StandIn::start(script), TestServer::start());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Place;
+use crate::remote::Place;
 
 /// The variable with the password for the source.
 pub(super) const FROM_PASSWORD: &str = "IMPORT_FROM_PASSWORD";
@@ -20,9 +20,9 @@ pub struct ImportArguments {
     #[arg(long, value_name = "URL")]
     pub from: Place,
 
-    /// Server to copy to
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8848")]
-    pub to: Place,
+    /// Server to copy to [default: http://127.0.0.1:8848, with --dry-run none]
+    #[arg(long, value_name = "URL")]
+    pub to: Option<Place>,
 
     /// User at the source, if it wants a log-in
     #[arg(long, value_name = "NAME")]
@@ -44,7 +44,7 @@ pub struct ImportArguments {
     #[arg(long = "namespace", value_name = "ID")]
     pub namespaces: Vec<String>,
 
-    /// Also create services that have default settings and nothing but ephemeral instances
+    /// Also create services that have default settings and no persistent instances
     ///
     /// Without it they come into being when their clients register, and go with the last of them.
     /// Created here, they stay until somebody deletes them.
@@ -52,12 +52,26 @@ pub struct ImportArguments {
     pub all_services: bool,
 
     /// Only say what would be done
+    ///
+    /// Without --to, or if nobody answers there, everything is counted as new: the target need not run
+    /// yet.
     #[arg(long)]
     pub dry_run: bool,
 
     /// How long to wait for an answer
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub timeout: Duration,
+}
+
+impl ImportArguments {
+    /// Where to copy to. Only a dry run can do without.
+    pub(super) fn target(&self) -> Option<Place> {
+        match &self.to {
+            None if self.dry_run => None,
+            None => Some(Place::local()),
+            given => given.clone(),
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -91,7 +105,10 @@ mod tests {
     fn the_target_is_the_server_on_this_machine_unless_said() {
         let import = parse("--from nacos").unwrap();
         assert_eq!(import.from.to_string(), "http://nacos:8848/nacos");
-        assert_eq!(import.to.to_string(), "http://127.0.0.1:8848/nacos");
+        assert_eq!(import.target().unwrap().to_string(), "http://127.0.0.1:8848/nacos");
+        assert_eq!(parse("--from nacos --dry-run").unwrap().target(), None);
+        let aimed = parse("--from nacos --to a --dry-run").unwrap().target();
+        assert_eq!(aimed.unwrap().to_string(), "http://a:8848/nacos");
         assert_eq!((import.dry_run, import.all_services), (false, false));
         assert_eq!(import.timeout.as_secs(), 30);
     }

@@ -7,7 +7,7 @@ use naming_model::GROUP_SEPARATOR;
 use super::answers::{
     GroupPage, Instance, InstancePage, Names, NamespaceEntry, Namespaces, Service, ServicePage,
 };
-use super::remote::{CallError, Remote};
+use crate::remote::{CallError, Remote};
 
 const NAMESPACES: &str = "/v1/console/namespaces";
 /// Services or instances on a page.

@@ -8,9 +8,9 @@ use serde_json::json;
 use super::Import;
 use super::answers::Instance;
 use super::catalog::ServiceName;
-use super::remote::{CallError, Form};
 use super::report::{Kind, Outcome};
 use super::service::what;
+use crate::remote::{CallError, Form};
 
 const PATH: &str = "/v1/ns/instance";
 /// The application of an instance that names none.

@@ -9,11 +9,10 @@ mod arguments;
 mod catalog;
 mod instances;
 mod namespaces;
-mod place;
 mod progress;
-mod remote;
 mod report;
 mod service;
+mod target;
 
 use std::path::Path;
 
@@ -21,15 +20,15 @@ use hyper::Method;
 use parking_lot::Mutex;
 
 pub use arguments::ImportArguments;
-pub use place::Place;
 pub use report::ImportReport;
 
 use arguments::{FROM_PASSWORD, TO_PASSWORD};
 use catalog::ServiceName;
 use progress::Progress;
-use remote::{CallError, Credentials, Form, Remote};
+use target::Target;
 
 use crate::password::Password;
+use crate::remote::{CallError, Credentials, Form, Place, Remote};
 
 /// Why an import did not begin. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +61,7 @@ pub enum ImportError {
 #[derive(Debug)]
 pub struct Import {
     source: Remote,
-    target: Remote,
+    target: Target,
     /// None means all.
     namespaces: Vec<String>,
     all_services: bool,
@@ -76,8 +75,9 @@ impl Import {
     /// # Errors
     /// [`ImportError::SameServer`] and [`ImportError::Password`].
     pub fn new(arguments: &ImportArguments) -> Result<Self, ImportError> {
-        let ImportArguments { from, to, timeout, dry_run, .. } = arguments;
-        if from == to {
+        let ImportArguments { from, timeout, dry_run, .. } = arguments;
+        let to = arguments.target();
+        if to.as_ref() == Some(from) {
             return Err(ImportError::SameServer(from.clone()));
         }
         let source = credentials(
@@ -86,19 +86,22 @@ impl Import {
             FROM_PASSWORD,
             from,
         )?;
-        let target = credentials(
-            arguments.to_user.as_deref(),
-            arguments.to_password_file.as_deref(),
-            TO_PASSWORD,
-            to,
-        )?;
+        let target = match &to {
+            Some(to) => {
+                let user = arguments.to_user.as_deref();
+                let file = arguments.to_password_file.as_deref();
+                let credentials = credentials(user, file, TO_PASSWORD, to)?;
+                Some(Remote::new(to.clone(), credentials, *timeout))
+            }
+            None => None,
+        };
         Ok(Self {
             source: Remote::new(from.clone(), source, *timeout),
-            target: Remote::new(to.clone(), target, *timeout),
+            target: Target(target),
             namespaces: arguments.namespaces.clone(),
             all_services: arguments.all_services,
             dry_run: *dry_run,
-            report: Mutex::new(ImportReport::new(from, to, *dry_run)),
+            report: Mutex::new(ImportReport::new(from, to.as_ref(), *dry_run)),
         })
     }
 
@@ -107,13 +110,9 @@ impl Import {
     /// # Errors
     /// [`ImportError::LogIn`] and [`ImportError::Namespaces`]. Whatever happens later is in the
     /// report.
-    pub async fn run(self) -> Result<ImportReport, ImportError> {
-        for remote in [&self.source, &self.target] {
-            remote.log_in().await.map_err(|error| ImportError::LogIn {
-                place: remote.place().clone(),
-                reason: error.to_string(),
-            })?;
-        }
+    pub async fn run(mut self) -> Result<ImportReport, ImportError> {
+        log_in(&self.source).await?;
+        self.meet_target().await?;
         let copied = self.copy_namespaces().await;
         let ids = copied.map_err(|error| ImportError::Namespaces(error.to_string()))?;
         let progress = Progress::default();
@@ -123,6 +122,19 @@ impl Import {
         }
         progress.finish();
         Ok(self.report.into_inner())
+    }
+
+    /// Logs in at the target. A dry run does without a target that does not run yet.
+    async fn meet_target(&mut self) -> Result<(), ImportError> {
+        let Some(target) = &self.target.0 else { return Ok(()) };
+        if self.dry_run
+            && let Err(CallError::Lost { reason, .. }) = target.greet().await
+        {
+            self.report.get_mut().miss_target(&reason);
+            self.target = Target(None);
+            return Ok(());
+        }
+        log_in(target).await
     }
 
     async fn copy_services(&self, namespaces: &[String], progress: &Progress) {
@@ -176,11 +188,18 @@ impl Import {
 
     /// Has something written at the target, or pretends to.
     async fn write(&self, method: Method, path: &str, form: Form) -> Result<String, CallError> {
-        if self.dry_run {
-            return Ok("ok".to_owned());
+        match &self.target.0 {
+            Some(target) if !self.dry_run => target.write(method, path, form).await,
+            _ => Ok("ok".to_owned()),
         }
-        self.target.write(method, path, form).await
     }
+}
+
+async fn log_in(remote: &Remote) -> Result<(), ImportError> {
+    remote.log_in().await.map_err(|error| ImportError::LogIn {
+        place: remote.place().clone(),
+        reason: error.to_string(),
+    })
 }
 
 fn credentials(

@@ -5,8 +5,8 @@ use naming_model::DEFAULT_NAMESPACE;
 
 use super::Import;
 use super::answers::NamespaceEntry;
-use super::remote::{CallError, Form};
 use super::report::{Kind, Outcome};
+use crate::remote::{CallError, Form};
 
 const PATH: &str = "/v1/console/namespaces";
 

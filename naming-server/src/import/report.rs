@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Place;
+use crate::remote::Place;
 
 /// Lines kept about what could not be taken; more are counted only.
 const MAX_LINES: usize = 10_000;
@@ -53,25 +53,31 @@ struct Counts {
 #[derive(Debug)]
 pub struct ImportReport {
     source: Place,
-    target: Place,
+    /// None: the source alone was looked at.
+    target: Option<Place>,
+    /// Why the target was left out.
+    missed: Option<String>,
     is_dry_run: bool,
     counts: [Counts; Kind::ALL.len()],
     ephemeral_instances: usize,
     services_of_clients: usize,
+    empty_services: usize,
     not_taken: Vec<String>,
     more_not_taken: usize,
     stopped: Option<String>,
 }
 
 impl ImportReport {
-    pub(super) fn new(source: &Place, target: &Place, is_dry_run: bool) -> Self {
+    pub(super) fn new(source: &Place, target: Option<&Place>, is_dry_run: bool) -> Self {
         Self {
             source: source.clone(),
-            target: target.clone(),
+            target: target.cloned(),
+            missed: None,
             is_dry_run,
             counts: Default::default(),
             ephemeral_instances: 0,
             services_of_clients: 0,
+            empty_services: 0,
             not_taken: Vec::new(),
             more_not_taken: 0,
             stopped: None,
@@ -118,6 +124,16 @@ impl ImportReport {
         self.services_of_clients += 1;
     }
 
+    /// A service that has no instances and default settings.
+    pub(super) fn leave_empty_service(&mut self) {
+        self.empty_services += 1;
+    }
+
+    /// A dry run goes on without its target.
+    pub(super) fn miss_target(&mut self, reason: &dyn fmt::Display) {
+        self.missed = Some(reason.to_string());
+    }
+
     /// It makes no sense to go on.
     pub(super) fn stop(&mut self, reason: &dyn fmt::Display) {
         self.stopped.get_or_insert_with(|| reason.to_string());
@@ -128,31 +144,56 @@ impl ImportReport {
     }
 
     fn write_left(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.ephemeral_instances == 0 {
-            return Ok(());
+        if self.ephemeral_instances > 0 {
+            writeln!(
+                formatter,
+                "not copied: {} ephemeral instances; their clients register them at the target once they\n  \
+                 are pointed there",
+                self.ephemeral_instances
+            )?;
         }
-        writeln!(
-            formatter,
-            "not copied: {} ephemeral instances; their clients register them at the target once they\n  \
-             are pointed there",
-            self.ephemeral_instances
-        )?;
-        if self.services_of_clients == 0 {
-            return Ok(());
+        if self.services_of_clients > 0 {
+            writeln!(
+                formatter,
+                "not copied: {} services with default settings that have only such instances; they come\n  \
+                 with them (or now, with --all-services)",
+                self.services_of_clients
+            )?;
         }
-        writeln!(
-            formatter,
-            "not copied: {} services with default settings that have only such instances; they come\n  \
-             with them (or now, with --all-services)",
-            self.services_of_clients
-        )
+        if self.empty_services > 0 {
+            writeln!(
+                formatter,
+                "not copied: {} services with default settings and no instances; Nacos removes such by\n  \
+                 itself (they are created with --all-services)",
+                self.empty_services
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_head(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.is_dry_run { "an import would copy" } else { "imported" };
+        match (&self.target, &self.missed) {
+            (Some(target), None) => {
+                writeln!(formatter, "{verb} from {} to {target}", self.source)
+            }
+            (None, _) => writeln!(
+                formatter,
+                "{verb} from {}, to a server that has nothing (--to names one to compare with)",
+                self.source
+            ),
+            (Some(target), Some(reason)) => writeln!(
+                formatter,
+                "{verb} from {}, if {target} has nothing: nobody answers there ({reason})",
+                self.source
+            ),
+        }
     }
 }
 
 impl fmt::Display for ImportReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = if self.is_dry_run { "an import would copy" } else { "imported" };
-        writeln!(formatter, "{verb} from {} to {}", self.source, self.target)?;
+        self.write_head(formatter)?;
         let head = ["", "created", "changed", "same", "not taken"];
         let [first, a, b, c, d] = head;
         writeln!(formatter, "{first:20} {a:>9} {b:>9} {c:>9} {d:>9}")?;
@@ -185,7 +226,7 @@ mod tests {
     #[test]
     fn failures_are_counted_beyond_those_that_are_shown() {
         let place: Place = "a".parse().unwrap();
-        let mut report = ImportReport::new(&place, &place, false);
+        let mut report = ImportReport::new(&place, Some(&place), false);
         report.count(Kind::Instance, Outcome::Created);
         assert!(report.is_complete());
         for _ in 0..MAX_LINES + 3 {

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::Import;
 use super::answers::{Cluster, ClusterSettings, Instance, Service, ServiceSettings};
 use super::catalog::ServiceName;
-use super::remote::{CallError, Form};
 use super::report::{Kind, Outcome};
+use crate::remote::{CallError, Form};
 
 const SERVICE: &str = "/v1/ns/service";
 
@@ -23,10 +23,6 @@ impl Found {
     fn has_settings(&self) -> bool {
         self.service.service != ServiceSettings::default()
             || self.service.clusters.iter().any(is_configured)
-    }
-
-    fn is_without_instances(&self) -> bool {
-        self.persistent.is_empty() && self.ephemeral == 0
     }
 }
 
@@ -100,9 +96,14 @@ impl Import {
 
     async fn copy_found(&self, name: ServiceName<'_>, found: &Found) -> Result<(), CallError> {
         self.report.lock().leave_instances(found.ephemeral);
-        let is_needed = found.has_settings() || found.is_without_instances() || self.all_services;
+        let is_needed = found.has_settings() || self.all_services;
         if !is_needed && found.persistent.is_empty() {
-            self.report.lock().leave_service();
+            // A service without instances may be one whose instances went a moment ago: a server
+            // that is no member any more expires all of them.
+            match found.ephemeral {
+                0 => self.report.lock().leave_empty_service(),
+                _ => self.report.lock().leave_service(),
+            }
             return Ok(());
         }
         let known = self.target.service(name).await?;

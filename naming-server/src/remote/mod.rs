@@ -1,4 +1,6 @@
-//! Calls to one of the two servers: log-in, deadlines, and another try where one may help.
+//! Calls of a command to a running server: log-in, deadlines, and another try where one may help.
+
+mod place;
 
 use std::error::Error as StdError;
 use std::fmt::Write;
@@ -16,10 +18,11 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::Place;
+pub use place::Place;
+
 use crate::password::Password;
 
-const AGENT: &str = concat!("naming-server-import/", env!("CARGO_PKG_VERSION"));
+const AGENT: &str = concat!("naming-server-command/", env!("CARGO_PKG_VERSION"));
 const FORM: &str = "application/x-www-form-urlencoded;charset=UTF-8";
 /// Times a call is made until it is given up.
 const ATTEMPTS: u32 = 4;
@@ -29,14 +32,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle connections are closed sooner than servers do it, so that no request meets the end of one.
 const POOL_IDLE: Duration = Duration::from_secs(5);
-/// Bytes of an answer.
+/// Bytes of an answer, unless a command sets another limit.
 const MAX_ANSWER: usize = 64 << 20;
 /// Characters kept of the text of a refusal.
 const MAX_TEXT: usize = 300;
 
 /// Why a call brought nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     /// The server said no.
     #[error("{} {text}", status.as_u16())]
     Refused {
@@ -60,7 +63,7 @@ pub(super) enum CallError {
 
 impl CallError {
     /// Whether it says that there is no such service, cluster or namespace. Nacos says so with 500.
-    pub(super) fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         match self {
             Self::Refused { status, text } => {
                 *status == StatusCode::NOT_FOUND
@@ -87,16 +90,16 @@ impl CallError {
 
 /// Parameters of a query or form.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Form(String);
+pub(crate) struct Form(String);
 
 impl Form {
     /// Of names and values.
-    pub(super) fn of(parameters: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(parameters: &[(&str, &str)]) -> Self {
         parameters.iter().fold(Self::default(), |form, (name, value)| form.with(name, value))
     }
 
     /// The same with one more.
-    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         if !self.0.is_empty() {
             self.0.push('&');
         }
@@ -116,17 +119,24 @@ impl Form {
 
 /// Who to be at a server.
 #[derive(Debug, Clone)]
-pub(super) struct Credentials {
-    pub(super) user: String,
-    pub(super) password: Password,
+pub(crate) struct Credentials {
+    pub(crate) user: String,
+    pub(crate) password: Password,
 }
 
-/// One of the two servers.
-#[derive(Debug)]
-pub(super) struct Remote {
+/// A server that a command calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Remote {
     place: Place,
     client: Client<HttpConnector, Full<Bytes>>,
     timeout: Duration,
+    max_answer: usize,
+    session: Arc<Session>,
+}
+
+/// Who a command is at a server, shared by all clones of a [`Remote`].
+#[derive(Debug)]
+struct Session {
     credentials: Option<Credentials>,
     token: Mutex<Option<Arc<str>>>,
     /// Lets one caller log in while the others wait for the outcome.
@@ -141,7 +151,7 @@ struct Login {
 
 impl Remote {
     /// No call is made yet.
-    pub(super) fn new(place: Place, credentials: Option<Credentials>, timeout: Duration) -> Self {
+    pub(crate) fn new(place: Place, credentials: Option<Credentials>, timeout: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -149,27 +159,33 @@ impl Remote {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .build(connector);
-        Self {
-            place,
-            client,
-            timeout,
-            credentials,
-            token: Mutex::default(),
-            login: tokio::sync::Mutex::default(),
-        }
+        let session =
+            Session { credentials, token: Mutex::default(), login: tokio::sync::Mutex::default() };
+        Self { place, client, timeout, max_answer: MAX_ANSWER, session: Arc::new(session) }
     }
 
-    pub(super) fn place(&self) -> &Place {
+    /// The same with another limit of bytes for one answer.
+    pub(crate) fn with_max_answer(self, max_answer: usize) -> Self {
+        Self { max_answer, ..self }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
     /// Gets a token if there is a user. Where nobody logs in nothing happens.
-    pub(super) async fn log_in(&self) -> Result<(), CallError> {
+    pub(crate) async fn log_in(&self) -> Result<(), CallError> {
         self.renew(None).await
     }
 
+    /// Asks for something that every server gives, to learn whether one is there. One attempt.
+    pub(crate) async fn greet(&self) -> Result<(), CallError> {
+        let path = "/v1/console/health/liveness";
+        self.attempt(&Method::GET, path, "", &Bytes::new(), None).await.map(|_| ())
+    }
+
     /// Reads something as JSON.
-    pub(super) async fn read<T: DeserializeOwned>(
+    pub(crate) async fn read<T: DeserializeOwned>(
         &self,
         path: &str,
         query: &[(&str, &str)],
@@ -178,8 +194,14 @@ impl Remote {
         parse(path, &body)
     }
 
+    /// Reads something as text, cut short.
+    pub(crate) async fn read_text(&self, path: &str) -> Result<String, CallError> {
+        let body = self.call(&Method::GET, path, "", Form::default()).await?;
+        Ok(shortened(&body))
+    }
+
     /// Like [`Self::read`] for what need not exist.
-    pub(super) async fn find<T: DeserializeOwned>(
+    pub(crate) async fn find<T: DeserializeOwned>(
         &self,
         path: &str,
         query: &[(&str, &str)],
@@ -193,7 +215,7 @@ impl Remote {
 
     /// Has something written and gives what is said to it. The parameters are in the body: there is
     /// room, and no log of requests shows them.
-    pub(super) async fn write(
+    pub(crate) async fn write(
         &self,
         method: Method,
         path: &str,
@@ -211,10 +233,10 @@ impl Remote {
         form: Form,
     ) -> Result<Bytes, CallError> {
         let body = Bytes::from(form.0);
-        let mut may_renew = self.credentials.is_some();
+        let mut may_renew = self.session.credentials.is_some();
         let mut attempt = 1;
         loop {
-            let token = self.token.lock().clone();
+            let token = self.session.token.lock().clone();
             let error = match self.attempt(method, path, query, &body, token.as_deref()).await {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
@@ -233,9 +255,9 @@ impl Remote {
 
     /// Logs in unless somebody else has since `used` was refused.
     async fn renew(&self, used: Option<&str>) -> Result<(), CallError> {
-        let Some(Credentials { user, password }) = &self.credentials else { return Ok(()) };
-        let _turn = self.login.lock().await;
-        if self.token.lock().as_deref() != used {
+        let Some(Credentials { user, password }) = &self.session.credentials else { return Ok(()) };
+        let _turn = self.session.login.lock().await;
+        if self.session.token.lock().as_deref() != used {
             return Ok(());
         }
         // The password is in the body, where no log of requests shows it.
@@ -244,7 +266,7 @@ impl Remote {
         let path = "/v1/auth/login";
         let answer = self.attempt(&Method::POST, path, &query, &form, None).await?;
         let Login { access_token } = parse(path, &answer)?;
-        *self.token.lock() = Some(access_token.into());
+        *self.session.token.lock() = Some(access_token.into());
         Ok(())
     }
 
@@ -261,7 +283,7 @@ impl Remote {
         let exchange = async {
             let answer = self.client.request(request).await.map_err(|e| lost(root_cause(&e)))?;
             let status = answer.status();
-            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+            let body = Limited::new(answer.into_body(), self.max_answer).collect().await;
             let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
                 Some(limit) => CallError::Unreadable(format!("the answer of {path}: {limit}")),
                 None => lost(root_cause(error.as_ref())),

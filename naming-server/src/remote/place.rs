@@ -15,6 +15,11 @@ const DEFAULT_CONTEXT: &str = "/nacos";
 pub struct Place(String);
 
 impl Place {
+    /// The server on this machine, at the port by default.
+    pub(crate) fn local() -> Self {
+        Self(format!("http://127.0.0.1:{DEFAULT_PORT}{DEFAULT_CONTEXT}"))
+    }
+
     /// The address of a call below the context.
     pub(super) fn uri(&self, path: &str, query: &str) -> Result<Uri, hyper::http::uri::InvalidUri> {
         let gap = if query.is_empty() { "" } else { "?" };
@@ -34,7 +39,7 @@ impl FromStr for Place {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.contains('@') {
-            return Err("user and password do not belong into an address: see --from-user".into());
+            return Err("user and password do not belong into an address: flags name them".into());
         }
         if text.starts_with("https://") {
             return Err("TLS is not spoken here; put a proxy between".into());
@@ -89,7 +94,7 @@ mod tests {
         {
             assert!(text.parse::<Place>().is_err(), "{text}");
         }
-        assert!("http://u:p@a".parse::<Place>().unwrap_err().contains("--from-user"));
+        assert!("http://u:p@a".parse::<Place>().unwrap_err().contains("flags"));
         assert!("https://a".parse::<Place>().unwrap_err().contains("TLS"));
     }
 
