@@ -18,8 +18,13 @@ impl Value for Text {
     }
 }
 
-const TERMS: JudgeTerms =
-    JudgeTerms { enabled: true, expire: true, listening_since: Tick::ZERO, patience: 0 };
+const TERMS: JudgeTerms = JudgeTerms {
+    as_of: Tick::ZERO,
+    enabled: true,
+    expire: true,
+    listening_since: Tick::ZERO,
+    patience: 0,
+};
 
 fn empty_store(config: StoreConfig) -> Store<Text, ()> {
     let clock = StampClock::new(MemberId(1), 1, Now { tick: Tick::ZERO, wall_ms: 1 });
