@@ -220,6 +220,8 @@ pub struct Rules {
     pub relay: bool,
     /// While lists of members differ, beats go to all and judging is slower.
     pub lists: bool,
+    /// A judgement of a member that was out of hearing waits for somebody to take it back.
+    pub late_judges: bool,
     /// Closing a datum ends what others hold of it, too.
     pub close_all: bool,
     /// Clean-up takes empty datums out of this member's own list, and tells nobody.
@@ -262,6 +264,7 @@ impl Default for Rules {
             late_calls: true,
             relay: true,
             lists: true,
+            late_judges: true,
             close_all: true,
             local_cleanup: true,
             hearsay: true,

@@ -112,6 +112,7 @@ pub use answer::Answer;
 mod forward;
 pub use forward::{Forwarding, Step, apply};
 
+mod late;
 mod load;
 mod peer;
 mod random;

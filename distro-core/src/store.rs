@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::config::StoreConfig;
 use crate::datum::{Datum, Heard, HeardOf};
 use crate::journal::{HeardAt, Journal};
+use crate::late::LateJudges;
 use crate::lease::{DueRing, JudgeTerms};
 use crate::record::{CLASSES, Health, Key, Value};
 use crate::slot::{SLOT_COUNT, Slot};
@@ -73,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) config: StoreConfig,
     pub(crate) clock: StampClock,
     pub(crate) journal: Journal,
+    /// Whose judgements must wait.
+    pub(crate) late: LateJudges,
     pub(crate) slots: Box<[SlotState]>,
     /// Instead of the owners of slots, where tags fall to members one by one.
     tag_owners: Option<TagOwners>,
@@ -143,6 +146,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
                 config,
                 clock,
                 journal,
+                late: LateJudges::default(),
                 slots,
                 tag_owners,
                 holds: Notes::default(),

@@ -169,7 +169,14 @@ impl<'a, V: Value> Writer<'a, V> {
         }
         // A judgement that will be refuted is applied together with its refutation, lest readers
         // see it in between.
-        match self.refutation(key, incoming) {
+        let refuted = self.refutation(key, incoming);
+        let is_well = refuted.as_ref().is_some_and(|record| record.health() == Health::Healthy);
+        if !is_well && self.must_wait(key, incoming) {
+            let rest =
+                Record { liveness: Stamp::NEVER, judged: Health::Healthy, ..incoming.clone() };
+            return self.apply(key, &rest, Origin::Elsewhere);
+        }
+        match refuted {
             Some(refuted) => {
                 let changed = self.apply(key, &refuted, Origin::Elsewhere);
                 if changed {
@@ -179,6 +186,27 @@ impl<'a, V: Value> Writer<'a, V> {
             }
             None => self.apply(key, incoming, Origin::Elsewhere),
         }
+    }
+
+    /// Whether `incoming` judges worse of a record than is known here, and comes of a member that was
+    /// out of hearing: whoever heard the record will take that back. Not if that would be this
+    /// member, because beats come to the owner.
+    fn must_wait(&self, key: &str, incoming: &Record<V>) -> bool {
+        let health = incoming.health();
+        if health == Health::Healthy || incoming.liveness == incoming.registration {
+            return false;
+        }
+        let Some((record, value)) = self.find_visible(key) else { return false };
+        let is_worse = health > record.health()
+            && incoming.registration == record.registration
+            && incoming.liveness > record.liveness;
+        let (Some(lease), true) = (value.lease(), is_worse && self.shared.config.rules.late_judges)
+        else {
+            return false;
+        };
+        let owned_since = self.shared.judged_since(self.tag, self.slot);
+        let knows = owned_since.is_some_and(|at| self.now.since(at) >= lease.expire_after);
+        !knows && self.shared.late.must_wait(incoming.liveness.member(), self.now)
     }
 
     /// Takes back a judgement of a record that was heard within its time-out after all.

@@ -84,10 +84,17 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                     let is_same = incarnation == peer.member.incarnation || incarnation == 0;
                     is_regained |= is_same && !peer.member.is_surely_gone();
                     peer.unheard = None;
+                    self.store.shared.late.found(peer.member.id, now);
                 }
-                None if is_unheard => peer.unheard = Some(peer.member.incarnation),
+                None if is_unheard => {
+                    peer.unheard = Some(peer.member.incarnation);
+                    self.store.shared.late.lost(peer.member.id);
+                }
                 _ => {}
             }
+        }
+        if self.store.shared.late.take_over(now) {
+            self.peers.values_mut().for_each(|peer| peer.verifier.demand(now));
         }
         if is_regained && self.config.rules.regain_grace {
             self.listening_since = now;

@@ -16,18 +16,30 @@ enum Reach {
     Majority,
     /// The one that is cut off.
     CutOff,
+    /// Some these, some that one.
+    Either,
+    /// All of them.
+    Both,
 }
 
 /// One of three members is cut off for long, while housekeeping runs everywhere. Whether no live
 /// instance goes missing from where it was shown once the cut is over, and all show it soon.
 fn survives_a_long_cut(rules: Rules, reach: Reach, minutes: u64) -> bool {
-    let mut world = three(rules);
+    survives_with(1, rules, reach, minutes)
+}
+
+fn survives_with(seed: u64, rules: Rules, reach: Reach, minutes: u64) -> bool {
+    let mut world = World::settled(3, seed, rules);
+    world.invariants.are_off = true;
     let clients: Vec<usize> = (0..9)
         .map(|n| {
             let mut client = Client::new(&world.tag_owned_by(n % 3, 0), &format!("key-{n}"));
             client.reach = match reach {
                 Reach::Majority => vec![0, 1],
                 Reach::CutOff => vec![2],
+                Reach::Either if n < 5 => vec![0, 1],
+                Reach::Either => vec![2],
+                Reach::Both => vec![],
             };
             world.add_client(client)
         })
@@ -78,6 +90,23 @@ fn clean_up_by_the_others_ends_nothing_that_only_the_cut_off_member_hears() {
             |rules| rules.local_cleanup = false,
         );
     }
+}
+
+#[test]
+fn a_long_cut_with_clients_on_either_side_or_on_both_costs_nobody_anything() {
+    for minutes in [7, 20] {
+        for reach in [Reach::Either, Reach::Both] {
+            assert!((1..6).all(|seed| survives_with(seed, Rules::default(), reach, minutes)));
+        }
+    }
+}
+
+#[test]
+fn a_judgement_from_within_a_cut_is_believed_by_nobody_before_it_can_be_taken_back() {
+    shows(
+        |rules| (1..6).all(|seed| survives_with(seed, rules, Reach::Either, 7)),
+        |rules| rules.late_judges = false,
+    );
 }
 
 #[test]
