@@ -77,7 +77,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 Reply::Differs(Slot::all().map(|slot| self.store.checksum(slot)).collect())
             }
             Request::Tags(slots) => self.tags(&slots),
-            Request::Compare(sheets) => self.compare(&sheets),
+            Request::Compare(sheets) => {
+                self.confirm(&sheets, now);
+                self.compare(&sheets)
+            }
             Request::Load { first, last, after } => self.page(first, last, after.as_ref()),
             Request::Forward(operation) => {
                 forward::carry_out_for(&self.store, from, &operation, now)
@@ -118,6 +121,24 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             }
         }
         Reply::Tags { slots: answered, sums }
+    }
+
+    /// Answers for those records that the other member shows to nobody, although it has the stamps
+    /// that this one has: it had to forget removals, and asks.
+    fn confirm(&self, sheets: &[Sheet], now: Tick) {
+        for sheet in sheets {
+            let Some(datum) = self.store.find(&sheet.tag) else { continue };
+            let asked = sheet.stamps.iter().filter(|(_, stamps)| stamps.are_in_doubt());
+            for (key, stamps) in asked {
+                let is_shown = datum.read(|reader| {
+                    let shown = reader.find_visible(key).map(|(record, _)| record.stamps());
+                    shown.is_some_and(|shown| shown == Stamps { is_visible: true, ..*stamps })
+                });
+                if is_shown {
+                    self.store.confirm(&sheet.tag, key, now);
+                }
+            }
+        }
     }
 
     fn compare(&self, sheets: &[Sheet]) -> Reply<V> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::StoreConfig;
 use crate::record::{Health, Record, Value};
+use crate::store::bytes_of;
 use crate::tombstone::Term;
 
 /// What others can tell of a record, before or after a change.
@@ -12,11 +13,13 @@ pub(crate) struct Aspect<V> {
     pub(crate) fingerprint: u64,
     /// How long its removal is remembered; `None` if readers see it.
     pub(crate) term: Option<Term>,
+    /// Bytes that its memory takes; 0 if readers see it.
+    pub(crate) bytes: u64,
 }
 
 impl<V: Value> Aspect<V> {
     /// Of a record that is not there.
-    pub(crate) const NONE: Self = Self { shown: None, fingerprint: 0, term: None };
+    pub(crate) const NONE: Self = Self { shown: None, fingerprint: 0, term: None, bytes: 0 };
 
     /// `is_foreign`: the owner of the tag does not speak this protocol.
     pub(crate) fn of(
@@ -35,6 +38,7 @@ impl<V: Value> Aspect<V> {
             } else {
                 record.fingerprint(tag, key)
             },
+            bytes: if is_visible { 0 } else { bytes_of(key, record) },
             term: (!is_visible).then(|| config.term(tag, key, record.registration)),
         }
     }

@@ -13,9 +13,13 @@ pub struct StoreConfig {
     /// of it. Longer than any cut that should heal without a full load; costs less than
     /// 100 bytes for each removal meanwhile, unless its key is long. Default 1 h.
     pub tombstone_retention: Duration,
-    /// Tombstones a slot may hold, durable ones aside, before they are kept for
-    /// [`Self::compensation_window`] only. Bounds the memory that a storm of registrations and
-    /// removals can take. Default 1,024.
+    /// About how many bytes all tombstones together may take before the slots that hold most of
+    /// them keep theirs for [`Self::compensation_window`] only, as long as no peer has yet to be
+    /// told of them. Bounds the memory that a storm of registrations and removals can take; what
+    /// peers have yet to be told may take as much again. Default 256 MiB, some 2.5 million removals.
+    pub tombstone_bytes: u64,
+    /// Tombstones a slot may hold, durable ones aside, before it counts as one of those that hold
+    /// most. Default 1,024.
     pub tombstones_per_slot: u32,
     /// Which records, by tag and key, outlive a restart of their member: somebody saves them
     /// and [restores](crate::Store::restore) them. Their removal is remembered for
@@ -29,8 +33,9 @@ pub struct StoreConfig {
     /// a removal that found nothing is kept like any other. Default 7 days.
     pub durable_retention: Duration,
     /// Tombstones of durable records a slot may hold before they are kept for
-    /// [`Self::tombstone_retention`] only. A last bound of the memory that they can take.
-    /// Default 65,536, some 5 MB.
+    /// [`Self::tombstone_retention`] only, while all tombstones take more than
+    /// [`Self::tombstone_bytes`]. A last bound of the memory that they can take. Default 65,536,
+    /// some 5 MB.
     pub durable_tombstones_per_slot: u32,
     /// How long after a deregistration a late beat does not bring the record back. Too short
     /// revives instances whose last beat was slow; too long delays the return of an instance that
@@ -57,6 +62,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             tombstone_retention: Duration::from_secs(3_600),
+            tombstone_bytes: 256 << 20,
             tombstones_per_slot: 1_024,
             is_durable: |_, _| false,
             durable_retention: Duration::from_secs(7 * 86_400),
@@ -76,6 +82,14 @@ impl StoreConfig {
     /// protocol, and nobody keeps it.
     pub(crate) fn is_apart(&self, is_foreign: bool, tag: &str, key: &str) -> bool {
         is_foreign && self.rules.foreign_apart && !(self.is_durable)(tag, key)
+    }
+
+    /// How long removals are remembered while there is room.
+    pub(crate) fn retention(&self, term: Term) -> Duration {
+        match term {
+            Term::Usual => self.tombstone_retention,
+            Term::Durable => self.durable_retention,
+        }
     }
 
     /// How long the removal of a record is remembered that was registered at `registration`. Who
@@ -224,6 +238,10 @@ pub struct Rules {
     pub late_judges: bool,
     /// Closing a datum ends what others hold of it, too.
     pub close_all: bool,
+    /// A removal is remembered while a peer has yet to be told of it, and the budget is of bytes.
+    pub keep_queued_removals: bool,
+    /// Who had to forget removals early does not take on trust what others show it.
+    pub doubt: bool,
     /// Clean-up takes empty datums out of this member's own list, and tells nobody.
     pub local_cleanup: bool,
     /// Members tell each other whom they have heard.
@@ -266,6 +284,8 @@ impl Default for Rules {
             lists: true,
             late_judges: true,
             close_all: true,
+            keep_queued_removals: true,
+            doubt: true,
             local_cleanup: true,
             hearsay: true,
             verify: true,

@@ -71,6 +71,8 @@ pub struct Distro<V: Value, A> {
     woken_at: Option<Tick>,
     alone_since: Option<Tick>,
     next_renewal: Tick,
+    /// When it is next published which slots have something that peers must be told of.
+    next_queued: Tick,
     leave_by: Option<Tick>,
 }
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
@@ -113,6 +115,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             woken_at: None,
             alone_since: None,
             next_renewal: now,
+            next_queued: now,
             leave_by: None,
         };
         distro.set_members(others, now);
@@ -285,6 +288,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             self.next_renewal = now.after(self.config.renew_period);
             self.spread_beats();
         }
+        self.publish_queued(now);
         self.outputs.push_back(Output::Judge(self.judge_terms(now)));
         if self.leave_by.is_some_and(|by| now >= by || self.is_handed_over(now)) {
             self.leave_by = None;

@@ -113,6 +113,7 @@ impl<V: Value> Forwarding<V> {
     ) {
         let key = self.operation.key();
         store.update(self.operation.tag(), now, |writer| {
+            writer.trust();
             writer.merge(key, record);
             if matches!(self.operation, Operation::Register { .. }) && !is_refused {
                 writer.renew(key);

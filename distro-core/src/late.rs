@@ -61,6 +61,17 @@ impl LateJudges {
         must_wait
     }
 
+    /// Whether a member cannot be heard.
+    pub(crate) fn is_anybody_lost(&self) -> bool {
+        self.judges.lock().values().any(|judge| judge.heard.is_none())
+    }
+
+    /// Something was not believed: the others are to be asked at once.
+    pub(crate) fn ask_again(&self, now: Tick) {
+        let next = now.as_ms().max(1);
+        let _ = self.over_ms.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// Whether all judgements that waited may be believed from now on, and are to be asked for
     /// again. Says so once.
     pub(crate) fn take_over(&self, now: Tick) -> bool {

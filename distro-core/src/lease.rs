@@ -16,7 +16,7 @@ pub(crate) const BUCKET_MS: u64 = 100;
 const REACH: u64 = 512;
 
 /// No time-out is lengthened beyond this.
-const LONGEST: Duration = Duration::from_secs(300);
+pub(crate) const LONGEST: Duration = Duration::from_secs(300);
 /// A record beats this often within the time after which it is unhealthy.
 const BEATS_PER_TIMEOUT: u32 = 3;
 

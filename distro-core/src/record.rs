@@ -240,6 +240,11 @@ pub struct Stamps {
 }
 
 impl Stamps {
+    /// Whether these may be of a record that its holder was shown and did not believe.
+    pub(crate) fn are_in_doubt(&self) -> bool {
+        !self.is_visible && self.registration > self.deregistered
+    }
+
     /// Whether the holder of these has something that the holder of `others` lacks. `None`: the
     /// other knows nothing of the record. Then the memory of a removal is no news, lest members
     /// that forget at different times remind each other for ever.

@@ -11,6 +11,7 @@ use crate::journal::Place;
 use crate::message::{Entry, Request};
 use crate::random::Random;
 use crate::record::Value;
+use crate::slot::Slot;
 use crate::store::Store;
 use crate::time::Tick;
 
@@ -59,6 +60,20 @@ impl Replicator {
         std::mem::take(&mut self.overflown)
     }
 
+    /// Names the slots of which the peer has yet to be told something.
+    pub(crate) fn slots(&self, mut note: impl FnMut(Slot)) {
+        let in_flight = self.in_flight.iter().flatten();
+        let waiting = self.dirty.iter().chain(self.suspects.iter().flatten());
+        let mut last: Option<&Place> = None;
+        for place in waiting.chain(in_flight) {
+            // They stand in the order of their tags, mostly.
+            if last.is_none_or(|last| last.0 != place.0) {
+                note(Slot::of(&place.0));
+            }
+            last = Some(place);
+        }
+    }
+
     /// How many keys the peer has not been told of.
     pub(crate) fn len(&self) -> usize {
         let suspects: usize = self.suspects.iter().map(Vec::len).sum();
@@ -103,7 +118,10 @@ impl Replicator {
             let record = store.find(&place.0);
             let record =
                 record.and_then(|datum| datum.read(|r| r.find(&place.1).map(Cow::into_owned)));
-            // Nothing there: it was removed so long ago that it is forgotten.
+            if record.is_none() {
+                // It was removed, and that is forgotten already: the peer may hold it still.
+                self.overflown = true;
+            }
             if let Some(record) = record {
                 bytes += weight(&place, &record);
                 let (tag, key) = place.clone();

@@ -84,6 +84,8 @@ pub(crate) struct Shared {
     /// Until when records that came up in such a list count as new.
     pub(crate) news: Notes,
     pub(crate) visible: [AtomicU64; CLASSES],
+    /// Bytes of all tombstones.
+    memory_bytes: AtomicU64,
 }
 
 /// The sums of one slot, and who owns it.
@@ -93,6 +95,7 @@ pub(crate) struct SlotState {
     /// All of them, and those of durable records among them.
     pub(crate) tombstones: AtomicU32,
     pub(crate) durable_tombstones: AtomicU32,
+    pub(crate) memory: SlotMemory,
     /// The id of the owner plus one; zero if there is none.
     owner: AtomicU64,
     since_ms: AtomicU64,
@@ -152,6 +155,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
                 holds: Notes::default(),
                 news: Notes::default(),
                 visible,
+                memory_bytes: AtomicU64::new(0),
             },
             ring: DueRing::new(),
             dropped: AtomicUsize::new(0),
@@ -278,7 +282,18 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
                 self.revive(&datum, key, value, now);
             }
         }
+        if matches!(heard, Heard::Unknown) {
+            self.hear_of_stub(&datum, key, now, now);
+        }
         heard
+    }
+
+    /// A beat of a record that is not shown here: it may be in doubt.
+    #[inline]
+    fn hear_of_stub(&self, datum: &Datum<V, A>, key: &str, at: Tick, now: Tick) {
+        if self.shared.slots[datum.slot().index()].memory.has_gaps() {
+            self.update_existing(datum.tag(), now, |writer| writer.hear_of_stub(key, at));
+        }
     }
 
     /// A beat that another member heard at `heard.tick` and `heard.hops` others passed on.
@@ -292,6 +307,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
             if !is_healthy && !is_behind && self.shared.config.rules.refute {
                 self.update_existing(tag, now, |writer| writer.refute(key));
             }
+        } else if matches!(found, HeardOf::Unknown) {
+            self.hear_of_stub(&datum, key, heard.tick, now);
         }
         found
     }
@@ -359,10 +376,13 @@ pub(crate) struct Effect {
 mod cleaning;
 mod foreign;
 mod keeping;
+mod memory;
 mod merging;
 mod owning;
 
 use foreign::Notes;
+use memory::SlotMemory;
+pub(crate) use memory::{Belief, DOUBT, Room, bytes_of, is_in_doubt};
 
 #[cfg(test)]
 mod tests;

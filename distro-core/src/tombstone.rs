@@ -181,13 +181,15 @@ impl Tombstones {
     }
 
     /// Forgets all that were learned of so long ago as is the age of their term, or earlier, and
-    /// tells which. Looks at them only if there may be any.
+    /// tells which; `age_of` may give some of them another age. Looks at them only if there may be
+    /// any.
     pub(crate) fn forget(
         &mut self,
         now: Tick,
         ages: &Ages,
         term_of: impl Fn(&str, &Tombstone) -> Term,
-        mut gone: impl FnMut(&str, Term),
+        age_of: impl Fn(&Tombstone, Duration) -> Duration,
+        mut gone: impl FnMut(&str, Term, &Tombstone),
     ) {
         let Some(all) = &mut self.0 else { return };
         let is_old = |term, learned| now.since(learned) >= ages.of(term);
@@ -205,8 +207,8 @@ impl Tombstones {
                     continue;
                 };
                 let term = term_of(key, &tombstone);
-                if is_old(term, tombstone.learned) {
-                    gone(key, term);
+                if now.since(tombstone.learned) >= age_of(&tombstone, ages.of(term)) {
+                    gone(key, term, &tombstone);
                     continue;
                 }
                 kept.note(term, tombstone.learned);

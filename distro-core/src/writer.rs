@@ -12,12 +12,13 @@ use crate::lease::{JudgeTerms, bucket_moment};
 use crate::record::{DATUM_KEY, Health, Key, Record, Value};
 use crate::slot::Slot;
 use crate::stamp::{MemberId, Stamp};
-use crate::store::{Effect, Shared, Verdict};
+use crate::store::{Belief, Effect, Shared, Verdict};
 use crate::time::Tick;
 use crate::tombstone::{Ages, Term};
 
 mod apply;
 mod cleaning;
+mod doubt;
 mod foreign;
 mod upkeep;
 
@@ -49,6 +50,8 @@ pub struct Writer<'a, V: Value> {
     deadline: Tick,
     /// Whether what is written here is left alone by lists from a moment ago.
     holds: bool,
+    /// Whether nothing that is merged is doubted.
+    trusts: bool,
 }
 
 impl<'a, V: Value> Writer<'a, V> {
@@ -75,6 +78,7 @@ impl<'a, V: Value> Writer<'a, V> {
             visible: false,
             deadline: UNSCHEDULED,
             holds: true,
+            trusts: false,
         }
     }
 
@@ -164,6 +168,11 @@ impl<'a, V: Value> Writer<'a, V> {
     pub fn merge(&mut self, key: &str, incoming: &Record<V>) -> bool {
         let newest = incoming.newest();
         self.shared.clock.observe(newest);
+        match self.belief(key, incoming) {
+            Belief::News => {}
+            Belief::Doubt => return self.doubt(key, incoming),
+            Belief::Over => return self.end_doubt(key, incoming),
+        }
         if !self.shared.config.rules.refute {
             return self.apply(key, incoming, Origin::Elsewhere);
         }

@@ -253,7 +253,8 @@ fn who_removes_what_never_was_leaves_no_lasting_mark() {
 
 #[test]
 fn a_crowd_of_one_kind_does_not_make_the_other_be_forgotten() {
-    let config = StoreConfig { tombstones_per_slot: 10, ..config() };
+    // Room for those of one kind, and not for both.
+    let config = StoreConfig { tombstones_per_slot: 10, tombstone_bytes: 4_000, ..config() };
     let (store, _) = store_with(config, 1, 1_700_000_000_000);
     for n in 0..50 {
         for key in [format!("k{n}"), format!("!k{n}")] {
@@ -275,7 +276,8 @@ fn a_crowd_of_one_kind_does_not_make_the_other_be_forgotten() {
 
 #[test]
 fn even_durable_removals_are_bounded() {
-    let config = StoreConfig { durable_tombstones_per_slot: 10, ..config() };
+    let config =
+        StoreConfig { durable_tombstones_per_slot: 10, tombstone_bytes: 0, ..config() };
     let (store, diary) = store_with(config, 1, 1_700_000_000_000);
     for n in 0..11 {
         register(&store, "s", &format!("!k{n}"), 2, at(0));
@@ -289,7 +291,8 @@ fn even_durable_removals_are_bounded() {
 
 #[test]
 fn a_durable_record_that_comes_again_is_no_tombstone_any_more() {
-    let config = StoreConfig { durable_tombstones_per_slot: 1, ..config() };
+    let config =
+        StoreConfig { durable_tombstones_per_slot: 1, tombstone_bytes: 0, ..config() };
     let (store, _) = store_with(config, 1, 1_700_000_000_000);
     // Were they still counted, the one that is left would be one of a crowd.
     for n in 0..20 {

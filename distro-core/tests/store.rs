@@ -191,7 +191,8 @@ fn a_closed_datum_leaves_memory_once_its_tombstones_do() {
 
 #[test]
 fn a_crowd_of_tombstones_is_kept_for_the_compensation_window_only() {
-    let config = StoreConfig { tombstones_per_slot: 10, ..StoreConfig::default() };
+    let config =
+        StoreConfig { tombstones_per_slot: 10, tombstone_bytes: 700, ..StoreConfig::default() };
     let (store, _) = store_with(config, 1);
     for n in 0..100 {
         register(&store, "t", &format!("k{n}"), n, at(0));

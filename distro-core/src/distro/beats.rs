@@ -2,13 +2,14 @@
 //! member stops.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Distro;
 use crate::journal::{HeardAt, Place};
 use crate::member::Phase;
 use crate::peer::Peer;
 use crate::record::Value;
-use crate::slot::Slot;
+use crate::slot::{SLOT_COUNT, Slot};
 use crate::stamp::MemberId;
 use crate::time::Tick;
 
@@ -25,6 +26,21 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 }
             }
         }
+    }
+
+    /// Has the store remember removals of which a peer has yet to be told. No removal is forgotten
+    /// sooner than the compensation window, so once in a while is enough.
+    pub(super) fn publish_queued(&mut self, now: Tick) {
+        if now < self.next_queued {
+            return;
+        }
+        let window = self.store.config().compensation_window;
+        self.next_queued = now.after((window / 4).min(Duration::from_secs(2)));
+        let mut is_queued = [false; SLOT_COUNT];
+        for peer in self.peers.values() {
+            peer.replicator.slots(|slot| is_queued[slot.index()] = true);
+        }
+        self.store.set_queued(|slot| is_queued[slot.index()]);
     }
 
     /// Gives each beat to the owner of its slot.

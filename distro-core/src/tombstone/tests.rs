@@ -100,7 +100,7 @@ proptest! {
                         stays
                     });
                     let mut gone = Vec::new();
-                    packed.forget(now, &ages, term_of, |key, term| gone.push((key.into(), term)));
+                    packed.forget(now, &ages, term_of, |_, age| age, |key, term, _| gone.push((key.into(), term)));
                     prop_assert_eq!(gone, expected);
                 }
             }

@@ -8,6 +8,7 @@ use super::{Writer, is_over};
 use crate::aspect::Aspect;
 use crate::datum::{Entry, UNSCHEDULED};
 use crate::record::{DATUM_KEY, Health, Key, Record, Value};
+use crate::store::bytes_of;
 use crate::time::Tick;
 use crate::tombstone::Term;
 
@@ -44,6 +45,7 @@ impl<V: Value> Writer<'_, V> {
                 && other.record.value.is_some()
             {
                 // It has its content back, and nothing else.
+                self.shared.weigh(self.slot, before.bytes, bytes_of(key, &other.record));
                 self.shelf.tombstones.remove_at(&place);
                 vacant.insert(other);
             }
@@ -127,6 +129,7 @@ impl<V: Value> Writer<'_, V> {
         let change = after.fingerprint.wrapping_sub(before.fingerprint);
         self.shelf.checksum = self.shelf.checksum.wrapping_add(change);
         slot.checksum.fetch_add(change, Ordering::Relaxed);
+        self.shared.weigh(self.slot, before.bytes, after.bytes);
         let is_durable = |aspect: &Aspect<V>| aspect.term == Some(Term::Durable);
         match (is_durable(before), is_durable(after)) {
             (false, true) => _ = slot.durable_tombstones.fetch_add(1, Ordering::Relaxed),

@@ -1,11 +1,13 @@
 //! What a writer does when time has passed: judging silence, forgetting what was removed.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::*;
 use crate::aspect::Aspect;
+use crate::store::{DOUBT, Room, bytes_of, is_in_doubt};
 use crate::tombstone::Tombstone;
 
 impl<V: Value> Writer<'_, V> {
@@ -52,13 +54,19 @@ impl<V: Value> Writer<'_, V> {
         let durable = slot.durable_tombstones.load(Ordering::Relaxed);
         // Each kind is counted by itself: a storm of one must not make the other be forgotten.
         let usual = slot.tombstones.load(Ordering::Relaxed).saturating_sub(durable);
-        let is_crowded = usual > config.tombstones_per_slot;
-        let is_durable_crowded = durable > config.durable_tombstones_per_slot;
+        let room = |count, most| self.shared.room(self.slot, count, most);
         Ages {
-            usual: if is_crowded { config.compensation_window } else { config.tombstone_retention },
-            durable: match is_durable_crowded {
-                true => config.tombstone_retention,
-                false => config.durable_retention,
+            usual: match room(usual, config.tombstones_per_slot) {
+                Room::Short => config.compensation_window,
+                Room::Enough => config.tombstone_retention,
+                Room::Needed => Duration::MAX,
+            },
+            durable: match room(durable, config.durable_tombstones_per_slot) {
+                Room::Short if durable > config.durable_tombstones_per_slot => {
+                    config.tombstone_retention
+                }
+                Room::Short | Room::Enough => config.durable_retention,
+                Room::Needed => Duration::MAX,
             },
         }
     }
@@ -68,9 +76,14 @@ impl<V: Value> Writer<'_, V> {
         let (config, tag, now, ages) = (&self.shared.config, self.tag, self.now, self.ages());
         let slot = &self.shared.slots[self.slot.index()];
         let Shelf { entries, tombstones, .. } = &mut *self.shelf;
-        let (forgotten, mut gone) = (&mut self.forgotten, 0);
-        let mut forget = |key: &str, term: Term| {
+        let (forgotten, mut gone, bytes) = (&mut self.forgotten, 0, Cell::new(0));
+        let mut forget = |key: &str, term: Term, record: &Record<V>, learned: Tick| {
             gone += 1;
+            bytes.set(bytes.get() + bytes_of(key, record));
+            let until = learned.after(config.retention(term));
+            if now < until && !is_in_doubt(record) {
+                slot.memory.forgot_early(record.newest().time(), until);
+            }
             if term == Term::Durable {
                 slot.durable_tombstones.fetch_sub(1, Ordering::Relaxed);
             }
@@ -81,7 +94,14 @@ impl<V: Value> Writer<'_, V> {
         };
         let term_of = |key: &str, registration| config.term(tag, key, registration);
         let packed_term = |key: &str, packed: &Tombstone| term_of(key, packed.registration);
-        tombstones.forget(now, &ages, packed_term, &mut forget);
+        // What is in doubt is no removal, and must be remembered until it can be judged.
+        let age_of = |packed: &Tombstone, age: Duration| match is_in_doubt(&packed.record::<V>()) {
+            true => DOUBT,
+            false => age,
+        };
+        tombstones.forget(now, &ages, packed_term, age_of, |key, term, packed| {
+            forget(key, term, &packed.record(), packed.learned);
+        });
         entries.retain(|key, entry| {
             if entry.record.is_visible() {
                 return true;
@@ -89,11 +109,13 @@ impl<V: Value> Writer<'_, V> {
             let age = now.since(entry.learned);
             let term = term_of(key, entry.record.registration);
             if age >= ages.of(term) {
-                forget(key, term);
+                forget(key, term, &entry.record, entry.learned);
                 return false;
             }
             if age >= config.content_retention {
+                let before = bytes_of(key, &entry.record);
                 entry.record.value = None;
+                bytes.set(bytes.get() + before - bytes_of(key, &entry.record));
             }
             // What is left without content goes to the others of that kind.
             let left = entry.tombstone();
@@ -101,6 +123,7 @@ impl<V: Value> Writer<'_, V> {
             left.is_none()
         });
         slot.tombstones.fetch_sub(gone, Ordering::Relaxed);
+        self.shared.weigh(self.slot, bytes.get(), 0);
     }
 
     /// Forgets, without leaving a tombstone, every visible record that has a lease and was not

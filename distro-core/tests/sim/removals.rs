@@ -149,3 +149,96 @@ fn a_member_that_starts_does_not_list_what_is_only_remembered() {
 fn stays_gone(world: &mut World, client: usize) -> bool {
     !stays(world, client, &[0], 100) && (0..3).all(|node| world.view(node, client).is_none())
 }
+
+/// Many instances of one service are removed while a member is cut off, more than the memory of
+/// removals has room for. Returns how long after the heal the last one was shown anywhere, and how
+/// long by a member that had taken it out.
+fn crowded(rules: Rules, budget: u64) -> (u64, u64) {
+    const COUNT: usize = 40;
+    let mut world = World::new(3, 1, rules);
+    world.setup.store.tombstone_bytes = budget;
+    world.setup.store.tombstones_per_slot = 10;
+    (0..3).for_each(|node| world.start(node));
+    world.run_for(10_000);
+    world.invariants.are_off = true;
+    let tag = world.tag_owned_by(0, 0);
+    let clients: Vec<usize> =
+        (0..COUNT).map(|n| world.add_client(Client::new(&tag, &format!("key-{n}")))).collect();
+    world.run_for(20_000);
+    world.cut(0, 2);
+    world.cut(1, 2);
+    world.run_for(8_000);
+    for client in &clients {
+        world.clients[*client].reach = vec![0, 1];
+        world.deregister(*client);
+    }
+    world.run_for(2 * MINUTE_MS);
+    let shows = |world: &World, node: usize| {
+        clients.iter().any(|client| world.view(node, *client).is_some())
+    };
+    assert!(shows(&world, 2) && !shows(&world, 0) && !shows(&world, 1));
+    world.heal();
+    let healed = world.now;
+    let (mut last, mut last_of_others) = (0, 0);
+    while world.now < healed + 2 * MINUTE_MS {
+        world.run_for(20);
+        if (0..3).any(|node| shows(&world, node)) {
+            last = world.now - healed;
+        }
+        if [0, 1].iter().any(|node| shows(&world, *node)) {
+            last_of_others = world.now - healed;
+        }
+    }
+    assert!(world.roots_agree());
+    (last, last_of_others)
+}
+
+#[test]
+fn a_removal_is_remembered_while_a_peer_has_yet_to_be_told_of_it() {
+    shows(|rules| crowded(rules, 2_000).0 < 10_000, |rules| rules.keep_queued_removals = false);
+}
+
+#[test]
+fn who_had_to_forget_removals_early_does_not_show_the_dead_again() {
+    shows(
+        |rules| {
+            let (last, last_of_others) = crowded(rules, 500);
+            last_of_others == 0 && last < 45_000
+        },
+        |rules| rules.doubt = false,
+    );
+}
+
+#[test]
+fn who_had_to_forget_removals_early_loses_nobody_who_lives() {
+    for (seed, reach) in (1..6).flat_map(|seed| [(seed, vec![2]), (seed, vec![])]) {
+        let mut world = World::new(3, seed, Rules::default());
+        world.setup.store.tombstone_bytes = 0;
+        world.setup.store.tombstones_per_slot = 0;
+        (0..3).for_each(|node| world.start(node));
+        world.run_for(10_000);
+        let tag = world.tag_owned_by(seed as usize % 3, 0);
+        let goes: Vec<usize> =
+            (0..5).map(|n| world.add_client(Client::new(&tag, &format!("key-{n}")))).collect();
+        world.run_for(20_000);
+        world.cut(0, 2);
+        world.cut(1, 2);
+        world.run_for(10_000);
+        // It is registered before the others go, so its stamps are older than what is forgotten.
+        let mut client = Client::new(&tag, "lives");
+        client.reach = vec![2];
+        let lives = world.add_client(client);
+        world.run_for(5_000);
+        for client in goes {
+            world.clients[client].reach = vec![0, 1];
+            world.deregister(client);
+        }
+        world.run_for(2 * MINUTE_MS);
+        world.clients[lives].reach = reach;
+        world.invariants.are_off = true;
+        world.heal();
+        assert!(world.run_until(5_000, |world| (0..3).all(|n| is_healthy(world, n, lives))));
+        assert!(stays(&mut world, lives, &[0, 1, 2], 60_000));
+        assert_eq!(world.view(2, lives).map(|(version, _)| version), Some(1));
+    }
+}

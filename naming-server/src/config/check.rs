@@ -78,6 +78,7 @@ impl Config {
         let least = health.compensation_window_ms.max(1_000);
         let retention = self.store.tombstone_retention_ms;
         within("store.tombstone_retention_ms", retention, least..=7 * DAY_MS)?;
+        within("store.tombstone_bytes", self.store.tombstone_bytes, 1 << 20..=64 << 30)?;
         let empty = &self.empty_service;
         within("empty_service.initial_delay_ms", empty.initial_delay_ms, 0..=DAY_MS)?;
         within("empty_service.period_ms", empty.period_ms, 100..=DAY_MS)?;

@@ -148,6 +148,7 @@ impl Config {
             is_member: self.cluster.is_enabled(),
             store: distro_core::StoreConfig {
                 tombstone_retention: Duration::from_millis(self.tombstone_retention_ms()),
+                tombstone_bytes: self.store.tombstone_bytes,
                 is_durable,
                 durable_retention: self.durable.retention(),
                 compensation_window: Duration::from_millis(self.health.compensation_window_ms),
@@ -293,11 +294,14 @@ pub struct StoreConfig {
     /// Milliseconds for which removed instances are remembered. Default 60,000. Not below
     /// `health.compensation_window_ms`; large values cost memory where instances come and go.
     pub tombstone_retention_ms: u64,
+    /// Bytes that the memory of removed instances may take, alone and in a cluster. Default 256 MiB.
+    /// Too little forgets the removals of busy services after the compensation window.
+    pub tombstone_bytes: u64,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { tombstone_retention_ms: 60_000 }
+        Self { tombstone_retention_ms: 60_000, tombstone_bytes: 256 << 20 }
     }
 }
 

@@ -1,0 +1,140 @@
+//! The memory of removals: how much of it there is, and what a member that had to cut it short does
+//! not take on trust.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Shared, Store};
+use crate::record::{Health, Record, Value};
+use crate::slot::{SLOT_COUNT, Slot};
+use crate::time::Tick;
+
+/// Bytes of a tombstone besides its key, as they are counted.
+const TOMBSTONE_BYTES: usize = 64;
+
+/// About how many bytes the memory of a removal or an expiry takes, its content included if that
+/// is still kept.
+pub(crate) fn bytes_of<V: Value>(key: &str, record: &Record<V>) -> u64 {
+    let content = record.value.as_ref().map_or(0, |value| value.weight());
+    (TOMBSTONE_BYTES + key.len() + content) as u64
+}
+
+/// The memory of one slot.
+#[derive(Default)]
+pub(crate) struct SlotMemory {
+    bytes: AtomicU64,
+    /// Whether a peer has yet to be told of something in the slot.
+    is_queued: AtomicBool,
+    /// The greatest time of a stamp of what was forgotten before its time, and until when that is
+    /// worth knowing: then everybody has forgotten it. In milliseconds.
+    horizon: AtomicU64,
+    horizon_until: AtomicU64,
+}
+
+impl SlotMemory {
+    /// Something was forgotten before its time.
+    pub(crate) fn forgot_early(&self, newest: u64, until: Tick) {
+        self.horizon.fetch_max(newest, Ordering::Relaxed);
+        self.horizon_until.fetch_max(until.as_ms(), Ordering::Relaxed);
+    }
+
+    /// Whether anything was ever forgotten before its time.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.horizon.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether what has this for its newest stamp may have been removed here and forgotten.
+    pub(crate) fn may_have_forgotten(&self, newest: u64, now: Tick) -> bool {
+        newest <= self.horizon.load(Ordering::Relaxed)
+            && now.as_ms() < self.horizon_until.load(Ordering::Relaxed)
+    }
+}
+
+/// How full the memory is, as one slot sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Enough.
+    Enough,
+    /// The store is over its budget, and the slot has more than its share.
+    Short,
+    /// As [`Self::Short`], but a peer has yet to be told of something in the slot: what was removed
+    /// must be remembered.
+    Needed,
+}
+
+impl Shared {
+    /// Takes a change of the memory of a slot into account.
+    pub(crate) fn weigh(&self, slot: Slot, before: u64, after: u64) {
+        if before != after {
+            let change = after.wrapping_sub(before);
+            self.slots[slot.index()].memory.bytes.fetch_add(change, Ordering::Relaxed);
+            self.memory_bytes.fetch_add(change, Ordering::Relaxed);
+        }
+    }
+
+    /// How much room there is for `count` tombstones of a slot, of which it may hold `most` in any
+    /// case.
+    pub(crate) fn room(&self, slot: Slot, count: u32, most: u32) -> Room {
+        let memory = &self.slots[slot.index()].memory;
+        let (total, budget) =
+            (self.memory_bytes.load(Ordering::Relaxed), self.config.tombstone_bytes);
+        let keeps_queued = self.config.rules.keep_queued_removals;
+        let is_queued = keeps_queued && memory.is_queued.load(Ordering::Relaxed);
+        let has_more_than_its_share =
+            || memory.bytes.load(Ordering::Relaxed) > budget / SLOT_COUNT as u64;
+        let is_short = match keeps_queued {
+            true => total > budget && (count > most || has_more_than_its_share()),
+            // As it was before there was a budget.
+            false => count > most,
+        };
+        match (is_short, is_queued) {
+            // Everything has an end: a queue names a bounded number of keys.
+            (true, true) if total <= budget.saturating_mul(2) => Room::Needed,
+            (true, _) => Room::Short,
+            (false, true) => Room::Needed,
+            (false, false) => Room::Enough,
+        }
+    }
+}
+
+/// What is to be made of a record that another member brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Belief {
+    /// It is news like any other.
+    News,
+    /// It may have been removed here and forgotten: its stamps are kept, and it is not shown.
+    Doubt,
+    /// It has been in doubt for as long as it may be silent, and this member judges it.
+    Over,
+}
+
+/// Whether nothing is kept of a record but that somebody showed it, and it was not believed.
+pub(crate) fn is_in_doubt<V: Value>(record: &Record<V>) -> bool {
+    record.value.is_none()
+        && record.registration > record.deregistered
+        && record.health() != Health::Expired
+}
+
+/// A record that is in doubt is forgotten after this, so that it can be shown anew.
+pub(crate) const DOUBT: Duration = Duration::from_secs(900);
+
+impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
+    /// About how many bytes the memory of removed and expired records takes.
+    pub fn tombstone_bytes(&self) -> u64 {
+        self.shared.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Which slots a peer has yet to be told something of.
+    pub(crate) fn set_queued(&self, is_queued: impl Fn(Slot) -> bool) {
+        for slot in Slot::all() {
+            let memory = &self.shared.slots[slot.index()].memory;
+            memory.is_queued.store(is_queued(slot), Ordering::Relaxed);
+        }
+    }
+
+    /// Whoever asked is in doubt about a record that is visible here: if this member heard it within
+    /// its time-out, it says so with a new stamp, to everybody.
+    pub(crate) fn confirm(&self, tag: &str, key: &str, now: Tick) {
+        self.update_existing(tag, now, |writer| writer.confirm(key));
+    }
+}

@@ -1,0 +1,121 @@
+//! Records that may have been removed here and forgotten before their time.
+//!
+//! A member whose memory of removals had to be cut short cannot tell whether what another one shows
+//! it is new or was removed. It takes no such record on trust, and it loses none: it keeps the stamps
+//! without the content, so that readers do not see the record, and asks. Whoever heard the record
+//! within its time-out answers with a new judgement, which is believed. If nobody does, the owner
+//! judges the silence like any other.
+
+use super::{Origin, Writer};
+use crate::record::{Health, LeaseTerms, Record, Value};
+use crate::store::{Belief, is_in_doubt};
+use crate::time::Tick;
+use crate::tombstone::Tombstone;
+
+impl<V: Value> Writer<'_, V> {
+    /// What is merged from now on is not doubted: a client was heard at this moment.
+    pub(crate) fn trust(&mut self) {
+        self.trusts = true;
+    }
+
+    /// What to make of a record that another member brings. One load, unless something was
+    /// forgotten before its time.
+    #[inline]
+    pub(super) fn belief(&self, key: &str, incoming: &Record<V>) -> Belief {
+        let memory = &self.shared.slots[self.slot.index()].memory;
+        if !memory.has_gaps()
+            || self.trusts
+            || !memory.may_have_forgotten(incoming.newest().time(), self.now)
+        {
+            return Belief::News;
+        }
+        self.belief_in_old(key, incoming)
+    }
+
+    #[cold]
+    fn belief_in_old(&self, key: &str, incoming: &Record<V>) -> Belief {
+        let value = incoming.value.as_ref().filter(|_| incoming.is_visible());
+        // Who lives without beats cannot be asked for.
+        let Some(lease) = value.and_then(|value| value.lease()) else { return Belief::News };
+        let is_known = self.shelf.entries.contains_key(key) || self.shelf.is_foreign;
+        if is_known || !self.shared.config.rules.doubt {
+            return Belief::News;
+        }
+        match self.shelf.tombstones.find(key) {
+            None => Belief::Doubt,
+            Some(known) if is_stub_of::<V>(&known, incoming) => self.belief_in_stub(&known, lease),
+            Some(_) => Belief::News,
+        }
+    }
+
+    /// What to make of a record that is shown again without anything new.
+    fn belief_in_stub(&self, known: &Tombstone, lease: LeaseTerms) -> Belief {
+        let time_out = match self.shared.late.is_anybody_lost() {
+            // Somebody may hear it who cannot be asked.
+            true => lease.expire_after.max(crate::lease::LONGEST),
+            false => lease.expire_after,
+        };
+        let heard = known.heard_ms.checked_sub(1).map(Tick::from_ms);
+        if heard.is_some_and(|at| self.now.since(at) < lease.expire_after) {
+            return Belief::News;
+        }
+        let owned_since = self.shared.judged_since(self.tag, self.slot);
+        let has_passed = |since: Tick| self.now.since(since) >= time_out;
+        match owned_since {
+            Some(since) if has_passed(since.max(known.learned)) => Belief::Over,
+            // The owner would have judged it by now.
+            None if self.now.since(known.learned) >= time_out * 3 / 2 => Belief::News,
+            _ => Belief::Doubt,
+        }
+    }
+
+    /// Keeps that a record was shown, and nothing else.
+    pub(super) fn doubt(&mut self, key: &str, incoming: &Record<V>) -> bool {
+        let stub = Record { value: None, ..incoming.clone() };
+        let is_new = self.apply(key, &stub, Origin::Elsewhere);
+        if is_new {
+            self.shared.late.ask_again(self.now);
+        }
+        is_new
+    }
+
+    /// Ends a record that nobody has heard for so long.
+    pub(super) fn end_doubt(&mut self, key: &str, incoming: &Record<V>) -> bool {
+        let liveness = self.shared.clock.issue(self.now);
+        let over = Record { liveness, judged: Health::Expired, value: None, ..incoming.clone() };
+        self.apply(key, &over, Origin::Here)
+    }
+
+    /// A record that is in doubt was heard of.
+    pub(crate) fn hear_of_stub(&mut self, key: &str, at: Tick) {
+        let Some(mut known) = self.shelf.tombstones.find(key) else { return };
+        if is_in_doubt(&known.record::<V>()) && known.heard_ms <= at.as_ms() {
+            known.heard_ms = at.as_ms() + 1;
+            let term = self.shared.config.term(self.tag, key, known.registration);
+            self.shelf.tombstones.insert(key, &known, term);
+        }
+    }
+
+    /// Says anew that a record is alive, if it was heard here within its time-out.
+    pub(crate) fn confirm(&mut self, key: &str) {
+        let Some(entry) = self.shelf.entries.get(key) else { return };
+        let value = entry.record.value.as_ref().filter(|_| entry.record.is_visible());
+        let lease = value.and_then(|value| value.lease());
+        let is_alive = |lease: LeaseTerms| {
+            let silence = entry.heard().map(|heard| self.now.since(heard));
+            silence.is_some_and(|silence| lease.health_after(silence) != Health::Expired)
+        };
+        if lease.is_some_and(is_alive) {
+            let (stamp, health) = (self.shared.clock.issue(self.now), entry.record.health());
+            self.apply(key, &Record::judged(stamp, health), Origin::Here);
+        }
+    }
+}
+
+/// Whether what is kept says no more than what is shown, and no less.
+fn is_stub_of<V: Value>(known: &Tombstone, incoming: &Record<V>) -> bool {
+    let record = known.record::<V>();
+    is_in_doubt(&record)
+        && record.registration == incoming.registration
+        && record.liveness == incoming.liveness
+}
