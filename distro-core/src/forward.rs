@@ -202,8 +202,8 @@ pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
             let (record, is_refused) = store.update(tag, now, |writer| {
                 let is_met = is_met(writer.find(key).as_deref(), *expected, *stamp);
                 if is_met {
-                    writer.spare(spared);
                     writer.register(key, *stamp, Arc::clone(value), *health);
+                    spared.into_iter().for_each(|member| writer.spare(key, member));
                 }
                 (writer.find(key).map(Cow::into_owned), !is_met)
             });
@@ -213,9 +213,9 @@ pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
             (record, is_refused)
         }
         Operation::Deregister { stamp, .. } => store.update(tag, now, |writer| {
-            writer.spare(spared);
             // Another member may hold what is not known here.
             writer.deregister_unseen(key, *stamp);
+            spared.into_iter().for_each(|member| writer.spare(key, member));
             (writer.find(key).map(Cow::into_owned), false)
         }),
         Operation::Judge { stamp, health, .. } => {

@@ -79,13 +79,19 @@ impl Journal {
         self.takes_all.store(takes_all, Ordering::Relaxed);
     }
 
-    /// `spared` need not be told of these changes.
-    pub(crate) fn note_changes(&self, tag: &Arc<str>, keys: Vec<Key>, spared: Option<MemberId>) {
+    /// `spared` is one of the keys, and who need not be told of that.
+    pub(crate) fn note_changes(
+        &self,
+        tag: &Arc<str>,
+        keys: Vec<Key>,
+        spared: Option<(Key, MemberId)>,
+    ) {
         if !self.is_kept() || keys.is_empty() {
             return;
         }
         let mut changes = self.changes.lock();
         for key in keys {
+            let spared = spared.as_ref().filter(|(of, _)| *of == key).map(|(_, member)| *member);
             let is_full = changes.places.len() >= self.limit;
             match changes.places.entry((Arc::clone(tag), key)) {
                 Entry::Occupied(mut known) if *known.get() != spared => _ = known.insert(None),
@@ -148,11 +154,15 @@ mod tests {
         journal.keep(true);
         let [a, b] = [Some(MemberId(1)), Some(MemberId(2))];
         for (n, spared) in [(0, a), (1, a), (1, a), (2, a), (2, b), (3, a), (3, None), (4, None)] {
+            let spared = spared.map(|member| (place(n).1, member));
             journal.note_changes(&"tag".into(), vec![place(n).1], spared);
         }
-        journal.note_changes(&"tag".into(), vec![place(4).1], a);
+        let brought = a.map(|member| (place(4).1, member));
+        journal.note_changes(&"tag".into(), vec![place(4).1], brought.clone());
+        // What was written beside it does not come from there.
+        journal.note_changes(&"tag".into(), vec![place(5).1], brought);
         let spared: Vec<_> = journal.take_changes().places.into_values().collect();
-        assert_eq!(spared, [a, a, None, None, None]);
+        assert_eq!(spared, [a, a, None, None, None, None]);
     }
 
     #[test]

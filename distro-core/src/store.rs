@@ -366,7 +366,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
 pub(crate) struct Effect {
     pub(crate) changed: Vec<Key>,
     pub(crate) local: Vec<Key>,
-    pub(crate) spared: Option<MemberId>,
+    /// One of the local keys, and who need not be told of it.
+    pub(crate) spared: Option<(Key, MemberId)>,
     pub(crate) forgotten: Vec<Key>,
     pub(crate) visible: bool,
     pub(crate) schedule: Option<Tick>,

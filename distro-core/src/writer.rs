@@ -42,8 +42,8 @@ pub struct Writer<'a, V: Value> {
     changed: Vec<Key>,
     /// Those of the changed keys that other members must be told of.
     local: Vec<Key>,
-    /// Who need not be told of those, because it brought them.
-    spared: Option<MemberId>,
+    /// One of those, and who need not be told of it, because it brought it.
+    spared: Option<(Key, MemberId)>,
     /// Those of durable records whose removal is not remembered any more.
     forgotten: Vec<Key>,
     visible: bool,
@@ -82,9 +82,11 @@ impl<'a, V: Value> Writer<'a, V> {
         }
     }
 
-    /// This member need not be told of what is written here from now on.
-    pub(crate) fn spare(&mut self, member: Option<MemberId>) {
-        self.spared = member;
+    /// The member need not be told of what was just written under this key: it brought that.
+    /// Whatever else is written here follows from what is held here, and the other may not know it.
+    pub(crate) fn spare(&mut self, key: &str, member: MemberId) {
+        let written = self.local.iter().rfind(|written| ***written == *key);
+        self.spared = written.map(|written| (Arc::clone(written), member));
     }
 
     /// The record of a key, visible or not. Borrowed, unless it is a tombstone.
@@ -287,7 +289,7 @@ impl<'a, V: Value> Writer<'a, V> {
         Effect {
             changed,
             local: mem::take(&mut self.local),
-            spared: self.spared,
+            spared: self.spared.take(),
             forgotten: mem::take(&mut self.forgotten),
             visible: self.visible,
             schedule,
