@@ -70,6 +70,7 @@ pub struct Distro<V: Value, A> {
     /// When this process was found to have been stopped the last time.
     woken_at: Option<Tick>,
     alone_since: Option<Tick>,
+    has_disbelieved: bool,
     next_renewal: Tick,
     /// When it is next published which slots have something that peers must be told of.
     next_queued: Tick,
@@ -114,6 +115,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             resting_since: None,
             woken_at: None,
             alone_since: None,
+            has_disbelieved: false,
             next_renewal: now,
             next_queued: now,
             leave_by: None,
@@ -278,6 +280,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let late: Vec<CallId> =
             self.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
         late.into_iter().for_each(|call| self.unanswered(call, now));
+        if !self.has_disbelieved && self.store.disbelieved() > 0 {
+            self.has_disbelieved = true;
+            self.outputs.push_back(Output::Disbelieved);
+        }
         self.notice_contact(now);
         self.compare_lists(now);
         self.advance_phase(now);

@@ -168,6 +168,9 @@ pub(crate) fn carry_out_for<V: Value, A: Default + Send + Sync + 'static>(
     operation: &Operation<V>,
     now: Tick,
 ) -> Reply<V> {
+    if operation.stamp().is_some_and(|stamp| !store.shared.believes(stamp)) {
+        return Reply::Busy;
+    }
     let is_spared = from.holds_what_it_forwards() && operation.is_unconditional();
     let spared = is_spared.then_some(from.member);
     let (record, is_refused) = carry_out(store, operation, spared, now);
@@ -195,7 +198,7 @@ pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
 ) -> (Option<Record<V>>, bool) {
     let (tag, key) = (operation.tag(), operation.key());
     if let Some(stamp) = operation.stamp() {
-        store.clock().observe(stamp);
+        store.clock().adopt(stamp);
     }
     match operation {
         Operation::Register { stamp, value, health, expected, .. } => {

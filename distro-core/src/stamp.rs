@@ -12,6 +12,11 @@ const COUNTER_BITS: u32 = 16;
 /// No wall clock counts for more than the year 3000, in milliseconds since the epoch.
 const FURTHEST_WALL_MS: u64 = 32_503_680_000_000;
 
+/// No honest stamp is further ahead of all that a member has issued and seen: 1,100 years. From the
+/// epoch to the furthest wall clock are 1,030, and nobody writes 65,536 times in each millisecond of
+/// the rest. A bound that does not move would have a greatest stamp, and the next one were illegal.
+const FURTHEST_AHEAD: u64 = 34_713_360_000_000 << COUNTER_BITS;
+
 /// Identity of a member: a hash of the address it advertises, equal in every member's view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MemberId(pub u32);
@@ -42,9 +47,10 @@ impl Stamp {
     pub const NEVER: Self = Self { time: 0, member: MemberId(0), incarnation: 0 };
 
     /// No member ever issues a later [`time`](Self::time), however wrong its clock is: it stands
-    /// for the year 4000. What claims to be later is broken, and must not get in: once the time of
-    /// stamps had come to its end, nothing could ever be written again.
-    pub const LATEST_TIME: u64 = 64_060_588_800_000 << COUNTER_BITS;
+    /// for the year 10000. What claims to be later is broken, and must not get in: once the time of
+    /// stamps had come to its end, nothing could ever be written again. Far below it a stamp is
+    /// broken that is centuries ahead of all others ([`StampClock::observe`]).
+    pub const LATEST_TIME: u64 = 253_402_300_800_000 << COUNTER_BITS;
 
     /// A stamp from its parts, as they come from a peer.
     pub const fn from_parts(time: u64, member: MemberId, incarnation: u32) -> Self {
@@ -119,13 +125,34 @@ impl StampClock {
         let wall_ms = self.origin_ms.saturating_add(tick.as_ms()).min(FURTHEST_WALL_MS);
         let time = wall_ms.max(least).min(Stamp::LATEST_TIME);
         let stamp = Stamp { time, member: self.member, incarnation: self.incarnation };
-        self.observe(stamp);
+        self.adopt(stamp);
         stamp
     }
 
     /// Takes note of a stamp from elsewhere, so that later ones of ours are greater even if the
-    /// other clock runs ahead, be it by centuries. Beyond [`Stamp::LATEST_TIME`] it is ignored.
-    pub fn observe(&self, stamp: Stamp) {
+    /// other clock runs ahead, be it by centuries. Returns false, and ignores it, if nobody can have
+    /// issued it: it is 1,100 years ahead of all that this member has issued and seen. What has it
+    /// must not be merged: every later stamp would be as far ahead, and others would refuse it.
+    ///
+    /// One broken stamp below that costs as many years of the room there is, and is legal for all
+    /// members, as are those that come after it.
+    #[must_use]
+    pub fn observe(&self, stamp: Stamp) -> bool {
+        let last = self.last.load(Ordering::Acquire);
+        if stamp.time <= last {
+            return true;
+        }
+        let reached = last.max(self.origin_ms << COUNTER_BITS);
+        let is_believable = stamp.time <= reached.saturating_add(FURTHEST_AHEAD);
+        if is_believable {
+            self.adopt(stamp);
+        }
+        is_believable
+    }
+
+    /// Takes note of a stamp that this member has believed before, if it is within
+    /// [`Stamp::LATEST_TIME`].
+    pub(crate) fn adopt(&self, stamp: Stamp) {
         if stamp.time <= Stamp::LATEST_TIME {
             self.last.fetch_max(stamp.time, Ordering::AcqRel);
         }
@@ -156,21 +183,43 @@ mod tests {
         let ahead = clock(1_700_000_000_000).issue(Tick::ZERO);
         let behind = clock(1_000);
         assert!(behind.issue(Tick::ZERO) < ahead);
-        behind.observe(ahead);
+        assert!(behind.observe(ahead));
         assert!(behind.issue(Tick::ZERO) > ahead);
     }
 
     #[test]
     fn an_absurd_stamp_or_wall_clock_leaves_room_for_later_ones() {
         let sane = clock(1_000);
-        sane.observe(Stamp::from_parts(u64::MAX, MemberId(1), 1));
-        sane.observe(Stamp::from_parts(Stamp::LATEST_TIME + 1, MemberId(1), 1));
+        assert!(!sane.observe(Stamp::from_parts(u64::MAX, MemberId(1), 1)));
+        assert!(!sane.observe(Stamp::from_parts(Stamp::LATEST_TIME, MemberId(1), 1)));
         assert_eq!(sane.issue(Tick::ZERO).time(), 1_000 << COUNTER_BITS);
         let absurd = clock(u64::MAX);
         let first = absurd.issue(Tick::from_ms(u64::MAX));
         assert!(first < absurd.issue(Tick::ZERO) && first.time() < Stamp::LATEST_TIME - (1 << 60));
-        sane.observe(first);
+        assert!(sane.observe(first));
         assert!(sane.issue(Tick::ZERO) > first);
+    }
+
+    #[test]
+    fn after_the_greatest_stamp_that_is_believed_the_next_one_is_believed_by_all() {
+        let now = 1_700_000_000_000;
+        let [hit, other, fresh] = [clock(now), clock(now - 3_600_000), clock(now)];
+        let broken = |time| Stamp::from_parts(time, MemberId(1), 1);
+        let mut greatest = hit.issue(Tick::ZERO).time() + FURTHEST_AHEAD;
+        assert!(!hit.observe(broken(greatest + 1)));
+        assert!(hit.observe(broken(greatest)));
+        // An hour later, by a clock an hour behind and by one that has seen nothing.
+        let later = Tick::from_ms(3_600_001);
+        let next = hit.issue(later);
+        assert!(next.time() > greatest);
+        other.issue(later);
+        fresh.issue(later);
+        assert!(other.observe(next) && fresh.observe(next));
+        // Several in a row do not come to the end of all stamps.
+        for _ in 0..5 {
+            greatest = hit.issue(later).time() + FURTHEST_AHEAD;
+            assert!(hit.observe(broken(greatest)) && hit.issue(later).time() <= Stamp::LATEST_TIME);
+        }
     }
 
     #[test]

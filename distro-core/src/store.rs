@@ -21,7 +21,7 @@ use crate::late::LateJudges;
 use crate::lease::{DueRing, JudgeTerms};
 use crate::record::{CLASSES, Health, Key, Value};
 use crate::slot::{SLOT_COUNT, Slot};
-use crate::stamp::{MemberId, StampClock};
+use crate::stamp::{MemberId, Stamp, StampClock};
 use crate::tag_ring::{OwnerPolicy, TagOwners};
 use crate::time::Tick;
 use crate::writer::Writer;
@@ -86,6 +86,19 @@ pub(crate) struct Shared {
     pub(crate) visible: [AtomicU64; CLASSES],
     /// Bytes of all tombstones.
     memory_bytes: AtomicU64,
+    /// Writes of others that were left out because of their stamps.
+    disbelieved: AtomicU64,
+}
+
+impl Shared {
+    /// Takes note of a stamp of another member. False: what has it must be left out, and counts.
+    pub(crate) fn believes(&self, stamp: Stamp) -> bool {
+        let believes = self.clock.observe(stamp);
+        if !believes {
+            self.disbelieved.fetch_add(1, Ordering::Relaxed);
+        }
+        believes
+    }
 }
 
 /// The sums of one slot, and who owns it.
@@ -156,6 +169,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
                 news: Notes::default(),
                 visible,
                 memory_bytes: AtomicU64::new(0),
+                disbelieved: AtomicU64::new(0),
             },
             ring: DueRing::new(),
             dropped: AtomicUsize::new(0),
@@ -220,6 +234,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// Number of visible records whose value is of this class.
     pub fn visible_count(&self, class: usize) -> u64 {
         self.shared.visible.get(class).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Writes of other members that were left out because nobody can have issued their stamps:
+    /// [`StampClock::observe`].
+    pub fn disbelieved(&self) -> u64 {
+        self.shared.disbelieved.load(Ordering::Relaxed)
     }
 
     /// Number of records that are only remembered as removed or expired.

@@ -164,12 +164,19 @@ impl<'a, V: Value> Writer<'a, V> {
         }
     }
 
+    /// The same for a record that this member itself has saved: it was believed before.
+    pub(crate) fn restore(&mut self, key: &str, saved: &Record<V>) {
+        self.shared.clock.adopt(saved.newest());
+        self.merge(key, saved);
+    }
+
     /// Takes over what is newer in a record that comes from another member. If that says
     /// unhealthy or expired of a record that was heard here within its time-out, it is refuted at
     /// once, so that no reader ever sees it. Returns whether anything changed.
     pub fn merge(&mut self, key: &str, incoming: &Record<V>) -> bool {
-        let newest = incoming.newest();
-        self.shared.clock.observe(newest);
+        if !self.shared.believes(incoming.newest()) {
+            return false;
+        }
         match self.belief(key, incoming) {
             Belief::News => {}
             Belief::Doubt => return self.doubt(key, incoming),

@@ -174,6 +174,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
                 "members take different addresses for members; until all lists are the same, dead instances stay for minutes"
             ),
             Output::ListsDiffer(false) => tracing::info!("all members have the same list again"),
+            Output::Disbelieved => tracing::error!(
+                "what other members sent was left out: its stamps are more than a thousand years ahead, which no clock can be"
+            ),
             Output::Dropped(member, (tag, key)) => {
                 self.status.dropped_records += 1;
                 let address = self.peers.as_ref().and_then(|peers| peers.address(member));

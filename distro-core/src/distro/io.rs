@@ -72,6 +72,9 @@ pub enum Output<V> {
     /// Some member has begun to take others for members than this one does, or none does any more.
     /// Worth a warning: until all lists are the same, the dead stay for minutes.
     ListsDiffer(bool),
+    /// Writes of another member were left out because their stamps are centuries ahead, for the
+    /// first time. Worth an error in the log: a member, or a disk, is broken.
+    Disbelieved,
     /// A member can make nothing of a record, or it is too large to be sent: it was not told of
     /// it. Worth an error in the log.
     Dropped(MemberId, Place),

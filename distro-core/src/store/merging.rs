@@ -49,7 +49,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         self.update(tag, now, |writer| {
             for (key, record) in records {
                 if record.newest().time() <= Stamp::LATEST_TIME {
-                    writer.merge(&key, &record);
+                    writer.restore(&key, &record);
                 } else {
                     left_out += 1;
                 }
