@@ -85,7 +85,12 @@ impl Node {
         });
         let from = Sender { member: MemberId(2), incarnation: 1, minor: 2 };
         let now = Tick::from_ms(1_000 + turn);
-        let reply = self.distro.answer().answer(from, Request::Replicate(entries.collect()), now);
+        let reply = self.distro.answer().answer(
+            from,
+            Request::Replicate(entries.collect()),
+            Duration::ZERO,
+            now,
+        );
         assert!(matches!(reply, Reply::Done), "records are merged");
     }
 }

@@ -43,12 +43,24 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
         Self { store, board, config }
     }
 
-    /// The reply to a request. `from` must be who the transport has found the sender to be. A
-    /// request that is late or comes twice does no harm.
+    /// The reply to a request. `from` must be who the transport has found the sender to be, and
+    /// `in_transit` how long ago it put the request together ([`Passage`](crate::Passage)); zero if
+    /// it does not say. A request that is late or comes twice does no harm: who put together what
+    /// [is late](Self::is_late) has long given it up, and gets [`Reply::Busy`].
     ///
     /// The reply to [`Request::Hold`] may be sent only when its records are on disk as the store
     /// holds them by now; if they cannot be put there, [`Reply::Busy`] in its place.
-    pub fn answer(&self, from: Sender, request: Request<V>, now: Tick) -> Reply<V> {
+    pub fn answer(
+        &self,
+        from: Sender,
+        request: Request<V>,
+        in_transit: Duration,
+        now: Tick,
+    ) -> Reply<V> {
+        if self.is_late(in_transit) {
+            return Reply::Busy;
+        }
+        let in_transit = if self.config.rules.refuse_late { in_transit } else { Duration::ZERO };
         match request {
             Request::Probe { .. } => Reply::Probed {
                 incarnation: self.board.incarnation(),
@@ -71,7 +83,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 // and what is held here may be older than the others' memory of removals.
                 Reply::Busy
             }
-            Request::Renew(beats) => self.renew(beats, now),
+            Request::Renew(beats) => self.renew(beats, in_transit, now),
             Request::Verify(root) if root == self.store.root() => Reply::Same,
             Request::Verify(_) => {
                 Reply::Differs(Slot::all().map(|slot| self.store.checksum(slot)).collect())
@@ -83,7 +95,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             }
             Request::Load { first, last, after } => self.page(first, last, after.as_ref()),
             Request::Forward(operation) => {
-                forward::carry_out_for(&self.store, from, &operation, now)
+                let heard = now.before(in_transit).unwrap_or(Tick::ZERO);
+                forward::carry_out_for(&self.store, from, &operation, heard, now)
             }
             Request::Leave { incarnation } => {
                 self.board.note_left(from.member, incarnation);
@@ -92,12 +105,19 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
         }
     }
 
-    fn renew(&self, beats: Vec<Beat>, now: Tick) -> Reply<V> {
+    /// Whether a request that was on its way for so long is refused. What it says was so when it
+    /// was sent, and counts as of now: a beat that the network withheld for a minute would bring
+    /// the dead back.
+    pub fn is_late(&self, in_transit: Duration) -> bool {
+        self.config.rules.refuse_late && in_transit >= self.config.late_after
+    }
+
+    fn renew(&self, beats: Vec<Beat>, in_transit: Duration, now: Tick) -> Reply<V> {
         let (mut removed, mut unknown) = (Vec::new(), Vec::new());
         for Beat { tag, key, age_ms, hops, written } in beats {
-            let age = Duration::from_millis(age_ms);
-            let tick = Tick::ZERO.after(now.since(Tick::ZERO).saturating_sub(age));
-            match self.store.hear_of(&tag, &key, HeardAt { tick, hops, written }, now) {
+            let age = Duration::from_millis(age_ms).saturating_add(in_transit);
+            let heard = now.before(age).map(|tick| HeardAt { tick, hops, written });
+            match self.store.hear_of(&tag, &key, heard, written, now) {
                 HeardOf::Known { is_behind: true, .. } => unknown.push((tag, key)),
                 HeardOf::Known { .. } => {}
                 HeardOf::Removed(record) => removed.push(Entry { tag, key, record }),

@@ -120,6 +120,10 @@ pub struct DistroConfig {
     pub probe_period: Duration,
     /// How long an answer to any call between members may take. Default 1 s.
     pub call_deadline: Duration,
+    /// A request of another member that was on its way for so long is refused. Longer than any
+    /// sender waits for an answer, or calls over a slow network are lost; well below the shortest
+    /// time-out in use, by which a withheld beat may keep the dead. Default 3 s.
+    pub late_after: Duration,
     /// Without an answer for so long a member is suspicious: nothing but probes and
     /// verifications is sent to it. At least two probe periods, lest one lost answer be enough.
     /// Default 2 s.
@@ -184,6 +188,7 @@ impl Default for DistroConfig {
             expire: true,
             probe_period: Duration::from_secs(1),
             call_deadline: Duration::from_secs(1),
+            late_after: Duration::from_secs(3),
             suspicious_after: Duration::from_secs(2),
             down_after: Duration::from_secs(6),
             sync_delay: Duration::ZERO,
@@ -228,6 +233,8 @@ pub struct Rules {
     pub one_tick: bool,
     /// Time in which the machine sleeps passes for a member.
     pub counts_sleep: bool,
+    /// What was on its way for too long is refused, and the ages in the rest grow by the way.
+    pub refuse_late: bool,
     /// Who was stopped takes no write for a while whose client has hung up.
     pub late_calls: bool,
     /// Beats that the owner does not acknowledge go round by others.
@@ -279,6 +286,7 @@ impl Default for Rules {
             pause: true,
             one_tick: true,
             counts_sleep: true,
+            refuse_late: true,
             late_calls: true,
             relay: true,
             lists: true,

@@ -207,8 +207,9 @@ impl<V: Value, A> Datum<V, A> {
         }
     }
 
-    /// A beat that another member heard at `at`, of what was written at `written`.
-    pub(crate) fn hear_of(&self, key: &str, at: Tick, written: u64) -> HeardOf<V> {
+    /// A beat that another member heard at `at`, of what was written at `written`. `None`: before
+    /// this member started. Then it is none of now, but the record may be looked for all the same.
+    pub(crate) fn hear_of(&self, key: &str, at: Option<Tick>, written: u64) -> HeardOf<V> {
         let shelf = self.shelf.read();
         let Some(record) = shelf.find(key) else { return HeardOf::Unknown };
         let is_behind = record.registration.time() < written;
@@ -223,7 +224,8 @@ impl<V: Value, A> Datum<V, A> {
         if record.value.is_none() || is_behind && !record.is_visible() {
             return HeardOf::Unknown;
         }
-        let is_news = shelf.entries.get(key).is_some_and(|entry| entry.hear(at));
+        let entry = shelf.entries.get(key);
+        let is_news = at.zip(entry).is_some_and(|(at, entry)| entry.hear(at));
         HeardOf::Known { is_news, is_healthy: record.health() == Health::Healthy, is_behind }
     }
 

@@ -21,6 +21,8 @@ pub enum Step<V> {
         to: MemberId,
         /// The write.
         request: Request<V>,
+        /// When it was put together, which the owner is told.
+        as_of: Tick,
         /// How long to wait.
         deadline: Duration,
     },
@@ -34,6 +36,8 @@ pub enum Step<V> {
 pub struct Forwarding<V: Value> {
     operation: Operation<V>,
     to: MemberId,
+    /// When the client spoke: a beat counts as of then, however long the owner takes.
+    heard: Tick,
     sent: Tick,
     deadline: Duration,
     tries: u8,
@@ -56,13 +60,14 @@ impl<V: Value> Forwarding<V> {
         let forwarding = Self {
             operation,
             to: to.unwrap_or_else(|| board.member()),
+            heard: now,
             sent: now,
             deadline,
             tries: 1,
         };
         let step = match to {
             Some(_) => forwarding.send(),
-            None => Step::Done(apply(store, &forwarding.operation, now)),
+            None => forwarding.take(store, now),
         };
         (forwarding, step)
     }
@@ -77,7 +82,7 @@ impl<V: Value> Forwarding<V> {
         let (record, is_refused) = match (reply, self.operation.as_record()) {
             (Reply::Forwarded { record, is_refused }, _) => (record, is_refused),
             (Reply::AsSent, Some(record)) => (Some(record), false),
-            _ => return Step::Done(apply(store, &self.operation, now)),
+            _ => return self.take(store, now),
         };
         if let Some(record) = &record {
             self.take_over(store, record, is_refused, now);
@@ -95,7 +100,9 @@ impl<V: Value> Forwarding<V> {
         let (tag, key) = (self.operation.tag(), self.operation.key());
         match &self.operation {
             // It was heard here, too.
-            Operation::Hear { .. } if record.is_some() => _ = store.hear(tag, key, now),
+            Operation::Hear { .. } if record.is_some() => {
+                store.hear_at(tag, key, self.heard, now);
+            }
             // The reply names no record but the datum's own.
             Operation::Close { stamp, .. } => store.update(tag, now, |writer| writer.close(*stamp)),
             _ => {}
@@ -115,6 +122,7 @@ impl<V: Value> Forwarding<V> {
         store.update(self.operation.tag(), now, |writer| {
             writer.trust();
             writer.merge(key, record);
+            writer.heard_at(self.heard);
             if matches!(self.operation, Operation::Register { .. }) && !is_refused {
                 writer.renew(key);
             }
@@ -128,7 +136,7 @@ impl<V: Value> Forwarding<V> {
         store: &Store<V, A>,
         now: Tick,
     ) -> Step<V> {
-        Step::Done(apply(store, &self.operation, now))
+        self.take(store, now)
     }
 
     /// The owner refused the connection or did not answer in time: the write is taken here, and
@@ -140,12 +148,18 @@ impl<V: Value> Forwarding<V> {
         now: Tick,
     ) -> Step<V> {
         board.note_silent(self.to, self.sent);
-        Step::Done(apply(store, &self.operation, now))
+        self.take(store, now)
+    }
+
+    /// Carries the write out here.
+    fn take<A: Default + Send + Sync + 'static>(&self, store: &Store<V, A>, now: Tick) -> Step<V> {
+        let (record, is_refused) = carry_out(store, &self.operation, None, self.heard, now);
+        Step::Done(Written::of(&self.operation, record, is_refused))
     }
 
     fn send(&self) -> Step<V> {
         let request = Request::Forward(self.operation.clone());
-        Step::Send { to: self.to, request, deadline: self.deadline }
+        Step::Send { to: self.to, request, as_of: self.sent, deadline: self.deadline }
     }
 }
 
@@ -156,16 +170,18 @@ pub fn apply<V: Value, A: Default + Send + Sync + 'static>(
     operation: &Operation<V>,
     now: Tick,
 ) -> Written<V> {
-    let (record, is_refused) = carry_out(store, operation, None, now);
+    let (record, is_refused) = carry_out(store, operation, None, now, now);
     Written::of(operation, record, is_refused)
 }
 
 /// Carries out a write for another member. That one is not told of it by replication, too: it
-/// merges the reply, or does the same itself. Where it might not do the same, it is told.
+/// merges the reply, or does the same itself. Where it might not do the same, it is told. The
+/// client spoke to it at `heard`.
 pub(crate) fn carry_out_for<V: Value, A: Default + Send + Sync + 'static>(
     store: &Store<V, A>,
     from: Sender,
     operation: &Operation<V>,
+    heard: Tick,
     now: Tick,
 ) -> Reply<V> {
     if operation.stamp().is_some_and(|stamp| !store.shared.believes(stamp)) {
@@ -173,7 +189,7 @@ pub(crate) fn carry_out_for<V: Value, A: Default + Send + Sync + 'static>(
     }
     let is_spared = from.holds_what_it_forwards() && operation.is_unconditional();
     let spared = is_spared.then_some(from.member);
-    let (record, is_refused) = carry_out(store, operation, spared, now);
+    let (record, is_refused) = carry_out(store, operation, spared, heard, now);
     let is_as_sent = match (&record, operation.as_record()) {
         // Equal stamps are equal values, but one of the two may have been dropped.
         (Some(record), Some(sent)) => {
@@ -188,12 +204,13 @@ pub(crate) fn carry_out_for<V: Value, A: Default + Send + Sync + 'static>(
     }
 }
 
-/// Carries out a write, of which `spared` need not be told. Returns what the record is then, and
-/// whether what the write demands was not so.
+/// Carries out a write of a client that spoke at `heard`, of which `spared` need not be told.
+/// Returns what the record is then, and whether what the write demands was not so.
 pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
     store: &Store<V, A>,
     operation: &Operation<V>,
     spared: Option<MemberId>,
+    heard: Tick,
     now: Tick,
 ) -> (Option<Record<V>>, bool) {
     let (tag, key) = (operation.tag(), operation.key());
@@ -205,13 +222,14 @@ pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
             let (record, is_refused) = store.update(tag, now, |writer| {
                 let is_met = is_met(writer.find(key).as_deref(), *expected, *stamp);
                 if is_met {
+                    writer.heard_at(heard);
                     writer.register(key, *stamp, Arc::clone(value), *health);
                     spared.into_iter().for_each(|member| writer.spare(key, member));
                 }
                 (writer.find(key).map(Cow::into_owned), !is_met)
             });
             if !is_refused {
-                store.note_registered(tag, key, now);
+                store.note_registered(tag, key, heard);
             }
             (record, is_refused)
         }
@@ -236,7 +254,7 @@ pub(crate) fn carry_out<V: Value, A: Default + Send + Sync + 'static>(
             (writer.find(key).map(Cow::into_owned), false)
         }),
         Operation::Hear { .. } => {
-            store.hear(tag, key, now);
+            store.hear_at(tag, key, heard, now);
             let datum = store.find(tag);
             let record =
                 datum.and_then(|datum| datum.read(|reader| reader.find(key).map(Cow::into_owned)));

@@ -61,6 +61,9 @@
 mod time;
 pub use time::{Now, Tick};
 
+mod passage;
+pub use passage::Passage;
+
 mod stamp;
 pub use stamp::{MemberId, Stamp, StampClock};
 

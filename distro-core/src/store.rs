@@ -292,13 +292,20 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// lookup, a shared lock and one atomic store; only a change of health takes more. If another
     /// member owns the slot, it is told with the next renewals.
     pub fn hear(&self, tag: &str, key: &str, now: Tick) -> Heard<V> {
+        self.hear_at(tag, key, now, now)
+    }
+
+    /// The same for a beat that a client sent at `at`, and that took until now.
+    #[inline]
+    pub(crate) fn hear_at(&self, tag: &str, key: &str, at: Tick, now: Tick) -> Heard<V> {
         let Some(datum) = self.find(tag) else { return Heard::Unknown };
-        let heard = datum.hear(key, now);
+        let heard = datum.hear(key, at);
         if let Heard::Known { value, health } = &heard
-            && value.lease().is_some()
+            && let Some(lease) = value.lease()
         {
-            self.pass_on(&datum, key, || datum.heard_at(key, now));
-            if *health == Health::Unhealthy {
+            self.pass_on(&datum, key, || datum.heard_at(key, at));
+            let is_wrong = || lease.health_after(now.since(at)) == Health::Healthy;
+            if *health == Health::Unhealthy && is_wrong() {
                 self.revive(&datum, key, value, now);
             }
         }
@@ -316,18 +323,26 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         }
     }
 
-    /// A beat that another member heard at `heard.tick` and `heard.hops` others passed on.
-    pub(crate) fn hear_of(&self, tag: &str, key: &str, heard: HeardAt, now: Tick) -> HeardOf<V> {
+    /// A beat that another member heard at `heard.tick` and `heard.hops` others passed on, of what
+    /// was written at `written`. `None`: it was heard before this member started.
+    pub(crate) fn hear_of(
+        &self,
+        tag: &str,
+        key: &str,
+        heard: Option<HeardAt>,
+        written: u64,
+        now: Tick,
+    ) -> HeardOf<V> {
         let Some(datum) = self.find(tag) else { return HeardOf::Unknown };
-        let found = datum.hear_of(key, heard.tick, heard.written);
+        let found = datum.hear_of(key, heard.map(|heard| heard.tick), written);
         if let HeardOf::Known { is_news, is_healthy, is_behind } = found {
-            if is_news {
+            if let Some(heard) = heard.filter(|_| is_news) {
                 self.pass_on(&datum, key, || heard);
             }
             if !is_healthy && !is_behind && self.shared.config.rules.refute {
                 self.update_existing(tag, now, |writer| writer.refute(key));
             }
-        } else if matches!(found, HeardOf::Unknown) {
+        } else if let (HeardOf::Unknown, Some(heard)) = (&found, heard) {
             self.hear_of_stub(&datum, key, heard.tick, now);
         }
         found
@@ -345,9 +360,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     }
 
     /// Tells the owner of a record that was just registered here that it was heard.
-    pub(crate) fn note_registered(&self, tag: &str, key: &str, now: Tick) {
+    pub(crate) fn note_registered(&self, tag: &str, key: &str, at: Tick) {
         if let Some(datum) = self.find(tag) {
-            self.pass_on(&datum, key, || datum.heard_at(key, now));
+            self.pass_on(&datum, key, || datum.heard_at(key, at));
         }
     }
 

@@ -27,6 +27,13 @@ impl Tick {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// The moment `span` earlier; `None` if the clock had not started then: such an age says no
+    /// more than that something was before the start.
+    pub fn before(self, span: Duration) -> Option<Self> {
+        let ms = u64::try_from(span.as_millis()).ok()?;
+        self.0.checked_sub(ms).map(Self)
+    }
+
     /// The moment `span` later; sub-millisecond parts are dropped.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {

@@ -37,6 +37,8 @@ pub struct Writer<'a, V: Value> {
     shelf: &'a mut Shelf<V>,
     shared: &'a Shared,
     now: Tick,
+    /// When the client spoke whose write this is.
+    heard: Tick,
     /// May have a key twice; [`Self::finish`] sees to that, as looking for it each time would make
     /// the removal of many records quadratic.
     changed: Vec<Key>,
@@ -71,6 +73,7 @@ impl<'a, V: Value> Writer<'a, V> {
             shelf,
             shared,
             now,
+            heard: now,
             changed,
             local,
             spared: None,
@@ -87,6 +90,11 @@ impl<'a, V: Value> Writer<'a, V> {
     pub(crate) fn spare(&mut self, key: &str, member: MemberId) {
         let written = self.local.iter().rfind(|written| ***written == *key);
         self.spared = written.map(|written| (Arc::clone(written), member));
+    }
+
+    /// The client whose write this is spoke at this moment, and not just now.
+    pub(crate) fn heard_at(&mut self, at: Tick) {
+        self.heard = at;
     }
 
     /// The record of a key, visible or not. Borrowed, unless it is a tombstone.
@@ -117,7 +125,7 @@ impl<'a, V: Value> Writer<'a, V> {
     /// Counts the record as heard now.
     pub fn renew(&mut self, key: &str) {
         if let Some(entry) = self.shelf.entries.get(key).filter(|entry| entry.record.is_visible()) {
-            entry.hear(self.now);
+            entry.hear(self.heard);
         }
     }
 

@@ -1,11 +1,10 @@
 //! The task that owns the protocol state and performs what it asks for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use distro_core::{
-    Answer, Board, CallId, Distro, DistroConfig, Input, JudgeTerms, MemberId, MemberView, Output,
-    Request, Store, Value,
+    Answer, Board, CallId, Distro, DistroConfig, Input, JudgeTerms, MemberView, Output, Store,
+    Value,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -155,7 +154,17 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
     async fn perform(&mut self, output: Output<V>) {
         match output {
             Output::Judge(terms) => self.judge(&terms).await,
-            Output::Send { call, to, request, deadline } => self.send(call, to, request, deadline),
+            Output::Send { call, to, request, as_of, deadline } => {
+                let peers = self.peers.clone();
+                self.calls.spawn(async move {
+                    match peers {
+                        Some(peers) => {
+                            (call, peers.call_as_of(as_of, to, &request, deadline).await)
+                        }
+                        None => (call, Outcome::NoAnswer),
+                    }
+                });
+            }
             Output::Paused(late) => tracing::warn!(
                 late_ms = late.as_millis(),
                 "this process was stopped or starved; every instance gets a full time-out again"
@@ -189,16 +198,6 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
                 tracing::info!("everything is handed over");
             }
         }
-    }
-
-    fn send(&mut self, call: CallId, to: MemberId, request: Request<V>, deadline: Duration) {
-        let peers = self.peers.clone();
-        self.calls.spawn(async move {
-            match peers {
-                Some(peers) => (call, peers.call(to, &request, deadline).await),
-                None => (call, Outcome::NoAnswer),
-            }
-        });
     }
 
     /// A slice at a time, so that an expiry of a million does not hold up a worker thread, and no

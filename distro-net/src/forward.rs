@@ -79,8 +79,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
         loop {
             step = match step {
                 Step::Done(written) => return written,
-                Step::Send { to, request, deadline } => {
-                    match self.peers.call(to, &request, deadline).await {
+                Step::Send { to, request, as_of, deadline } => {
+                    match self.peers.call_as_of(as_of, to, &request, deadline).await {
                         Outcome::Answered(reply) => forwarding.answered(store, reply, clock.tick()),
                         Outcome::NotTaken => forwarding.not_taken(store, clock.tick()),
                         Outcome::NoAnswer | Outcome::Refused => {

@@ -3,9 +3,10 @@
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use distro_core::{Answer, Reply, Request, Value};
+use distro_core::{Answer, Reply, Request, Tick, Value};
 
 use crate::auth::{MAC_BYTES, Opened, Refusal, Sessions, seal_reply};
 use crate::client::Peers;
@@ -25,6 +26,8 @@ pub struct Service<V: Value, A> {
     peers: Peers<V>,
     sessions: Sessions,
     durability: Arc<dyn Durability>,
+    /// Before that the log says no more of late requests.
+    silent_until_ms: AtomicU64,
 }
 
 /// The response to a request. Nearly always it is there at once; only who asks that something be
@@ -68,7 +71,8 @@ pub struct Response {
 impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
     /// Answers from what this member holds, in memory only, under the identity of these peers.
     pub fn new(answer: Answer<V, A>, peers: Peers<V>) -> Self {
-        Self { answer, peers, sessions: Sessions::default(), durability: Arc::new(InMemory) }
+        let (sessions, durability) = (Sessions::default(), Arc::new(InMemory));
+        Self { answer, peers, sessions, durability, silent_until_ms: AtomicU64::new(0) }
     }
 
     /// The same for a member that has a disk: what others ask it to hold is answered when it is
@@ -81,8 +85,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
     /// The bytes that the body of a request may have. Longer ones should be refused while they
     /// are read (413), because nobody has proved anything before the whole body is here.
     pub fn most_body_bytes(&self) -> usize {
-        /// Session and counter.
-        const NUMBERS: usize = 16;
+        /// Session, counter and date.
+        const NUMBERS: usize = 24;
         self.peers.codec().limits().message_bytes + NUMBERS + MAC_BYTES
     }
 
@@ -115,6 +119,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
     fn call(&self, body: Bytes) -> Result<Answering, Refusal> {
         let now = self.peers.clock().tick();
         let mut opened = self.sessions.open(body, now)?;
+        if self.answer.is_late(opened.in_transit) {
+            self.sessions.end(opened.session);
+            self.warn_of_late(&opened, now);
+            return Err(Refusal::Late);
+        }
         let codec = self.peers.codec();
         let request = unpack(mem::take(&mut opened.message), codec.limits());
         let request = request.and_then(|message| codec.decode_request(message));
@@ -126,7 +135,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
             Request::Hold(entries) => Some(places(entries)),
             _ => None,
         };
-        let reply = self.answer.answer(opened.sender, request, now);
+        let reply = self.answer.answer(opened.sender, request, opened.in_transit, now);
         let Some(held) = held else {
             return seal(&self.peers, &opened, &reply).map(Answering::Now);
         };
@@ -142,6 +151,20 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
             };
             seal(&peers, &opened, &reply).unwrap_or_else(|reason| refuse(&peers, reason))
         })))
+    }
+
+    /// Says so once a minute: where one request is late many are.
+    fn warn_of_late(&self, opened: &Opened, now: Tick) {
+        const SILENCE_MS: u64 = 60_000;
+        let next = |until: u64| (now.as_ms() >= until).then_some(now.as_ms() + SILENCE_MS);
+        if self.silent_until_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok() {
+            let address = self.peers.address(opened.sender.member).unwrap_or_default();
+            let late_ms = opened.in_transit.as_millis();
+            tracing::warn!(
+                member = %address, late_ms,
+                "refused a request of a member that was on its way for too long"
+            );
+        }
     }
 }
 

@@ -209,6 +209,7 @@ const ADDED: [&[&str]; MINOR as usize] = [
     ],
     &["as-sent"],
     &["hold"],
+    &[],
 ];
 
 #[test]

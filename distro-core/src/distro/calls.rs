@@ -93,7 +93,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let call = CallId(self.last_call);
         let given_up = now.after(deadline + SLACK);
         self.calls.insert(call, Call { to, sent: now, deadline: given_up, purpose });
-        self.outputs.push_back(Output::Send { call, to, request, deadline });
+        self.outputs.push_back(Output::Send { call, to, request, as_of: now, deadline });
     }
 
     pub(super) fn answered(&mut self, id: CallId, reply: Reply<V>, now: Tick) {
@@ -153,8 +153,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         for contact in contacts {
             let Some(peer) = self.peers.get_mut(&contact.member) else { continue };
             let age = Duration::from_millis(contact.age_ms);
-            if let Some(at) = sent.since(Tick::ZERO).checked_sub(age) {
-                peer.member.rumoured(contact, Tick::ZERO.after(at));
+            if let Some(at) = sent.before(age) {
+                peer.member.rumoured(contact, at);
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::lease::JudgeTerms;
 use crate::member::{MemberState, Phase};
 use crate::message::{Reply, Request};
 use crate::stamp::MemberId;
+use crate::time::Tick;
 
 /// Names a call to another member, so that its outcome can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +60,9 @@ pub enum Output<V> {
         to: MemberId,
         /// What to ask.
         request: Request<V>,
+        /// When it was put together, which the member is to be told ([`Passage`](crate::Passage)):
+        /// ages in it are as of then, and not of when it leaves.
+        as_of: Tick,
         /// After so long without an answer it counts as not answered. A connection that missed a
         /// deadline must not be used again.
         deadline: Duration,

@@ -40,7 +40,7 @@ impl<V: Value> Writer<'_, V> {
         };
         let stamps = entry.record.stamps();
         if !entry.record.merge(incoming) {
-            entry.hear_from(origin, self.now);
+            entry.hear_from(origin, self.heard);
             if let (btree_map::Entry::Vacant(vacant), Some((_, place))) = (found, packed)
                 && other.record.value.is_some()
             {
@@ -54,7 +54,7 @@ impl<V: Value> Writer<'_, V> {
         if config.rules.close_all && is_over(&entry.record, closed) {
             entry.record.merge(&Record::removed(closed));
         }
-        entry.hear_from(origin, self.now);
+        entry.hear_from(origin, self.heard);
         // Who never heard a record needs no content to refute with.
         if entry.record.health() == Health::Expired && entry.heard().is_none() {
             entry.record.value = None;
@@ -176,9 +176,9 @@ impl Origin {
 
 impl<V: Value> Entry<V> {
     /// Counts it as heard, if it was and readers see it.
-    fn hear_from(&self, origin: Origin, now: Tick) {
+    fn hear_from(&self, origin: Origin, at: Tick) {
         if origin == Origin::Client && self.record.is_visible() {
-            self.hear(now);
+            self.hear(at);
         }
     }
 }

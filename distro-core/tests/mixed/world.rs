@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use distro_core::{CallId, Input, MemberId, Output, Reply, Request, Rules, Sender};
 
@@ -646,7 +647,9 @@ impl World {
         let (now, incarnation) = (self.now, self.incarnations[from]);
         let sender = Sender { member: id_of(from), incarnation, minor: 3 };
         let reply = match &self.nodes[to] {
-            Some(Node::Ours(ours)) => Some(ours.answer.answer(sender, request, ours.tick(now))),
+            Some(Node::Ours(ours)) => {
+                Some(ours.answer.answer(sender, request, Duration::ZERO, ours.tick(now)))
+            }
             _ => None,
         };
         let way = self.chance.range(1, 4);

@@ -45,7 +45,7 @@ pub(crate) struct Net {
     pub(crate) loss: u64,
     /// Delivered twice, in a thousand.
     pub(crate) duplicates: u64,
-    /// Held up for seconds, in a thousand: an old message overtaken by newer ones.
+    /// Held up for seconds or minutes, in a thousand: an old message overtaken by newer ones.
     pub(crate) stragglers: u64,
     /// Longest usual way in milliseconds.
     pub(crate) slowest_ms: u64,
@@ -64,7 +64,11 @@ impl Net {
             let is_lost = chance.permille(self.loss);
             let straggles = chance.permille(self.stragglers);
             let way = chance.range(1, self.slowest_ms + 1);
-            let way = if straggles { way + chance.range(500, 8_000) } else { way };
+            let way = match straggles {
+                true if chance.permille(300) => way + chance.range(20_000, 100_000),
+                true => way + chance.range(500, 8_000),
+                false => way,
+            };
             if !is_lost && !self.cuts.contains(&(from, to)) {
                 ways.push(way);
             }

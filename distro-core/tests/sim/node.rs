@@ -322,7 +322,7 @@ impl Process {
     fn follow(&mut self, task: Task, place: (&str, &str), step: Step<Text>, now: Tick) -> Progress {
         let Task { client, attempt, ask, retries, .. } = task;
         match step {
-            Step::Send { to, request, deadline } => {
+            Step::Send { to, request, deadline, .. } => {
                 let number = self.new_task();
                 self.tasks.insert(number, task);
                 Progress::Send(number, to, request, deadline)

@@ -39,6 +39,7 @@ fn rules() -> Rules {
         "pause" => rules.pause = false,
         "one_tick" => rules.one_tick = false,
         "counts_sleep" => rules.counts_sleep = false,
+        "refuse_late" => rules.refuse_late = false,
         "late_calls" => rules.late_calls = false,
         "relay" => rules.relay = false,
         "hearsay" => rules.hearsay = false,

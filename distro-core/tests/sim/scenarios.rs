@@ -375,7 +375,8 @@ fn a_member_that_is_stopped_between_two_slices_of_judging_judges_as_of_before() 
 #[test]
 fn a_write_in_the_buffer_of_a_frozen_owner_does_not_undo_a_deregistration() {
     let story = |retention: Duration| {
-        let mut world = World::new(3, 1, Rules::default());
+        // Or it is refused for being late.
+        let mut world = World::new(3, 1, Rules { refuse_late: false, ..Rules::default() });
         world.setup.store.tombstone_retention = retention;
         world.setup.store.compensation_window = retention.min(Duration::from_secs(10));
         (0..3).for_each(|node| world.start(node));
@@ -702,6 +703,75 @@ fn a_batch_of_beats_that_comes_late_does_not_keep_the_dead_for_ever() {
     };
     world.deliver(1, 0, Request::Renew(vec![beat]), 10_000);
     assert!(world.run_until(45_000, |world| nobody_shows(world, client)));
+}
+
+#[test]
+fn a_renewal_that_the_network_withheld_revives_nobody() {
+    shows(
+        |rules| {
+            [35_000, 65_000, 100_000].into_iter().all(|withheld_ms| {
+                let mut world = three(rules);
+                let client = client_of(&mut world, 0, &[1]);
+                world.run_for(20_000);
+                let record = world.record(1, client).expect("it is registered");
+                world.die(client);
+                let beat = Beat {
+                    tag: world.clients[client].tag.as_str().into(),
+                    key: world.clients[client].key.as_str().into(),
+                    age_ms: 100,
+                    hops: 1,
+                    written: record.registration.time(),
+                };
+                world.deliver(1, 0, Request::Renew(vec![beat]), withheld_ms);
+                world.run_for(34_000);
+                let mut is_well = nobody_shows(&world, client);
+                while is_well && world.now < world.clients[client].last_contact + 140_000 {
+                    world.run_for(200);
+                    is_well &= nobody_shows(&world, client);
+                }
+                is_well
+            })
+        },
+        |rules| rules.refuse_late = false,
+    );
+}
+
+#[test]
+fn a_forwarded_beat_that_the_network_withheld_counts_for_nothing() {
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let client = client_of(&mut world, 0, &[1]);
+            world.run_for(20_000);
+            world.die(client);
+            let (tag, key) = (&*world.clients[client].tag, &*world.clients[client].key);
+            let beat = Request::Forward(Operation::hear(tag, key));
+            // While the dead one is still shown, as unhealthy.
+            world.deliver(1, 0, beat, 24_000);
+            world.run_for(34_000);
+            nobody_shows(&world, client)
+        },
+        |rules| rules.refuse_late = false,
+    );
+}
+
+#[test]
+fn a_beat_ages_on_its_way() {
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let client = client_of(&mut world, 0, &[1]);
+            world.run_for(20_000);
+            world.die(client);
+            let (tag, key) = (&*world.clients[client].tag, &*world.clients[client].key);
+            let beat = Request::Forward(Operation::hear(tag, key));
+            // Not so late that it is refused: it counts as of when it was sent.
+            world.deliver(1, 0, beat, 2_900);
+            world.run_for(15_700);
+            matches!(world.view(0, client), Some((_, Health::Unhealthy)))
+        },
+        |rules| rules.refuse_late = false,
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ mod clients;
 mod durable;
 mod machinery;
 mod seen;
-use machinery::Event;
+use machinery::{Event, Session};
 
 /// From one look at the invariants to the next.
 const CHECK_MS: u64 = 200;
@@ -82,6 +82,8 @@ pub(crate) struct World {
     members: BTreeSet<usize>,
     last_list: u64,
     queue: BTreeMap<(u64, u64), Event>,
+    /// By sender and receiver, each with the number of its start.
+    sessions: BTreeMap<((usize, u32), (usize, u32)), Session>,
     sequence: u64,
     next_check: u64,
     story: VecDeque<String>,
@@ -126,6 +128,7 @@ impl World {
             members: (0..count).collect(),
             last_list: 0,
             queue: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             sequence: 0,
             next_check: 0,
             story: VecDeque::new(),
@@ -381,8 +384,8 @@ impl World {
     ) {
         let call = Call::Handler(u64::MAX);
         let incarnation = self.nodes[from].incarnation;
-        let request = self.sealed(&request);
-        self.push(after_ms, Event::Request { from, incarnation, to, call, request });
+        let letter = self.letter(to, &request);
+        self.push(after_ms, Event::Request { from, incarnation, to, call, letter });
     }
 
     pub(crate) fn run_for(&mut self, span_ms: u64) {

@@ -177,6 +177,22 @@ impl SealedRequest {
     }
 }
 
+/// A message and before it when it was put together, in milliseconds since the session began by
+/// the clock of who sends it. So it is sent to members of [`TELLS_TIME_SINCE`].
+pub(crate) fn dated(sent_ms: i64, message: &[u8]) -> Vec<u8> {
+    [&sent_ms.to_le_bytes()[..], message].concat()
+}
+
+/// When a message was put together, and the message.
+pub(crate) fn split_date(mut dated: Bytes) -> Result<(i64, Bytes), Refusal> {
+    let sent_ms = *dated.first_chunk().ok_or(Refusal::Malformed)?;
+    let message = dated.split_off(size_of::<i64>());
+    Ok((i64::from_le_bytes(sent_ms), message))
+}
+
+/// The minor version from which on requests say when they were put together.
+pub(crate) const TELLS_TIME_SINCE: u32 = 4;
+
 /// A reply as it is sent: code, message.
 pub(crate) fn seal_reply(key: &Secret, counter: u64, message: &[u8]) -> Vec<u8> {
     let code = key.mac(Purpose::Reply, &[&counter.to_le_bytes(), message]);

@@ -7,13 +7,15 @@
 //!   ◄──  welcome: session id, nonce, start number, MAC(secret; hello, welcome)
 //!   session key = MAC(secret; hello, welcome)
 //!
-//!   request: session id, counter, MAC(session key), message     ──►  counter greater than the last?
+//!   request: session id, counter, MAC(session key), date, message ──►  counter greater than the last?
 //!   ◄──                                   reply: MAC(session key; counter), message
 //! ```
 //!
 //! The secret itself is never sent. The nonces make every session key new, so nothing that was
 //! recorded in one session is worth anything in another; within a session the counter must grow.
-//! Clocks play no part. What is sent is authentic, not hidden: the network between members can
+//! Clocks play no part in that. The date says how long after the hello a request was put together;
+//! so the receiver knows how long it was on its way, and refuses what the network or a stop of the
+//! sender held up. What is sent is authentic, not hidden: the network between members can
 //! read it.
 
 mod message;
@@ -70,6 +72,9 @@ pub enum Refusal {
     /// The counter has been used, or a later one has: a replay.
     #[error("replayed")]
     Replayed,
+    /// The request was on its way for too long: what it says was so then.
+    #[error("late")]
+    Late,
     /// The message inside makes no sense.
     #[error("bad message")]
     BadMessage,
@@ -80,7 +85,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::TooLarge,
         Self::OtherVersion,
@@ -90,6 +95,7 @@ impl Refusal {
         Self::WrongSecret,
         Self::UnknownSession,
         Self::Replayed,
+        Self::Late,
         Self::BadMessage,
         Self::NoRandomness,
     ];
@@ -106,6 +112,7 @@ impl Refusal {
             Self::WrongSecret => "wrong_secret",
             Self::UnknownSession => "unknown_session",
             Self::Replayed => "replayed",
+            Self::Late => "late",
             Self::BadMessage => "bad_message",
             Self::NoRandomness => "no_randomness",
         }
@@ -115,7 +122,8 @@ impl Refusal {
     pub fn status(self) -> u16 {
         match self {
             Self::Malformed | Self::OtherVersion | Self::BadMessage => 400,
-            Self::UnknownSession => 401,
+            // A sender that still waits begins another session: the clocks of this one may be wrong.
+            Self::UnknownSession | Self::Late => 401,
             Self::OtherCluster
             | Self::OtherMember
             | Self::SameMember

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use distro_core::{MemberId, Now, Sender, Tick};
+use distro_core::{MemberId, Now, Passage, Sender, Tick};
 use parking_lot::Mutex;
 use prost::Message;
 
-use super::message::{SealedRequest, seal_request};
+use super::message::{SealedRequest, TELLS_TIME_SINCE, dated, seal_request, split_date};
 use super::secret::nonce;
 use super::{Hello, Identity, Refusal, Secret, Welcome, open_reply};
 
@@ -34,12 +34,16 @@ struct Session {
     /// Of the last request; zero until the first one has proved that the caller knows the key.
     counter: u64,
     used: Tick,
+    passage: Passage,
 }
 
 /// A request of a known sender.
 #[derive(Debug)]
 pub(crate) struct Opened {
+    pub(crate) session: u64,
     pub(crate) sender: Sender,
+    /// How long ago it was put together; zero if the sender does not say.
+    pub(crate) in_transit: Duration,
     pub(crate) counter: u64,
     pub(crate) key: Secret,
     pub(crate) message: Bytes,
@@ -75,7 +79,8 @@ impl Sessions {
         let key = identity.secret.session_key(&hello_body, &body);
         let mut table = self.table.lock();
         make_room(&mut table, sender.member, now.tick);
-        table.insert(id, Session { key, sender, counter: 0, used: now.tick });
+        let (used, passage) = (now.tick, Passage::begin(now.tick));
+        table.insert(id, Session { key, sender, counter: 0, used, passage });
         Ok((Welcome::seal(&identity.secret, &hello_body, &body), hello))
     }
 
@@ -99,7 +104,19 @@ impl Sessions {
         session.counter = request.counter;
         session.used = now;
         let (sender, counter) = (session.sender, request.counter);
-        Ok(Opened { sender, counter, key, message: request.message })
+        let (in_transit, message) = match sender.minor {
+            TELLS_TIME_SINCE.. => {
+                let (sent_ms, message) = split_date(request.message)?;
+                (session.passage.took(sent_ms, now), message)
+            }
+            _ => (Duration::ZERO, request.message),
+        };
+        Ok(Opened { session: request.session, sender, in_transit, counter, key, message })
+    }
+
+    /// Ends a session: its caller must begin another one.
+    pub(crate) fn end(&self, session: u64) {
+        self.table.lock().remove(&session);
     }
 
     #[cfg(test)]
@@ -135,6 +152,8 @@ pub(crate) struct CallerSession {
     key: Secret,
     id: u64,
     counter: u64,
+    /// When this side asked for it.
+    began: Tick,
     /// What the wall clock of the other side showed.
     pub(crate) wall_ms: u64,
     /// The minor version that the other side speaks.
@@ -158,13 +177,23 @@ impl CallerSession {
         let (welcome, body) = Welcome::open(welcome, secret, hello)?;
         let Welcome { session, wall_ms, minor, .. } = welcome;
         let key = secret.session_key(hello, &body);
-        Ok(Self { key, id: session, counter: 0, wall_ms, minor })
+        Ok(Self { key, id: session, counter: 0, began: Tick::ZERO, wall_ms, minor })
     }
 
-    /// The next request.
-    pub(crate) fn seal(&mut self, message: &[u8]) -> Vec<u8> {
+    /// The same, if the hello was sent then.
+    pub(crate) fn asked_for_at(self, began: Tick) -> Self {
+        Self { began, ..self }
+    }
+
+    /// The next request, put together at `as_of`.
+    pub(crate) fn seal(&mut self, message: &[u8], as_of: Tick) -> Vec<u8> {
         self.counter += 1;
-        seal_request(&self.key, self.id, self.counter, message)
+        if self.minor < TELLS_TIME_SINCE {
+            return seal_request(&self.key, self.id, self.counter, message);
+        }
+        let ms = |tick: Tick| i64::try_from(tick.as_ms()).unwrap_or(i64::MAX);
+        let message = dated(ms(as_of) - ms(self.began), message);
+        seal_request(&self.key, self.id, self.counter, &message)
     }
 
     /// The reply to the last request.

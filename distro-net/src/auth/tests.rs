@@ -37,7 +37,7 @@ fn requests_and_replies_pass_between_members_that_share_the_secret() {
     let mut caller = meet(&sessions, at(0));
     assert_eq!(caller.wall_ms, at(0).wall_ms);
     for text in [&b"first"[..], b"", b"third"] {
-        let opened = sessions.open(caller.seal(text).into(), at(1).tick).unwrap();
+        let opened = sessions.open(caller.seal(text, Tick::ZERO).into(), at(1).tick).unwrap();
         assert_eq!(opened.sender, Sender { member: MemberId(1), incarnation: 10, minor: MINOR });
         assert_eq!(&*opened.message, text);
         let reply = seal_reply(&opened.key, opened.counter, b"answer");
@@ -72,7 +72,7 @@ fn another_major_version_is_refused_and_additions_of_a_newer_minor_are_not() {
     let sealed = Hello::seal(&from.secret, &body).into();
     let (welcome, _) = sessions.begin(&sealed, &identity(2), at(0)).unwrap();
     let mut caller = CallerSession::begin(&from.secret, &body, &welcome.into()).unwrap();
-    assert!(sessions.open(caller.seal(b"x").into(), at(0).tick).is_ok());
+    assert!(sessions.open(caller.seal(b"x", Tick::ZERO).into(), at(0).tick).is_ok());
 
     let other = Hello { major: 2, ..newer }.encode_to_vec();
     let refused = sessions.begin(&Hello::seal(&from.secret, &other).into(), &identity(2), at(0));
@@ -102,7 +102,7 @@ fn the_codes_of_version_1_0_never_change() {
     let welcome = Bytes::from(Welcome::seal(&from.secret, &body, &welcome.encode_to_vec()));
     assert_eq!(hex(&welcome), WELCOME);
     let mut caller = CallerSession::begin(&from.secret, &body, &welcome).unwrap();
-    assert_eq!(hex(&caller.seal(b"request")), REQUEST);
+    assert_eq!(hex(&caller.seal(b"request", Tick::ZERO)), REQUEST);
     assert_eq!(hex(&seal_reply(&caller.key, 1, b"reply")), REPLY);
 }
 
@@ -137,7 +137,8 @@ fn a_welcome_of_somebody_else_or_for_another_hello_is_refused() {
 fn replayed_and_reordered_requests_are_refused() {
     let sessions = Sessions::default();
     let mut caller = meet(&sessions, at(0));
-    let [first, second]: [Bytes; 2] = [caller.seal(b"1").into(), caller.seal(b"2").into()];
+    let [first, second]: [Bytes; 2] =
+        [caller.seal(b"1", Tick::ZERO).into(), caller.seal(b"2", Tick::ZERO).into()];
     let open = |sealed: &Bytes| sessions.open(sealed.clone(), at(1).tick).map(|_| ());
     assert_eq!(open(&second), Ok(()));
     assert_eq!(open(&second), Err(Refusal::Replayed));
@@ -145,10 +146,49 @@ fn replayed_and_reordered_requests_are_refused() {
 }
 
 #[test]
+fn a_request_says_how_long_ago_it_was_put_together() {
+    let sessions = Sessions::default();
+    // The caller has been there for a day already.
+    let own = |ms: u64| Tick::from_ms(86_400_000 + ms);
+    let mut caller = meet(&sessions, at(5_000)).asked_for_at(own(0));
+    let mut open = |as_of: Tick, now_ms| {
+        let opened = sessions.open(caller.seal(b"x", as_of).into(), at(now_ms).tick).unwrap();
+        assert_eq!(&*opened.message, b"x");
+        opened.in_transit
+    };
+    assert_eq!(open(own(1_000), 6_000), Duration::ZERO);
+    let took = open(own(2_000), 72_000);
+    assert!(took > Duration::from_millis(64_900) && took <= Duration::from_secs(65), "{took:?}");
+    // It was put together before there was a session to send it in.
+    let took = open(Tick::from_ms(86_399_000), 72_500);
+    assert!(took > Duration::from_secs(68), "{took:?}");
+}
+
+#[test]
+fn a_member_of_1_3_neither_says_nor_is_told_how_long_ago_that_was() {
+    let (sessions, from) = (Sessions::default(), identity(1));
+    let hello = Hello { minor: 3, ..Hello::new(&from, MemberId(2), [7; 32], 5) }.encode_to_vec();
+    let sealed = Hello::seal(&from.secret, &hello).into();
+    let (welcome, _) = sessions.begin(&sealed, &identity(2), at(0)).unwrap();
+    let mut caller = CallerSession::begin(&from.secret, &hello, &welcome.into()).unwrap();
+    caller.minor = 3;
+    let opened = sessions.open(caller.seal(b"x", Tick::ZERO).into(), at(90_000).tick).unwrap();
+    assert_eq!((&*opened.message, opened.in_transit), (&b"x"[..], Duration::ZERO));
+}
+
+#[test]
+fn a_request_without_a_date_is_refused() {
+    let sessions = Sessions::default();
+    let caller = meet(&sessions, at(0));
+    let sealed = seal_request(&caller.key, caller.id, 1, b"7 bytes");
+    assert_eq!(sessions.open(sealed.into(), at(1).tick).unwrap_err(), Refusal::Malformed);
+}
+
+#[test]
 fn a_request_of_one_session_is_worth_nothing_in_another() {
     let sessions = Sessions::default();
     let (mut one, two) = (meet(&sessions, at(0)), meet(&sessions, at(0)));
-    let mut stolen = one.seal(b"1");
+    let mut stolen = one.seal(b"1", Tick::ZERO);
     stolen[..8].copy_from_slice(&two.id.to_le_bytes());
     assert_eq!(sessions.open(stolen.into(), at(1).tick).unwrap_err(), Refusal::WrongSecret);
 }
@@ -157,7 +197,7 @@ fn a_request_of_one_session_is_worth_nothing_in_another() {
 fn a_refused_request_does_not_use_up_its_counter() {
     let sessions = Sessions::default();
     let mut caller = meet(&sessions, at(0));
-    let good = caller.seal(b"1");
+    let good = caller.seal(b"1", Tick::ZERO);
     let mut bad = good.clone();
     *bad.last_mut().unwrap() ^= 1;
     assert_eq!(sessions.open(bad.into(), at(1).tick).unwrap_err(), Refusal::WrongSecret);
@@ -168,9 +208,9 @@ fn a_refused_request_does_not_use_up_its_counter() {
 fn a_reply_to_another_request_is_refused() {
     let sessions = Sessions::default();
     let mut caller = meet(&sessions, at(0));
-    let opened = sessions.open(caller.seal(b"1").into(), at(1).tick).unwrap();
+    let opened = sessions.open(caller.seal(b"1", Tick::ZERO).into(), at(1).tick).unwrap();
     let late = Bytes::from(seal_reply(&opened.key, opened.counter, b"late"));
-    caller.seal(b"2");
+    caller.seal(b"2", Tick::ZERO);
     assert_eq!(caller.open(late).unwrap_err(), Refusal::WrongSecret);
     assert_eq!(caller.open(Bytes::from_static(b"short")).unwrap_err(), Refusal::Malformed);
 }
@@ -179,16 +219,17 @@ fn a_reply_to_another_request_is_refused() {
 fn idle_sessions_are_forgotten_and_recorded_hellos_drive_nobody_out() {
     let sessions = Sessions::default();
     let mut working = meet(&sessions, at(0));
-    assert!(sessions.open(working.seal(b"").into(), at(0).tick).is_ok());
+    assert!(sessions.open(working.seal(b"", Tick::ZERO).into(), at(0).tick).is_ok());
     let (_, recorded) = hello(&identity(1));
     for n in 0..1_000 {
         sessions.begin(&recorded, &identity(2), at(1 + n)).unwrap();
     }
     assert_eq!(sessions.len(), SESSIONS_PER_MEMBER);
-    assert!(sessions.open(working.seal(b"").into(), at(1_001).tick).is_ok());
+    assert!(sessions.open(working.seal(b"", Tick::ZERO).into(), at(1_001).tick).is_ok());
     meet(&sessions, at(302_000));
     assert_eq!(sessions.len(), 1);
-    let refused = sessions.open(working.seal(b"").into(), at(302_000).tick).unwrap_err();
+    let refused =
+        sessions.open(working.seal(b"", Tick::ZERO).into(), at(302_000).tick).unwrap_err();
     assert_eq!(refused, Refusal::UnknownSession);
 }
 

@@ -1,6 +1,7 @@
 //! One kept connection to another member, and the session on it.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use distro_core::MemberId;
@@ -11,7 +12,9 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
+use super::peer::Message;
 use crate::auth::{CallerSession, Hello, Identity, MAC_BYTES, Refusal};
+use crate::clock::Clock;
 use crate::codec::pack::pack;
 use crate::connect::Connector;
 use crate::service::{CALL_PATH, HELLO_PATH};
@@ -56,7 +59,12 @@ pub(crate) struct Link<'a> {
     pub(crate) address: &'a str,
     /// The most bytes that a message may have.
     pub(crate) limit: usize,
+    pub(crate) clock: Clock,
 }
+
+/// A session tells how long messages are on their way, but for as long as its beginning took. One
+/// that took longer than this is not used: one of the two was stopped, or the network held it up.
+const SLOWEST_GREETING: Duration = Duration::from_secs(2);
 
 /// One request at a time. Dropping it, also in the middle of a call, closes the connection.
 pub(crate) struct Connection {
@@ -109,12 +117,12 @@ impl Connection {
         self.session.wall_ms
     }
 
-    /// Sends a message and returns the reply to it. If the other side has forgotten the session,
-    /// another is begun at once.
+    /// Sends a message and returns the reply to it. If the other side has forgotten the session, or
+    /// found the message late by it, another is begun at once.
     pub(crate) async fn call(
         &mut self,
         link: Link<'_>,
-        message: &[u8],
+        message: Message<'_>,
         wall_ms: u64,
     ) -> Result<Bytes, CallError> {
         let mut answer = self.send(link, message).await?;
@@ -132,9 +140,10 @@ impl Connection {
     async fn send(
         &mut self,
         link: Link<'_>,
-        message: &[u8],
+        message: Message<'_>,
     ) -> Result<(StatusCode, Bytes), CallError> {
-        let sealed = self.session.seal(&pack(message, self.session.minor));
+        let packed = pack(message.bytes, self.session.minor);
+        let sealed = self.session.seal(&packed, message.as_of);
         exchange(&mut self.sender, link, CALL_PATH, sealed).await
     }
 }
@@ -144,14 +153,17 @@ async fn greet(
     link: Link<'_>,
     wall_ms: u64,
 ) -> Result<CallerSession, CallError> {
-    let secret = &link.identity.secret;
+    let (secret, began) = (&link.identity.secret, link.clock.tick());
     let hello = CallerSession::hello(link.identity, link.target, wall_ms)?;
     let sealed = Hello::seal(secret, &hello);
     let (status, body) = exchange(sender, link, HELLO_PATH, sealed).await?;
     if status != StatusCode::OK {
         return Err(rejected(status, &body));
     }
-    Ok(CallerSession::begin(secret, &hello, &body)?)
+    if link.clock.tick().since(began) > SLOWEST_GREETING {
+        return Err(broken("the session took too long to begin"));
+    }
+    Ok(CallerSession::begin(secret, &hello, &body)?.asked_for_at(began))
 }
 
 async fn exchange(

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use distro_core::{MemberId, Reply, Request};
+use distro_core::{MemberId, Reply, Request, Tick};
 use parking_lot::RwLock;
 
 use self::connection::{CallError, Connection, Link};
@@ -174,7 +174,8 @@ impl<V> Peers<V> {
     pub async fn is_taken(&self, own: &Address, deadline: Duration) -> bool {
         let Shared { identity, codec, connector, clock, .. } = &*self.shared;
         let limit = codec.limits().message_bytes;
-        let link = Link { identity, target: own.member(), address: own.as_str(), limit };
+        let (target, address, clock) = (own.member(), own.as_str(), *clock);
+        let link = Link { identity, target, address, limit, clock };
         let opened = Connection::open(&**connector, link, clock.now().wall_ms);
         match tokio::time::timeout(deadline, opened).await {
             Ok(Err(CallError::Rejected(reason))) => reason.ends_with(Refusal::SameMember.name()),
@@ -182,14 +183,26 @@ impl<V> Peers<V> {
         }
     }
 
-    /// Asks a member. Takes no longer than the deadline, and ends when that is a member no more. When
-    /// the future is dropped the request may or may not have arrived.
+    /// Asks a member something that holds as of now. Takes no longer than the deadline, and ends when
+    /// that is a member no more. When the future is dropped the request may or may not have arrived.
     pub async fn call(&self, to: MemberId, request: &Request<V>, deadline: Duration) -> Outcome<V> {
+        self.call_as_of(self.shared.clock.tick(), to, request, deadline).await
+    }
+
+    /// The same for a request that was put together at `as_of`, which the member is told: what is
+    /// [late](distro_core::Answer::is_late) is refused there.
+    pub async fn call_as_of(
+        &self,
+        as_of: Tick,
+        to: MemberId,
+        request: &Request<V>,
+        deadline: Duration,
+    ) -> Outcome<V> {
         let peer = self.shared.book.read().get(&to).cloned();
         let Some(peer) = peer else { return Outcome::NoAnswer };
         let calls = &self.shared.stats.calls;
         // A connection that missed a deadline is dropped with the future.
-        let exchange = tokio::time::timeout(deadline, self.exchange(&peer, request));
+        let exchange = tokio::time::timeout(deadline, self.exchange(&peer, request, as_of));
         let outcome = tokio::select! {
             biased;
             outcome = exchange => outcome,
@@ -234,7 +247,12 @@ impl<V> Peers<V> {
         }
     }
 
-    async fn exchange(&self, peer: &Peer, request: &Request<V>) -> Result<Reply<V>, CallError> {
+    async fn exchange(
+        &self,
+        peer: &Peer,
+        request: &Request<V>,
+        as_of: Tick,
+    ) -> Result<Reply<V>, CallError> {
         let Shared { identity, codec, connector, clock, stats, .. } = &*self.shared;
         let is_forward = matches!(request, Request::Forward(_));
         let _permit = if is_forward { peer.forwards.acquire().await.ok() } else { None };
@@ -243,8 +261,8 @@ impl<V> Peers<V> {
             .map_err(|error| CallError::Unsendable(error.to_string()))?;
         add(&stats.calls.sent_bytes, message.len());
         let limit = codec.limits().message_bytes;
-        let message = Message { bytes: &message, needs_minor: request.needs_minor() };
-        let reply = peer.call(&**connector, identity, limit, message, clock.now()).await?;
+        let message = Message { bytes: &message, needs_minor: request.needs_minor(), as_of };
+        let reply = peer.call(&**connector, identity, limit, message, *clock).await?;
         add(&stats.calls.received_bytes, reply.len());
         let reply = unpack(reply, codec.limits()).and_then(|reply| codec.decode_reply(reply));
         reply.map_err(|error| CallError::Rejected(error.to_string()))

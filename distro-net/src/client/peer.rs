@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use distro_core::{MemberId, Now};
+use distro_core::{MemberId, Now, Tick};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::PeersConfig;
 use super::connection::{CallError, Connection, Link};
 use crate::auth::Identity;
+use crate::clock::Clock;
 use crate::connect::Connector;
 
 /// A clock that differs by more than this is worth a warning.
@@ -23,6 +24,8 @@ pub(crate) struct Message<'a> {
     pub(crate) bytes: &'a [u8],
     /// The earliest minor version that understands it.
     pub(crate) needs_minor: u32,
+    /// When it was put together.
+    pub(crate) as_of: Tick,
 }
 
 impl Message<'_> {
@@ -34,7 +37,7 @@ impl Message<'_> {
     ) -> Result<Bytes, CallError> {
         match connection.minor() {
             minor if minor < self.needs_minor => Err(CallError::Earlier(minor)),
-            _ => connection.call(link, self.bytes, now.wall_ms).await,
+            _ => connection.call(link, self, now.wall_ms).await,
         }
     }
 }
@@ -95,9 +98,10 @@ impl Peer {
         identity: &Identity,
         limit: usize,
         message: Message<'_>,
-        now: Now,
+        clock: Clock,
     ) -> Result<Bytes, CallError> {
-        let link = Link { identity, target: self.member, address: &self.address, limit };
+        let now = clock.now();
+        let link = Link { identity, target: self.member, address: &self.address, limit, clock };
         if let Some(mut kept) = self.take_idle() {
             match message.over(&mut kept, link, now).await {
                 Ok(reply) => return Ok(self.keep(kept, reply)),

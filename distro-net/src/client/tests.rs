@@ -91,7 +91,7 @@ async fn ask(minor: u32, requests: &[Request<String>]) -> (Vec<Outcome<String>>,
     let (calls, connections) = Default::default();
     let old = Arc::new(Old { minor, calls, connections });
     let codec = Codec::new(Arc::new(Texts), Limits::default());
-    let (to, clock) = (Arc::new(To(Arc::clone(&old))), Clock::start());
+    let (to, clock) = (Arc::new(To(Arc::clone(&old))), Clock::of_runtime());
     let peers = Peers::new(identity(1), codec, to, clock, PeersConfig::default());
     peers.set_members(&[address(2)]);
     let mut outcomes = Vec::new();

@@ -1,4 +1,4 @@
-//! The messages as bytes, protocol version 1.3. Field numbers are for ever: a field that goes
+//! The messages as bytes, protocol version 1.4. Field numbers are for ever: a field that goes
 //! leaves its number unused, a field that comes gets the next one and a meaning for its absence.
 //!
 //! Lists are lists of bytes, decoded one by one under a budget: what a peer sends is never turned

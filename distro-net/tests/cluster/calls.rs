@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,7 +66,15 @@ fn service(port: u16) -> (Arc<Service<Text, ()>>, Peers<Text>) {
 }
 
 fn member(port: u16, connector: Arc<dyn Connector>) -> (Peers<Text>, Driver<Text, ()>) {
-    let peers = peers_over(identity(address(port).member(), SECRET), Clock::start(), connector);
+    member_by(Clock::of_runtime(), port, connector)
+}
+
+fn member_by(
+    clock: Clock,
+    port: u16,
+    connector: Arc<dyn Connector>,
+) -> (Peers<Text>, Driver<Text, ()>) {
+    let peers = peers_over(identity(address(port).member(), SECRET), clock, connector);
     let Identity { member, incarnation, .. } = peers.identity().clone();
     let stamps = StampClock::new(member, incarnation, peers.clock().now());
     let store = Arc::new(Store::new(StoreConfig::default(), stamps, vec![]));
@@ -113,6 +121,38 @@ async fn a_forgotten_session_is_begun_again_within_the_call() {
     assert_eq!(other.connections.load(Ordering::Relaxed), 1);
     let stats = answering.stats();
     assert_eq!((stats.refused(Refusal::UnknownSession), stats.sessions()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_put_together_long_ago_is_refused_also_in_a_new_session() {
+    let other = Arc::new(Other::default());
+    let (service, answering) = service(2);
+    *other.service.lock() = Some(service);
+    let (caller, _driver) = member(1, Arc::new(To(other.clone())));
+    // The ages in it are from then: this process was stopped before it could send it.
+    let as_of = caller.clock().tick();
+    tokio::time::advance(Duration::from_secs(65)).await;
+    let (to, request) = (address(2).member(), Request::Probe { phase: Phase::Up });
+    let outcome = caller.call_as_of(as_of, to, &request, Duration::from_secs(1)).await;
+    assert!(matches!(outcome, Outcome::NoAnswer));
+    assert_eq!(answering.stats().refused(Refusal::Late), 2);
+    assert_eq!(answering.stats().answered(), 0);
+    assert!(matches!(probe(&caller).await, Outcome::Answered(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_whose_clock_stood_still_begins_another_session_within_the_call() {
+    static AHEAD_MS: AtomicU64 = AtomicU64::new(0);
+    let other = Arc::new(Other::default());
+    let (answering, driver) = member_by(Clock::of_sleeper(&AHEAD_MS), 2, Arc::new(Nobody));
+    *other.service.lock() = Some(Arc::new(Service::new(driver.answer(), answering.clone())));
+    let (caller, _driver) = member(1, Arc::new(To(other.clone())));
+    assert!(matches!(probe(&caller).await, Outcome::Answered(_)));
+    AHEAD_MS.store(60_000, Ordering::Relaxed);
+    assert!(matches!(probe(&caller).await, Outcome::Answered(_)));
+    assert!(matches!(probe(&caller).await, Outcome::Answered(_)));
+    let stats = answering.stats();
+    assert_eq!((stats.refused(Refusal::Late), stats.sessions(), stats.answered()), (1, 2, 3));
 }
 
 #[tokio::test(start_paused = true)]

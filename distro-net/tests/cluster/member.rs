@@ -131,7 +131,7 @@ impl Member {
         disk: Arc<dyn Durability>,
     ) -> Self {
         let address = Address::from(listener.local_addr().unwrap());
-        let clock = Clock::start();
+        let clock = Clock::of_runtime();
         let identity = identity(address.member(), secret);
         let stamps = StampClock::new(identity.member, identity.incarnation, clock.now());
         let nudge = Nudge::default();

@@ -1,15 +1,39 @@
 //! How messages and time go about.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
-use distro_core::{Input, MemberId, Output, Reply, Request, Sender, Slot};
+use distro_core::{Input, MemberId, Output, Passage, Reply, Request, Sender, Slot, Tick};
 use distro_net::CodecError;
 
 use super::{EMPTY_LOOKS, Node, World};
 use crate::client::Life;
 use crate::disk::Waiter;
 use crate::node::{Ask, Call, Progress, Text, Told};
+
+/// A request as it is on its way.
+#[derive(Clone)]
+pub(super) struct Letter {
+    request: Bytes,
+    /// When it was put together.
+    sent_at: u64,
+    /// The start of the receiver that it was sent to.
+    to_incarnation: u32,
+}
+
+/// What two starts of two members know of each other's clocks.
+pub(super) struct Session {
+    passage: Passage,
+    began_at: u64,
+}
+
+/// Neither side goes on with a session whose first question took longer.
+const SLOWEST_HELLO_MS: u64 = 2_000;
+/// Members of a release that does not say when something was sent are not tried with more.
+const LONGEST_OLD_WAY_MS: u64 = 8_000;
+/// Who asks waits no longer than that.
+const LONGEST_WAIT_MS: u64 = 2_000;
 
 pub(super) enum Event {
     Wake {
@@ -26,7 +50,7 @@ pub(super) enum Event {
         incarnation: u32,
         to: usize,
         call: Call,
-        request: Bytes,
+        letter: Letter,
     },
     Reply {
         to: usize,
@@ -116,8 +140,8 @@ impl World {
                     self.judge_slice(node);
                 }
             }
-            Event::Request { from, incarnation, to, call, request } => {
-                self.take_request(from, incarnation, to, call, request);
+            Event::Request { from, incarnation, to, call, letter } => {
+                self.take_request(from, incarnation, to, call, &letter);
             }
             Event::Reply { to, incarnation, call, reply } => {
                 if self.is_current(to, incarnation) && self.take_pending(to, call) {
@@ -238,7 +262,7 @@ impl World {
                     process.round = Some(terms);
                     break;
                 }
-                Output::Send { call, to, request, deadline } => {
+                Output::Send { call, to, request, deadline, .. } => {
                     sends.push((call, to, request, deadline))
                 }
                 Output::Left => {
@@ -317,11 +341,35 @@ impl World {
         }
         self.push(deadline_ms, Event::Deadline { node: from, incarnation, call });
         let Some(to) = self.nodes.iter().position(|node| node.id == to) else { return };
-        let request = self.sealed(&request);
+        let letter = self.letter(to, &request);
         for way in self.net.ways(from, to, &mut self.chance) {
-            let request = request.clone();
-            self.push(way, Event::Request { from, incarnation, to, call, request });
+            let way = if self.nodes[from].is_old { way.min(LONGEST_OLD_WAY_MS) } else { way };
+            let letter = letter.clone();
+            self.push(way, Event::Request { from, incarnation, to, call, letter });
         }
+    }
+
+    pub(super) fn letter(&self, to: usize, request: &Request<Text>) -> Letter {
+        let (sent_at, to_incarnation) = (self.now, self.nodes[to].incarnation);
+        Letter { request: self.sealed(request), sent_at, to_incarnation }
+    }
+
+    /// How long the receiver takes a message for being on its way.
+    fn in_transit(&mut self, from: (usize, u32), to: usize, letter: &Letter) -> Duration {
+        let (now, to_incarnation) = (self.now, self.nodes[to].incarnation);
+        let Some(process) = self.nodes[to].process.as_ref().filter(|_| !self.nodes[from.0].is_old)
+        else {
+            return Duration::ZERO;
+        };
+        let tick = process.tick(now);
+        let hello = self.chance.range(1, SLOWEST_HELLO_MS);
+        let session = self.sessions.entry((from, (to, to_incarnation))).or_insert_with(|| {
+            let granted = (letter.sent_at + hello).max(process.started_at);
+            let passage = Passage::begin(Tick::from_ms(granted - process.started_at));
+            Session { passage, began_at: letter.sent_at }
+        });
+        let sent_ms = letter.sent_at as i64 - session.began_at as i64;
+        session.passage.took(sent_ms, tick)
     }
 
     /// A message passes as the bytes that it would be between processes.
@@ -339,12 +387,19 @@ impl World {
         incarnation: u32,
         to: usize,
         call: Call,
-        request: Bytes,
+        letter: &Letter,
     ) {
         let now = self.now;
-        let request = self.understood(self.codec.decode_request(request));
+        let is_lost = letter.to_incarnation != self.nodes[to].incarnation
+            && now - letter.sent_at > LONGEST_WAIT_MS;
+        if is_lost {
+            // It was sent in a session with another start, and nobody waits for the answer.
+            return;
+        }
+        let request = self.understood(self.codec.decode_request(letter.request.clone()));
+        let in_transit = self.in_transit((from, incarnation), to, letter);
         let ways = self.net.ways(to, from, &mut self.chance);
-        let minor = if self.nodes[from].is_old { 1 } else { 3 };
+        let minor = if self.nodes[from].is_old { 1 } else { 4 };
         let sender = Sender { member: self.nodes[from].id, incarnation, minor };
         let Some(process) = &mut self.nodes[to].process else {
             for way in ways {
@@ -354,8 +409,8 @@ impl World {
         };
         let tick = process.tick(now);
         let is_hold = matches!(request, Request::Hold(_));
-        let reply = process.answer.answer(sender, request, tick);
-        if is_hold {
+        let reply = process.answer.answer(sender, request, in_transit, tick);
+        if is_hold && matches!(reply, Reply::Done) {
             self.hold_for(to, Waiter::Member { to: from, incarnation, call });
             return self.input(to, Input::Changed);
         }
