@@ -199,7 +199,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 break;
             }
         }
-        Reply::Compared { given, wanted, stopped }
+        Reply::Compared { given, wanted, stopped, unread: Vec::new() }
     }
 
     /// The records of a sheet's stretch, at most `room` of them but at least one, and whether
@@ -244,11 +244,16 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 false
             });
             if is_full {
-                return Reply::Page { entries, more: true };
+                return page_of(entries, true);
             }
         }
-        Reply::Page { entries, more: false }
+        page_of(entries, false)
     }
+}
+
+fn page_of<V>(entries: Vec<Entry<V>>, more: bool) -> Reply<V> {
+    let last = entries.last().map(|entry| (entry.tag.clone(), entry.key.clone()));
+    Reply::Page { entries, more, last }
 }
 
 /// About how many bytes a record takes in a message at most.

@@ -121,6 +121,7 @@ mod peer;
 mod random;
 mod renew;
 mod replicate;
+mod unread;
 mod verify;
 
 mod distro;

@@ -120,6 +120,9 @@ pub enum Reply<V> {
     },
     /// To [`Request::Replicate`], [`Request::Hold`] and [`Request::Leave`].
     Done,
+    /// To [`Request::Replicate`]: done but for these records, which mean nothing to the receiver.
+    /// It may be of another release.
+    DoneBut(Vec<(Arc<str>, Key)>),
     /// To [`Request::Renew`].
     Renewed {
         /// Records that were removed: to be merged.
@@ -147,6 +150,9 @@ pub enum Reply<V> {
         /// Where the answer stops because it would be too long: the sheet, and the last key of it
         /// that was looked at.
         stopped: Option<(usize, Key)>,
+        /// Records that were given, too, and mean nothing to who asked. Said by who reads the
+        /// message.
+        unread: Vec<(Arc<str>, Key)>,
     },
     /// To [`Request::Load`].
     Page {
@@ -154,6 +160,9 @@ pub enum Reply<V> {
         entries: Vec<Entry<V>>,
         /// Whether more of the range follow.
         more: bool,
+        /// Where the page ends: the place of its last record, be it one that means nothing to who
+        /// asked. Said by who reads the message.
+        last: Option<(Arc<str>, Key)>,
     },
     /// To [`Request::Forward`].
     Forwarded {

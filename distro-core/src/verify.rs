@@ -1,7 +1,7 @@
 //! Comparing with one peer what both hold, from the checksum of everything down to the records
 //! that differ. Both sides end with the newer of every part.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::answer::merge;
@@ -13,6 +13,7 @@ use crate::record::{Key, Value};
 use crate::slot::Slot;
 use crate::store::Store;
 use crate::time::Tick;
+use crate::unread::{Sums, Unread};
 
 /// A tag to compare, from after a key on.
 type Stretch = (Arc<str>, Option<Key>);
@@ -30,6 +31,8 @@ pub(crate) struct Verifier {
     acts_at_once: bool,
     slots: VecDeque<Slot>,
     stretches: VecDeque<Stretch>,
+    /// Slots that differ because one of the two cannot read a record.
+    unread: Unread,
     asked: Option<Asked>,
     round_began: Tick,
     /// When the last round began that came to its end, and when the last one that failed.
@@ -55,6 +58,7 @@ impl Verifier {
             acts_at_once: false,
             slots: VecDeque::new(),
             stretches: VecDeque::new(),
+            unread: Unread::default(),
             asked: None,
             round_began: first,
             completed: None,
@@ -111,7 +115,10 @@ impl Verifier {
     ) -> Vec<Place> {
         let mut lacking = Vec::new();
         match (self.asked.take(), reply) {
-            (Some(Asked::Root), Reply::Same) => self.seen.clear(),
+            (Some(Asked::Root), Reply::Same) => {
+                self.seen.clear();
+                self.unread.keep(&BTreeMap::new());
+            }
             (Some(Asked::Root), Reply::Differs(sums)) => self.look(store, &sums),
             (Some(Asked::Tags(asked)), Reply::Tags { slots, sums }) => {
                 // At least one, or a peer that answers none would keep us busy for ever.
@@ -120,8 +127,9 @@ impl Verifier {
                 let asked = asked.get(..answered).unwrap_or_default();
                 self.find_stretches(store, asked, sums);
             }
-            (Some(Asked::Compare(sheets)), Reply::Compared { given, wanted, stopped }) => {
+            (Some(Asked::Compare(sheets)), Reply::Compared { given, wanted, stopped, unread }) => {
                 merge(store, &given, now);
+                unread.iter().for_each(|place| self.cannot_read(place));
                 lacking = wanted;
                 self.go_on(sheets, stopped, &given);
             }
@@ -136,9 +144,15 @@ impl Verifier {
         lacking
     }
 
+    /// One of the two cannot read this record: comparing it again and again is in vain.
+    pub(crate) fn cannot_read(&mut self, place: &Place) {
+        self.unread.note(Slot::of(&place.0));
+    }
+
     pub(crate) fn fail(&mut self, config: &DistroConfig, random: &mut Random, now: Tick) {
         self.asked = None;
         self.abandon();
+        self.unread.fail();
         self.is_eager |= self.acts_at_once;
         // Not now: a call from before this member was stopped says nothing of after.
         self.failed = Some(self.round_began);
@@ -157,18 +171,27 @@ impl Verifier {
         self.next = if self.is_eager { now } else { now.after(random.vary(wait)) };
     }
 
-    /// Chooses the slots to act on: those that differed the last time, too.
+    /// Chooses the slots to act on: those that differed the last time, too, unless that is known
+    /// to be in vain.
     fn look<V: Value, A: Default + Send + Sync + 'static>(
         &mut self,
         store: &Store<V, A>,
         sums: &[u64],
     ) {
-        let differs = |slot: &Slot| sums.get(slot.index()) != Some(&store.checksum(*slot));
-        let differing: BTreeSet<Slot> = Slot::all().filter(differs).collect();
-        let is_sure = |slot: &Slot| self.acts_at_once || self.seen.contains(slot);
-        self.slots = differing.iter().copied().filter(is_sure).collect();
+        let both = |slot: Slot| {
+            let (theirs, ours) = (sums.get(slot.index()).copied(), store.checksum(slot));
+            (theirs != Some(ours)).then_some((slot, (theirs.unwrap_or_default(), ours)))
+        };
+        let mut differing: BTreeMap<Slot, Sums> = Slot::all().filter_map(both).collect();
+        self.unread.keep(&differing);
+        let (at_once, unread) = (self.acts_at_once, &mut self.unread);
+        differing.retain(|slot, sums| at_once || !unread.passes(*slot, *sums));
+        let is_sure = |slot: &Slot| at_once || self.seen.contains(slot);
+        self.slots = differing.keys().copied().filter(is_sure).collect();
         self.differences += self.slots.len() as u64;
-        self.seen = differing.into_iter().filter(|slot| !self.slots.contains(slot)).collect();
+        let acted = self.slots.iter().filter_map(|slot| Some((*slot, *differing.get(slot)?)));
+        acted.for_each(|(slot, sums)| unread.acts(slot, sums));
+        self.seen = differing.into_keys().filter(|slot| !self.slots.contains(slot)).collect();
     }
 
     fn find_stretches<V: Value, A: Default + Send + Sync + 'static>(

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use distro_core::{
-    Answer, Board, CallId, Distro, DistroConfig, Input, JudgeTerms, MemberView, Output, Store,
-    Value,
+    Answer, Board, CallId, Distro, DistroConfig, Input, JudgeTerms, MemberId, MemberView, Output,
+    Place, Store, Value,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::control::Control;
 use crate::nudge::Nudge;
 use crate::status::{MemberStatus, Status};
+use crate::unread::{Named, Worth, shown};
 
 /// Inputs that wait for the driver. Operators are slow; more than this waits for room.
 const INPUT_QUEUE: usize = 64;
@@ -33,6 +34,8 @@ pub struct Driver<V: Value, A> {
     /// Calls under way: a few for each peer, the core sees to that. End with the driver.
     calls: JoinSet<(CallId, Outcome<V>)>,
     status: Status,
+    /// Records that could not be given to a member.
+    dropped: Named,
     published: watch::Sender<Arc<Status>>,
 }
 
@@ -74,8 +77,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
         let (sender, inputs) = mpsc::channel(INPUT_QUEUE);
         let (published, status) = watch::channel(Arc::default());
         let control = Control { inputs: sender, status, peers: peers.clone() };
-        let (calls, status) = (JoinSet::new(), Status::default());
-        (Self { distro, store, clock, inputs, nudge, peers, calls, status, published }, control)
+        let (calls, status, dropped) = (JoinSet::new(), Status::default(), Named::default());
+        (
+            Self { distro, store, clock, inputs, nudge, peers, calls, status, dropped, published },
+            control,
+        )
     }
 
     /// What request threads share with the protocol: whether reads may be answered, and who is
@@ -188,15 +194,29 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
             ),
             Output::Dropped(member, (tag, key)) => {
                 self.status.dropped_records += 1;
-                let address = self.peers.as_ref().and_then(|peers| peers.address(member));
-                let member = address.unwrap_or_default();
-                tracing::error!(%member, %tag, %key, "a record cannot be given to a member");
+                self.log_dropped(member, &(tag, key));
             }
             Output::Phase(phase) => tracing::info!(?phase, "this member has reached a phase"),
             Output::Left => {
                 self.status.has_left = true;
                 tracing::info!("everything is handed over");
             }
+        }
+    }
+
+    /// A record that stays is given again and again, and named once.
+    fn log_dropped(&self, member: MemberId, place: &Place) {
+        let address = self.peers.as_ref().and_then(|peers| peers.address(member));
+        let address = address.unwrap_or_default();
+        let (tag, key) = (shown(&place.0), shown(&place.1));
+        match self.dropped.note(member, place) {
+            Worth::ALine => tracing::error!(
+                member = %address, ?tag, ?key, "a record cannot be given to a member"
+            ),
+            Worth::TheLastLine => tracing::error!(
+                member = %address, "more records cannot be given to members; they are counted only"
+            ),
+            Worth::Nothing => {}
         }
     }
 

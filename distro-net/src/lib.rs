@@ -42,7 +42,7 @@ mod clock;
 pub use clock::Clock;
 
 mod codec;
-pub use codec::{BadValue, Codec, CodecError, Limits, MAJOR, MINOR, ValueCodec};
+pub use codec::{BadValue, Codec, CodecError, Limits, MAJOR, MINOR, Unread, ValueCodec};
 
 mod connect;
 pub use connect::{Connecting, Connector, Io, TcpConnector};
@@ -73,6 +73,8 @@ pub use service::{Answering, PATH_PREFIX, Response, Service};
 
 mod stats;
 pub use stats::{CallCounts, PeerStats};
+
+mod unread;
 
 mod status;
 pub use status::{MemberStatus, Status};

@@ -126,7 +126,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
         }
         let codec = self.peers.codec();
         let request = unpack(mem::take(&mut opened.message), codec.limits());
-        let request = request.and_then(|message| codec.decode_request(message));
+        let mut unread = Vec::new();
+        let request =
+            request.and_then(|message| codec.decode_request_and_note(message, &mut unread));
         let request = request.map_err(|error| {
             tracing::warn!(member = opened.sender.member.0, %error, "bad message of a member");
             Refusal::BadMessage
@@ -135,7 +137,13 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
             Request::Hold(entries) => Some(places(entries)),
             _ => None,
         };
-        let reply = self.answer.answer(opened.sender, request, opened.in_transit, now);
+        let mut reply = self.answer.answer(opened.sender, request, opened.in_transit, now);
+        if !unread.is_empty() {
+            self.peers.stats().unreads.note(opened.sender.member, &unread);
+            if matches!(reply, Reply::Done) {
+                reply = Reply::DoneBut(unread.into_iter().map(|unread| unread.place).collect());
+            }
+        }
         let Some(held) = held else {
             return seal(&self.peers, &opened, &reply).map(Answering::Now);
         };

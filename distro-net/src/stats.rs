@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::auth::Refusal;
+use crate::unread::Unreads;
 
 /// Counters since the start of this member. Shared by [`Peers`](crate::Peers) and
 /// [`Service`](crate::Service).
@@ -12,6 +13,7 @@ pub struct PeerStats {
     sessions: AtomicU64,
     refused: [AtomicU64; Refusal::ALL.len()],
     pub(crate) calls: Calls,
+    pub(crate) unreads: Unreads,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +61,12 @@ impl PeerStats {
     /// Requests that were refused for this reason. They had no effect.
     pub fn refused(&self, reason: Refusal) -> u64 {
         self.counter(reason).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// How often a record of another member could not be read, and was kept out. One that stays is
+    /// counted again whenever it is given.
+    pub fn unread_records(&self) -> u64 {
+        self.unreads.count()
     }
 
     /// The outcomes of this member's own calls.

@@ -135,6 +135,18 @@ fn requests() -> Vec<(&'static str, Request<String>)> {
     ]
 }
 
+fn compared(
+    given: Vec<Entry<String>>,
+    wanted: Vec<(Arc<str>, Arc<str>)>,
+    stopped: Option<(usize, Arc<str>)>,
+) -> Reply<String> {
+    Reply::Compared { given, wanted, stopped, unread: vec![] }
+}
+
+fn last_of(entries: &[Entry<String>]) -> Option<(Arc<str>, Arc<str>)> {
+    entries.last().map(|entry| (entry.tag.clone(), entry.key.clone()))
+}
+
 fn replies() -> Vec<(&'static str, Reply<String>)> {
     let contact = |member, phase| Contact {
         member: MemberId(member),
@@ -158,9 +170,9 @@ fn replies() -> Vec<(&'static str, Reply<String>)> {
         ("same", Reply::Same),
         ("differs", Reply::Differs(sums)),
         ("tag-sums", Reply::Tags { slots: 3, sums: vec![("t".into(), 7), ("u".into(), 8)] }),
-        ("compared", Reply::Compared { given: entries(), wanted: places(), stopped }),
-        ("compared-whole", Reply::Compared { given: vec![], wanted: vec![], stopped: None }),
-        ("page", Reply::Page { entries: entries(), more: true }),
+        ("compared", compared(entries(), places(), stopped)),
+        ("compared-whole", compared(vec![], vec![], None)),
+        ("page", Reply::Page { last: last_of(&entries()), entries: entries(), more: true }),
         ("forwarded", Reply::Forwarded { record: record.clone(), is_refused: false }),
         ("forwarded-refused", Reply::Forwarded { record, is_refused: true }),
         ("forwarded-none", Reply::Forwarded { record: None, is_refused: false }),

@@ -19,7 +19,8 @@ use distro_net::{Address, Clock, Driver, Identity, Limits, Nudge, Outcome, Peers
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use member::{
-    Member, SECRET, Text, addresses, config, eventually, identity, listen_again, listeners, peers,
+    Member, SECRET, Text, addresses, config, eventually, identity, listen_again, listeners,
+    not_for, peers,
 };
 
 async fn three() -> [Member; 3] {
@@ -137,6 +138,42 @@ async fn who_writes_what_follows_from_what_it_read_undoes_nobody() {
         // The machine was too busy for the owner to answer in time: nothing is promised then.
     }
     panic!("the members never reached each other for long enough");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_one_member_cannot_read_holds_up_nothing_else() {
+    let mut members = three().await;
+    let (address, id) = (members[2].address.clone(), members[2].address.member());
+    let list: Vec<Address> = members.iter().map(|member| member.address.clone()).collect();
+    let texts = [("a", "text".into()), ("b", not_for(id)), ("c", "text".into())];
+    for n in 0..30 {
+        let tag = format!("service-{n}");
+        for (key, text) in &texts {
+            // One of them belongs to the member that cannot read it: it is taken here then.
+            members[n % 2].register(&tag, key, text).await;
+        }
+    }
+    let is_whole = |members: &[Member; 3]| {
+        (0..30).all(|n| {
+            let read = |member: &Member, key| member.read(&format!("service-{n}"), key);
+            members.iter().all(|member| {
+                ["a", "c"].iter().all(|key| read(member, key).as_deref() == Some("text"))
+            }) && members[..2].iter().all(|member| read(member, "b").is_some())
+        })
+    };
+    eventually("all but those are everywhere", || is_whole(&members)).await;
+    let unread = |member: &Member| member.peers.stats().unread_records();
+    eventually("they are counted", || unread(&members[2]) >= 20).await;
+    assert_eq!([0, 1].map(|n| unread(&members[n])), [0, 0]);
+
+    // It starts with nothing, and loads what there is.
+    let [one, two, early] = members;
+    early.kill().await;
+    let early = Member::start(listen_again(&address).await, &list, SECRET);
+    members = [one, two, early];
+    eventually("it is ready", || members[2].may_read()).await;
+    assert!(is_whole(&members), "{:?}", members[2].read("service-0", "a"));
+    assert!(unread(&members[2]) > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -113,6 +113,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 self.take_hearsay(&contacts, call.sent);
             }
             (Purpose::Replicate, Reply::Done) => peer.replicator.succeeded(),
+            (Purpose::Replicate, Reply::DoneBut(unread)) => {
+                peer.replicator.succeeded();
+                unread.iter().for_each(|place| peer.verifier.cannot_read(place));
+                let dropped = unread.into_iter().map(|place| Output::Dropped(call.to, place));
+                self.outputs.extend(dropped);
+            }
             (Purpose::Renew, Reply::Renewed { removed, unknown }) => {
                 peer.renewer.succeeded();
                 merge(&self.store, &removed, now);
@@ -131,9 +137,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                     peer.replicator.mark(place, config, now);
                 }
             }
-            (Purpose::Load, Reply::Page { entries, more }) => {
+            (Purpose::Load, Reply::Page { entries, more, last }) => {
                 load(&self.store, &entries, now);
-                let last = entries.into_iter().last().map(|entry| (entry.tag, entry.key));
                 if let Some(loader) = &mut self.loader {
                     loader.answered(call.to, last, more, now);
                     if loader.pulled().is_some() {
@@ -171,6 +176,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         match call.purpose {
             Purpose::Replicate => {
                 let dropped = peer.replicator.not_taken();
+                dropped.iter().for_each(|place| peer.verifier.cannot_read(place));
                 self.outputs.extend(dropped.map(|place| Output::Dropped(call.to, place)));
             }
             Purpose::Renew => peer.renewer.not_taken(),

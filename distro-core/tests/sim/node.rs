@@ -56,6 +56,22 @@ impl ValueCodec<Text> for Texts {
     }
 }
 
+/// The same for a release that cannot read what was written with a later one.
+pub(crate) struct EarlyTexts;
+
+/// Instances from this number on were written with a later release.
+pub(crate) const LATER: u32 = 1_000_000;
+
+impl ValueCodec<Text> for EarlyTexts {
+    fn encode(&self, value: &Text, target: &mut Vec<u8>) {
+        Texts.encode(value, target);
+    }
+    fn decode(&self, source: &[u8]) -> Result<Text, BadValue> {
+        let text = Texts.decode(source)?;
+        if text.number < LATER { Ok(text) } else { Err(BadValue("of a later release".into())) }
+    }
+}
+
 /// Names a call of one process: of its control plane, or of a request handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
@@ -163,6 +179,8 @@ pub(crate) struct Flaws {
     pub(crate) forgets_removals: bool,
     /// A member that has its disk does not load it.
     pub(crate) loads_nothing: bool,
+    /// A record that cannot be read spoils the message that it comes in.
+    pub(crate) reads_all_or_nothing: bool,
 }
 
 pub(crate) struct Setup {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use distro_core::{Beat, Health, MemberId, Operation, OwnerPolicy, Request, Ring, Rules, Slot};
 
 use crate::client::{Client, Life};
-use crate::node::Ask;
+use crate::node::{Ask, LATER};
 use crate::world::World;
 
 /// A story told with all rules ends well; told without one of them it does not.
@@ -531,6 +531,55 @@ fn a_member_joins_although_the_one_it_loads_from_is_missing_in_a_list_once() {
     // Whether it is back before or after the call to it would have been given up.
     shows(|rules| joins_although_its_list_omits(&[1], 5_000, rules), without);
     shows(|rules| joins_although_its_list_omits(&[0, 1], 3_000, rules), without);
+}
+
+/// Two members run a later release than the third, and one instance says something that only they
+/// can read. Returns how often records were compared in the last minute, once all others are known
+/// everywhere; `None` if they are not.
+fn comparisons_with_an_early_member(early: usize, reads_all_or_nothing: bool) -> Option<u64> {
+    let mut world = three(Rules::default());
+    world.setup.flaws.reads_all_or_nothing = reads_all_or_nothing;
+    world.kill(early);
+    let others: Vec<usize> = (0..3).filter(|node| *node != early).collect();
+    // Of one slot, so that they are in the messages that the one is in.
+    let tag = world.tag_owned_by(others[0], others[0]);
+    let clients: Vec<usize> =
+        (0..20).map(|n| world.add_client(Client::new(&tag, &format!("k{n:02}")))).collect();
+    let mut later = Client::new(&tag, "k10-of-a-later-release");
+    later.version = LATER;
+    let later = world.add_client(later);
+    world.clients.iter_mut().for_each(|client| client.reach = others.clone());
+    world.run_for(20_000);
+    world.nodes[early].is_early = true;
+    world.start(early);
+    let is_joined = world.run_until(15_000, |world| {
+        world.is_ready(early) && clients.iter().all(|one| world.view(early, *one).is_some())
+    });
+    // What is new and what changes gets there, too.
+    let new = world.add_client(Client::new(&tag, "new"));
+    world.clients[new].reach = others;
+    world.write_again(clients[3]);
+    let knows_news = world.run_until(10_000, |world| {
+        let changed = world.view(early, clients[3]).is_some_and(|(version, _)| version == 2);
+        changed && world.view(early, new).is_some()
+    });
+    world.run_for(10_000);
+    assert!(!is_joined || world.view(early, later).is_none(), "nobody makes anything of it");
+    let before = world.comparisons;
+    world.run_for(60_000);
+    (is_joined && knows_news).then_some(world.comparisons - before)
+}
+
+#[test]
+fn a_record_of_a_later_release_holds_up_neither_a_load_nor_a_comparison() {
+    for early in 0..3 {
+        let comparisons = comparisons_with_an_early_member(early, false);
+        assert!(comparisons.is_some(), "the others come");
+        // Two members ask a third, each of the others, every three seconds: without a memory of
+        // what is in vain these are eighty.
+        assert!(comparisons <= Some(8), "{comparisons:?}");
+        assert_eq!(comparisons_with_an_early_member(early, true), None);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::client::{Attempt, Client, Life};
 use crate::disk::{Disk, is_durable};
 use crate::invariants::Invariants;
 use crate::net::{Chance, Net};
-use crate::node::{Acks, Ask, Call, Flaws, Process, Setup, Text, Texts};
+use crate::node::{Acks, Ask, Call, EarlyTexts, Flaws, Process, Setup, Text, Texts};
 
 mod clients;
 mod durable;
@@ -57,6 +57,8 @@ pub(crate) struct Node {
     pub(crate) disk: Disk,
     /// Of a release that does not know of holding.
     pub(crate) is_old: bool,
+    /// Of a release that cannot read what is written with a later one.
+    pub(crate) is_early: bool,
     /// When its control plane is woken next, if nothing comes in before.
     wakes_at: u64,
 }
@@ -70,6 +72,9 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) setup: Setup,
     codec: Codec<Text>,
+    early_codec: Codec<Text>,
+    /// How often somebody was asked to compare records.
+    pub(crate) comparisons: u64,
     pub(crate) invariants: Invariants,
     /// When something last went wrong in the network or with a member, or slots moved.
     pub(crate) disturbed_at: u64,
@@ -109,6 +114,7 @@ impl World {
             left: false,
             disk: Disk::default(),
             is_old: false,
+            is_early: false,
             wakes_at: 0,
         };
         Self {
@@ -120,6 +126,8 @@ impl World {
             clients: Vec::new(),
             setup: Setup { rules, config, store, acks, flaws },
             codec: Codec::new(Arc::new(Texts), Limits::default()),
+            early_codec: Codec::new(Arc::new(EarlyTexts), Limits::default()),
+            comparisons: 0,
             invariants: Invariants::default(),
             disturbed_at: 0,
             slowest_flush_ms: 20,

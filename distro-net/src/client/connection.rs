@@ -34,6 +34,8 @@ pub(crate) enum CallError {
     Unsendable(String),
     #[error("it speaks an earlier version of the protocol, 1.{0}")]
     Earlier(u32),
+    #[error("its answer cannot be read: {0}")]
+    Unread(String),
     #[error("its answer is not acceptable: {0}")]
     Unproven(#[from] Refusal),
 }
@@ -42,7 +44,7 @@ impl CallError {
     /// Whether the same message would fail again, and another one might not.
     pub(crate) fn is_about_the_message(&self) -> bool {
         match self {
-            Self::Unsendable(_) | Self::Earlier(_) => true,
+            Self::Unsendable(_) | Self::Earlier(_) | Self::Unread(_) => true,
             Self::Rejected(reason) => [Refusal::BadMessage, Refusal::TooLarge]
                 .iter()
                 .any(|refusal| reason.ends_with(refusal.name())),

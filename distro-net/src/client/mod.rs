@@ -231,6 +231,12 @@ impl<V> Peers<V> {
                     tracing::debug!(peer = %peer.address, minor, "not asked: too early a release");
                     return Outcome::NotTaken;
                 }
+                if let CallError::Unread(_) = error {
+                    // What could not be read of it is in the log already.
+                    tracing::debug!(peer = %peer.address, %error, "a request was in vain");
+                    add(&calls.not_taken, 1);
+                    return Outcome::NotTaken;
+                }
                 if error.is_about_the_message() {
                     tracing::error!(peer = %peer.address, %error, "a request was not taken");
                     add(&calls.not_taken, 1);
@@ -264,8 +270,13 @@ impl<V> Peers<V> {
         let message = Message { bytes: &message, needs_minor: request.needs_minor(), as_of };
         let reply = peer.call(&**connector, identity, limit, message, *clock).await?;
         add(&stats.calls.received_bytes, reply.len());
-        let reply = unpack(reply, codec.limits()).and_then(|reply| codec.decode_reply(reply));
-        reply.map_err(|error| CallError::Rejected(error.to_string()))
+        let mut unread = Vec::new();
+        let reply = unpack(reply, codec.limits())
+            .and_then(|reply| codec.decode_reply_and_note(reply, &mut unread));
+        if !unread.is_empty() {
+            stats.unreads.note(peer.member, &unread);
+        }
+        reply.map_err(|error| CallError::Unread(error.to_string()))
     }
 }
 

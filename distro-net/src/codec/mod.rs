@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use distro_core::{Reply, Request};
+use distro_core::{Place, Reply, Request};
 use prost::Message;
 
 pub(crate) mod pack;
@@ -113,6 +113,15 @@ impl From<prost::DecodeError> for CodecError {
     }
 }
 
+/// A record in a message that means nothing here: it may be of another release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Where the record belongs. The names may be longer than those of records that are taken.
+    pub place: Place,
+    /// What is wrong.
+    pub error: CodecError,
+}
+
 /// Encodes and decodes messages. Cheap to clone.
 pub struct Codec<V> {
     values: Arc<dyn ValueCodec<V>>,
@@ -142,10 +151,22 @@ impl<V> Codec<V> {
         self.seal(kind, body)
     }
 
-    /// The request that these bytes stand for.
+    /// The request that these bytes stand for, without records that mean nothing here.
     pub fn decode_request(&self, source: Bytes) -> Result<Request<V>, CodecError> {
+        self.decode_request_and_note(source, &mut Vec::new())
+    }
+
+    /// The same. Notes the records that mean nothing here; they are in proportion to the message.
+    pub fn decode_request_and_note(
+        &self,
+        source: Bytes,
+        unread: &mut Vec<Unread>,
+    ) -> Result<Request<V>, CodecError> {
         let (kind, body) = self.open(source)?;
-        Decoder::new(&*self.values, &self.limits).request(kind, body)
+        let mut decoder = Decoder::new(&*self.values, &self.limits);
+        let request = decoder.request(kind, body);
+        unread.append(&mut decoder.unread);
+        request
     }
 
     /// A reply as bytes. Fails only if it is larger than the receiver would accept.
@@ -154,10 +175,22 @@ impl<V> Codec<V> {
         self.seal(kind, body)
     }
 
-    /// The reply that these bytes stand for.
+    /// The reply that these bytes stand for, without records that mean nothing here.
     pub fn decode_reply(&self, source: Bytes) -> Result<Reply<V>, CodecError> {
+        self.decode_reply_and_note(source, &mut Vec::new())
+    }
+
+    /// The same. Notes the records that mean nothing here; they are in proportion to the message.
+    pub fn decode_reply_and_note(
+        &self,
+        source: Bytes,
+        unread: &mut Vec<Unread>,
+    ) -> Result<Reply<V>, CodecError> {
         let (kind, body) = self.open(source)?;
-        Decoder::new(&*self.values, &self.limits).reply(kind, body)
+        let mut decoder = Decoder::new(&*self.values, &self.limits);
+        let reply = decoder.reply(kind, body);
+        unread.append(&mut decoder.unread);
+        reply
     }
 
     fn seal(&self, kind: u32, body: Vec<u8>) -> Result<Vec<u8>, CodecError> {

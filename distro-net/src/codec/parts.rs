@@ -8,7 +8,7 @@ use distro_core::{Sheet, Slot, Stamp, Stamps};
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 
-use super::{CodecError, Limits, ValueCodec, wire};
+use super::{CodecError, Limits, Unread, ValueCodec, wire};
 
 type Result<T> = std::result::Result<T, CodecError>;
 
@@ -140,11 +140,22 @@ pub(super) struct Decoder<'a, V> {
     left: usize,
     /// The tag of the last place of a list.
     last: Option<Arc<str>>,
+    /// Records of lists that cannot be read.
+    pub(super) unread: Vec<Unread>,
+    /// Whether the last record of a list is one of these.
+    ends_unread: bool,
 }
 
 impl<'a, V> Decoder<'a, V> {
     pub(super) fn new(values: &'a dyn ValueCodec<V>, limits: &'a Limits) -> Self {
-        Self { values, limits, left: limits.items, last: None }
+        Self {
+            values,
+            limits,
+            left: limits.items,
+            last: None,
+            unread: Vec::new(),
+            ends_unread: false,
+        }
     }
 
     /// Something that has lists: counts before memory is taken for them.
@@ -169,13 +180,38 @@ impl<'a, V> Decoder<'a, V> {
         items.into_iter().map(|bytes| item(self, bytes)).collect()
     }
 
+    /// The records of a list, without those that mean nothing here: these are noted.
     pub(super) fn entries(&mut self, items: Vec<Bytes>) -> Result<Vec<Entry<V>>> {
-        self.list(items, |decoder, bytes| {
-            let entry = wire::Entry::decode(bytes)?;
-            let (tag, key) = decoder.place(entry.place)?;
-            let record = entry.record.ok_or(CodecError::Missing("the record"))?;
-            Ok(Entry { tag, key, record: decoder.record(record)? })
-        })
+        let all = self.list(items, Self::entry)?;
+        Ok(all.into_iter().flatten().collect())
+    }
+
+    /// The records of a list, all of them.
+    pub(super) fn all_entries(&mut self, items: Vec<Bytes>) -> Result<Vec<Entry<V>>> {
+        let entries = self.entries(items)?;
+        match std::mem::take(&mut self.unread).pop() {
+            Some(unread) => Err(unread.error),
+            None => Ok(entries),
+        }
+    }
+
+    /// A record that means nothing here does not spoil the message that it comes in: it may be of
+    /// another release. Bytes that are no entry do.
+    fn entry(&mut self, source: Bytes) -> Result<Option<Entry<V>>> {
+        let entry = wire::RawEntry::decode(source)?;
+        let (tag, key) = self.place_of_any_length(entry.place)?;
+        let source = entry.record.ok_or(CodecError::Missing("the record"))?;
+        let names = self.check_name(&tag).and_then(|()| self.check_name(&key));
+        let record = names.and_then(|()| Ok(wire::Record::decode(source)?));
+        let record = record.and_then(|record| self.record(record));
+        self.ends_unread = record.is_err();
+        match record {
+            Ok(record) => Ok(Some(Entry { tag, key, record })),
+            Err(error) => {
+                self.unread.push(Unread { place: (tag, key), error });
+                Ok(None)
+            }
+        }
     }
 
     pub(super) fn places(&mut self, items: Vec<Bytes>) -> Result<Vec<Place>> {
@@ -191,14 +227,22 @@ impl<'a, V> Decoder<'a, V> {
     }
 
     pub(super) fn place(&mut self, place: Option<wire::Place>) -> Result<Place> {
+        let (tag, key) = self.place_of_any_length(place)?;
+        self.check_name(&tag)?;
+        self.check_name(&key)?;
+        Ok((tag, key))
+    }
+
+    /// A place whose names may be longer than those of records that are taken.
+    fn place_of_any_length(&mut self, place: Option<wire::Place>) -> Result<Place> {
         let place = place.ok_or(CodecError::Missing("the place"))?;
         let tag = match (place.tag, &self.last) {
             (None, None) => return Err(CodecError::Missing("the tag")),
             (None, Some(last)) => Arc::clone(last),
-            (Some(tag), _) => self.name(&tag)?,
+            (Some(tag), _) => tag.into(),
         };
         self.last = Some(Arc::clone(&tag));
-        Ok((tag, self.name(&place.key)?))
+        Ok((tag, place.key.into()))
     }
 
     pub(super) fn sheet(&mut self, source: Bytes) -> Result<Sheet> {
@@ -241,11 +285,29 @@ impl<'a, V> Decoder<'a, V> {
     }
 
     pub(super) fn name(&self, text: &str) -> Result<Arc<str>> {
+        self.check_name(text)?;
+        Ok(text.into())
+    }
+
+    fn check_name(&self, text: &str) -> Result<()> {
         let limit = self.limits.name_bytes;
         if text.len() > limit {
             return Err(CodecError::TooLarge { what: "a tag or key", limit });
         }
-        Ok(text.into())
+        Ok(())
+    }
+
+    /// The place of the last record of a list, of which these could be read.
+    pub(super) fn last_place(&self, read: &[Entry<V>]) -> Option<Place> {
+        if self.ends_unread {
+            return self.unread.last().map(|unread| unread.place.clone());
+        }
+        read.last().map(|entry| (Arc::clone(&entry.tag), Arc::clone(&entry.key)))
+    }
+
+    /// The places of records that could not be read so far.
+    pub(super) fn unread_places(&self) -> Vec<Place> {
+        self.unread.iter().map(|unread| unread.place.clone()).collect()
     }
 }
 

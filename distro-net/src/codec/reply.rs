@@ -25,6 +25,9 @@ impl<V> Encoder<'_, V> {
                 (kind::PROBED, probed.encode_to_vec())
             }
             Reply::Done => (kind::DONE, Vec::new()),
+            Reply::DoneBut(unread) => {
+                (kind::DONE, wire::List { items: places(unread) }.encode_to_vec())
+            }
             Reply::Renewed { removed, unknown } => {
                 let (removed, unknown) = (self.entries(removed), places(unknown));
                 (kind::RENEWED, wire::Renewed { removed, unknown }.encode_to_vec())
@@ -41,7 +44,7 @@ impl<V> Encoder<'_, V> {
                 let sums = sums.iter().map(sum).collect();
                 (kind::TAG_SUMS, wire::TagSums { slots: number(*slots), sums }.encode_to_vec())
             }
-            Reply::Compared { given, wanted, stopped } => {
+            Reply::Compared { given, wanted, stopped, unread: _ } => {
                 let stop = |(sheet, key): &(usize, distro_core::Key)| wire::Stop {
                     sheet: number(*sheet),
                     key: (**key).into(),
@@ -53,7 +56,7 @@ impl<V> Encoder<'_, V> {
                 };
                 (kind::COMPARED, compared.encode_to_vec())
             }
-            Reply::Page { entries, more } => {
+            Reply::Page { entries, more, last: _ } => {
                 let page = wire::Page { entries: self.entries(entries), more: *more };
                 (kind::PAGE, page.encode_to_vec())
             }
@@ -70,7 +73,7 @@ impl<V> Encoder<'_, V> {
 
 impl<V> Decoder<'_, V> {
     /// The reply of this number and body.
-    pub(super) fn reply(mut self, kind: u32, body: Bytes) -> Result<Reply<V>, CodecError> {
+    pub(super) fn reply(&mut self, kind: u32, body: Bytes) -> Result<Reply<V>, CodecError> {
         Ok(match kind {
             kind::PROBED => {
                 let probed: wire::Probed = self.parse(body)?;
@@ -81,7 +84,13 @@ impl<V> Decoder<'_, V> {
                     list: probed.list,
                 }
             }
-            kind::DONE => Reply::Done,
+            kind::DONE => {
+                let list: wire::List = self.parse(body)?;
+                match self.places(list.items)? {
+                    unread if unread.is_empty() => Reply::Done,
+                    unread => Reply::DoneBut(unread),
+                }
+            }
             kind::RENEWED => {
                 let renewed: wire::Renewed = self.parse(body)?;
                 let removed = self.entries(renewed.removed)?;
@@ -111,11 +120,13 @@ impl<V> Decoder<'_, V> {
                     Some(stop) => Some((position(stop.sheet)?, self.name(&stop.key)?)),
                     None => None,
                 };
-                Reply::Compared { given, wanted, stopped }
+                Reply::Compared { given, wanted, stopped, unread: self.unread_places() }
             }
             kind::PAGE => {
                 let page: wire::Page = self.parse(body)?;
-                Reply::Page { entries: self.entries(page.entries)?, more: page.more }
+                let entries = self.entries(page.entries)?;
+                let last = self.last_place(&entries);
+                Reply::Page { entries, more: page.more, last }
             }
             kind::FORWARDED => {
                 let forwarded = wire::Forwarded::decode(body)?;

@@ -71,7 +71,7 @@ impl<V> Encoder<'_, V> {
 
 impl<V> Decoder<'_, V> {
     /// The request of this number and body.
-    pub(super) fn request(mut self, kind: u32, body: Bytes) -> Result<Request<V>, CodecError> {
+    pub(super) fn request(&mut self, kind: u32, body: Bytes) -> Result<Request<V>, CodecError> {
         Ok(match kind {
             kind::PROBE => Request::Probe { phase: read_phase(wire::Probe::decode(body)?.phase)? },
             kind::REPLICATE => {
@@ -80,7 +80,8 @@ impl<V> Decoder<'_, V> {
             }
             kind::HOLD => {
                 let list: wire::List = self.parse(body)?;
-                Request::Hold(self.entries(list.items)?)
+                // All or nothing: what cannot be read cannot be held.
+                Request::Hold(self.all_entries(list.items)?)
             }
             kind::RENEW => {
                 let list: wire::List = self.parse(body)?;

@@ -144,9 +144,14 @@ fn replies() -> impl Strategy<Value = Reply<String>> {
         vec(any::<u64>(), SLOT_COUNT).prop_map(Reply::Differs),
         (0..2_000_usize, vec((name(), any::<u64>()), 0..6))
             .prop_map(|(slots, sums)| Reply::Tags { slots, sums }),
-        (entries(), places(), option::of((0..2_000_usize, name())))
-            .prop_map(|(given, wanted, stopped)| Reply::Compared { given, wanted, stopped }),
-        (entries(), any::<bool>()).prop_map(|(entries, more)| Reply::Page { entries, more }),
+        (entries(), places(), option::of((0..2_000_usize, name()))).prop_map(
+            |(given, wanted, stopped)| Reply::Compared { given, wanted, stopped, unread: vec![] }
+        ),
+        vec((name(), name()), 1..6).prop_map(Reply::DoneBut),
+        (entries(), any::<bool>()).prop_map(|(entries, more)| {
+            let last = entries.last().map(|entry| (entry.tag.clone(), entry.key.clone()));
+            Reply::Page { entries, more, last }
+        }),
         (option::of(records()), any::<bool>())
             .prop_map(|(record, is_refused)| Reply::Forwarded { record, is_refused }),
         Just(()).prop_map(|()| Reply::AsSent),
@@ -266,17 +271,28 @@ fn stamps_that_nobody_can_have_issued_are_refused() {
     {
         let (at, never) = (stamp(time), Stamp::NEVER);
         let beat = Beat { tag: "t".into(), key: "k".into(), age_ms: 0, hops: 1, written: time };
-        for request in [
-            record(at, never, never),
-            record(never, at, never),
-            record(never, never, at),
-            Request::Forward(Operation::deregister("t", "k", at)),
-            Request::Renew(vec![beat]),
-        ] {
+        for request in
+            [record(at, never, never), record(never, at, never), record(never, never, at)]
+        {
+            let (entries, unread) = read(&request);
+            assert_eq!((entries.len(), unread.len()), if is_fine { (1, 0) } else { (0, 1) });
+        }
+        for request in
+            [Request::Forward(Operation::deregister("t", "k", at)), Request::Renew(vec![beat])]
+        {
             let bytes = codec().encode_request(&request).unwrap();
             let decoded = codec().decode_request(bytes.into());
             assert_eq!(decoded.is_ok(), is_fine, "{time}: {request:?}");
         }
+    }
+}
+
+/// What is read of a replication, and what cannot be read.
+fn read(request: &Request<String>) -> (Vec<Entry<String>>, Vec<Unread>) {
+    let (bytes, mut unread) = (codec().encode_request(request).unwrap(), Vec::new());
+    match codec().decode_request_and_note(bytes.into(), &mut unread).unwrap() {
+        Request::Replicate(entries) => (entries, unread),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -299,7 +315,7 @@ fn parts_that_must_be_there_are_missed() {
         (kind::REPLICATE, list(wire::Entry { place: place(None), record: record.clone() })),
         (kind::REPLICATE, list(wire::Entry { place: None, record })),
         (kind::REPLICATE, list(wire::Entry { place: place(Some("t")), record: None })),
-        (kind::REPLICATE, list(wire::Entry { place: place(Some("t")), record: Some(zero) })),
+        (kind::HOLD, list(wire::Entry { place: place(Some("t")), record: Some(zero) })),
         (kind::FORWARD, operation(0).encode_to_vec()),
         (kind::FORWARD, operation(1).encode_to_vec()),
         (kind::FORWARD, operation(3).encode_to_vec()),
@@ -330,8 +346,16 @@ fn what_is_too_large_is_refused_before_it_takes_memory() {
             error => panic!("{error}"),
         }
     };
-    assert_eq!(refused(&Request::Replicate(vec![entry("t", "123456")])), "a value");
-    assert_eq!(refused(&Request::Replicate(vec![entry("123456", "")])), "a tag or key");
+    assert_eq!(refused(&Request::Hold(vec![entry("t", "123456")])), "a value");
+    assert_eq!(refused(&Request::Hold(vec![entry("123456", "")])), "a tag or key");
+    let register = Operation::register(
+        "t",
+        "k",
+        Stamp::from_parts(1, MemberId(1), 1),
+        Arc::new("123456".into()),
+        Health::Healthy,
+    );
+    assert_eq!(refused(&Request::Forward(register)), "a value");
     assert_eq!(refused(&Request::Replicate(vec![entry("t", ""); 11])), "the list");
     let sheet = Sheet {
         tag: "t".into(),
@@ -358,4 +382,82 @@ fn a_tag_is_sent_once_for_its_neighbours_and_shared_by_them() {
         panic!("a replication");
     };
     assert!(Arc::ptr_eq(&entries[0].tag, &entries[1].tag));
+}
+
+/// A release that cannot read what begins with a mark.
+struct Earlier;
+
+const MARK: char = '!';
+
+impl ValueCodec<String> for Earlier {
+    fn encode(&self, value: &String, target: &mut Vec<u8>) {
+        Texts.encode(value, target);
+    }
+    fn decode(&self, source: &[u8]) -> Result<String, BadValue> {
+        let value = Texts.decode(source)?;
+        if value.starts_with(MARK) { Err(BadValue("of a later release".into())) } else { Ok(value) }
+    }
+}
+
+fn written(tag: &str, key: &str, value: &str) -> Entry<String> {
+    let registration = Stamp::from_parts(1, MemberId(1), 1);
+    let record = Record { registration, value: Some(Arc::new(value.into())), ..Record::default() };
+    Entry { tag: tag.into(), key: key.into(), record }
+}
+
+/// A list of which a member of an earlier release can read two of five, and not the last.
+fn mixed() -> Vec<Entry<String>> {
+    vec![
+        written("t", "a", "!"),
+        written("t", "b", "text"),
+        written("u", "a", "!"),
+        written("u", "b", "text"),
+        written("u", &"k".repeat(Limits::default().name_bytes + 1), "text"),
+    ]
+}
+
+fn places(entries: &[Entry<String>]) -> Vec<Place> {
+    entries.iter().map(|entry| (entry.tag.clone(), entry.key.clone())).collect()
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_left_out_and_does_not_spoil_its_neighbours() {
+    let earlier = Codec::new(Arc::new(Earlier), Limits::default());
+    let all = places(&mixed());
+    let [readable, unreadable] = [[1, 3].as_slice(), &[0, 2, 4]]
+        .map(|which| which.iter().map(|n: &usize| all[*n].clone()).collect::<Vec<_>>());
+    let noted = |unread: Vec<Unread>| -> Vec<Place> {
+        unread.into_iter().map(|unread| unread.place).collect()
+    };
+
+    let mut unread = Vec::new();
+    let bytes = codec().encode_request(&Request::Replicate(mixed())).unwrap();
+    let request = earlier.decode_request_and_note(bytes.into(), &mut unread).unwrap();
+    let Request::Replicate(entries) = request else { panic!("a replication") };
+    assert_eq!((places(&entries), noted(unread)), (readable.clone(), unreadable.clone()));
+
+    let page = Reply::Page { entries: mixed(), more: true, last: None };
+    let (bytes, mut unread) = (codec().encode_reply(&page).unwrap(), Vec::new());
+    let reply = earlier.decode_reply_and_note(bytes.into(), &mut unread).unwrap();
+    let Reply::Page { entries, more: true, last } = reply else { panic!("a page") };
+    assert_eq!((places(&entries), noted(unread)), (readable.clone(), unreadable.clone()));
+    assert_eq!(last.as_ref(), all.last(), "the next page begins after it");
+
+    let compared =
+        Reply::Compared { given: mixed(), wanted: vec![], stopped: None, unread: vec![] };
+    let bytes = codec().encode_reply(&compared).unwrap();
+    let Reply::Compared { given, unread, .. } = earlier.decode_reply(bytes.into()).unwrap() else {
+        panic!("a comparison")
+    };
+    assert_eq!((places(&given), unread), (readable, unreadable));
+
+    // A single write that cannot be read is refused, and so is the whole of what is to be on disk.
+    let hold = codec().encode_request(&Request::Hold(mixed())).unwrap();
+    assert!(earlier.decode_request(hold.into()).is_err());
+    let forwarded = Reply::Forwarded {
+        record: mixed().into_iter().next().map(|entry| entry.record),
+        is_refused: false,
+    };
+    let forwarded = codec().encode_reply(&forwarded).unwrap();
+    assert!(matches!(earlier.decode_reply(forwarded.into()), Err(CodecError::Value(_))));
 }

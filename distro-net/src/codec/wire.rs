@@ -37,6 +37,8 @@ pub(crate) mod kind {
     pub(crate) const HOLD: u32 = 10;
 
     pub(crate) const PROBED: u32 = 64;
+    /// Since 1.4 with a body, a list of the places of records that could not be read; members of
+    /// before do not look at it.
     pub(crate) const DONE: u32 = 65;
     pub(crate) const RENEWED: u32 = 66;
     pub(crate) const SAME: u32 = 67;
@@ -94,6 +96,17 @@ pub(crate) struct Place {
     pub(crate) tag: Option<String>,
     #[prost(string, tag = "2")]
     pub(crate) key: String,
+}
+
+/// An [`Entry`] as it is read: the record by itself, so that one which cannot be read does not take
+/// its place with it.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RawEntry {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) place: Option<Place>,
+    /// Of [`Record`].
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub(crate) record: Option<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -41,14 +41,25 @@ impl Value for Text {
     }
 }
 
-struct Texts;
+struct Texts {
+    reader: MemberId,
+}
+
+/// A text that this member cannot read, as if it was of an earlier release.
+pub(crate) fn not_for(member: MemberId) -> String {
+    format!("not for {}", member.0)
+}
 
 impl ValueCodec<Text> for Texts {
     fn encode(&self, value: &Text, target: &mut Vec<u8>) {
         target.extend_from_slice(value.0.as_bytes());
     }
     fn decode(&self, source: &[u8]) -> Result<Text, BadValue> {
-        String::from_utf8(source.into()).map(Text).map_err(|error| BadValue(error.to_string()))
+        let text = String::from_utf8(source.into()).map_err(|error| BadValue(error.to_string()))?;
+        match text == not_for(self.reader) {
+            true => Err(BadValue("of a later release".into())),
+            false => Ok(Text(text)),
+        }
     }
 }
 
@@ -81,7 +92,7 @@ pub(crate) fn peers_over(
     clock: Clock,
     connector: Arc<dyn Connector>,
 ) -> Peers<Text> {
-    let codec = Codec::new(Arc::new(Texts), Limits::default());
+    let codec = Codec::new(Arc::new(Texts { reader: identity.member }), Limits::default());
     Peers::new(identity, codec, connector, clock, PeersConfig::default())
 }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use distro_core::{Input, MemberId, Output, Passage, Reply, Request, Sender, Slot, Tick};
-use distro_net::CodecError;
+use distro_core::{
+    Input, MemberId, Output, Passage, Place, Reply, Request, Sender, Slot, Tick,
+};
+use distro_net::{Codec, CodecError};
 
 use super::{EMPTY_LOOKS, Node, World};
 use crate::client::Life;
@@ -59,6 +61,12 @@ pub(super) enum Event {
         reply: Bytes,
     },
     Refused {
+        to: usize,
+        incarnation: u32,
+        call: Call,
+    },
+    /// The receiver makes nothing of a request.
+    NotTaken {
         to: usize,
         incarnation: u32,
         call: Call,
@@ -117,9 +125,10 @@ impl World {
             | Event::Deadline { node, .. }
             | Event::Ask { node, .. }
             | Event::Configure { node, .. } => Some(*node),
-            Event::Request { to, .. } | Event::Reply { to, .. } | Event::Refused { to, .. } => {
-                Some(*to)
-            }
+            Event::Request { to, .. }
+            | Event::Reply { to, .. }
+            | Event::Refused { to, .. }
+            | Event::NotTaken { to, .. } => Some(*to),
             _ => None,
         };
         if let Some(node) = node.filter(|node| self.nodes[*node].is_paused) {
@@ -145,7 +154,12 @@ impl World {
             }
             Event::Reply { to, incarnation, call, reply } => {
                 if self.is_current(to, incarnation) && self.take_pending(to, call) {
-                    let reply = self.understood(self.codec.decode_reply(reply));
+                    let Some(reply) = self.read_reply(to, reply) else {
+                        return match call {
+                            Call::Control(call) => self.input(to, Input::NoAnswer(call)),
+                            Call::Handler(task) => self.resume_task(to, task, None),
+                        };
+                    };
                     match call {
                         Call::Control(call) => self.input(to, Input::Answered(call, reply)),
                         Call::Handler(task) => self.resume_task(to, task, Some(reply)),
@@ -156,6 +170,14 @@ impl World {
                 if self.is_current(to, incarnation) && self.take_pending(to, call) {
                     match call {
                         Call::Control(call) => self.input(to, Input::Refused(call)),
+                        Call::Handler(task) => self.resume_task(to, task, None),
+                    }
+                }
+            }
+            Event::NotTaken { to, incarnation, call } => {
+                if self.is_current(to, incarnation) && self.take_pending(to, call) {
+                    match call {
+                        Call::Control(call) => self.input(to, Input::NotTaken(call)),
                         Call::Handler(task) => self.resume_task(to, task, None),
                     }
                 }
@@ -381,6 +403,34 @@ impl World {
         result.unwrap_or_else(|error| self.fail(&format!("members do not understand: {error}")))
     }
 
+    fn codec_of(&self, node: usize) -> &Codec<Text> {
+        if self.nodes[node].is_early { &self.early_codec } else { &self.codec }
+    }
+
+    /// A request as this node reads it, and the places of what it cannot read; `None` if it makes
+    /// nothing of it.
+    fn read_request(&self, node: usize, request: Bytes) -> Option<(Request<Text>, Vec<Place>)> {
+        let mut unread = Vec::new();
+        let request = self.codec_of(node).decode_request_and_note(request, &mut unread);
+        let is_spoilt = self.setup.flaws.reads_all_or_nothing && !unread.is_empty();
+        if is_spoilt || self.nodes[node].is_early && request.is_err() {
+            return None;
+        }
+        let unread = unread.into_iter().map(|unread| unread.place).collect();
+        Some((self.understood(request), unread))
+    }
+
+    /// The same for a reply.
+    fn read_reply(&self, node: usize, reply: Bytes) -> Option<Reply<Text>> {
+        let mut unread = Vec::new();
+        let reply = self.codec_of(node).decode_reply_and_note(reply, &mut unread);
+        let is_spoilt = self.setup.flaws.reads_all_or_nothing && !unread.is_empty();
+        if is_spoilt || self.nodes[node].is_early && reply.is_err() {
+            return None;
+        }
+        Some(self.understood(reply))
+    }
+
     pub(super) fn take_request(
         &mut self,
         from: usize,
@@ -396,7 +446,10 @@ impl World {
             // It was sent in a session with another start, and nobody waits for the answer.
             return;
         }
-        let request = self.understood(self.codec.decode_request(letter.request.clone()));
+        let Some((request, unread)) = self.read_request(to, letter.request.clone()) else {
+            return self.push(1, Event::NotTaken { to: from, incarnation, call });
+        };
+        self.comparisons += u64::from(matches!(request, Request::Compare(_)));
         let in_transit = self.in_transit((from, incarnation), to, letter);
         let ways = self.net.ways(to, from, &mut self.chance);
         let minor = if self.nodes[from].is_old { 1 } else { 4 };
@@ -409,8 +462,11 @@ impl World {
         };
         let tick = process.tick(now);
         let is_hold = matches!(request, Request::Hold(_));
-        let reply = process.answer.answer(sender, request, in_transit, tick);
-        if is_hold && matches!(reply, Reply::Done) {
+        let mut reply = process.answer.answer(sender, request, in_transit, tick);
+        if !unread.is_empty() && matches!(reply, Reply::Done) {
+            reply = Reply::DoneBut(unread);
+        }
+        if is_hold && matches!(reply, Reply::Done | Reply::DoneBut(_)) {
             self.hold_for(to, Waiter::Member { to: from, incarnation, call });
             return self.input(to, Input::Changed);
         }

@@ -47,8 +47,13 @@ impl Api {
             ),
             Metric::counter(
                 "distro_dropped_records",
-                "Records that a member could not take; each is in the log.",
+                "Records that a member could not take; each is in the log once.",
                 status.dropped_records,
+            ),
+            Metric::counter(
+                "distro_unread_records",
+                "Records of other members that meant nothing here; each is in the log once.",
+                cluster.peers.stats().unread_records(),
             ),
             Metric::counter(
                 "distro_forwarded",
