@@ -1,5 +1,6 @@
 //! One request and its answer.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -82,7 +83,8 @@ impl<H: Handler> Exchange<H> {
         peer: SocketAddr,
         progress: &Progress,
     ) -> (Bytes, Answered) {
-        let limit = self.handler.most_body_bytes(parts.uri.path());
+        let path = single_slashes(parts.uri.path());
+        let limit = self.handler.most_body_bytes(&path);
         let limit = limit.unwrap_or(self.settings.max_body_bytes);
         match self.bodies.read(body, limit, &self.settings).await {
             Ok(body) => {
@@ -92,7 +94,7 @@ impl<H: Handler> Exchange<H> {
             Err(error) => {
                 progress.refuse();
                 if error.status == StatusCode::PAYLOAD_TOO_LARGE {
-                    self.handler.note_too_large(parts.uri.path());
+                    self.handler.note_too_large(&path);
                 }
                 let close = HeaderValue::from_static("close");
                 let reply = Reply::from(error).with_header(CONNECTION, close);
@@ -140,7 +142,8 @@ impl<H: Handler> Exchange<H> {
         if let Some(response) = cors::answer(parts, &self.settings.allowed_origins) {
             return Answered::Now(response);
         }
-        let (path, under_context) = locate(&self.settings.context_path, parts.uri.path());
+        let uri = single_slashes(parts.uri.path());
+        let (path, under_context) = locate(&self.settings.context_path, &uri);
         let form = is_form(parts).then_some(&**body);
         let answer = if form.is_some_and(|form| form.starts_with(GZIP_MAGIC)) {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -150,7 +153,7 @@ impl<H: Handler> Exchange<H> {
                 method: &parts.method,
                 path,
                 under_context,
-                uri: parts.uri.path(),
+                uri: &uri,
                 query: parts.uri.query(),
                 params: &Params::parse(parts.uri.query(), form),
                 agent: Agent::from_headers(headers),
@@ -236,6 +239,22 @@ impl<F: Future<Output = Response<ReplyBody>>> Future for Answering<F> {
 /// so the announcement is worth nothing.
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
+/// The path with one slash wherever there are several: clients whose server address ends in a slash
+/// ask for `//nacos/v1`. Whoever looks at a path sees this one, be it to route the request, to see
+/// who may send it, or to limit it.
+fn single_slashes(path: &str) -> Cow<'_, str> {
+    if !path.as_bytes().windows(2).any(|two| two == b"//") {
+        return Cow::Borrowed(path);
+    }
+    let mut single = String::with_capacity(path.len());
+    for part in path.split_inclusive('/') {
+        if part != "/" || !single.ends_with('/') {
+            single.push_str(part);
+        }
+    }
+    Cow::Owned(single)
+}
+
 /// The path relative to the context path, and whether it was below it at all.
 fn locate<'a>(context_path: &str, path: &'a str) -> (&'a str, bool) {
     let path = path.trim_end_matches('/');
@@ -272,6 +291,21 @@ mod tests {
         assert_eq!(locate("/nacos", "*"), ("*", false));
         assert_eq!(locate("", "/v1/ns"), ("/v1/ns", true));
         assert_eq!(locate("", "/"), ("/", true));
+    }
+
+    #[test]
+    fn several_slashes_are_one() {
+        let cases = [
+            ("//nacos/v1/ns", "/nacos/v1/ns"),
+            ("///nacos////v1/ns///", "/nacos/v1/ns/"),
+            ("//", "/"),
+            ("/a/b/", "/a/b/"),
+            ("*", "*"),
+            ("", ""),
+        ];
+        for (path, single) in cases {
+            assert_eq!(single_slashes(path), single, "{path}");
+        }
     }
 
     #[test]

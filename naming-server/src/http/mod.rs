@@ -79,7 +79,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
 pub(crate) struct Call<'a> {
     /// The method as sent; HEAD and OPTIONS too, but for CORS preflights.
     pub(crate) method: &'a Method,
-    /// The path without trailing slashes; `/` is the least. Below the context path it is what
+    /// The path without trailing slashes and with single ones only; `/` is the least. Below the context path it is what
     /// follows it (`/v1/ns/instance`), elsewhere the whole path (`/metrics`): see
     /// `under_context`. Not percent-decoded, no route needs it.
     pub(crate) path: &'a str,
@@ -87,7 +87,7 @@ pub(crate) struct Call<'a> {
     /// `/metrics`, ignore this; those of the API require it. Always true if the context path is
     /// `/`.
     pub(crate) under_context: bool,
-    /// The path as sent, without the query, for error texts.
+    /// The whole path with single slashes, without the query.
     pub(crate) uri: &'a str,
     /// The query as sent, without the `?`.
     pub(crate) query: Option<&'a str>,

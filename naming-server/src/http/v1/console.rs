@@ -25,19 +25,32 @@ impl Api {
     /// an operator. A disk that fails is no reason: reads, beats and ephemeral instances need none,
     /// and another member may have the same trouble. It is said all the same.
     pub(super) fn ready(&self) -> Result<Reply, ApiError> {
-        let unready = |reason| Reply::text(reason).with_status(StatusCode::SERVICE_UNAVAILABLE);
-        let overridden = self.registry.switches.load().overridden_status;
-        if let Some(status) = overridden.filter(|status| status.takes_nothing()) {
-            return Ok(unready(format!("the status of the server is set to {}", status.name())));
-        }
-        if let Some(reason) = self.why_not_ready() {
-            return Ok(unready(reason.to_owned()));
+        if let Some(reason) = self.why_no_clients() {
+            return Ok(Reply::text(reason).with_status(StatusCode::SERVICE_UNAVAILABLE));
         }
         let failing = self.not_saved();
         if failing.is_empty() {
             return self.alive();
         }
         Ok(Reply::text(format!("OK, degraded: {} cannot be saved", failing.join(" and "))))
+    }
+
+    /// The same as the framework of Nacos says it, for probes that were made for that.
+    pub(super) fn actuator_health(&self) -> Result<Reply, ApiError> {
+        Ok(match self.why_no_clients() {
+            None => Reply::json("{\"status\":\"UP\"}"),
+            Some(_) => Reply::json("{\"status\":\"OUT_OF_SERVICE\"}")
+                .with_status(StatusCode::SERVICE_UNAVAILABLE),
+        })
+    }
+
+    /// Why clients should not be sent here, if they should not.
+    fn why_no_clients(&self) -> Option<String> {
+        let overridden = self.registry.switches.load().overridden_status;
+        match overridden.filter(|status| status.takes_nothing()) {
+            Some(status) => Some(format!("the status of the server is set to {}", status.name())),
+            None => self.why_not_ready().map(str::to_owned),
+        }
     }
 
     /// What the disk does not take at present. The causes are for those who may read the log.

@@ -296,6 +296,7 @@ impl Api {
             Route::Peer => return Ok(self.answer_peer(call)),
             Route::Liveness => self.alive(),
             Route::Readiness => self.ready(),
+            Route::ActuatorHealth => self.actuator_health(),
             Route::ServerState => self.server_state(),
             Route::NamespacesRead => self.read_namespaces(call),
             Route::NamespaceCreate => return self.create_namespace(call),

@@ -111,6 +111,7 @@ impl Right {
             | Route::MemberAdmin
             | Route::Liveness
             | Route::Readiness
+            | Route::ActuatorHealth
             | Route::ServerState
             | Route::NamespacesRead
             | Route::Auth

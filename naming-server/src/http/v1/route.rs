@@ -75,6 +75,7 @@ routes! {
     MemberAdmin = "member_admin",
     Liveness = "liveness",
     Readiness = "readiness",
+    ActuatorHealth = "actuator_health",
     ServerState = "server_state",
     NamespacesRead = "namespaces_read",
     NamespaceCreate = "namespace_create",
@@ -100,10 +101,14 @@ routes! {
     Page = "page",
 }
 
-/// The route of a request, if there is one. Methods that Nacos does not offer on a path are no
+/// The route of a request, if there is one. HEAD is GET, except in the naming API. Methods that Nacos does not offer on a path are no
 /// route either.
 pub(super) fn find_route(call: &Call<'_>) -> Option<Route> {
-    let method = call.method.as_str();
+    let method = match call.method.as_str() {
+        // Load balancers probe with HEAD. The answer is that to GET; the shell leaves its body out.
+        "HEAD" if !call.is_naming() => "GET",
+        method => method,
+    };
     if !call.under_context {
         return outside_route(method, call.path);
     }
@@ -217,6 +222,7 @@ fn core_route(method: &str, path: &str) -> Option<Route> {
         }
         ("GET", "/v1/console/health/liveness") => Route::Liveness,
         ("GET", "/v1/console/health/readiness") => Route::Readiness,
+        ("GET", "/actuator/health") => Route::ActuatorHealth,
         ("GET", "/v1/console/server/state") => Route::ServerState,
         ("GET", "/v1/console/namespaces") => Route::NamespacesRead,
         ("POST", "/v1/console/namespaces") => Route::NamespaceCreate,
