@@ -134,9 +134,65 @@ fn names_of_a_namespace_come_without_groups_once() {
     assert_eq!(names(&[]), json!({"services": {"n": ["b"], "public": ["a"]}, "count": 2}));
     assert_eq!(names(&[("namespaceId", "n")]), json!({"services": {"n": ["b"]}, "count": 1}));
     let unknown = names(&[("namespaceId", "no")]);
-    assert_eq!(unknown, json!({"services": {"no": []}, "count": 1}));
+    assert_eq!(unknown, json!({"services": {}, "count": 0}));
     let none = names(&[("expr", "g3@@")]);
     assert_eq!(none, json!({"services": {"n": [], "public": []}, "count": 2}));
+}
+
+#[test]
+fn what_is_no_number_is_named_as_in_nacos() {
+    let site = Site::start();
+    let text = "For input string: \"x\"";
+    let page = |name: &'static str| {
+        let other = if name == "pageNo" { "pageSize" } else { "pageNo" };
+        [("serviceName", "s"), ("clusterName", "DEFAULT"), (name, "x"), (other, "1")]
+    };
+    for name in ["pageNo", "pageSize"] {
+        site.refused("GET catalog/services", &page(name), 400, text);
+        site.refused("GET catalog/instances", &page(name), 400, text);
+        site.refused("GET service/subscribers", &page(name), 400, text);
+    }
+    let threshold = [("serviceName", "s"), ("protectThreshold", "x")];
+    site.refused("POST service", &threshold, 400, text);
+    site.refused("POST service", &threshold, 400, "'protectThreshold'");
+    site.refused("GET service", &[("serviceName", "s")], 404, "is not found!");
+    for (request, name) in [
+        ("GET instance/list", "udpPort"),
+        ("GET instance", "port"),
+        ("POST instance", "port"),
+        ("POST instance", "weight"),
+        ("PUT instance/beat", "port"),
+        ("PUT health", "port"),
+        ("GET operator/events", "limit"),
+    ] {
+        let mut parameters = vec![(name, "x")];
+        let usual = [("serviceName", "s"), ("ip", "10.0.0.1"), ("port", "80"), ("healthy", "true")];
+        parameters.extend(usual.iter().filter(|(usual, _)| *usual != name));
+        site.refused(request, &parameters, 400, text);
+    }
+}
+
+#[test]
+fn subscribers_are_those_of_the_service_that_is_named() {
+    let site = Site::start();
+    let agent = "User-Agent: Nacos-Java-Client:v1.4.8\r\n";
+    for (service, port) in [("order", "7001"), ("orders", "7002"), ("my-order", "7003")] {
+        let parameters = [("serviceName", service), ("udpPort", port)];
+        assert_eq!(site.call_with(agent, "GET instance/list", &parameters).status, 200);
+    }
+    let subscribers = |parameters: &[(&str, &str)]| {
+        let reply = site.call("GET service/subscribers", parameters).json();
+        let names = reply["subscribers"].as_array().unwrap().iter();
+        let names: Vec<_> = names.map(|one| one["serviceName"].as_str().unwrap()).collect();
+        (names.join(" "), reply["count"].as_u64().unwrap())
+    };
+    let of = |name: &str| (format!("DEFAULT_GROUP@@{name}"), 1);
+    assert_eq!(subscribers(&[("serviceName", "order")]), of("order"));
+    assert_eq!(subscribers(&[("serviceName", "orders")]), of("orders"));
+    assert_eq!(subscribers(&[("serviceName", "my-order")]), of("my-order"));
+    for nobody in ["orde", "rder", "DEFAULT@@order", "GROUP@@order"] {
+        assert_eq!(subscribers(&[("serviceName", nobody)]), (String::new(), 0), "{nobody}");
+    }
 }
 
 #[test]

@@ -250,18 +250,10 @@ impl Pusher {
         }
     }
 
-    /// The subscribers of the services of `namespace` whose group contains `group` and whose
-    /// name contains `service`: those on a page, in an order that stays the same from page to
+    /// The subscribers of a service: those on a page, in an order that stays the same from page to
     /// page, and how many there are on all pages.
-    pub(crate) fn subscribers(
-        &self,
-        namespace: &str,
-        group: &str,
-        service: &str,
-        page: Page,
-    ) -> (Vec<Subscriber>, usize) {
-        let now = Instant::now();
-        let (found, count) = self.shared.table.matching(namespace, group, service, page, now);
+    pub(crate) fn subscribers(&self, service: &ServiceKey, page: Page) -> (Vec<Subscriber>, usize) {
+        let (found, count) = self.shared.table.listening(service, page, Instant::now());
         (found.iter().map(|subscription| subscription.subscriber.clone()).collect(), count)
     }
 

@@ -247,30 +247,16 @@ impl Table {
         }
     }
 
-    /// The subscriptions of all services of `namespace` whose group contains `group` and whose
-    /// name contains `service`: those on a page, in an order that stays the same from page to
-    /// page, and how many there are on all pages.
-    pub(super) fn matching(
+    /// The subscriptions of a service: those on a page, in an order that stays the same from page
+    /// to page, and how many there are on all pages.
+    pub(super) fn listening(
         &self,
-        namespace: &str,
-        group: &str,
-        service: &str,
+        service: &ServiceKey,
         page: Page,
         now: Instant,
     ) -> (Vec<Arc<Subscription>>, usize) {
-        let matches = |key: &ServiceKey| {
-            key.namespace() == namespace
-                && key.group().contains(group)
-                && key.service().contains(service)
-        };
-        let mut found = Vec::new();
-        for shard in &self.shards {
-            let topics: Vec<_> =
-                shard.read().values().filter(|topic| matches(&topic.service)).cloned().collect();
-            for topic in topics {
-                found.extend(topic.subscriptions());
-            }
-        }
+        let topic = self.find(service.as_str());
+        let mut found = topic.map_or_else(Vec::new, |topic| topic.subscriptions());
         found.retain(|subscription| subscription.state.lock().is_alive(now));
         let count = found.len();
         (page.of_sorted(found, |left, right| order(left).cmp(&order(right))), count)
@@ -282,9 +268,9 @@ impl Table {
     }
 }
 
-fn order(subscription: &Subscription) -> (&ServiceKey, SocketAddr, &str, &str) {
+fn order(subscription: &Subscription) -> (SocketAddr, &str, &str) {
     let subscriber = &subscription.subscriber;
-    (&subscriber.service, subscriber.address, &subscriber.agent, &subscriber.clusters)
+    (subscriber.address, &subscriber.agent, &subscriber.clusters)
 }
 
 #[cfg(test)]
@@ -391,24 +377,33 @@ mod tests {
     }
 
     #[test]
-    fn names_match_in_parts_and_namespaces_as_a_whole() {
+    fn a_service_has_its_own_subscribers_alone() {
         let (table, now) = (table(10, 10), Instant::now());
-        for (port, service) in [(2, "group@@orders"), (1, "group@@orders"), (3, "other@@orders")] {
+        let all = [
+            (2, "group@@orders"),
+            (1, "group@@orders"),
+            (3, "other@@orders"),
+            (4, "group@@orders-v2"),
+            (5, "group-2@@orders"),
+        ];
+        for (port, service) in all {
             table.subscribe(subscriber(service, port), now, LIFETIME).unwrap();
         }
-        let ports = |namespace, group, service, now| -> Vec<u16> {
-            let all = Page::new(1, i64::MAX);
-            let (found, count) = table.matching(namespace, group, service, all, now);
-            assert_eq!(count, found.len());
-            found.iter().map(|found| found.subscriber.address.port()).collect()
+        let ports = |namespace, service, page, now| {
+            let key = ServiceKey::parse(namespace, service).unwrap();
+            let (found, count) = table.listening(&key, page, now);
+            let port = |found: &Arc<Subscription>| found.subscriber.address.port();
+            (found.iter().map(port).collect::<Vec<_>>(), count)
         };
-        assert_eq!(ports("public", "group", "orders", now), [1, 2]);
-        assert_eq!(ports("public", "o", "order", now), [1, 2, 3]);
-        let (second, count) = table.matching("public", "o", "order", Page::new(2, 2), now);
-        assert_eq!((second[0].subscriber.address.port(), second.len(), count), (3, 1, 3));
-        assert_eq!(ports("publi", "group", "orders", now), [0_u16; 0]);
-        assert_eq!(ports("public", "group", "ordersx", now), [0_u16; 0]);
-        assert_eq!(ports("public", "group", "orders", now + LIFETIME), [0_u16; 0]);
+        let all = Page::new(1, i64::MAX);
+        assert_eq!(ports("public", "group@@orders", all, now), (vec![1, 2], 2));
+        assert_eq!(ports("public", "group@@orders", Page::new(2, 1), now), (vec![2], 2));
+        for (namespace, service) in
+            [("public", "group@@order"), ("public", "g@@orders"), ("publi", "group@@orders")]
+        {
+            assert_eq!(ports(namespace, service, all, now), (vec![], 0));
+        }
+        assert_eq!(ports("public", "group@@orders", all, now + LIFETIME), (vec![], 0));
     }
 
     #[test]

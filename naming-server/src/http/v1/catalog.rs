@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::service::threshold_json;
-use crate::http::{ApiError, Call, Params, Reply, cut};
+use crate::http::{ApiError, Call, Params, Reply, not_a_number};
 use crate::registry::{
     CatalogQuery, ClusterSettings, Host, ListedService, NamePattern, Page, clusters, hosts,
     settings,
@@ -172,8 +172,8 @@ fn with_hosts((service, datum): &ListedService) -> Value {
 fn whole_number(params: &Params<'_>, name: &str) -> Result<i64, ApiError> {
     let text = params.required(name)?;
     text.parse().map_err(|_| {
-        let text = cut(&text, 64);
-        ApiError::illegal(name, format_args!("it is no whole number of 64 bits: \"{text}\""))
+        let reason = not_a_number(&text).message;
+        ApiError::illegal(name, format_args!("it is no whole number of 64 bits. {reason}"))
     })
 }
 

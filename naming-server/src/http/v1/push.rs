@@ -55,8 +55,7 @@ impl Api {
         let number = call.params.int("pageNo", 1)?;
         let size = call.params.int("pageSize", 1_000)?.min(MAX_PAGE_SIZE);
         let page = Page::new(number.into(), size.into());
-        let (namespace, group) = (service.namespace(), service.group());
-        let (found, count) = self.pusher.subscribers(namespace, group, service.service(), page);
+        let (found, count) = self.pusher.subscribers(&service, page);
         let shown: Vec<Value> = found.iter().map(subscriber_json).collect();
         Ok(Reply::json(json!({ "subscribers": shown, "count": count }).to_string()))
     }

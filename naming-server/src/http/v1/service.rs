@@ -6,7 +6,7 @@ use naming_model::{DEFAULT_GROUP, ServiceKey};
 use serde_json::{Value, json};
 
 use super::Api;
-use crate::http::{Answer, ApiError, Call, Params, Reply};
+use crate::http::{Answer, ApiError, Call, Params, Reply, not_a_number};
 use crate::registry::{
     ClusterSettings, GroupFilter, ListedService, Metadata, MetadataFilter, NamePattern,
     NamingDatum, Page, Selector, ServiceSettings, clusters, names_json, settings,
@@ -17,7 +17,7 @@ impl Api {
         let service = call.service()?;
         let threshold = match call.params.optional("protectThreshold") {
             None => 0.0,
-            Some(_) => given_threshold(call.params)?.ok_or_else(no_threshold)?,
+            Some(text) => given_threshold(call.params)?.ok_or_else(|| no_threshold(&text))?,
         };
         let settings = self.service_settings(call.params, threshold)?;
         let name = service.grouped().to_owned();
@@ -119,7 +119,10 @@ impl Api {
             let mut names: Vec<String> = listed.iter().filter_map(matching).collect();
             names.sort_unstable();
             names.dedup();
-            services.insert(namespace, names);
+            // The index knows no namespace without a service.
+            if !listed.is_empty() {
+                services.insert(namespace, names);
+            }
         }
         let count = services.len();
         Ok(Reply::json(json!({ "services": services, "count": count }).to_string()))
@@ -192,8 +195,9 @@ fn given_threshold(params: &Params<'_>) -> Result<Option<f32>, ApiError> {
     Ok(Some(threshold.abs() as f32))
 }
 
-fn no_threshold() -> ApiError {
-    ApiError::illegal("protectThreshold", "it is no number")
+fn no_threshold(text: &str) -> ApiError {
+    let reason = not_a_number(text).message;
+    ApiError::illegal("protectThreshold", format_args!("it is no number. {reason}"))
 }
 
 /// A whole number, 0 if it is none. One that is too large is cut: a page size of ten thousand

@@ -104,7 +104,8 @@ impl World {
 
 /// Of the service `g@@s`.
 fn subscribers(world: &World) -> Vec<Subscriber> {
-    world.pusher.subscribers("public", "g", "s", Page::new(1, 100)).0
+    let service = ServiceKey::parse("public", "g@@s").unwrap();
+    world.pusher.subscribers(&service, Page::new(1, 100)).0
 }
 
 fn key(service: &str) -> ServiceKey {
