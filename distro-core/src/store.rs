@@ -109,6 +109,8 @@ pub(crate) struct SlotState {
     pub(crate) tombstones: AtomicU32,
     pub(crate) durable_tombstones: AtomicU32,
     pub(crate) memory: SlotMemory,
+    /// Its part of [`Shared::visible`].
+    pub(crate) visible: [AtomicU32; CLASSES],
     /// The id of the owner plus one; zero if there is none.
     owner: AtomicU64,
     since_ms: AtomicU64,

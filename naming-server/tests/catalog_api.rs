@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use common::{Site, cluster, names, register};
 use serde_json::{Value, json};
 
@@ -33,24 +36,54 @@ fn no_page_number_is_too_large() {
     assert_eq!(catalog(&second)[0]["serviceName"], "b");
 }
 
-#[test]
-fn a_page_of_services_has_a_limit() {
-    let site = Site::start();
-    for number in 0..1_001 {
-        let name = format!("s{number:04}");
-        site.ok("POST service", &[("serviceName", &name)]);
-    }
-    let page = |number: &str, with_instances: &str| {
-        let ask = [("pageNo", number), ("pageSize", "5000"), ("withInstances", with_instances)];
-        site.call("GET catalog/services", &ask).json()
+/// Creates the services `s00000` and so on with these numbers, on one connection.
+fn create_services(site: &Site, numbers: std::ops::Range<usize>) {
+    let (count, end) = (numbers.len(), numbers.end);
+    let mut stream = TcpStream::connect(site.address()).unwrap();
+    let request = |number: usize| {
+        let target = format!("/nacos/v1/ns/service?serviceName=s{number:05}");
+        let close = if number + 1 == end { "Connection: close\r\n" } else { "" };
+        format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n{close}\r\n")
     };
-    assert_eq!(page("0", "true").as_array().unwrap().len(), 1_000);
-    assert_eq!(page("1", "true")[0]["serviceName"], "s1000");
-    let counted = page("1", "false");
-    assert_eq!(
-        (counted["serviceList"].as_array().unwrap().len(), &counted["count"]),
-        (1_001, &json!(1_001))
-    );
+    let mut answers = stream.try_clone().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        answers.read_to_string(&mut text).unwrap();
+        text.matches("HTTP/1.1 200").count()
+    });
+    numbers.for_each(|number| stream.write_all(request(number).as_bytes()).unwrap());
+    assert_eq!(reader.join().unwrap(), count);
+}
+
+#[test]
+fn a_page_of_services_is_given_whole_or_refused() {
+    let site = Site::start();
+    create_services(&site, 0..1_200);
+    let page = |number: &str, size: &str, with_instances: &str| {
+        let ask = [("pageNo", number), ("pageSize", size), ("withInstances", with_instances)];
+        site.call("GET catalog/services", &ask)
+    };
+    let all = page("0", "1000000", "true").json();
+    assert_eq!(all.as_array().unwrap().len(), 1_200);
+    assert_eq!(all[1_199]["serviceName"], "s01199");
+    let counted = page("1", "1000000", "false").json();
+    let listed = counted["serviceList"].as_array().unwrap().len();
+    assert_eq!((listed, &counted["count"]), (1_200, &json!(1_200)));
+    assert_eq!(page("1", "5000", "true").json(), json!([]));
+
+    create_services(&site, 1_200..10_001);
+    for (number, with_instances) in [("0", "true"), ("1", "false")] {
+        let refusal = page(number, "1000000", with_instances);
+        assert_eq!(refusal.status, 400, "{}", refusal.text);
+        for part in ["'pageSize'", "10001 services", "10000"] {
+            assert!(refusal.text.contains(part), "{}", refusal.text);
+        }
+    }
+    assert_eq!(page("0", "10000", "true").json().as_array().unwrap().len(), 10_000);
+    assert_eq!(page("1", "10000", "true").json().as_array().unwrap().len(), 1);
+    // Names alone are short: they come whole.
+    let whole = [("pageNo", "1"), ("pageSize", "2147483647")];
+    assert_eq!(names(&site, &whole).0.len(), 10_001);
 }
 
 #[test]

@@ -100,6 +100,29 @@ fn an_instance_that_beats_through_any_member_stays_and_one_that_does_not_goes() 
 }
 
 #[test]
+fn every_service_counts_for_the_one_member_that_is_responsible() {
+    let cluster = Cluster::start(3);
+    for service in services() {
+        instance(cluster.member(0), "POST", &service, "").expect(200);
+    }
+    cluster.wait_until_equal();
+    let counts = |server: &TestServer| {
+        let metrics = server.get("operator/metrics").json();
+        let count = |name: &str| metrics[name].as_u64().unwrap();
+        [count("responsibleServiceCount"), count("responsibleInstanceCount")]
+    };
+    let all = cluster.alive().map(counts).collect::<Vec<_>>();
+    let sums = [0, 1].map(|of| all.iter().map(|counts| counts[of]).sum::<u64>());
+    assert_eq!(sums, [12, 12], "{all:?}");
+    for service in services().take(6) {
+        instance(cluster.member(1), "DELETE", &service, "").expect(200);
+    }
+    cluster.wait_until_equal();
+    let instances = cluster.alive().map(|server| counts(server)[1]).sum::<u64>();
+    assert_eq!(instances, 6);
+}
+
+#[test]
 fn patches_through_all_members_at_once_lose_nothing() {
     const EACH: u32 = 20;
     // Who does not hear of the owner in time patches what it knows itself.

@@ -108,6 +108,18 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         self.shared.tag_owners.as_ref().map_or_else(owned, |owners| owners.share(member))
     }
 
+    /// The slots that this member owns, and how many visible records of a class each of them has:
+    /// counted as they change. `None` where tags fall to members one by one.
+    pub fn owned_counts(&self, class: usize) -> Option<impl Iterator<Item = (Slot, u64)> + '_> {
+        let member = self.shared.clock.member();
+        let owned = move |slot: Slot| {
+            let state = &self.shared.slots[slot.index()];
+            let count = state.visible.get(class).map_or(0, |count| count.load(Ordering::Relaxed));
+            (state.owner() == Some(member)).then_some((slot, u64::from(count)))
+        };
+        self.shared.tag_owners.is_none().then(|| Slot::all().filter_map(owned))
+    }
+
     pub(crate) fn set_owner(&self, slot: Slot, owner: Option<MemberId>, since: Tick) {
         self.shared.slots[slot.index()].set_owner(owner, since);
     }

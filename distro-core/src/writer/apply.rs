@@ -143,12 +143,18 @@ impl<V: Value> Writer<'_, V> {
             return;
         }
         match was {
-            Some(class) => _ = self.shared.visible[class].fetch_sub(1, Ordering::Relaxed),
+            Some(class) => {
+                self.shared.visible[class].fetch_sub(1, Ordering::Relaxed);
+                slot.visible[class].fetch_sub(1, Ordering::Relaxed);
+            }
             None if is_new => {}
             None => _ = slot.tombstones.fetch_sub(1, Ordering::Relaxed),
         }
         match is {
-            Some(class) => _ = self.shared.visible[class].fetch_add(1, Ordering::Relaxed),
+            Some(class) => {
+                self.shared.visible[class].fetch_add(1, Ordering::Relaxed);
+                slot.visible[class].fetch_add(1, Ordering::Relaxed);
+            }
             None => _ = slot.tombstones.fetch_add(1, Ordering::Relaxed),
         }
     }

@@ -1,9 +1,14 @@
 //! Services and instances as the console lists them.
 
+use std::sync::Arc;
+
 use distro_core::Reader;
-use naming_model::{DEFAULT_BEAT_INTERVAL_MS, InstanceKey, META_ID_GENERATOR, ServiceKey};
+use naming_model::{
+    DEFAULT_BEAT_INTERVAL_MS, GROUP_SEPARATOR, InstanceKey, META_ID_GENERATOR, ServiceKey,
+};
 
 use super::host::are_protected;
+use super::index::listed;
 use super::json::{push_bool, push_display, push_double, push_number, push_string};
 use super::{
     ClusterSettings, Content, GroupFilter, Host, ListedService, NamingDatum, Page, Registry,
@@ -68,16 +73,62 @@ pub(crate) struct Summary {
 
 impl Registry {
     /// The services on a page of those a query picks, and how many it picks. Instances are looked
-    /// at only if the query is about them.
+    /// at only if the query is about them, and names only if it is about names.
+    ///
+    /// # Errors
+    /// How many services are on the page, if these are more than `most`.
     pub(crate) fn catalog(
         &self,
         query: &CatalogQuery<'_>,
         page: Page,
-    ) -> (Vec<ListedService>, usize) {
-        let mut picked = self.index.of_namespace(query.namespace, GroupFilter::All);
-        picked.retain(|(service, datum)| query.picks(service, datum));
-        let count = picked.len();
-        (page.of(picked.into_iter()).collect(), count)
+        most: usize,
+    ) -> Result<(Vec<ListedService>, usize), usize> {
+        let (mut picked, mut count) = (Vec::new(), 0);
+        if !query.is_about_names() && !query.is_about_instances() {
+            let keep = |_: &str, _: &str, datum: &Arc<NamingDatum>| {
+                if picked.len() < most {
+                    picked.push(Arc::clone(datum));
+                }
+            };
+            count = self.index.names(query.namespace, GroupFilter::All, page, keep);
+        } else {
+            let everything = query.is_about_instances();
+            self.index.visit(query.namespace, |group, name, datum| {
+                if query.picks_name(group, name) {
+                    if everything || page.has(count) && picked.len() < most {
+                        picked.push(Arc::clone(datum));
+                    }
+                    count += 1;
+                }
+                true
+            });
+            if everything {
+                picked.retain(|datum| query.picks_inside(datum));
+                count = picked.len();
+                picked = page.of(picked.into_iter()).take(most).collect();
+            }
+        }
+        match page.count_of(count) {
+            on_page if on_page > most => Err(on_page),
+            _ => Ok((picked.iter().filter_map(listed).collect(), count)),
+        }
+    }
+
+    /// The services of a page with all their instances, as a JSON array. `None` if it would be
+    /// longer than `most` bytes.
+    pub(crate) fn catalog_json(&self, services: &[ListedService], most: usize) -> Option<String> {
+        let mut out = String::from("[");
+        for (service, datum) in services {
+            if out.len() > 1 {
+                out.push(',');
+            }
+            datum.read(|reader| push_service(&mut out, service, &reader, most));
+            if out.len() > most {
+                return None;
+            }
+        }
+        out.push(']');
+        Some(out)
     }
 
     /// Counts the instances of a service.
@@ -97,13 +148,15 @@ impl Registry {
     }
 
     /// One page of the instances of a cluster as a JSON array with all that is known about them,
-    /// and how many there are. `None` if the service has no such cluster.
+    /// and how many there are. `None` if the service has no such cluster. Ends soon after `most`
+    /// bytes.
     pub(crate) fn instances_json(
         &self,
         service: &ServiceKey,
         datum: &NamingDatum,
         cluster: &str,
         page: Page,
+        most: usize,
     ) -> Option<(String, usize)> {
         datum.read(|reader| {
             if !has_cluster(&reader, cluster) {
@@ -112,6 +165,9 @@ impl Registry {
             let in_cluster = || hosts(&reader).filter(|host| host.key.cluster == cluster);
             let mut out = String::from("[");
             for host in page.of(in_cluster()) {
+                if out.len() > most {
+                    break;
+                }
                 if out.len() > 1 {
                     out.push(',');
                 }
@@ -130,21 +186,72 @@ impl Registry {
 }
 
 impl CatalogQuery<'_> {
-    fn picks(&self, service: &ServiceKey, datum: &NamingDatum) -> bool {
-        let (group, name) = split_grouped(service);
-        if !self.group.is_in(group) || !self.service.is_in(name) {
-            return false;
-        }
+    /// Whether it picks services by their names.
+    pub(crate) fn is_about_names(&self) -> bool {
+        !self.group.parts.is_empty() || !self.service.parts.is_empty()
+    }
+
+    /// Whether it picks services by their instances.
+    pub(crate) fn is_about_instances(&self) -> bool {
+        self.only_with_instances || self.instance.is_some()
+    }
+
+    /// `group` ends with the separator.
+    fn picks_name(&self, group: &str, name: &str) -> bool {
+        let group = group.strip_suffix(GROUP_SEPARATOR).unwrap_or(group);
+        self.group.is_in(group) && self.service.is_in(name)
+    }
+
+    fn picks_inside(&self, datum: &NamingDatum) -> bool {
         let is_wanted = |host: Host<'_>| self.instance.is_none_or(|text| is_at(&host.key, text));
-        let looks_inside = self.only_with_instances || self.instance.is_some();
-        !looks_inside || datum.read(|reader| hosts(&reader).any(is_wanted))
+        datum.read(|reader| hosts(&reader).any(is_wanted))
     }
 }
 
-/// Group, and all that stands behind it.
-fn split_grouped(service: &ServiceKey) -> (&str, &str) {
-    let grouped = service.grouped();
-    grouped.split_once(naming_model::GROUP_SEPARATOR).unwrap_or(("", grouped))
+/// A service with the instances of each of its clusters. Ends soon after `most` bytes.
+fn push_service(out: &mut String, service: &ServiceKey, reader: &Reader<'_, Content>, most: usize) {
+    out.push_str("{\"serviceName\":");
+    push_string(out, service.service());
+    out.push_str(",\"groupName\":");
+    push_string(out, service.group());
+    out.push_str(",\"clusterMap\":{");
+    let (settings, default) = (settings(reader), ClusterSettings::default());
+    let mut hosts: Vec<Host<'_>> = hosts(reader).collect();
+    // Stable: within a cluster they stay in order.
+    hosts.sort_by_key(|host| host.key.cluster);
+    let mut hosts = hosts.into_iter().peekable();
+    for (name, _) in clusters(reader, &settings, &default) {
+        out.push_str(if out.ends_with('{') { "" } else { "," });
+        push_string(out, name);
+        out.push_str(":{\"hosts\":[");
+        while let Some(host) = hosts.next_if(|host| host.key.cluster == name) {
+            if out.len() <= most {
+                push_short_instance(out, &host);
+            }
+        }
+        out.push_str("]}");
+    }
+    out.push_str("},\"metadata\":");
+    out.push_str(settings.metadata.as_json());
+    out.push('}');
+}
+
+/// What the list of services with their instances tells of an instance.
+fn push_short_instance(out: &mut String, host: &Host<'_>) {
+    let Host { key, instance, healthy } = host;
+    out.push_str(if out.ends_with('[') { "{\"valid\":" } else { ",{\"valid\":" });
+    push_bool(out, *healthy);
+    out.push_str(",\"metadata\":");
+    out.push_str(instance.metadata.as_json());
+    out.push_str(",\"port\":");
+    push_number(out, key.port);
+    out.push_str(",\"ip\":");
+    push_string(out, key.ip);
+    out.push_str(",\"weight\":");
+    push_double(out, instance.weight);
+    out.push_str(",\"enabled\":");
+    push_bool(out, instance.enabled);
+    out.push('}');
 }
 
 /// Whether an instance has the address `ip` or `ip:port`.
@@ -212,9 +319,80 @@ fn push_instance(out: &mut String, host: &Host<'_>, service: &ServiceKey, heard_
 
 #[cfg(test)]
 mod tests {
+    use distro_core::{MemberId, StampClock};
+    use distro_net::Clock;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::registry::{Events, Instance, Metadata, Watch};
+
+    /// A registry in which so many services have two instances each.
+    fn registry(services: usize) -> Registry {
+        let clock = Clock::start();
+        let settings = crate::Config::default().registry_settings(1);
+        let events = Arc::new(Events::new(10));
+        let watch = Arc::new(Watch::new(Arc::clone(&events)));
+        let stamps = StampClock::new(MemberId(1), 1, clock.now());
+        let registry = Registry::new(settings, events, watch, stamps, clock, Vec::new());
+        for number in 0..services {
+            let service = ServiceKey::parse("public", &format!("g@@s{number:02}")).unwrap();
+            for cluster in ["a", "b"] {
+                let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster };
+                let instance = Instance::new(1.0, Metadata::default()).unwrap();
+                registry.register(&service, &key, instance, true, &String::new).unwrap();
+            }
+        }
+        registry
+    }
+
+    fn query<'a>(service: &'a str, instance: Option<&'a str>) -> CatalogQuery<'a> {
+        CatalogQuery {
+            namespace: "public",
+            group: NamePattern::new(""),
+            service: NamePattern::new(service),
+            instance,
+            only_with_instances: false,
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_too_long_is_no_page() {
+        let registry = registry(30);
+        // By nothing, by names, by instances.
+        for query in [query("", None), query("s", None), query("", Some("10.0.0.1:80"))] {
+            let page = |number, size, most| registry.catalog(&query, Page::new(number, size), most);
+            assert_eq!(page(1, i64::MAX, 20).err(), Some(30));
+            assert_eq!(page(2, 25, 20).unwrap().0.len(), 5);
+            assert_eq!(page(1, 25, 20).err(), Some(25));
+            let (services, count) = page(2, 20, 20).unwrap();
+            assert_eq!((services.len(), count), (10, 30));
+            assert!(
+                services.iter().map(|(key, _)| key.service()).eq((20..30).map(|n| format!("s{n}")))
+            );
+            assert_eq!(page(1, 30, 30).unwrap().0.len(), 30);
+        }
+        let (services, count) = registry.catalog(&query("s1", None), Page::new(2, 4), 20).unwrap();
+        assert!(services.iter().map(|(key, _)| key.service()).eq(["s14", "s15", "s16", "s17"]));
+        assert_eq!(count, 10);
+        let far = registry.catalog(&query("", Some("10.0.0.1:81")), Page::new(1, 9), 20).unwrap();
+        assert_eq!((far.0.len(), far.1), (0, 0));
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_no_list() {
+        let registry = registry(30);
+        let (services, _) = registry.catalog(&query("", None), Page::new(1, 99), 99).unwrap();
+        let whole = registry.catalog_json(&services, usize::MAX).unwrap();
+        let parsed: serde_json::Value = serde_json::from_str(&whole).unwrap();
+        let hosts = |number: usize, cluster: &str| {
+            parsed[number]["clusterMap"][cluster]["hosts"].as_array().unwrap().len()
+        };
+        assert!((0..30).all(|number| hosts(number, "a") == 1 && hosts(number, "b") == 1));
+        assert_eq!(registry.catalog_json(&services, whole.len()).unwrap(), whole);
+        for most in [whole.len() - 2, whole.len() / 2, 10, 0] {
+            assert!(registry.catalog_json(&services, most).is_none(), "{most}");
+        }
+    }
 
     #[test]
     fn a_pattern_is_looked_for_anywhere_in_the_name() {

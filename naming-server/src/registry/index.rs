@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use distro_core::Slot;
 use naming_model::{GROUP_SEPARATOR, ServiceKey};
 use parking_lot::RwLock;
 
@@ -27,6 +28,16 @@ type Groups = BTreeMap<Box<str>, Services>;
 pub(crate) struct ServiceIndex {
     namespaces: RwLock<BTreeMap<Box<str>, Groups>>,
     count: AtomicUsize,
+    of_slots: SlotCounts,
+}
+
+/// How many services each slot has.
+struct SlotCounts(Box<[AtomicUsize]>);
+
+impl Default for SlotCounts {
+    fn default() -> Self {
+        Self(Slot::all().map(|_| AtomicUsize::new(0)).collect())
+    }
 }
 
 /// Which names of a namespace are meant.
@@ -61,6 +72,11 @@ impl ServiceIndex {
     /// Number of services in all namespaces.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Number of services in a slot.
+    pub(crate) fn of_slot(&self, slot: Slot) -> usize {
+        self.of_slots.0[slot.index()].load(Ordering::Relaxed)
     }
 
     /// All services in the order of namespace and name.
@@ -99,31 +115,30 @@ impl ServiceIndex {
         }
     }
 
-    /// Gives the names on one page to `take`, in order and in two parts that belong together, and
-    /// returns how many there are on all pages. Costs nothing for the services of other groups.
+    /// Gives the names on one page to `take`, in order and in two parts that belong together, with
+    /// the datum, and returns how many there are on all pages. Costs nothing for the services of
+    /// other groups. `take` must not read the datum: see [`ServiceIndex`].
     pub(crate) fn names(
         &self,
         namespace: &str,
         filter: GroupFilter<'_>,
         page: Page,
-        mut take: impl FnMut(&str, &str),
+        mut take: impl FnMut(&str, &str, &Arc<NamingDatum>),
     ) -> usize {
         let namespaces = self.namespaces.read();
         let Some(groups) = namespaces.get(namespace) else { return 0 };
         match filter {
             GroupFilter::All => {
                 let count = groups.values().map(BTreeMap::len).sum();
-                let names = groups.iter().flat_map(|(group, services)| {
-                    services.keys().map(move |rest| (&**group, &**rest))
-                });
-                page.of(names).for_each(|(group, rest)| take(group, rest));
+                page.of(names_of(groups)).for_each(|(group, rest, datum)| take(group, rest, datum));
                 count
             }
             GroupFilter::One(group) => {
                 let (key, prefix) = split_group(group);
                 let Some(services) = groups.get(&*key) else { return 0 };
-                let names = starting_with(services, &prefix).map(|(rest, _)| &rest[prefix.len()..]);
-                page.of(names).for_each(|name| take("", name));
+                let names = starting_with(services, &prefix)
+                    .map(|(rest, datum)| (&rest[prefix.len()..], datum));
+                page.of(names).for_each(|(name, datum)| take("", name, datum));
                 if prefix.is_empty() {
                     services.len()
                 } else {
@@ -131,6 +146,20 @@ impl ServiceIndex {
                 }
             }
         }
+    }
+
+    /// Gives the group (with its separator), the rest of the name and the datum of each service of a
+    /// namespace to `take`, in order, as long as that says true. Whether there is such a namespace.
+    /// `take` must not read the datum: see [`ServiceIndex`].
+    pub(crate) fn visit(
+        &self,
+        namespace: &str,
+        mut take: impl FnMut(&str, &str, &Arc<NamingDatum>) -> bool,
+    ) -> bool {
+        let namespaces = self.namespaces.read();
+        let Some(groups) = namespaces.get(namespace) else { return false };
+        let _ = names_of(groups).all(|(group, rest, datum)| take(group, rest, datum));
+        true
     }
 
     fn insert(&self, datum: &Arc<NamingDatum>) {
@@ -141,6 +170,7 @@ impl ServiceIndex {
         let services = groups.entry(group.into()).or_default();
         if services.insert(rest.into(), Arc::clone(datum)).is_none() {
             self.count.fetch_add(1, Ordering::Relaxed);
+            self.of_slots.0[Slot::of(datum.tag()).index()].fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -156,6 +186,7 @@ impl ServiceIndex {
         }
         services.remove(rest);
         self.count.fetch_sub(1, Ordering::Relaxed);
+        self.of_slots.0[Slot::of(datum.tag()).index()].fetch_sub(1, Ordering::Relaxed);
         if services.is_empty() {
             groups.remove(group);
         }
@@ -165,18 +196,31 @@ impl ServiceIndex {
     }
 }
 
+fn names_of(groups: &Groups) -> impl Iterator<Item = (&str, &str, &Arc<NamingDatum>)> {
+    groups.iter().flat_map(|(group, services)| {
+        services.iter().map(move |(rest, datum)| (&**group, &**rest, datum))
+    })
+}
+
 /// One page of names as the JSON of the service list: `{"doms":["a","b"],"count":2}`. Instances and
-/// settings are looked at only if there is a filter.
+/// settings are looked at only if there is a filter. `None` if it would be longer than `most` bytes.
 pub(crate) fn names_json(
     index: &ServiceIndex,
     namespace: &str,
     group: GroupFilter<'_>,
     page: Page,
     filter: Option<&MetadataFilter>,
-) -> String {
+    most: usize,
+) -> Option<String> {
     let mut out = String::from("{\"doms\":[");
+    let mut push = |group: &str, rest: &str| {
+        // One name too many is enough to see that it is too long.
+        if out.len() <= most {
+            push_name(&mut out, group, rest);
+        }
+    };
     let count = match filter {
-        None => index.names(namespace, group, page, |group, rest| push_name(&mut out, group, rest)),
+        None => index.names(namespace, group, page, |group, rest, _| push(group, rest)),
         Some(filter) => {
             let mut passing = index.of_namespace(namespace, group);
             passing.retain(|(_, datum)| filter.passes(datum));
@@ -185,7 +229,7 @@ pub(crate) fn names_json(
                 GroupFilter::One(group) => group.len() + GROUP_SEPARATOR.len(),
             };
             for (service, _) in page.of(passing.iter()) {
-                push_name(&mut out, "", service.grouped().get(hidden..).unwrap_or_default());
+                push("", service.grouped().get(hidden..).unwrap_or_default());
             }
             passing.len()
         }
@@ -193,7 +237,7 @@ pub(crate) fn names_json(
     out.push_str("],\"count\":");
     push_number(&mut out, count);
     out.push('}');
-    out
+    (out.len() <= most).then_some(out)
 }
 
 fn push_name(out: &mut String, group: &str, rest: &str) {
@@ -203,7 +247,7 @@ fn push_name(out: &mut String, group: &str, rest: &str) {
     out.push('"');
 }
 
-fn listed(datum: &Arc<NamingDatum>) -> Option<ListedService> {
+pub(super) fn listed(datum: &Arc<NamingDatum>) -> Option<ListedService> {
     Some((ServiceKey::from_tag(datum.tag())?, Arc::clone(datum)))
 }
 
@@ -261,7 +305,7 @@ mod tests {
     fn names(index: &ServiceIndex, filter: GroupFilter<'_>, page: Page) -> (Vec<String>, usize) {
         let mut names = Vec::new();
         let count =
-            index.names("n", filter, page, |group, rest| names.push(format!("{group}{rest}")));
+            index.names("n", filter, page, |group, rest, _| names.push(format!("{group}{rest}")));
         (names, count)
     }
 
@@ -287,6 +331,17 @@ mod tests {
         assert_eq!(of("b"), (vec![], 0));
         assert_eq!(index.of_namespace("n", GroupFilter::One("a@@b")).len(), 2);
         assert_eq!(index.of_namespace("other", GroupFilter::All).len(), 0);
+    }
+
+    #[test]
+    fn a_page_of_names_that_is_too_long_is_no_page() {
+        let index = registry(&["a@@s1", "a@@s2", "b@@s3"]).index;
+        let list = |group, most| names_json(&index, "n", group, Page::new(1, 9), None, most);
+        let whole = r#"{"doms":["a@@s1","a@@s2","b@@s3"],"count":3}"#;
+        assert_eq!(list(GroupFilter::All, whole.len()).unwrap(), whole);
+        assert!((0..whole.len()).all(|most| list(GroupFilter::All, most).is_none()));
+        let of_group = r#"{"doms":["s1","s2"],"count":2}"#;
+        assert_eq!(list(GroupFilter::One("a"), of_group.len()).unwrap(), of_group);
     }
 
     #[test]
@@ -351,7 +406,9 @@ mod tests {
             eprintln!("{what}: {each:?}, {} bytes or items", sizes / 20);
             each
         };
-        let list = |page, filter| names_json(&registry.index, "n", group, page, filter).len();
+        let list = |page, filter| {
+            names_json(&registry.index, "n", group, page, filter, usize::MAX).unwrap().len()
+        };
         measure("first 20 names", &|| list(Page::new(1, 20), None));
         measure("last 20 names", &|| list(Page::new(5_000, 20), None));
         let whole = measure("all names", &|| list(Page::new(1, i64::MAX), None));

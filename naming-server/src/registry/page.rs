@@ -19,6 +19,16 @@ impl Page {
         Self { start: whole(number.saturating_sub(1)).saturating_mul(size), size }
     }
 
+    /// How many of so many items are on the page.
+    pub(crate) fn count_of(self, items: usize) -> usize {
+        items.saturating_sub(self.start).min(self.size)
+    }
+
+    /// Whether the item at this place, counted from 0, is on the page.
+    pub(crate) fn has(self, place: usize) -> bool {
+        place >= self.start && place - self.start < self.size
+    }
+
     /// The items on the page.
     pub(crate) fn of<I: Iterator>(self, items: I) -> impl Iterator<Item = I::Item> {
         items.skip(self.start).take(self.size)
@@ -62,6 +72,13 @@ mod tests {
         assert_eq!(page(1, i64::MAX).len(), 7);
         assert_eq!(page(1, 0), [0; 0]);
         assert_eq!(page(2, -1), [0; 0]);
+        for number in [-1, 0, 1, 2, 3, 4, i64::MAX] {
+            for size in [-1, 0, 1, 3, 7, i64::MAX] {
+                let (on, part) = (page(number, size), Page::new(number, size));
+                assert_eq!(part.count_of(7), on.len(), "{part:?}");
+                assert!((0..7).filter(|place| part.has(*place)).eq(on), "{part:?}");
+            }
+        }
     }
 
     #[test]

@@ -56,6 +56,10 @@ impl Site {
         Self { server: TestServer::start_at(config) }
     }
 
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.server.address
+    }
+
     /// Sends `METHOD path` below `/nacos/v1/ns/` with these parameters in the query.
     #[track_caller]
     pub(crate) fn call(&self, request: &str, parameters: &[(&str, &str)]) -> Answer {

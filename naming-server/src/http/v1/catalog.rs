@@ -1,21 +1,23 @@
 //! `/v1/ns/catalog`: what the console shows.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::Api;
 use super::service::threshold_json;
-use crate::http::{ApiError, Call, Params, Reply, not_a_number};
+use crate::http::{ApiError, Call, Look, MOST_ANSWER_BYTES, Params, Reply, not_a_number};
 use crate::registry::{
-    CatalogQuery, ClusterSettings, Host, ListedService, NamePattern, Page, clusters, hosts,
-    settings,
+    CLASS_INSTANCE, CatalogQuery, ClusterSettings, ListedService, NamePattern, Page, clusters,
+    hosts, settings,
 };
 
-/// Most services on one page.
-const MAX_SERVICES: i64 = 10_000;
-/// Most services on one page with all their instances.
-const MAX_SERVICES_WITH_INSTANCES: i64 = 1_000;
+/// Services and instances that are looked at so soon that nobody need wait for the end of it.
+const SOON_LOOKED_AT: u64 = 100_000;
+/// The parameter that makes a page too long.
+pub(super) const PAGE_SIZE: &str = "pageSize";
+/// Services that may be looked into without having to wait.
+const SHORT_PAGE: i64 = 1_000;
+/// Services on one page.
+const MOST_SERVICES: usize = 10_000;
 
 impl Api {
     pub(super) fn catalog_services(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -23,8 +25,6 @@ impl Api {
         let number = whole_number(params, "pageNo")?;
         let size = whole_number(params, "pageSize")?;
         let with_instances = params.flag_lenient("withInstances", false);
-        let most = if with_instances { MAX_SERVICES_WITH_INSTANCES } else { MAX_SERVICES };
-        let size = size.min(most);
         // With instances Nacos counts pages from 0.
         let page = Page::new(number.saturating_add(i64::from(with_instances)), size);
         let namespace = call.namespace();
@@ -38,14 +38,29 @@ impl Api {
             instance: instance.as_deref(),
             only_with_instances: params.flag_lenient("hasIpCount", false),
         };
-        let (services, count) = self.registry.catalog(&query, page);
-        let reply = if with_instances {
-            services.iter().map(with_hosts).collect()
-        } else {
-            let services: Vec<Value> = services.iter().map(|listed| self.counted(listed)).collect();
-            json!({ "serviceList": services, "count": count })
+        let looks_at_all =
+            size > SHORT_PAGE || query.is_about_names() || query.is_about_instances();
+        let _look = looks_at_all.then(|| self.look_at_all()).transpose()?;
+        let too_many = |count: usize| {
+            let reason = format!("{count} services are on this page, the limit is {MOST_SERVICES}");
+            ApiError::illegal(PAGE_SIZE, reason)
         };
-        Ok(Reply::json(reply.to_string()))
+        let (services, count) =
+            self.registry.catalog(&query, page, MOST_SERVICES).map_err(too_many)?;
+        if with_instances {
+            let list = self.registry.catalog_json(&services, MOST_ANSWER_BYTES);
+            return self.answers.json(list.ok_or_else(|| too_long(PAGE_SIZE))?);
+        }
+        let services: Vec<Value> = services.iter().map(|listed| self.counted(listed)).collect();
+        self.answers.json(json!({ "serviceList": services, "count": count }).to_string())
+    }
+
+    /// The right to look at all there is, where that is so much that it takes one.
+    pub(super) fn look_at_all(&self) -> Result<Option<Look<'_>>, ApiError> {
+        let registry = &self.registry;
+        let instances = registry.store.visible_count(CLASS_INSTANCE);
+        let all = instances.saturating_add(registry.service_count() as u64);
+        (all > SOON_LOOKED_AT).then(|| self.answers.look()).transpose()
     }
 
     fn counted(&self, (service, datum): &ListedService) -> Value {
@@ -106,9 +121,12 @@ impl Api {
         let datum = self.existing(&service)?;
         let (list, count) = self
             .registry
-            .instances_json(&service, &datum, &cluster, page)
+            .instances_json(&service, &datum, &cluster, page, MOST_ANSWER_BYTES)
             .ok_or_else(|| ApiError::not_found(format!("cluster {cluster} is not found!")))?;
-        Ok(Reply::json(format!("{{\"list\":{list},\"count\":{count}}}")))
+        if list.len() > MOST_ANSWER_BYTES {
+            return Err(too_long(PAGE_SIZE));
+        }
+        self.answers.json(format!("{{\"list\":{list},\"count\":{count}}}"))
     }
 
     /// Response times of health checks in milliseconds; -1 says: not measured, or not by this
@@ -138,31 +156,10 @@ impl Api {
     }
 }
 
-fn with_hosts((service, datum): &ListedService) -> Value {
-    datum.read(|reader| {
-        let settings = settings(&reader);
-        let default = ClusterSettings::default();
-        let clusters = clusters(&reader, &settings, &default).into_iter();
-        let mut hosts_of: BTreeMap<&str, Vec<Value>> =
-            clusters.map(|(name, _)| (name, Vec::new())).collect();
-        for Host { key, instance, healthy } in hosts(&reader) {
-            hosts_of.entry(key.cluster).or_default().push(json!({
-                "valid": healthy,
-                "metadata": instance.metadata.to_map(),
-                "port": key.port,
-                "ip": key.ip,
-                "weight": instance.weight,
-                "enabled": instance.enabled,
-            }));
-        }
-        let cluster = |(name, hosts)| (name, json!({ "hosts": hosts }));
-        json!({
-            "serviceName": service.service(),
-            "groupName": service.group(),
-            "clusterMap": hosts_of.into_iter().map(cluster).collect::<BTreeMap<_, _>>(),
-            "metadata": settings.metadata.to_map(),
-        })
-    })
+/// The refusal of a list that is too long for one answer.
+pub(super) fn too_long(parameter: &str) -> ApiError {
+    let reason = format!("the answer would have more than {MOST_ANSWER_BYTES} bytes; ask for less");
+    ApiError::illegal(parameter, reason)
 }
 
 /// A whole number of any size that must be there.

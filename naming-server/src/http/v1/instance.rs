@@ -3,12 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use naming_model::{DEFAULT_CLUSTER, DEFAULT_GROUP, InstanceKey, RecordKey, ServiceKey};
+use naming_model::{
+    DEFAULT_CLUSTER, DEFAULT_GROUP, GROUP_SEPARATOR, InstanceKey, RecordKey, ServiceKey,
+};
 use serde_json::{Value, json};
 
 use super::Api;
 use super::operator_values::{clears_values, named_in_form, read_key};
-use crate::http::{AgentKind, Answer, ApiError, Call, Params, Reply, metadata_text};
+use crate::http::{
+    AgentKind, Answer, ApiError, Call, MOST_ANSWER_BYTES, Params, Reply, metadata_text,
+};
 use crate::nacos::{InstanceStatus, render_instance_statuses};
 use crate::registry::{
     Flavour, Host, Instance, ListReply, Metadata, MetadataChange, Named, Patched, Timed, ViewQuery,
@@ -206,12 +210,28 @@ impl Api {
     }
 
     pub(super) fn legacy_names(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let _look = self.look_at_all()?;
         let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let mut count = 0;
-        for (service, _) in self.registry.services() {
-            let of_namespace = names.entry(service.namespace().to_owned()).or_default();
-            of_namespace.push(service.service().to_owned());
-            count += 1;
+        let (mut count, mut bytes) = (0, 0);
+        for namespace in self.registry.index.namespaces() {
+            let mut of_namespace = Vec::new();
+            let is_known = self.registry.index.visit(&namespace, |_, rest, _| {
+                let name = rest.split(GROUP_SEPARATOR).next().unwrap_or_default();
+                // With quotes and comma.
+                bytes += name.len() + 3;
+                of_namespace.push(name.to_owned());
+                bytes <= MOST_ANSWER_BYTES
+            });
+            if bytes > MOST_ANSWER_BYTES {
+                return Err(ApiError::bad_request(format!(
+                    "the names take more than the {MOST_ANSWER_BYTES} bytes of one answer; ask \
+                     /v1/ns/service/list for them, page by page"
+                )));
+            }
+            if is_known {
+                count += of_namespace.len();
+                names.insert(namespace, of_namespace);
+            }
         }
         // Old DNS agents expect a flat list.
         let flat = call.agent.kind == AgentKind::Dns
@@ -221,7 +241,7 @@ impl Api {
         } else {
             json!(names)
         };
-        Ok(Reply::json(json!({ "count": count, "doms": doms }).to_string()))
+        self.answers.json(json!({ "count": count, "doms": doms }).to_string())
     }
 
     pub(super) fn legacy_service(&self, call: &Call<'_>) -> Result<ServiceKey, ApiError> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use distro_net::{Address, Control, PATH_PREFIX, Peers, Refusal, Service};
 
-use super::{Answer, ApiError, Call, ConnectionStats, Handler, Reply, no_such_api};
+use super::{Answer, ApiError, Call, ConnectionStats, Handler, LargeAnswers, Reply, no_such_api};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::checks::Checks;
@@ -38,6 +38,7 @@ mod peer;
 mod peers;
 mod push;
 mod redirect;
+mod responsible;
 mod rights;
 mod roles;
 mod route;
@@ -46,6 +47,7 @@ mod switches;
 mod system;
 mod users;
 
+use responsible::Responsible;
 use route::{Route, find_route};
 use system::System;
 
@@ -81,6 +83,8 @@ pub(crate) struct Api {
     requests: Arc<RequestCounts>,
     audit: Arc<Audit>,
     system: System,
+    answers: Arc<LargeAnswers>,
+    responsible: Responsible,
     started: Started,
 }
 
@@ -233,6 +237,8 @@ impl Api {
             audit,
             requests: Arc::new(RequestCounts::new(Route::ALL.len() + 1)),
             system: System::default(),
+            answers: Arc::default(),
+            responsible: Responsible::default(),
             started: Started { instant: Instant::now(), wall_ms: wall_ms() },
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Api;
 use crate::http::{ApiError, Call, Reply};
 use crate::logging;
-use crate::registry::{CLASS_INSTANCE, Event, ServerStatus, hosts};
+use crate::registry::{CLASS_INSTANCE, Event, ServerStatus};
 
 /// Events in one answer, unless the caller says how many.
 const DEFAULT_EVENTS: i32 = 100;
@@ -23,7 +23,7 @@ impl Api {
             Some(_) => ServerStatus::Starting,
             None => self.registry.switches.load().status(),
         };
-        let (own_services, own_instances) = self.responsible_counts();
+        let (own_services, own_instances) = self.responsible.counts(&self.registry);
         let metrics = json!({
             "status": status.name(),
             "serviceCount": services,
@@ -36,22 +36,6 @@ impl Api {
             "mem": usage.memory,
         });
         Ok(Reply::json(metrics.to_string()))
-    }
-
-    /// The services that this server judges, and their instances. Alone it judges all.
-    fn responsible_counts(&self) -> (usize, u64) {
-        let registry = &self.registry;
-        if self.cluster.is_none() {
-            return (registry.service_count(), registry.store.visible_count(CLASS_INSTANCE));
-        }
-        let mut counts = (0, 0);
-        for (service, datum) in registry.services() {
-            if registry.store.owns(service.as_str()) {
-                counts.0 += 1;
-                counts.1 += datum.read(|reader| hosts(&reader).count()) as u64;
-            }
-        }
-        counts
     }
 
     pub(super) fn set_log_level(&self, call: &Call<'_>) -> Result<Reply, ApiError> {

@@ -7,12 +7,13 @@ use naming_model::ServiceKey;
 use serde_json::{Value, json};
 
 use super::Api;
+use super::catalog::PAGE_SIZE;
 use crate::http::{AgentKind, ApiError, Call, Reply};
 use crate::push::{AgentFamily, Subscriber};
 use crate::registry::{Flavour, Page};
 
-/// Most subscribers on one page.
-const MAX_PAGE_SIZE: i32 = 10_000;
+/// Subscribers on one page.
+const MOST_ON_PAGE: usize = 10_000;
 
 impl Api {
     /// Notes the caller as a subscriber if it asks for that, and says when it should ask again,
@@ -53,11 +54,17 @@ impl Api {
     pub(super) fn subscribers(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let service = call.service()?;
         let number = call.params.int("pageNo", 1)?;
-        let size = call.params.int("pageSize", 1_000)?.min(MAX_PAGE_SIZE);
+        let size = call.params.int(PAGE_SIZE, 1_000)?;
         let page = Page::new(number.into(), size.into());
         let (found, count) = self.pusher.subscribers(&service, page);
+        if found.len() > MOST_ON_PAGE {
+            let on_page = found.len();
+            let reason =
+                format!("{on_page} subscribers are on this page, the limit is {MOST_ON_PAGE}");
+            return Err(ApiError::illegal(PAGE_SIZE, reason));
+        }
         let shown: Vec<Value> = found.iter().map(subscriber_json).collect();
-        Ok(Reply::json(json!({ "subscribers": shown, "count": count }).to_string()))
+        self.answers.json(json!({ "subscribers": shown, "count": count }).to_string())
     }
 
     pub(super) fn push_state(&self, call: &Call<'_>) -> Reply {

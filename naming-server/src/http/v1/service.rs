@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use naming_model::{DEFAULT_GROUP, ServiceKey};
+use naming_model::{DEFAULT_GROUP, GROUP_SEPARATOR, ServiceKey};
 use serde_json::{Value, json};
 
 use super::Api;
-use crate::http::{Answer, ApiError, Call, Params, Reply, not_a_number};
+use super::catalog::{PAGE_SIZE, too_long};
+use crate::http::{Answer, ApiError, Call, MOST_ANSWER_BYTES, Params, Reply, not_a_number};
 use crate::registry::{
-    ClusterSettings, GroupFilter, ListedService, Metadata, MetadataFilter, NamePattern,
-    NamingDatum, Page, Selector, ServiceSettings, clusters, names_json, settings,
+    ClusterSettings, GroupFilter, Metadata, MetadataFilter, NamePattern, NamingDatum, Page,
+    Selector, ServiceSettings, clusters, names_json, settings,
 };
 
 impl Api {
@@ -99,7 +100,11 @@ impl Api {
             Some(text) => MetadataFilter::parse(&text)?,
             None => None,
         };
-        Ok(Reply::json(names_json(&self.registry.index, &namespace, group, page, filter.as_ref())))
+        let filter = filter.as_ref();
+        let _look = filter.map(|_| self.look_at_all()).transpose()?;
+        let index = &self.registry.index;
+        let names = names_json(index, &namespace, group, page, filter, MOST_ANSWER_BYTES);
+        self.answers.json(names.ok_or_else(|| too_long(PAGE_SIZE))?)
     }
 
     /// Names without their groups, of one namespace or all.
@@ -110,22 +115,30 @@ impl Api {
             Some(namespace) => vec![namespace.into_owned()],
             None => self.registry.index.namespaces(),
         };
-        let mut services = BTreeMap::new();
+        let _look = self.look_at_all()?;
+        let (mut services, mut bytes) = (BTreeMap::new(), 0);
         for namespace in namespaces {
-            let listed = self.registry.index.of_namespace(&namespace, GroupFilter::All);
-            let matching = |(service, _): &ListedService| {
-                pattern.is_in(service.grouped()).then(|| service.service().to_owned())
-            };
-            let mut names: Vec<String> = listed.iter().filter_map(matching).collect();
-            names.sort_unstable();
-            names.dedup();
-            // The index knows no namespace without a service.
-            if !listed.is_empty() {
+            let mut names = Vec::new();
+            let is_known = self.registry.index.visit(&namespace, |group, rest, _| {
+                if pattern.is_in(&[group, rest].concat()) {
+                    let name = rest.split(GROUP_SEPARATOR).next().unwrap_or_default();
+                    // With quotes and comma.
+                    bytes += name.len() + 3;
+                    names.push(name.to_owned());
+                }
+                bytes <= MOST_ANSWER_BYTES
+            });
+            if bytes > MOST_ANSWER_BYTES {
+                return Err(too_long("namespaceId"));
+            }
+            if is_known {
+                names.sort_unstable();
+                names.dedup();
                 services.insert(namespace, names);
             }
         }
         let count = services.len();
-        Ok(Reply::json(json!({ "services": services, "count": count }).to_string()))
+        self.answers.json(json!({ "services": services, "count": count }).to_string())
     }
 
     pub(super) fn service_checksum(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
