@@ -3,16 +3,17 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+
+use super::lanes::Source;
 
 /// Failures allowed within [`WINDOW`].
 const MAX_FAILURES: u32 = 20;
 /// Begins with the first failure.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Pairs of address and name counted in one generation; there are two.
+/// Pairs of source and name counted in one generation; there are two.
 const MAX_PAIRS: usize = 32_768;
 
 /// Counts failures. As many more are possible as passwords are tried at the same time.
@@ -30,8 +31,8 @@ struct Pairs {
     older: HashMap<Pair, Count>,
 }
 
-/// Address, and the name as a number that nobody can foresee.
-type Pair = (IpAddr, u64);
+/// Source, and the name as a number that nobody can foresee.
+type Pair = (Source, u64);
 
 #[derive(Debug, Clone, Copy)]
 struct Count {
@@ -41,21 +42,21 @@ struct Count {
 
 impl Failures {
     /// Whether there have not been too many failures: else no password may be tried.
-    pub(super) fn allow(&self, source: IpAddr, user: &str, now: Instant) -> bool {
+    pub(super) fn allow(&self, source: Source, user: &str, now: Instant) -> bool {
         let pair = self.pair(source, user);
         let pairs = self.pairs.lock();
         pairs.find(&pair).is_none_or(|count| count.failures < MAX_FAILURES || count.is_over(now))
     }
 
     /// There has been one more.
-    pub(super) fn note(&self, source: IpAddr, user: &str, now: Instant) {
+    pub(super) fn note(&self, source: Source, user: &str, now: Instant) {
         let pair = self.pair(source, user);
         let mut pairs = self.pairs.lock();
         let count = pairs.count(pair, now);
         count.failures = count.failures.saturating_add(1);
     }
 
-    fn pair(&self, source: IpAddr, user: &str) -> Pair {
+    fn pair(&self, source: Source, user: &str) -> Pair {
         (source, self.hasher.hash_one(user))
     }
 }
@@ -90,10 +91,10 @@ impl Pairs {
 mod tests {
     use super::*;
 
-    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const ADDRESS: Source = Source::LOCALHOST;
 
     /// How many of so many tries are allowed, if all fail.
-    fn tries(failures: &Failures, source: IpAddr, user: &str, now: Instant) -> usize {
+    fn tries(failures: &Failures, source: Source, user: &str, now: Instant) -> usize {
         let fails = |_: &usize| {
             let is_allowed = failures.allow(source, user, now);
             if is_allowed {
@@ -109,7 +110,7 @@ mod tests {
         let (failures, now) = (Failures::default(), Instant::now());
         assert_eq!(tries(&failures, ADDRESS, "u", now), 20);
         assert_eq!(tries(&failures, ADDRESS, "other", now), 20);
-        assert_eq!(tries(&failures, [10, 0, 0, 1].into(), "u", now), 20);
+        assert_eq!(tries(&failures, Source::of([10, 0, 0, 1].into()), "u", now), 20);
         assert!(!failures.allow(ADDRESS, "u", now + WINDOW - Duration::from_millis(1)));
         assert_eq!(tries(&failures, ADDRESS, "u", now + WINDOW), 20);
         assert!(!failures.allow(ADDRESS, "u", now + WINDOW));

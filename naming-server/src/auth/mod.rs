@@ -18,7 +18,9 @@ use crate::http::{ApiError, Call, Later};
 use crate::registry::Accounts;
 
 mod failures;
+mod flights;
 mod key;
+mod lanes;
 mod log;
 mod new_user;
 mod passwords;
@@ -26,10 +28,11 @@ mod tokens;
 mod verified;
 
 use failures::Failures;
+use flights::Flights;
 pub(crate) use key::TokenKey;
+use lanes::{Lane, Lanes, Source};
 use log::FailureLog;
 pub use new_user::NewUser;
-use passwords::Passwords;
 pub(crate) use passwords::check_password;
 use tokens::Tokens;
 use verified::Verified;
@@ -70,7 +73,8 @@ pub(crate) struct Auth {
     accounts: Arc<Accounts>,
     tokens: Tokens,
     verified: Verified,
-    passwords: Passwords,
+    lanes: Lanes,
+    flights: Flights,
     failures: Failures,
     log: FailureLog,
 }
@@ -136,7 +140,8 @@ impl Auth {
             accounts,
             tokens,
             verified,
-            passwords: Passwords::new(),
+            lanes: Lanes::new(passwords::cores()),
+            flights: Flights::default(),
             failures: Failures::default(),
             log: FailureLog::default(),
         }
@@ -182,12 +187,14 @@ impl Auth {
         self.tokens.ttl()
     }
 
-    /// Makes the hash of a new password, when its turn comes.
+    /// Makes the hash of a new password, when its turn comes. It is the turn of this user, who has
+    /// been identified: a crowd of strangers at the same address is not before them.
     ///
     /// # Errors
     /// 503 if too many wait.
-    pub(crate) async fn hash(&self, password: String) -> Result<Arc<str>, ApiError> {
-        let hashed = self.passwords.run(move || passwords::hash(&password)).await;
+    pub(crate) async fn hash(&self, user: &str, password: String) -> Result<Arc<str>, ApiError> {
+        let hashed =
+            self.lanes.run(Lane::User(user.into()), move || passwords::hash(&password)).await;
         match hashed {
             None => Err(ApiError::unavailable(Refusal::Busy.to_string())),
             Some(hash) => hash.map(Arc::from).map_err(|error| {
@@ -213,25 +220,31 @@ impl Auth {
         if check_password(password).is_err() {
             return self.refuse(call, user, Refusal::UnknownUser);
         }
-        let source = call.peer.ip().to_canonical();
+        let source = Source::of(call.peer.ip());
         if !self.failures.allow(source, user, Instant::now()) {
             return self.refuse(call, user, Refusal::TooManyFailures);
         }
-        let attempt = Attempt { source, user: user.into(), hash, digest };
+        let address = call.peer.ip().to_canonical();
+        let attempt = Attempt { source, address, user: user.into(), hash, digest };
         let (auth, password) = (Arc::clone(self), password.to_owned());
         Caller::Unverified(Box::pin(async move { auth.attempt(attempt, password).await }))
     }
 
-    /// Tries a password, when its turn comes.
+    /// Tries a password, when its turn comes, for all from this source who wait for the same.
     async fn attempt(self: Arc<Self>, attempt: Attempt, password: String) -> Result<(), Refusal> {
-        let auth = Arc::clone(&self);
-        let outcome = self.passwords.run(move || auth.verify(&attempt, &password)).await;
-        outcome.unwrap_or(Err(Refusal::Busy))
+        let (auth, source) = (Arc::clone(&self), attempt.source);
+        let key = (source, attempt.digest);
+        let verify = async {
+            let work = move || auth.verify(&attempt, &password);
+            let outcome = self.lanes.run(Lane::Source(source), work).await;
+            outcome.unwrap_or(Err(Refusal::Busy))
+        };
+        self.flights.join(key, verify).await
     }
 
     fn verify(&self, attempt: &Attempt, password: &str) -> Result<(), Refusal> {
-        let Attempt { source, user, hash, digest } = attempt;
-        // Many clients with one password come all at once, and wait while the first is verified.
+        let Attempt { source, address, user, hash, digest } = attempt;
+        // Somebody else may have come with it meanwhile.
         if let Some(hash) = hash
             && self.verified.contains(digest, hash, Instant::now())
         {
@@ -250,7 +263,7 @@ impl Auth {
             }
             None => {
                 self.failures.note(*source, user, Instant::now());
-                self.log.note(*source, user, Refusal::UnknownUser);
+                self.log.note(*address, user, Refusal::UnknownUser);
                 Err(Refusal::UnknownUser)
             }
         }
@@ -270,7 +283,9 @@ impl Auth {
 
 /// A password to be tried.
 struct Attempt {
-    source: IpAddr,
+    source: Source,
+    /// For the log.
+    address: IpAddr,
     user: Box<str>,
     /// `None` if there is no such user.
     hash: Option<Arc<str>>,

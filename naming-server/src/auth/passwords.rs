@@ -1,12 +1,6 @@
-//! Passwords: bcrypt hashes, made and verified a few at a time.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+//! Passwords as bcrypt hashes.
 
 use bcrypt::{BcryptError, Version};
-use tokio::sync::Semaphore;
-use tokio::time;
 
 use crate::http::ApiError;
 
@@ -14,60 +8,13 @@ use crate::http::ApiError;
 const COST: u32 = 10;
 /// Bytes of a password: bcrypt does not look at more.
 const MAX_PASSWORD: usize = 72;
-/// Requests that may wait for their turn.
-const MAX_WAITING: usize = 512;
-/// How long they wait.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The hash of a password that nobody knows, of the cost of all others.
 const NOBODYS_HASH: &str = "$2a$10$9RTNVZvFX5SGLNTWgbesPegA/YcgouG5BwZPaS8rjBLHilbzo/7Pa";
 
-/// Where hashes are computed.
-pub(super) struct Passwords {
-    turns: Arc<Semaphore>,
-    waiting: AtomicUsize,
-}
-
-impl Passwords {
-    /// Half of the processors compute hashes at most, but one always.
-    pub(super) fn new() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let turns = Arc::new(Semaphore::new((processors / 2).max(1)));
-        Self { turns, waiting: AtomicUsize::new(0) }
-    }
-
-    /// Runs `work` beside the threads that serve, when its turn comes. `None` if too many wait, or
-    /// it waited too long. Once begun it is finished, whatever becomes of this future.
-    pub(super) async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        let turn = {
-            let _waiting = Waiting::join(&self.waiting)?;
-            time::timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await.ok()?.ok()?
-        };
-        let done = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            work()
-        });
-        done.await.ok()
-    }
-}
-
-/// One who waits, as long as this lives.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn join(waiting: &'a AtomicUsize) -> Option<Self> {
-        let before = waiting.fetch_add(1, Ordering::Relaxed);
-        let joined = Self(waiting);
-        (before < MAX_WAITING).then_some(joined)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// On how many cores hashes are computed: half of them at most, but one always.
+pub(super) fn cores() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).max(1)
 }
 
 /// Checks a password that is about to be stored; none that fails can be anybody's.
@@ -103,7 +50,7 @@ pub(super) fn verify(password: &str, hash: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -136,15 +83,5 @@ mod tests {
         }
         let own = hash(&"x".repeat(72)).unwrap();
         assert!(!verify(&"x".repeat(73), Some(&own)));
-    }
-
-    #[tokio::test]
-    async fn only_so_many_wait() {
-        let passwords = Passwords::new();
-        passwords.waiting.store(MAX_WAITING - 1, Ordering::Relaxed);
-        assert_eq!(passwords.run(|| 7).await, Some(7));
-        passwords.waiting.store(MAX_WAITING, Ordering::Relaxed);
-        assert_eq!(passwords.run(|| 7).await, None);
-        assert_eq!(passwords.waiting.load(Ordering::Relaxed), MAX_WAITING);
     }
 }

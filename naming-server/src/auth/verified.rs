@@ -1,5 +1,5 @@
-//! Passwords that were found good a short while ago, so that clients that send them with every
-//! call cost little. Kept as digests under a key that only this process ever knew.
+//! Passwords that were found good, so that clients that send them with every call cost little, and
+//! go on while others crowd the log-in. Kept as digests under a key that only this process ever knew.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use dashmap::DashMap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// How long a password need not be verified again.
+/// How long a password need not be verified again after its last use.
 const LIFETIME: Duration = Duration::from_secs(600);
 /// Passwords remembered.
 const MAX_VERIFIED: usize = 16_384;
@@ -49,10 +49,19 @@ impl Verified {
         mac.chain_update(password).finalize().into_bytes().into()
     }
 
-    /// Whether it was found good against this hash.
+    /// Whether it was found good against this hash. It stays so while it is used: as long as the
+    /// hash is the same, so is the password.
     pub(super) fn contains(&self, digest: &Digest, hash: &str, now: Instant) -> bool {
-        let known = self.known.get(digest);
-        known.is_some_and(|known| known.until > now && *known.hash == *hash)
+        let Some(known) = self.known.get(digest) else { return false };
+        if known.until <= now || *known.hash != *hash {
+            return false;
+        }
+        let is_aging = known.until < now + LIFETIME / 2;
+        drop(known);
+        if is_aging && let Some(mut known) = self.known.get_mut(digest) {
+            known.until = now + LIFETIME;
+        }
+        true
     }
 
     /// It has been found good.
@@ -80,6 +89,18 @@ mod tests {
         assert!(verified.contains(&digest, "hash", now));
         assert!(!verified.contains(&digest, "another", now));
         assert!(!verified.contains(&digest, "hash", now + LIFETIME));
+    }
+
+    #[test]
+    fn what_is_used_stays_known() {
+        let (verified, now) = (Verified::new().unwrap(), Instant::now());
+        let digest = verified.digest("u", "p");
+        verified.insert(digest, "hash".into(), now);
+        let later = |n: u32| now + LIFETIME * n * 2 / 3;
+        assert!((1..20).all(|n| verified.contains(&digest, "hash", later(n))));
+        // Somebody with another password keeps nothing alive.
+        assert!(!verified.contains(&digest, "another", later(20)));
+        assert!(!verified.contains(&digest, "hash", later(21)));
     }
 
     #[test]

@@ -36,6 +36,10 @@ impl Guarded {
         Self { server: TestServer::start_with_users(config, vec![root]) }
     }
 
+    pub(crate) fn start_with_users(users: Vec<NewUser>) -> Self {
+        Self { server: TestServer::start_with_users(guarded_config(), users) }
+    }
+
     /// The token of a user.
     #[track_caller]
     pub(crate) fn log_in(&self, user: &str, password: &str) -> String {

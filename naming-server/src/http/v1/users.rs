@@ -44,8 +44,9 @@ impl Api {
         let is_admin = call.params.flag_strict("admin", false);
         self.check_new(&name)?;
         let (writes, registry) = (self.writes.clone(), Arc::clone(&self.registry));
+        let by = call.user.unwrap_or_default().to_owned();
         let created = async move {
-            let hash = auth.hash(password).await?;
+            let hash = auth.hash(&by, password).await?;
             // It has taken a while.
             if registry.accounts.load().has_user(&name) {
                 return Err(exists(&name));
@@ -89,8 +90,9 @@ impl Api {
             return Err(unknown(&name));
         }
         let (writes, registry) = (self.writes.clone(), Arc::clone(&self.registry));
+        let by = call.user.unwrap_or_default().to_owned();
         let changed = async move {
-            let hash = auth.hash(password).await?;
+            let hash = auth.hash(&by, password).await?;
             // Who was deleted meanwhile must not come back.
             if !registry.accounts.load().has_user(&name) {
                 return Err(unknown(&name));
