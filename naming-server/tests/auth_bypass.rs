@@ -41,7 +41,9 @@ fn no_header_of_a_client_opens_anything() {
         "Authorization: Bearer\r\n",
         "Authorization: Bearer \r\n",
         "Authorization: Bearer null\r\n",
-        "username: root\r\npassword: root's password\r\n",
+        "username: root\r\npassword: nacos\r\n",
+        "username: root\r\n",
+        "accessToken: x\r\n",
         "Cookie: accessToken=x; JSESSIONID=1\r\n",
         "Spas-SecurityToken: x\r\nSpas-AccessKey: root\r\n",
     ];

@@ -298,14 +298,22 @@ impl<'a> Proof<'a> {
         if let Some(token) = header.and_then(|header| header.strip_prefix(BEARER)) {
             return Self::Token(Cow::Borrowed(token));
         }
-        // As sent: a password may begin with a blank.
-        let raw = |name| call.params.raw(name);
-        match raw("accessToken").filter(|token| !token.trim().is_empty()) {
+        match given(call, "accessToken").filter(|token| !token.trim().is_empty()) {
             Some(token) => Self::Token(token),
-            None => match (raw("username"), raw("password")) {
+            None => match (given(call, "username"), given(call, "password")) {
                 (Some(user), Some(password)) => Self::Password { user, password },
                 _ => Self::Nothing,
             },
         }
     }
+}
+
+/// A credential as sent, since a password may begin with a blank: a parameter, or else a header of
+/// that name, as Nacos takes them since 2.1. A header is not percent-encoded.
+fn given<'a>(call: &Call<'a>, name: &str) -> Option<Cow<'a, str>> {
+    let header = || {
+        let value = call.headers.get(name)?;
+        str::from_utf8(value.as_bytes()).ok().map(Cow::Borrowed)
+    };
+    call.params.raw(name).or_else(header)
 }
