@@ -159,6 +159,7 @@ impl App {
             cluster: member.cluster,
             nacos: nacos.as_ref().map(|nacos| Arc::clone(&nacos.adapter)),
             auth,
+            token_ttl: Duration::from_secs(config.auth.token_ttl_s),
             acks,
             cache: cache.clone(),
             address,

@@ -2,7 +2,7 @@
 
 mod auth_support;
 
-use auth_support::server_support::Answer;
+use auth_support::server_support::{Answer, TestServer};
 use auth_support::{Guarded, encode};
 
 const LIST: &str = "/nacos/v1/ns/service/list?pageNo=1&pageSize=1";
@@ -10,6 +10,33 @@ const LOGIN: &str = "/nacos/v1/auth/login";
 
 fn get(site: &Guarded, target: &str, headers: &str) -> Answer {
     site.server.send("GET", target, headers, "")
+}
+
+#[test]
+fn while_authentication_is_off_a_login_gives_a_token_that_opens_nothing() {
+    let off = TestServer::start();
+    for path in [LOGIN, "/nacos/v1/auth/users/login"] {
+        let target = format!("{path}?username=nacos&password=anything");
+        let login = off.call("POST", &target);
+        let shown = login.json();
+        let token = shown["accessToken"].as_str().unwrap();
+        assert_eq!((&shown["username"], &shown["tokenTtl"]), (&"nacos".into(), &18_000.into()));
+        assert_eq!(shown["globalAdmin"], true);
+        assert!(login.head.contains(&format!("authorization: bearer {}", token.to_lowercase())));
+        // What the client does next.
+        off.get(&format!("{LIST}&accessToken={token}")).expect(200);
+        // It is worth nothing to whoever keeps it until authentication is on, here or elsewhere.
+        let on = Guarded::start();
+        let answer = get(&on, LIST, &format!("accessToken: {token}\r\n")).expect(403);
+        assert!(answer.contains("token invalid!"), "{answer}");
+        assert!(!answer.contains("accept_nacos_tokens"), "its key is nobody's: {answer}");
+    }
+    // A name in a header, as the other credentials.
+    off.send("POST", LOGIN, "username: nacos\r\npassword: x\r\n", "").expect(200);
+    let missing = off.call("POST", LOGIN).expect(400);
+    assert!(missing.contains("'username'"), "{missing}");
+    let long = off.call("POST", &format!("{LOGIN}?username={}", "x".repeat(129))).expect(400);
+    assert!(long.contains("'username'"), "{long}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use hyper::StatusCode;
 use hyper::header::AUTHORIZATION;
 
 use crate::http::{ApiError, Call, Later};
-use crate::registry::Accounts;
+use crate::registry::{Accounts, check_name};
 
 mod failures;
 mod flights;
@@ -35,6 +35,7 @@ use log::FailureLog;
 pub use new_user::NewUser;
 pub(crate) use passwords::check_password;
 use tokens::Tokens;
+pub(crate) use tokens::worthless_token;
 use verified::Verified;
 
 /// In the header, before a token.
@@ -182,11 +183,6 @@ impl Auth {
         }
     }
 
-    /// For how long a new token is good.
-    pub(crate) fn token_ttl(&self) -> Duration {
-        self.tokens.ttl()
-    }
-
     /// Makes the hash of a new password, when its turn comes. It is the turn of this user, who has
     /// been identified: a crowd of strangers at the same address is not before them.
     ///
@@ -306,6 +302,17 @@ impl<'a> Proof<'a> {
             },
         }
     }
+}
+
+/// The name that a login claims, true or not.
+///
+/// # Errors
+/// 400 if there is none, or none that a user can have.
+pub(crate) fn claimed_user<'a>(call: &Call<'a>) -> Result<Cow<'a, str>, ApiError> {
+    let missing = || ApiError::bad_request("Param 'username' is required.");
+    let user = given(call, "username").ok_or_else(missing)?;
+    check_name("username", &user)?;
+    Ok(user)
 }
 
 /// A credential as sent, since a password may begin with a blank: a parameter, or else a header of

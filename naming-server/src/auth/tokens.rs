@@ -83,23 +83,13 @@ impl Tokens {
         }
     }
 
-    pub(super) fn ttl(&self) -> Duration {
-        self.ttl
-    }
-
     /// A token for a user with this password hash.
     ///
     /// # Errors
     /// None that is known.
     pub(super) fn issue(&self, user: &str, hash: &str) -> Result<String, ApiError> {
         let ver = Some(self.version(user, hash));
-        let claims = Claims { sub: user.to_owned(), exp: now_s() + self.ttl.as_secs(), ver };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(
-            |error| {
-                tracing::error!(%error, "a token cannot be made");
-                ApiError::internal("the token cannot be made")
-            },
-        )
+        sign(user, self.ttl, ver, &self.encoding)
     }
 
     /// The user of a token. A user who does not exist is no error here: such a user may do nothing.
@@ -156,6 +146,33 @@ impl Tokens {
             self.known.insert(token.into(), known);
         }
     }
+}
+
+/// A token that opens nothing anywhere: the key that signs it is thrown away.
+///
+/// # Errors
+/// The system has no random numbers.
+pub(crate) fn worthless_token(user: &str, ttl: Duration) -> Result<String, ApiError> {
+    let _ = HMAC_ONLY.install_default();
+    let mut key = [0; TokenKey::LEAST_BYTES];
+    getrandom::fill(&mut key).map_err(|error| {
+        tracing::error!(%error, "no random numbers");
+        ApiError::internal("the token cannot be made")
+    })?;
+    sign(user, ttl, None, &EncodingKey::from_secret(&key))
+}
+
+fn sign(
+    user: &str,
+    ttl: Duration,
+    ver: Option<String>,
+    key: &EncodingKey,
+) -> Result<String, ApiError> {
+    let claims = Claims { sub: user.to_owned(), exp: now_s() + ttl.as_secs(), ver };
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, key).map_err(|error| {
+        tracing::error!(%error, "a token cannot be made");
+        ApiError::internal("the token cannot be made")
+    })
 }
 
 impl Known {

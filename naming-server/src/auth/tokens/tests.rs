@@ -191,3 +191,11 @@ fn tokens_that_are_remembered_do_not_grow_without_end() {
     tokens.read(&long, &users(&name, "hash")).unwrap();
     assert!(!tokens.known.contains_key(&*long));
 }
+
+#[test]
+fn a_worthless_token_looks_like_all_others_and_is_good_for_nothing() {
+    let [one, other] = [(); 2].map(|()| worthless_token("nacos", HOUR).unwrap());
+    assert_ne!(one, other, "each has a key of its own");
+    assert_eq!(one.split('.').count(), 3);
+    assert_eq!(tokens().read(&one, &nacos()), Err(Refusal::TokenInvalid));
+}

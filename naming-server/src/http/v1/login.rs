@@ -8,12 +8,12 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Api;
-use crate::auth::Auth;
+use crate::auth::{Auth, claimed_user, worthless_token};
 use crate::http::{ApiError, Call, Reply};
 
-/// For those who ask while nobody needs to.
+/// For those who manage users while nobody needs to be one.
 const OFF: &str = "authentication is off on this server (auth.enabled); every request is taken \
-                   without a login, and users cannot be changed";
+                   without a user, and users cannot be changed";
 
 /// Between two looks whether this server knows what the others know.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -38,15 +38,25 @@ impl Api {
         }
     }
 
-    /// A new token, or the one that the request brings.
+    /// A new token, or the one that the request brings. While authentication is off, a token that
+    /// opens nothing: clients that are configured with a user log in first, and stop if they cannot.
     pub(super) fn log_in(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
-        let auth = self.auth()?;
+        let Some(auth) = &self.auth else {
+            let user = claimed_user(call)?;
+            let token = worthless_token(&user, self.token_ttl)?;
+            // Everybody may do everything that this server offers.
+            return self.logged_in(&user, &token, true);
+        };
         let user = call.user.ok_or_else(|| ApiError::forbidden("unknown user!"))?;
         let token = auth.token_for(call)?;
+        self.logged_in(user, &token, self.registry.accounts.load().is_admin(user))
+    }
+
+    fn logged_in(&self, user: &str, token: &str, is_admin: bool) -> Result<Reply, ApiError> {
         let reply = json!({
             "accessToken": token,
-            "tokenTtl": auth.token_ttl().as_secs(),
-            "globalAdmin": self.registry.accounts.load().is_admin(user),
+            "tokenTtl": self.token_ttl.as_secs(),
+            "globalAdmin": is_admin,
             "username": user,
         });
         let header = HeaderValue::from_str(&format!("Bearer {token}"));

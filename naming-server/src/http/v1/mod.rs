@@ -1,7 +1,7 @@
 //! The 1.x API: parse, call the registry, format. One file for each resource.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use distro_net::{Address, Control, PATH_PREFIX, Peers, Refusal, Service};
 
@@ -75,6 +75,8 @@ pub(crate) struct Api {
     me: Weak<Self>,
     /// Who may do what; none while authentication is off.
     auth: Option<Arc<Auth>>,
+    /// For how long a new token is good.
+    token_ttl: Duration,
     /// What there is only if anything is kept on disk.
     keeper: Option<Arc<Keeper>>,
     cache: Option<Arc<InstanceCache>>,
@@ -104,6 +106,7 @@ pub(crate) struct ApiParts {
     pub(crate) cluster: Option<ApiCluster>,
     pub(crate) nacos: Option<Arc<Adapter>>,
     pub(crate) auth: Option<Arc<Auth>>,
+    pub(crate) token_ttl: Duration,
     /// Whose disk durable writes wait for, if anything is kept on disk.
     pub(crate) acks: Option<Acks>,
     /// What saves ephemeral instances, if anything does.
@@ -209,6 +212,7 @@ impl Api {
             cluster,
             nacos,
             auth,
+            token_ttl,
             acks,
             cache,
             address,
@@ -232,6 +236,7 @@ impl Api {
             nacos,
             me,
             auth,
+            token_ttl,
             context_path,
             connections,
             audit,
