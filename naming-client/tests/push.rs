@@ -92,8 +92,10 @@ async fn a_real_push_comes_long_before_the_next_poll() {
 
 #[tokio::test]
 async fn with_pushes_lost_on_the_way_polling_converges_within_cache_millis() {
-    let server = RealServer::start();
-    // The pushes go where nobody listens.
+    // The pushes go where nobody listens, and the server does not know that.
+    let server = RealServer::start_with(|config| {
+        config.push.client_networks = "127.0.0.3".parse().unwrap();
+    });
     let consumer = client([server.address()]).push_address([127, 0, 0, 3].into());
     let consumer = consumer.build().await.unwrap();
     let provider = client([server.address()]).build().await.unwrap();

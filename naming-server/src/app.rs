@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use distro_core::StampClock;
 use distro_net::{Address, Connector, Control, Driver, Forwarder, MemberWatch, Nudge, Service};
 use naming_model::ServiceKey;
@@ -332,12 +333,33 @@ struct Lists {
 
 impl Source for Lists {
     fn render(&self, service: &ServiceKey, clusters: &str, flavour: Flavour) -> Rendered {
+        self.read(service, clusters, flavour, |revision, list| Rendered {
+            revision,
+            data: list.concat().into(),
+        })
+    }
+
+    fn length(&self, service: &ServiceKey, clusters: &str, flavour: Flavour) -> (u64, usize) {
+        self.read(service, clusters, flavour, |revision, list| {
+            (revision, list.iter().map(Bytes::len).sum())
+        })
+    }
+}
+
+impl Lists {
+    /// A list as it is pushed, with the revision that it shows.
+    fn read<T>(
+        &self,
+        service: &ServiceKey,
+        clusters: &str,
+        flavour: Flavour,
+        use_list: impl FnOnce(u64, [Bytes; 2]) -> T,
+    ) -> T {
         let query = ViewQuery { flavour, healthy_only: false, clusters, null_metadata: false };
         let cache_ms = self.registry.switches.load().push_cache_ms;
         let reply = ListReply { service, flavour, cache_ms, clusters, env: "", wall_ms: wall_ms() };
-        self.registry.read_view(service, &query, |view| Rendered {
-            revision: view.map_or(0, |view| view.revision),
-            data: list_reply(view, &reply).concat().into(),
+        self.registry.read_view(service, &query, |view| {
+            use_list(view.map_or(0, |view| view.revision), list_reply(view, &reply))
         })
     }
 }

@@ -57,6 +57,10 @@ mod tests {
         fn render(&self, _: &ServiceKey, _: &str, _: Flavour) -> Rendered {
             Rendered { revision: 1, data: "".into() }
         }
+
+        fn length(&self, _: &ServiceKey, _: &str, _: Flavour) -> (u64, usize) {
+            (1, 0)
+        }
     }
 
     #[tokio::test]

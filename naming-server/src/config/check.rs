@@ -95,6 +95,9 @@ impl Config {
         within("push.max_subscribers_per_service", push.max_subscribers_per_service, 0..=all)?;
         within("push.max_packet_bytes", push.max_packet_bytes, 512..=65_507)?;
         within("push.max_go_packet_bytes", push.max_go_packet_bytes, 512..=65_507)?;
+        within("push.max_bytes_per_second", push.max_bytes_per_second, 65_536..=1 << 40)?;
+        let of_address = push.max_subscribers_per_address;
+        within("push.max_subscribers_per_address", of_address, 1..=100_000_000)?;
         within("push.park_after_misses", push.park_after_misses, 0..=1_000)
     }
 }

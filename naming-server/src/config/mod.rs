@@ -183,6 +183,9 @@ impl Config {
             max_packet_bytes: push.max_packet_bytes,
             max_go_packet_bytes: push.max_go_packet_bytes,
             park_after_misses: push.park_after_misses,
+            client_networks: push.client_networks.clone(),
+            max_bytes_per_second: push.max_bytes_per_second,
+            max_subscribers_per_address: push.max_subscribers_per_address,
             ..PushSettings::default()
         }
     }
@@ -346,8 +349,20 @@ pub struct PushConfig {
     /// Bytes of one packet; larger notices are not sent, their subscribers poll. Default 65,507,
     /// the most UDP can carry.
     pub max_packet_bytes: usize,
-    /// The same for Go clients. Default 4,024: their buffer is fixed and cuts off the rest.
+    /// The same for Go clients and the DNS plugin. Default 4,024: their buffer is fixed and cuts off
+    /// the rest.
     pub max_go_packet_bytes: usize,
+    /// Networks into which notices go because a client names an address there (`clientIP`),
+    /// `10.0.0.0/8,fd00::/8`. Default empty: they go to the address that the request came from, so
+    /// that nobody can have them sent to others. Set it where clients are behind address
+    /// translation or a proxy, and this server reaches them all the same.
+    pub client_networks: Networks,
+    /// Bytes that notices may have to one address in a second; those above come later, with the
+    /// list as it is then. Before the first ack it is one part in 128. Loopback has no such limit.
+    /// Default 8 MiB. Too small tells hosts with many clients late.
+    pub max_bytes_per_second: u64,
+    /// Subscriptions from one address; further ones poll. Default 20,000.
+    pub max_subscribers_per_address: usize,
     /// Notices without ack in a row after which a subscriber is parked: it is told to poll like
     /// those without push and gets one notice in 5 minutes, until it acks one. Default 3; 0 never
     /// parks.
@@ -366,6 +381,9 @@ impl Default for PushConfig {
             max_subscribers_per_service: 20_000,
             max_packet_bytes: 65_507,
             max_go_packet_bytes: 4_024,
+            client_networks: Networks::default(),
+            max_bytes_per_second: 8 << 20,
+            max_subscribers_per_address: 20_000,
             park_after_misses: 3,
         }
     }

@@ -11,7 +11,6 @@
 //! clocks run: that of the packet (send again, give up) and that of the silence, which a newer
 //! packet does not restart: otherwise a subscriber of a busy service would never be found dead.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -43,7 +42,7 @@ pub(super) enum Verdict {
     /// Nothing to do before [`Delivery::due`].
     Wait,
     /// Send this: a second time if `again`.
-    Send { packet: Arc<Packet>, again: bool },
+    Send { packet: Packet, again: bool },
     /// The outstanding packet was given up; `parked` if that was once too often.
     GaveUp { released: Released, parked: bool },
 }
@@ -67,7 +66,7 @@ pub(super) struct Delivery {
     silent_since: Option<Instant>,
     misses: u32,
     /// Sent once more then, whatever is acked.
-    repeated: Option<(Instant, Arc<Packet>)>,
+    repeated: Option<(Instant, Packet)>,
     /// Parked; the next packet may go at this moment.
     probe_at: Option<Instant>,
 }
@@ -75,7 +74,7 @@ pub(super) struct Delivery {
 #[derive(Debug)]
 struct Outstanding {
     id: i64,
-    packet: Option<Arc<Packet>>,
+    packet: Option<Packet>,
     stage: Stage,
     due: Instant,
 }
@@ -103,12 +102,12 @@ impl Delivery {
     }
 
     /// The packet that waits for its ack, if it is kept.
-    pub(super) fn outstanding(&self) -> Option<&Arc<Packet>> {
+    pub(super) fn outstanding(&self) -> Option<&Packet> {
         self.outstanding.as_ref()?.packet.as_ref()
     }
 
     /// Notes that `packet` is about to be sent; gives back the id no ack is expected for any more.
-    pub(super) fn begin(&mut self, packet: &Arc<Packet>, now: Instant, rules: &Rules) -> Released {
+    pub(super) fn begin(&mut self, packet: &Packet, now: Instant, rules: &Rules) -> Released {
         let mut released = None;
         self.repeated = None;
         if let Some(previous) = self.outstanding.take() {
@@ -126,7 +125,7 @@ impl Delivery {
         }
         self.outstanding = Some(Outstanding {
             id: packet.id,
-            packet: packet.keep.then(|| Arc::clone(packet)),
+            packet: packet.keep().then(|| packet.clone()),
             stage,
             due: now + rules.ack_timeout,
         });
@@ -135,8 +134,8 @@ impl Delivery {
 
     /// Plans to send `packet` once more at `due`, whether it is acked or not. A newer packet takes
     /// its place.
-    pub(super) fn repeat(&mut self, packet: &Arc<Packet>, due: Instant) {
-        self.repeated = packet.keep.then(|| (due, Arc::clone(packet)));
+    pub(super) fn repeat(&mut self, packet: &Packet, due: Instant) {
+        self.repeated = packet.keep().then(|| (due, packet.clone()));
     }
 
     /// Notes that the packet could not be sent since the socket was full.
@@ -199,7 +198,7 @@ impl Delivery {
             }
             outstanding.due = now + rules.ack_timeout;
             if let Some(packet) = &outstanding.packet {
-                return Verdict::Send { packet: Arc::clone(packet), again };
+                return Verdict::Send { packet: packet.clone(), again };
             }
         }
         self.due(rules).map_or(Verdict::Idle, |_| Verdict::Wait)
@@ -223,7 +222,9 @@ impl Delivery {
 
 #[cfg(test)]
 mod tests {
-    use super::super::packet::PacketBudget;
+    use std::sync::Arc;
+
+    use super::super::packet::{PacketBudget, Template};
     use super::*;
 
     const RULES: Rules = Rules {
@@ -232,9 +233,9 @@ mod tests {
         probe_interval: Duration::from_secs(300),
     };
 
-    fn packet(id: i64) -> Arc<Packet> {
+    fn packet(id: i64) -> Packet {
         let budget = Arc::new(PacketBudget::new(usize::MAX));
-        Arc::new(Packet::encode(id, b"{}", &budget).unwrap())
+        Packet::new(id, &Arc::new(Template::encode(1, b"{}", &budget).unwrap()))
     }
 
     fn seconds(count: u64) -> Duration {

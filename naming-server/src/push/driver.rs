@@ -6,7 +6,9 @@
 //!                        └──────────┘
 //! ```
 //!
-//! A service is in one of these places at most once, so nothing here outgrows the table. Rounds
+//! A service is in one of these places at most once, so nothing here outgrows the table. Packets
+//! that may not leave yet are put off: their subscriptions are pushed to in an extra round, with
+//! the list as it is by then, when an ack or time has made room. Rounds
 //! go on in turns, a hundred packets each: a service with many subscribers does not hold up
 //! one with few.
 
@@ -17,13 +19,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::Shared;
 use super::delivery::Verdict;
-use super::packet::Packet;
-use super::subscriber::{AgentFamily, Subscription};
+use super::packet::{Packet, Template};
+use super::round::Round;
+use super::subscriber::Subscription;
 use super::table::Topic;
+use super::targets::Admission;
 use super::udp::Sent;
-use super::{Shared, Source};
-use crate::registry::Flavour;
 
 /// Packets sent in one turn of a round: less than a millisecond.
 const TURN: usize = 128;
@@ -46,6 +49,11 @@ pub(super) struct Driver {
     windows: BTreeMap<(Instant, u64), Arc<Topic>>,
     windows_opened: u64,
     tickets: BinaryHeap<Ticket>,
+    /// Subscriptions whose packet was put off, by the moment when it may leave.
+    put_off: BTreeMap<(Instant, u64), Arc<Subscription>>,
+    puts_off: u64,
+    /// The datagram being sent.
+    datagram: Vec<u8>,
     tick: Duration,
     tick_at: Instant,
     sweep_at: Instant,
@@ -60,6 +68,9 @@ impl Driver {
             windows: BTreeMap::new(),
             windows_opened: 0,
             tickets: BinaryHeap::new(),
+            put_off: BTreeMap::new(),
+            puts_off: 0,
+            datagram: Vec::new(),
             tick,
             tick_at: Instant::now() + tick,
             sweep_at: Instant::now() + tick,
@@ -70,6 +81,7 @@ impl Driver {
     pub(super) async fn run(mut self) {
         loop {
             self.start_rounds();
+            self.start_extra_rounds();
             if self.tick_at <= Instant::now() {
                 self.tick().await;
             }
@@ -78,8 +90,9 @@ impl Driver {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let window_ends = self.windows.keys().next().map(|(end, _)| *end);
-            let wake_at = window_ends.map_or(self.tick_at, |end| end.min(self.tick_at));
+            let ends = [self.windows.keys().next(), self.put_off.keys().next()];
+            let wake_at = ends.into_iter().flatten().map(|(end, _)| *end).min();
+            let wake_at = wake_at.map_or(self.tick_at, |at| at.min(self.tick_at));
             tokio::select! {
                 () = self.shared.wake.notified() => {}
                 () = sleep_until(wake_at) => {}
@@ -112,7 +125,47 @@ impl Driver {
         }
     }
 
+    /// Starts rounds for those alone whose packets were put off and may leave now. A list is
+    /// rendered for them once in a window at most.
+    fn start_extra_rounds(&mut self) {
+        let now = Instant::now();
+        let mut ready = std::mem::take(&mut *self.shared.opened.lock());
+        while let Some(first) = self.put_off.first_entry()
+            && first.key().0 <= now
+        {
+            ready.push(first.remove());
+        }
+        // Those that were pushed to meanwhile have the news.
+        ready.retain(|subscription| std::mem::take(&mut subscription.state.lock().waiting));
+        ready.sort_by(|left, right| left.subscriber.service.cmp(&right.subscriber.service));
+        for subscriptions in
+            ready.chunk_by(|left, right| left.subscriber.service == right.subscriber.service)
+        {
+            let Some(first) = subscriptions.first() else { continue };
+            let service = &first.subscriber.service;
+            let Some(topic) = self.shared.table.find(service.as_str()) else { continue };
+            match topic.begin_extra(now, self.shared.settings.debounce) {
+                Ok(()) => self.rounds.push_back(Round::extra(topic, subscriptions.to_vec())),
+                Err(at) => subscriptions.iter().for_each(|one| self.put_off(one, at)),
+            }
+        }
+    }
+
+    fn put_off(&mut self, subscription: &Arc<Subscription>, at: Instant) {
+        if !std::mem::replace(&mut subscription.state.lock().waiting, true) {
+            self.remember(subscription, at);
+        }
+    }
+
+    fn remember(&mut self, subscription: &Arc<Subscription>, at: Instant) {
+        self.puts_off += 1;
+        self.put_off.insert((at, self.puts_off), Arc::clone(subscription));
+    }
+
     fn open_window(&mut self, round: Round) {
+        if round.is_extra {
+            return;
+        }
         self.windows_opened += 1;
         let end = round.started + self.shared.settings.debounce;
         self.windows.insert((end, self.windows_opened), round.topic);
@@ -146,24 +199,33 @@ impl Driver {
             return 1;
         }
         let cost = if round.is_rendered_for(subscription) { 1 } else { RENDER_COST };
-        let Some(packet) = round.packet_for(subscription, &self.shared) else {
-            self.shared.stats.too_large.increment();
-            subscription.state.lock().too_large = true;
+        let Some(template) = round.template_for(subscription, &self.shared) else {
+            self.note_too_large(subscription);
             return cost;
         };
+        let address = subscription.target.address;
+        let packet = Packet::new(self.shared.ids.of(template.serial, address), &template);
         if !self.shared.udp.expect_ack(subscription, packet.id) {
+            subscription.state.lock().too_large = false;
+            return cost;
+        }
+        let may_probe = subscription.subscriber.family.acks_probes();
+        let admission = subscription.target.admit(packet.len(), may_probe, now);
+        if admission != Admission::Send {
+            self.shared.udp.release(address, [Some(packet.id), None]);
+            self.hold_back(subscription, admission, patience).await;
             return cost;
         }
         let released = {
             let mut state = subscription.state.lock();
-            state.too_large = false;
+            (state.too_large, state.waiting) = (false, false);
             let released = state.delivery.begin(&packet, now, &self.shared.rules);
             if let Some(due) = state.repeat_at(now) {
                 state.delivery.repeat(&packet, due);
             }
             released
         };
-        self.shared.udp.release(subscription.subscriber.address, released);
+        self.shared.udp.release(address, released);
         if self.send(subscription, &packet, patience).await == Sent::Away {
             self.shared.stats.sent.increment();
             if let Some(changed_at) = round.changed_at.take() {
@@ -174,14 +236,68 @@ impl Driver {
         cost
     }
 
+    fn note_too_large(&self, subscription: &Subscription) {
+        self.shared.stats.too_large.increment();
+        subscription.state.lock().too_large = true;
+    }
+
+    /// Does what is to be done instead of sending a packet.
+    async fn hold_back(
+        &mut self,
+        subscription: &Arc<Subscription>,
+        admission: Admission,
+        patience: &mut Duration,
+    ) {
+        match admission {
+            Admission::Send => {}
+            Admission::TooLong => self.note_too_large(subscription),
+            Admission::Later(at) => {
+                self.shared.stats.over_budget.increment();
+                self.put_off(subscription, at);
+            }
+            Admission::AwaitAck(until) => self.await_ack(subscription, until),
+            Admission::Probe => {
+                self.await_ack(subscription, None);
+                self.probe(subscription, patience).await;
+            }
+        }
+    }
+
+    /// Puts a packet off until an ack, or until `until`.
+    fn await_ack(&mut self, subscription: &Arc<Subscription>, until: Option<Instant>) {
+        if std::mem::replace(&mut subscription.state.lock().waiting, true) {
+            return;
+        }
+        let is_awaited = subscription.target.await_ack(subscription);
+        // Unless the ack has come meanwhile.
+        let until = if is_awaited { until } else { Some(Instant::now()) };
+        if let Some(until) = until {
+            self.remember(subscription, until);
+        }
+    }
+
+    /// Asks whether somebody at an address wants packets.
+    async fn probe(&mut self, subscription: &Subscription, patience: &mut Duration) {
+        let Shared { ids, budget, udp, stats, .. } = &*self.shared;
+        let target = &subscription.target;
+        let Some(template) = Template::probe(ids.next_serial(), budget) else { return };
+        let packet = Packet::new(ids.of(template.serial, target.address), &Arc::new(template));
+        udp.expect_probe(target, packet.id);
+        packet.write(&mut self.datagram);
+        if udp.send(target.address, &self.datagram, patience).await == Sent::Away {
+            stats.probes.increment();
+        }
+    }
+
     async fn send(
-        &self,
+        &mut self,
         subscription: &Subscription,
         packet: &Packet,
         patience: &mut Duration,
     ) -> Sent {
-        let address = subscription.subscriber.address;
-        let sent = self.shared.udp.send(address, &packet.datagram, patience).await;
+        packet.write(&mut self.datagram);
+        let address = subscription.target.address;
+        let sent = self.shared.udp.send(address, &self.datagram, patience).await;
         if sent == Sent::Blocked {
             subscription.state.lock().delivery.blocked(Instant::now());
         }
@@ -233,9 +349,16 @@ impl Driver {
             state.ticket_at = None;
             state.delivery.check(now, &self.shared.rules)
         };
-        let stats = &self.shared.stats;
+        let stats = Arc::clone(&self.shared.stats);
         match verdict {
             Verdict::Idle | Verdict::Wait => {}
+            // As if it were lost on the way.
+            Verdict::Send { packet, .. }
+                if self.shared.is_enabled()
+                    && !subscription.target.may_repeat(packet.len(), now) =>
+            {
+                stats.over_budget.increment();
+            }
             Verdict::Send { packet, again } if self.shared.is_enabled() => {
                 if self.send(&subscription, &packet, patience).await == Sent::Away {
                     if again { stats.resent.increment() } else { stats.sent.increment() }
@@ -244,12 +367,12 @@ impl Driver {
             // Switched off meanwhile: that is not the fault of the subscriber.
             Verdict::Send { .. } => {
                 let released = subscription.state.lock().delivery.give_up();
-                self.shared.udp.release(subscription.subscriber.address, released);
+                self.shared.udp.release(subscription.target.address, released);
             }
             Verdict::GaveUp { released, parked } => {
                 stats.failed.increment();
                 stats.parked.add(u64::from(parked));
-                self.shared.udp.release(subscription.subscriber.address, released);
+                self.shared.udp.release(subscription.target.address, released);
             }
         }
         self.look_again(&subscription);
@@ -262,86 +385,13 @@ impl Driver {
                 (state.delivery.give_up(), state.delivery.is_parked())
             };
             self.shared.stats.parked.subtract(u64::from(parked));
-            self.shared.udp.release(subscription.subscriber.address, released);
+            let target = &subscription.target;
+            self.shared.udp.release(target.address, released);
+            if self.shared.table.targets.release(target) {
+                self.shared.udp.release(target.address, [target.take_probe(), None]);
+            }
         }
     }
-}
-
-/// One state of a service on its way to all subscribers.
-struct Round {
-    topic: Arc<Topic>,
-    started: Instant,
-    /// The change the round is about, until the first packet has left.
-    changed_at: Option<Instant>,
-    /// Those who owe an ack come last: who answers is served first. In both parts ordered by
-    /// kind, so that keeping one packet is enough.
-    subscriptions: Vec<Arc<Subscription>>,
-    position: usize,
-    rendered: Option<RenderedKind>,
-}
-
-struct RenderedKind {
-    clusters: Arc<str>,
-    flavour: Flavour,
-    packet: Option<Arc<Packet>>,
-}
-
-impl Round {
-    fn new(topic: Arc<Topic>, changed_at: Instant) -> Self {
-        let started = Instant::now();
-        let (mut subscriptions, silent) = topic.ready(started);
-        sort_by_kind(&mut subscriptions);
-        let first_silent = subscriptions.len();
-        subscriptions.extend(silent);
-        sort_by_kind(&mut subscriptions[first_silent..]);
-        let changed_at = Some(changed_at);
-        Self { topic, started, changed_at, subscriptions, position: 0, rendered: None }
-    }
-
-    fn is_rendered_for(&self, subscription: &Subscription) -> bool {
-        let kind = self.rendered.as_ref().map(|rendered| (&*rendered.clusters, rendered.flavour));
-        kind == Some(subscription.kind())
-    }
-
-    /// The packet for a subscriber; `None` if it could not read it.
-    fn packet_for(&mut self, subscription: &Subscription, shared: &Shared) -> Option<Arc<Packet>> {
-        if !self.is_rendered_for(subscription) {
-            let subscriber = &subscription.subscriber;
-            self.rendered = Some(RenderedKind {
-                clusters: Arc::clone(&subscriber.clusters),
-                flavour: subscriber.flavour,
-                packet: render(&self.topic, subscription, shared),
-            });
-        }
-        let packet = self.rendered.as_ref()?.packet.as_ref()?;
-        let limit = match subscription.subscriber.family {
-            AgentFamily::Go => shared.settings.max_go_packet_bytes,
-            AgentFamily::Other => shared.settings.max_packet_bytes,
-        };
-        (packet.datagram.len() <= limit).then(|| Arc::clone(packet))
-    }
-}
-
-fn sort_by_kind(subscriptions: &mut [Arc<Subscription>]) {
-    // Mostly there is one kind only, and looking costs less than sorting.
-    if !subscriptions.is_sorted_by(|left, right| left.kind() == right.kind()) {
-        subscriptions.sort_by(|left, right| left.kind().cmp(&right.kind()));
-    }
-}
-
-fn render(topic: &Topic, subscription: &Subscription, shared: &Shared) -> Option<Arc<Packet>> {
-    let (clusters, flavour) = subscription.kind();
-    let source: &dyn Source = &*shared.source;
-    let rendered = source.render(&topic.service, clusters, flavour);
-    let packet = Packet::encode(shared.ids.next(), &rendered.data, &shared.budget)?;
-    tracing::trace!(
-        service = topic.service.as_str(),
-        revision = rendered.revision,
-        id = packet.id,
-        bytes = packet.datagram.len(),
-        "push"
-    );
-    Some(Arc::new(packet))
 }
 
 /// Says when to look at a delivery. The one whose time does not match `ticket_at` is void.

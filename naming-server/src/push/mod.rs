@@ -10,19 +10,25 @@
 //!   subscriber of a kind (clusters, flavour) gets the same bytes, encoded once.
 //! - Subscribing pushes nothing. It is the caller's to render its reply *after* subscribing: then
 //!   every change is in the reply or is pushed.
+//! - Nobody is flooded who did not ask: packets go where the request came from, or into networks
+//!   that the operator names, two short packets until the first ack ([`targets`]).
 //! - Pushing is a courtesy: whoever it does not reach finds the change with the next poll.
 
 mod delivery;
 mod driver;
+mod ids;
 mod packet;
+mod round;
 mod socket;
 mod stats;
 mod subscriber;
 mod table;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod udp;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -36,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 use naming_model::ServiceKey;
 
+use crate::networks::Networks;
 use crate::registry::{Flavour, Page};
 
 // The metrics page uses them all.
@@ -46,8 +53,11 @@ pub(crate) use subscriber::{AgentFamily, SubscribeRefused, Subscriber};
 
 use delivery::Rules;
 use driver::Driver;
-use packet::{PacketBudget, PacketIds};
+use ids::PacketIds;
+use packet::{PacketBudget, PacketSize, Template};
+use subscriber::Subscription;
 use table::{Table, Topic};
+use targets::{TargetRules, Targets};
 use udp::Udp;
 
 /// How the tables of subscribers are hashed: in a way that nobody can foresee, and in tests always
@@ -61,6 +71,8 @@ type HashState = foldhash::fast::FixedState;
 const MAX_SHOWN_PACKETS: usize = 100;
 /// Most bytes of each of them.
 const MAX_SHOWN_BYTES: usize = 16 << 10;
+/// Most bytes that the SDK of C++ unpacks: its buffer has one more.
+const MAX_CPP_PLAIN_BYTES: usize = 655_359;
 
 /// What can be set about pushing.
 #[derive(Debug, Clone)]
@@ -79,7 +91,8 @@ pub(crate) struct PushSettings {
     pub(crate) max_subscribers_per_service: usize,
     /// Longest packet. Default 65,507 bytes, the most UDP over IPv4 can carry.
     pub(crate) max_packet_bytes: usize,
-    /// Longest packet to a Go agent, whose buffer cuts off the rest. Default 4,024 bytes.
+    /// Longest packet to an agent of Go or the DNS plugin, whose buffer cuts off the rest. Default
+    /// 4,024 bytes.
     pub(crate) max_go_packet_bytes: usize,
     /// So many times in a row without ack (each 20 s of silence with the default time-out): the
     /// subscriber is parked. 0 never gives up. Default 3.
@@ -87,6 +100,22 @@ pub(crate) struct PushSettings {
     /// A parked subscriber gets one packet in this time, to find out whether it acks again.
     /// Default 5 min.
     pub(crate) probe_interval: Duration,
+    /// Networks into which packets go because a client names an address there. Default none: they
+    /// go to the address that the client calls from.
+    pub(crate) client_networks: Networks,
+    /// Whether packets to this machine count as well; it needs no server to flood itself. Default
+    /// false.
+    pub(crate) limits_loopback: bool,
+    /// Bytes to an address in a second. Default 8 MiB.
+    pub(crate) max_bytes_per_second: u64,
+    /// Most subscriptions from an address. Default 20,000.
+    pub(crate) max_subscribers_per_address: usize,
+    /// How long after its first packet a socket that has acked nothing gets a newer list in place
+    /// of the second send. Default 1 s, which is how long Nacos merges changes.
+    pub(crate) second_after: Duration,
+    /// Longest packet to a socket that has acked nothing yet. Default 1,200 bytes: one datagram of
+    /// the network, too.
+    pub(crate) unproved_bytes: usize,
     /// Bytes of packets kept for a second send. Packets above are sent once only. Default 64 MiB.
     pub(crate) max_kept_bytes: usize,
 }
@@ -103,16 +132,61 @@ impl Default for PushSettings {
             max_go_packet_bytes: 4_024,
             park_after_misses: 3,
             probe_interval: Duration::from_secs(300),
+            client_networks: Networks::default(),
+            limits_loopback: false,
+            max_bytes_per_second: 8 << 20,
+            max_subscribers_per_address: 20_000,
+            second_after: Duration::from_secs(1),
+            unproved_bytes: 1_200,
             max_kept_bytes: 64 << 20,
         }
+    }
+}
+
+impl PushSettings {
+    /// What an agent of this family can read.
+    fn limits(&self, family: AgentFamily) -> Limits {
+        let (datagram_bytes, plain_bytes) = match family {
+            AgentFamily::Go | AgentFamily::Dns => (self.max_go_packet_bytes, usize::MAX),
+            AgentFamily::Cpp => (self.max_packet_bytes, MAX_CPP_PLAIN_BYTES),
+            AgentFamily::Other => (self.max_packet_bytes, usize::MAX),
+        };
+        Limits(PacketSize { datagram_bytes, plain_bytes })
+    }
+
+    fn target_rules(&self) -> TargetRules {
+        TargetRules {
+            limits_loopback: self.limits_loopback,
+            bytes_per_second: self.max_bytes_per_second,
+            second_after: self.second_after,
+            unproved_bytes: self.unproved_bytes,
+            ack_timeout: self.ack_timeout,
+            probe_interval: self.probe_interval,
+            max_subscriptions: self.max_subscribers_per_address,
+        }
+    }
+}
+
+/// The longest packet that somebody can read.
+#[derive(Debug, Clone, Copy)]
+struct Limits(PacketSize);
+
+impl Limits {
+    fn allow(self, size: PacketSize) -> bool {
+        let Self(most) = self;
+        size.datagram_bytes <= most.datagram_bytes && size.plain_bytes <= most.plain_bytes
     }
 }
 
 /// Where lists come from.
 pub(crate) trait Source: Send + Sync {
     /// The list of a service as it is now, for subscribers that asked for `clusters`. Called by
-    /// the pushing task, which waits for it: it must neither block nor take long.
+    /// the pushing task, and for new subscriptions to long lists, which wait for it: it must
+    /// neither block nor take long.
     fn render(&self, service: &ServiceKey, clusters: &str, flavour: Flavour) -> Rendered;
+
+    /// Which state of the service that list shows, and its bytes; for each new subscription.
+    fn length(&self, service: &ServiceKey, clusters: &str, flavour: Flavour) -> (u64, usize);
 }
 
 /// A list, ready to be put into a packet.
@@ -160,6 +234,8 @@ struct Shared {
     enabled: AtomicBool,
     /// Services that changed while at rest. Each is in it once at most.
     queue: Mutex<Vec<Arc<Topic>>>,
+    /// Subscriptions whose packets were put off until somebody acked, which has happened.
+    opened: Mutex<Vec<Arc<Subscription>>>,
     wake: Notify,
     /// Sent and acked at the last reset.
     reset_at: Mutex<(u64, u64)>,
@@ -168,6 +244,25 @@ struct Shared {
 impl Shared {
     fn is_enabled(&self) -> bool {
         self.enabled.load(Relaxed)
+    }
+
+    /// Whether the list is short enough by now for a packet to this subscriber.
+    fn fits(&self, subscription: &Subscription) -> bool {
+        let service = &subscription.subscriber.service;
+        let limits = self.settings.limits(subscription.subscriber.family);
+        let (clusters, flavour) = subscription.kind();
+        let (revision, bytes) = self.source.length(service, clusters, flavour);
+        // Packing never makes it twice as long.
+        if bytes <= limits.0.datagram_bytes / 2 {
+            return true;
+        }
+        let Some(topic) = self.table.find(service.as_str()) else { return true };
+        let measure = || {
+            let data = self.source.render(service, clusters, flavour).data;
+            Template::encode(0, &data, &self.budget).map(|template| template.size())
+        };
+        let size = topic.packet_size(subscription, revision, measure);
+        size.is_some_and(|size| limits.allow(size))
     }
 }
 
@@ -189,6 +284,7 @@ impl Pusher {
         let table = Table::new(
             settings.max_subscribers,
             settings.max_subscribers_per_service,
+            Targets::new(settings.target_rules()),
             Arc::clone(&stats),
         );
         let shared = Shared {
@@ -201,11 +297,24 @@ impl Pusher {
             budget: Arc::new(PacketBudget::new(settings.max_kept_bytes)),
             enabled: AtomicBool::new(true),
             queue: Mutex::default(),
+            opened: Mutex::default(),
             wake: Notify::new(),
             reset_at: Mutex::default(),
             settings,
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Where packets go for a client that calls from `peer` and may name another address, and
+    /// whether that is a guess. Anybody can name any address, so it counts only where the operator
+    /// says so. A client of several addresses is reached at the one it calls from; one behind
+    /// address translation is not, and finds out with its first packet.
+    pub(crate) fn place(&self, peer: IpAddr, named: Option<IpAddr>) -> (IpAddr, bool) {
+        let peer = peer.to_canonical();
+        match named.map(|named| named.to_canonical()) {
+            Some(named) if self.shared.settings.client_networks.contain(named) => (named, false),
+            named => (peer, named.is_some_and(|named| named != peer)),
+        }
     }
 
     /// Adds a subscriber, or refreshes it. It is remembered for `cache_time`, its polling
@@ -218,9 +327,9 @@ impl Pusher {
         subscriber: Subscriber,
         cache_time: Duration,
     ) -> Result<(), SubscribeRefused> {
-        use SubscribeRefused::{Address, ServiceFull, TableFull, TooLong};
+        use SubscribeRefused::{Address, AddressFull, ServiceFull, TableFull, TooLong};
         let subscribed = self.try_subscribe(subscriber, cache_time);
-        if let Err(ServiceFull | TableFull | Address | TooLong) = subscribed {
+        if let Err(AddressFull | ServiceFull | TableFull | Address | TooLong) = subscribed {
             self.shared.stats.refused.increment();
         }
         subscribed
@@ -237,7 +346,17 @@ impl Pusher {
         let target = self.shared.udp.target(subscriber.address);
         subscriber.address = target.ok_or(SubscribeRefused::Address)?;
         let lifetime = cache_time.saturating_add(self.shared.settings.lifetime_margin);
-        self.shared.table.subscribe(subscriber, Instant::now(), lifetime)
+        let now = Instant::now();
+        match self.shared.table.subscribe(subscriber, now, lifetime)? {
+            None => Ok(()),
+            Some(new) => {
+                // The answer to the first request must tell those to poll who get no packets.
+                if !self.shared.fits(&new) {
+                    new.state.lock().too_large = true;
+                }
+                new.standing(now)
+            }
+        }
     }
 
     /// Notes that a read of the service with this tag now shows something else. Never waits, and
@@ -260,6 +379,14 @@ impl Pusher {
     /// Switches pushing on or off. Changes made while it is off are not pushed later.
     pub(crate) fn set_enabled(&self, enabled: bool) {
         self.shared.enabled.store(enabled, Relaxed);
+    }
+
+    /// As if somebody at this address had acked a packet.
+    #[cfg(test)]
+    pub(crate) fn prove(&self, address: std::net::SocketAddr) {
+        let target = self.shared.table.targets.acquire(address).expect("room");
+        target.prove();
+        self.shared.table.targets.release(&target);
     }
 
     /// Whether changes are pushed.
@@ -293,7 +420,13 @@ impl Pusher {
         // A task of its own, so that acks are read while packets are being sent.
         let mut receiver = JoinSet::new();
         let shared = Arc::clone(&self.shared);
-        receiver.spawn(async move { shared.udp.receive().await });
+        receiver.spawn(async move {
+            let opened = |subscriptions| {
+                shared.opened.lock().extend::<Vec<_>>(subscriptions);
+                shared.wake.notify_one();
+            };
+            shared.udp.receive(opened).await;
+        });
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = Driver::new(self.shared).run() => {}

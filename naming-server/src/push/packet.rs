@@ -5,16 +5,17 @@
 //! client -> server  {"type":"push-ack","lastRefTime":"<id>" or <id>,"data":""}
 //! ```
 //!
-//! Packets of 1,024 bytes and more are gzip-compressed as a whole.
+//! Packets of 1,024 bytes and more are gzip-compressed as a whole. All subscribers of a kind get
+//! the same list, which is encoded once as a [`Template`]; the number at the end is another one
+//! for each socket. So a compressed packet ends with a block that is stored as it is, and only
+//! its checksum is computed anew.
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use bytes::Bytes;
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use flate2::{Compression, Crc, write::DeflateEncoder};
 use naming_model::PUSH_GZIP_THRESHOLD;
 use serde::{Deserialize, Deserializer, de};
 
@@ -28,68 +29,176 @@ const MAX_LIST_BYTES: usize = 4 << 20;
 /// Least level: four times faster than the usual one for packets half as long again.
 const LEVEL: Compression = Compression::new(1);
 
-/// A datagram ready to be sent to any number of subscribers.
+/// How a gzip file begins: deflate, no name, no time, an unknown system.
+const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// What a packet ends with, around its number.
+const TAIL: (&[u8], &[u8]) = (br#","lastRefTime":"#, b"}");
+/// Digits of every number: see [`PacketIds`](super::ids::PacketIds).
+const ID_DIGITS: usize = 16;
+/// Bytes of the end of a packet.
+const TAIL_BYTES: usize = TAIL.0.len() + ID_DIGITS + TAIL.1.len();
+/// Bytes around the end where it is a stored block: a flag, its length twice; checksum and length
+/// of all.
+const STORED_BYTES: usize = 5 + 8;
+
+/// How long a packet is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PacketSize {
+    /// As it is sent.
+    pub(super) datagram_bytes: usize,
+    /// Unpacked.
+    pub(super) plain_bytes: usize,
+}
+
+/// A packet without its number, for any number of subscribers.
 #[derive(Debug)]
-pub(super) struct Packet {
-    /// What an ack must name.
-    pub(super) id: i64,
-    /// The bytes to send.
-    pub(super) datagram: Bytes,
-    compressed: bool,
+pub(super) struct Template {
+    /// Tells it from all others of this server.
+    pub(super) serial: u64,
+    /// Whatever comes before the end, as it is sent.
+    head: Vec<u8>,
+    /// Of the part before the end, if the packet is compressed.
+    crc: Option<Crc>,
+    /// Bytes of the packet, unpacked.
+    plain_bytes: usize,
     /// Whether the packet may be kept for a second send.
-    pub(super) keep: bool,
+    keep: bool,
     budget: Arc<PacketBudget>,
 }
 
-impl Packet {
-    /// Encodes the list `data`, which must be UTF-8, as the packet `id`. `None` if that is hopeless.
-    pub(super) fn encode(id: i64, data: &[u8], budget: &Arc<PacketBudget>) -> Option<Self> {
+impl Template {
+    /// Encodes the list `data`, which must be UTF-8. `None` if that is hopeless.
+    pub(super) fn encode(serial: u64, data: &[u8], budget: &Arc<PacketBudget>) -> Option<Self> {
         if data.len() > MAX_LIST_BYTES {
             return None;
         }
-        let text = std::str::from_utf8(data).ok()?;
-        let plain = envelope(id, text)?;
-        let compressed = plain.len() >= PUSH_GZIP_THRESHOLD;
-        let datagram = if compressed { compress(&plain)? } else { plain };
-        let keep = budget.take(datagram.len());
-        Some(Self { id, datagram: datagram.into(), compressed, keep, budget: Arc::clone(budget) })
+        Self::of_type("dom", serial, std::str::from_utf8(data).ok()?, budget)
+    }
+
+    /// A packet that says nothing and is acked all the same: clients of Java, Go, Node, C# and C++
+    /// answer a type that they do not know by an ack, and do nothing else.
+    pub(super) fn probe(serial: u64, budget: &Arc<PacketBudget>) -> Option<Self> {
+        Self::of_type("probe", serial, "", budget)
+    }
+
+    fn of_type(kind: &str, serial: u64, text: &str, budget: &Arc<PacketBudget>) -> Option<Self> {
+        let plain = envelope(kind, text)?;
+        let plain_bytes = plain.len() + TAIL_BYTES;
+        let (head, crc) = match plain_bytes >= PUSH_GZIP_THRESHOLD {
+            true => compress(&plain)?,
+            false => (plain, None),
+        };
+        let budget = Arc::clone(budget);
+        let mut template = Self { serial, head, crc, plain_bytes, keep: false, budget };
+        template.keep = template.budget.take(template.len());
+        Some(template)
+    }
+
+    /// How long its packets are.
+    pub(super) fn size(&self) -> PacketSize {
+        PacketSize { datagram_bytes: self.len(), plain_bytes: self.plain_bytes }
+    }
+
+    /// Bytes of each datagram.
+    pub(super) fn len(&self) -> usize {
+        self.head.len() + TAIL_BYTES + if self.crc.is_some() { STORED_BYTES } else { 0 }
+    }
+}
+
+impl Drop for Template {
+    fn drop(&mut self) {
+        self.budget.give_back(self.len());
+    }
+}
+
+/// A packet to one socket.
+#[derive(Debug, Clone)]
+pub(super) struct Packet {
+    /// What an ack must name.
+    pub(super) id: i64,
+    template: Arc<Template>,
+}
+
+impl Packet {
+    pub(super) fn new(id: i64, template: &Arc<Template>) -> Self {
+        Self { id, template: Arc::clone(template) }
+    }
+
+    /// Bytes of the datagram.
+    pub(super) fn len(&self) -> usize {
+        self.template.len()
+    }
+
+    /// Whether the packet may be kept for a second send.
+    pub(super) fn keep(&self) -> bool {
+        self.template.keep
+    }
+
+    /// Writes the datagram over whatever `out` has.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let Template { head, crc, plain_bytes, .. } = &*self.template;
+        let mut tail = Vec::with_capacity(TAIL_BYTES);
+        tail.extend_from_slice(TAIL.0);
+        tail.extend_from_slice(itoa::Buffer::new().format(self.id).as_bytes());
+        tail.extend_from_slice(TAIL.1);
+        out.clear();
+        out.extend_from_slice(head);
+        let Some(head_crc) = crc else {
+            out.extend_from_slice(&tail);
+            return;
+        };
+        // The last block, and not compressed.
+        let length = u16::try_from(tail.len()).unwrap_or_default();
+        out.push(1);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&(!length).to_le_bytes());
+        out.extend_from_slice(&tail);
+        let mut crc = Crc::new();
+        crc.combine(head_crc);
+        crc.update(&tail);
+        out.extend_from_slice(&crc.sum().to_le_bytes());
+        let plain_bytes = u32::try_from(*plain_bytes).unwrap_or_default();
+        out.extend_from_slice(&plain_bytes.to_le_bytes());
     }
 
     /// The JSON text of the packet, at most `limit` bytes of it.
     pub(super) fn text(&self, limit: usize) -> String {
-        let mut text = Vec::new();
-        if self.compressed {
+        use std::io::Read;
+        let (mut datagram, mut text) = (Vec::new(), Vec::new());
+        self.write(&mut datagram);
+        if self.template.crc.is_some() {
             let limit = u64::try_from(limit).unwrap_or(u64::MAX);
             // What was read before an error is kept, and the packet is our own work anyway.
-            let _ = GzDecoder::new(&self.datagram[..]).take(limit).read_to_end(&mut text);
+            let _ = flate2::read::GzDecoder::new(&*datagram).take(limit).read_to_end(&mut text);
         } else {
-            text.extend(self.datagram.iter().take(limit));
+            text.extend(datagram.iter().take(limit));
         }
         String::from_utf8_lossy(&text).into_owned()
     }
 }
 
-impl Drop for Packet {
-    fn drop(&mut self) {
-        self.budget.give_back(self.datagram.len());
-    }
-}
-
-fn envelope(id: i64, text: &str) -> Option<Vec<u8>> {
+/// A packet up to its end.
+fn envelope(kind: &str, text: &str) -> Option<Vec<u8>> {
     // Quotes are escaped: a list grows by about a sixth.
     let mut plain = Vec::with_capacity(text.len() + text.len() / 4 + 64);
-    plain.extend_from_slice(br#"{"type":"dom","data":"#);
+    plain.extend_from_slice(br#"{"type":""#);
+    plain.extend_from_slice(kind.as_bytes());
+    plain.extend_from_slice(br#"","data":"#);
     serde_json::to_writer(&mut plain, text).ok()?;
-    plain.extend_from_slice(br#","lastRefTime":"#);
-    plain.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
-    plain.push(b'}');
     Some(plain)
 }
 
-fn compress(plain: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), LEVEL);
+/// The beginning of a gzip file, which ends where a block does.
+fn compress(plain: &[u8]) -> Option<(Vec<u8>, Option<Crc>)> {
+    let mut head = Vec::with_capacity(plain.len() / 4);
+    head.extend_from_slice(&GZIP_HEADER);
+    let mut encoder = DeflateEncoder::new(head, LEVEL);
     encoder.write_all(plain).ok()?;
-    encoder.finish().ok()
+    encoder.flush().ok()?;
+    let head = std::mem::take(encoder.get_mut());
+    let mut crc = Crc::new();
+    crc.update(plain);
+    Some((head, Some(crc)))
 }
 
 /// Bytes of packets that are alive, and how many may be kept for a second send.
@@ -111,29 +220,6 @@ impl PacketBudget {
 
     fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Relaxed);
-    }
-}
-
-/// Makes packet ids: microseconds since 1970, always growing.
-///
-/// Nacos takes nanoseconds, which pass 2^53: a client that keeps numbers as doubles (Node) then
-/// acks a rounded id that fits no packet. Microseconds stay exact until the year 2255. Starting
-/// at the wall clock keeps acks for an earlier run of the server from fitting a packet of this
-/// one; afterwards only its own steps count, so a clock that jumps changes nothing.
-#[derive(Debug)]
-pub(super) struct PacketIds {
-    next: AtomicI64,
-}
-
-impl PacketIds {
-    pub(super) fn new() -> Self {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let next = i64::try_from(since_1970.as_micros()).unwrap_or(0);
-        Self { next: AtomicI64::new(next) }
-    }
-
-    pub(super) fn next(&self) -> i64 {
-        self.next.fetch_add(1, Relaxed)
     }
 }
 
@@ -199,62 +285,94 @@ mod tests {
 
     use super::*;
 
+    /// Ids have 16 digits.
+    const ID: i64 = 4_503_599_627_370_497;
+
+    fn unlimited() -> Arc<PacketBudget> {
+        Arc::new(PacketBudget::new(usize::MAX))
+    }
+
     fn encode(id: i64, data: &str) -> Packet {
-        Packet::encode(id, data.as_bytes(), &Arc::new(PacketBudget::new(usize::MAX))).unwrap()
+        let template = Template::encode(1, data.as_bytes(), &unlimited()).unwrap();
+        Packet::new(id, &Arc::new(template))
+    }
+
+    fn datagram(packet: &Packet) -> Vec<u8> {
+        let mut datagram = b"whatever was there".to_vec();
+        packet.write(&mut datagram);
+        assert_eq!(datagram.len(), packet.len());
+        datagram
     }
 
     /// A packet whose plain form has exactly `length` bytes.
     fn packet_of(length: usize) -> Packet {
-        let frame = envelope(1, "").unwrap().len();
-        encode(1, &"x".repeat(length - frame))
+        let frame = envelope("dom", "").unwrap().len() + TAIL_BYTES;
+        let packet = encode(ID, &"x".repeat(length - frame));
+        assert_eq!(packet.template.plain_bytes, length);
+        packet
     }
 
     #[test]
     fn the_list_travels_as_a_string_inside_the_packet() {
         let list = r#"{"name":"g@@s","metadata":{"k":"a\"b\\é\n"}}"#;
-        let packet: Value = serde_json::from_slice(&encode(7, list).datagram).unwrap();
-        assert_eq!(packet, json!({"type": "dom", "data": list, "lastRefTime": 7}));
+        let packet: Value = serde_json::from_slice(&datagram(&encode(ID, list))).unwrap();
+        assert_eq!(packet, json!({"type": "dom", "data": list, "lastRefTime": ID}));
     }
 
     #[test]
     fn the_keys_stand_in_the_order_of_nacos() {
-        assert_eq!(&encode(7, "{}").datagram[..], br#"{"type":"dom","data":"{}","lastRefTime":7}"#);
+        let text = br#"{"type":"dom","data":"{}","lastRefTime":4503599627370497}"#;
+        assert_eq!(datagram(&encode(ID, "{}")), text);
     }
 
     #[test]
     fn packets_of_1024_bytes_are_compressed_and_shorter_ones_are_not() {
         let short = packet_of(PUSH_GZIP_THRESHOLD - 1);
-        assert_eq!((short.datagram.len(), short.datagram[0]), (1_023, b'{'));
+        assert_eq!((short.len(), datagram(&short)[0]), (1_023, b'{'));
         let long = packet_of(PUSH_GZIP_THRESHOLD);
-        assert_eq!(&long.datagram[..2], &[0x1f, 0x8b]);
+        assert_eq!(&datagram(&long)[..2], &[0x1f, 0x8b]);
+        assert!(long.len() < 200, "{}", long.len());
         assert_eq!(long.text(usize::MAX).len(), 1_024);
         assert_eq!(long.text(10), r#"{"type":"d"#);
         assert_eq!(short.text(10), r#"{"type":"d"#);
     }
 
     #[test]
+    fn a_compressed_packet_is_one_whole_gzip_file_whatever_its_number() {
+        let list = "some list ".repeat(1_000);
+        let template = Arc::new(Template::encode(1, list.as_bytes(), &unlimited()).unwrap());
+        for id in [ID, 9_007_199_254_740_991] {
+            let datagram = datagram(&Packet::new(id, &template));
+            // Fails unless checksum and length are right.
+            let mut decoder = flate2::bufread::GzDecoder::new(&*datagram);
+            let outer: Value = serde_json::from_reader(&mut decoder).unwrap();
+            assert_eq!(std::io::copy(&mut decoder, &mut std::io::sink()).unwrap(), 0);
+            assert_eq!(decoder.into_inner(), b"", "nothing after it");
+            assert_eq!((&outer["data"], &outer["lastRefTime"]), (&json!(list), &json!(id)));
+        }
+    }
+
+    #[test]
+    fn a_probe_has_no_list_and_is_short() {
+        let probe = Packet::new(ID, &Arc::new(Template::probe(1, &unlimited()).unwrap()));
+        let outer: Value = serde_json::from_slice(&datagram(&probe)).unwrap();
+        assert_eq!(outer, json!({"type": "probe", "data": "", "lastRefTime": ID}));
+    }
+
+    #[test]
     fn a_hopelessly_long_list_is_not_compressed_at_all() {
-        let budget = Arc::new(PacketBudget::new(usize::MAX));
-        assert!(Packet::encode(1, &vec![b'x'; MAX_LIST_BYTES + 1], &budget).is_none());
-        assert!(Packet::encode(1, b"\xff", &budget).is_none());
+        assert!(Template::encode(1, &vec![b'x'; MAX_LIST_BYTES + 1], &unlimited()).is_none());
+        assert!(Template::encode(1, b"\xff", &unlimited()).is_none());
     }
 
     #[test]
     fn packets_above_the_budget_are_not_kept() {
         let budget = Arc::new(PacketBudget::new(100));
-        let first = Packet::encode(1, b"{}", &budget).unwrap();
-        let second = Packet::encode(2, &[b'x'; 100], &budget).unwrap();
+        let first = Template::encode(1, b"{}", &budget).unwrap();
+        let second = Template::encode(2, &[b'x'; 100], &budget).unwrap();
         assert!(first.keep && !second.keep);
         drop((first, second));
         assert_eq!(budget.used.load(Relaxed), 0);
-    }
-
-    #[test]
-    fn ids_grow_and_stay_exact_as_doubles() {
-        let ids = PacketIds::new();
-        let (first, second) = (ids.next(), ids.next());
-        assert!(first < second && second < 1 << 53);
-        assert_eq!(first as f64 as i64, first);
     }
 
     #[test]
@@ -298,7 +416,7 @@ mod tests {
 
         #[test]
         fn every_list_survives_the_packet(list in ".{0,2000}") {
-            let packet = encode(3, &list);
+            let packet = encode(ID, &list);
             let outer: Value = serde_json::from_str(&packet.text(usize::MAX)).unwrap();
             prop_assert_eq!(outer["data"].as_str(), Some(list.as_str()));
         }

@@ -21,8 +21,13 @@ pub(crate) struct PushStats {
     pub(crate) send_errors: Counter,
     /// Sends put off because the buffer of the socket was full.
     pub(crate) blocked: Counter,
-    /// Packets not sent since the agent could not read so much at once.
+    /// Packets not sent since the agent could not read so much at once, or had to ack something
+    /// shorter first.
     pub(crate) too_large: Counter,
+    /// Packets without a list, to find out whether somebody at an address wants packets.
+    pub(crate) probes: Counter,
+    /// Packets put off or not sent again since their address had its bytes of the second.
+    pub(crate) over_budget: Counter,
     /// Subscriptions refused: limits, and addresses nobody can be reached at.
     pub(crate) refused: Counter,
     /// Datagrams on the push socket that are no ack.

@@ -12,6 +12,7 @@ use naming_model::ServiceKey;
 use crate::registry::Flavour;
 
 use super::delivery::Delivery;
+use super::targets::Target;
 
 /// Longest text in bytes a subscriber may carry (clusters, agent, app, tenant).
 const MAX_TEXT_BYTES: usize = 1_024;
@@ -20,13 +21,24 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 /// So long after a poll its answer has been read.
 const REPEAT_AFTER: Duration = Duration::from_millis(300);
 
-/// As much of the kind of an agent as decides how long a packet it can read.
+/// As much of the kind of an agent as decides which packets it can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AgentFamily {
     /// Reads 4,024 bytes and cuts off the rest.
     Go,
+    /// The same, and takes every packet for a list.
+    Dns,
+    /// Unpacks 655,359 bytes.
+    Cpp,
     /// Reads any datagram.
     Other,
+}
+
+impl AgentFamily {
+    /// Whether it acks a packet of a type that it does not know, and does nothing else.
+    pub(super) fn acks_probes(self) -> bool {
+        self != Self::Dns
+    }
 }
 
 /// Who wants to hear of the changes of a service. It is another one if service, address,
@@ -38,6 +50,9 @@ pub(crate) struct Subscriber {
     pub(crate) service: ServiceKey,
     /// Where packets go.
     pub(crate) address: SocketAddr,
+    /// It names another address, where packets may not go: whether they arrive at this one is not
+    /// known before the first ack.
+    pub(crate) is_guess: bool,
     /// The clusters asked for, as text, trimmed.
     pub(crate) clusters: Arc<str>,
     /// The text of the agent.
@@ -61,7 +76,8 @@ impl Subscriber {
 }
 
 /// Why nothing will be pushed to a subscriber: it has to poll at the interval of those without
-/// push. [`Self::Parked`] and [`Self::TooLarge`] keep the subscription alive all the same.
+/// push. [`Self::Parked`], [`Self::Unproved`] and [`Self::TooLarge`] keep the subscription alive all the
+/// same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SubscribeRefused {
     /// Pushing is switched off.
@@ -70,6 +86,9 @@ pub(crate) enum SubscribeRefused {
     /// The service has as many subscribers as it may have.
     #[error("the service has too many subscribers")]
     ServiceFull,
+    /// The address has as many subscriptions as it may have.
+    #[error("the address has too many subscriptions")]
+    AddressFull,
     /// The node has as many subscribers as it may have.
     #[error("this node has too many subscribers")]
     TableFull,
@@ -82,6 +101,9 @@ pub(crate) enum SubscribeRefused {
     /// It has acked nothing for long.
     #[error("the subscriber does not ack")]
     Parked,
+    /// It has acked nothing so far, and names an address where packets may not go.
+    #[error("whether packets arrive is not known yet")]
+    Unproved,
     /// The last list was longer than its agent can read.
     #[error("the list is too large for a packet")]
     TooLarge,
@@ -91,6 +113,7 @@ pub(crate) enum SubscribeRefused {
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) subscriber: Subscriber,
+    pub(super) target: Arc<Target>,
     pub(super) state: Mutex<State>,
 }
 
@@ -103,6 +126,8 @@ pub(super) struct State {
     /// Out of the table; nothing may be sent any more.
     pub(super) removed: bool,
     pub(super) too_large: bool,
+    /// Its packet is put off: it is to be pushed to as soon as its address may get one.
+    pub(super) waiting: bool,
     pub(super) delivery: Delivery,
     /// When the driver will look at the delivery next.
     pub(super) ticket_at: Option<Instant>,
@@ -132,17 +157,23 @@ impl State {
 }
 
 impl Subscription {
-    pub(super) fn new(subscriber: Subscriber, now: Instant, lifetime: Duration) -> Self {
+    pub(super) fn new(
+        subscriber: Subscriber,
+        target: Arc<Target>,
+        now: Instant,
+        lifetime: Duration,
+    ) -> Self {
         let state = State {
             expires: now + lifetime,
             lifetime,
             polled_at: None,
             removed: false,
             too_large: false,
+            waiting: false,
             delivery: Delivery::default(),
             ticket_at: None,
         };
-        Self { subscriber, state: Mutex::new(state) }
+        Self { subscriber, target, state: Mutex::new(state) }
     }
 
     /// What its packets depend on.
@@ -155,9 +186,21 @@ impl Subscription {
         state.lifetime = lifetime;
         state.polled_at = Some(now);
         state.renew(now);
-        if state.delivery.is_parked() {
-            return Err(SubscribeRefused::Parked);
+        drop(state);
+        self.standing(now)
+    }
+
+    /// Whether changes will be pushed to it, as far as that is known.
+    pub(super) fn standing(&self, now: Instant) -> Result<(), SubscribeRefused> {
+        let state = self.state.lock();
+        if state.delivery.is_parked() || self.target.is_mute(now) {
+            Err(SubscribeRefused::Parked)
+        } else if state.too_large {
+            Err(SubscribeRefused::TooLarge)
+        } else if self.subscriber.is_guess && !self.target.is_proved() {
+            Err(SubscribeRefused::Unproved)
+        } else {
+            Ok(())
         }
-        if state.too_large { Err(SubscribeRefused::TooLarge) } else { Ok(()) }
     }
 }

@@ -13,9 +13,11 @@ use tokio::time::Instant;
 use naming_model::ServiceKey;
 
 use super::HashState;
+use super::packet::PacketSize;
 use super::stats::PushStats;
 use super::subscriber::{SubscribeRefused, Subscriber, Subscription};
-use crate::registry::Page;
+use super::targets::{Target, Targets};
+use crate::registry::{Flavour, Page};
 
 /// The table has so many shards; a sweep takes some of them at a time.
 const SHARDS: usize = 64;
@@ -26,6 +28,16 @@ pub(super) struct Topic {
     pub(super) service: ServiceKey,
     members: Mutex<Members>,
     schedule: Mutex<Schedule>,
+    size: Mutex<Option<KnownSize>>,
+}
+
+/// How long the packets of a kind are in one state of the service.
+#[derive(Debug)]
+struct KnownSize {
+    clusters: Arc<str>,
+    flavour: Flavour,
+    revision: u64,
+    size: Option<PacketSize>,
 }
 
 #[derive(Debug, Default)]
@@ -46,13 +58,47 @@ struct Identity {
 struct Schedule {
     /// The oldest change nobody was told about.
     dirty_since: Option<Instant>,
+    /// When those whose packets were put off may be pushed to again.
+    next_extra: Option<Instant>,
     /// The driver has it: queued, being sent, or in the window after that.
     scheduled: bool,
 }
 
 impl Topic {
     fn new(service: ServiceKey) -> Self {
-        Self { service, members: Mutex::default(), schedule: Mutex::default() }
+        let (members, schedule, size) = Default::default();
+        Self { service, members, schedule, size }
+    }
+
+    /// How long a packet for this subscription is in this state of the service; `None` if it is
+    /// too long for any. What was found out by `measure` is kept for the next one of the kind.
+    pub(super) fn packet_size(
+        &self,
+        subscription: &Subscription,
+        revision: u64,
+        measure: impl FnOnce() -> Option<PacketSize>,
+    ) -> Option<PacketSize> {
+        let (clusters, flavour) = subscription.kind();
+        if let Some(known) = &*self.size.lock()
+            && (&*known.clusters, known.flavour, known.revision) == (clusters, flavour, revision)
+        {
+            return known.size;
+        }
+        let size = measure();
+        let clusters = Arc::clone(&subscription.subscriber.clusters);
+        *self.size.lock() = Some(KnownSize { clusters, flavour, revision, size });
+        size
+    }
+
+    /// Whether those whose packets were put off may be pushed to now, and the next ones not for
+    /// `pause`; or when.
+    pub(super) fn begin_extra(&self, now: Instant, pause: Duration) -> Result<(), Instant> {
+        let mut schedule = self.schedule.lock();
+        if let Some(next) = schedule.next_extra.filter(|next| now < *next) {
+            return Err(next);
+        }
+        schedule.next_extra = Some(now + pause);
+        Ok(())
     }
 
     /// Notes a change; whether the driver has to be told.
@@ -123,6 +169,7 @@ impl Topic {
 /// Who listens to what. A service is in the table only while it has subscribers.
 #[derive(Debug)]
 pub(super) struct Table {
+    pub(super) targets: Targets,
     shards: Vec<Shard>,
     hasher: HashState,
     max_subscribers: u64,
@@ -137,9 +184,11 @@ impl Table {
     pub(super) fn new(
         max_subscribers: usize,
         max_subscribers_per_service: usize,
+        targets: Targets,
         stats: Arc<PushStats>,
     ) -> Self {
         Self {
+            targets,
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: HashState::default(),
             max_subscribers: u64::try_from(max_subscribers).unwrap_or(u64::MAX),
@@ -157,13 +206,13 @@ impl Table {
         self.shard(tag).read().get(tag).cloned()
     }
 
-    /// Adds a subscription or refreshes it.
+    /// Adds a subscription, which is given back, or refreshes it.
     pub(super) fn subscribe(
         &self,
         subscriber: Subscriber,
         now: Instant,
         lifetime: Duration,
-    ) -> Result<(), SubscribeRefused> {
+    ) -> Result<Option<Arc<Subscription>>, SubscribeRefused> {
         if !subscriber.is_short() {
             return Err(SubscribeRefused::TooLong);
         }
@@ -182,18 +231,38 @@ impl Table {
                 continue;
             }
             if let Some(known) = members.by_identity.get(&identity) {
-                return known.refresh(now, lifetime);
+                return known.refresh(now, lifetime).map(|()| None);
             }
-            if members.by_identity.len() >= self.max_subscribers_per_service {
-                return Err(SubscribeRefused::ServiceFull);
-            }
-            if !self.stats.subscribers.increment_below(self.max_subscribers) {
-                return Err(SubscribeRefused::TableFull);
-            }
-            let subscription = Subscription::new(subscriber, now, lifetime);
-            members.by_identity.insert(identity, Arc::new(subscription));
-            return Ok(());
+            let count = members.by_identity.len();
+            let target = match self.admit(subscriber.address, count) {
+                Ok(target) => target,
+                Err(refused) => {
+                    members.closed = count == 0;
+                    let is_closed = members.closed;
+                    drop(members);
+                    if is_closed {
+                        self.remove(&topic);
+                    }
+                    return Err(refused);
+                }
+            };
+            let subscription = Arc::new(Subscription::new(subscriber, target, now, lifetime));
+            members.by_identity.insert(identity, Arc::clone(&subscription));
+            return Ok(Some(subscription));
         }
+    }
+
+    /// Makes room for one more subscription of a service that has `count`.
+    fn admit(&self, address: SocketAddr, count: usize) -> Result<Arc<Target>, SubscribeRefused> {
+        if count >= self.max_subscribers_per_service {
+            return Err(SubscribeRefused::ServiceFull);
+        }
+        let target = self.targets.acquire(address).ok_or(SubscribeRefused::AddressFull)?;
+        if !self.stats.subscribers.increment_below(self.max_subscribers) {
+            self.targets.release(&target);
+            return Err(SubscribeRefused::TableFull);
+        }
+        Ok(target)
     }
 
     fn find_or_add(&self, service: &ServiceKey) -> Result<Arc<Topic>, SubscribeRefused> {
@@ -275,14 +344,15 @@ fn order(subscription: &Subscription) -> (SocketAddr, &str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::PushSettings;
     use super::super::subscriber::AgentFamily;
     use super::*;
-    use crate::registry::Flavour;
 
     fn subscriber(service: &str, port: u16) -> Subscriber {
         Subscriber {
             service: ServiceKey::parse("public", service).unwrap(),
             address: ([127, 0, 0, 1], port).into(),
+            is_guess: false,
             clusters: "".into(),
             agent: "Nacos-Java-Client:v1.4.8".into(),
             flavour: Flavour::Grouped,
@@ -293,7 +363,8 @@ mod tests {
     }
 
     fn table(total: usize, per_service: usize) -> Table {
-        Table::new(total, per_service, Arc::default())
+        let rules = PushSettings { max_subscribers_per_address: 5_000, ..PushSettings::default() };
+        Table::new(total, per_service, Targets::new(rules.target_rules()), Arc::default())
     }
 
     const LIFETIME: Duration = Duration::from_secs(30);
@@ -308,7 +379,7 @@ mod tests {
             Subscriber { agent: "Nacos-Go-Client:v1.0.9".into(), ..first.clone() },
         ];
         for subscriber in others.into_iter().chain([first.clone(), first]) {
-            assert_eq!(table.subscribe(subscriber, now, LIFETIME), Ok(()));
+            assert!(table.subscribe(subscriber, now, LIFETIME).is_ok());
         }
         assert_eq!(table.stats.subscribers.value(), 4);
         assert_eq!(table.find("public##g@@s").unwrap().subscriptions().len(), 4);
@@ -317,18 +388,19 @@ mod tests {
     #[test]
     fn limits_refuse_new_subscribers_and_renew_known_ones() {
         let (table, now) = (table(3, 2), Instant::now());
-        assert_eq!(table.subscribe(subscriber("g@@a", 1), now, LIFETIME), Ok(()));
-        assert_eq!(table.subscribe(subscriber("g@@a", 2), now, LIFETIME), Ok(()));
+        assert!(table.subscribe(subscriber("g@@a", 1), now, LIFETIME).is_ok());
+        assert!(table.subscribe(subscriber("g@@a", 2), now, LIFETIME).is_ok());
         let refused = table.subscribe(subscriber("g@@a", 3), now, LIFETIME);
-        assert_eq!(refused, Err(SubscribeRefused::ServiceFull));
-        assert_eq!(table.subscribe(subscriber("g@@b", 1), now, LIFETIME), Ok(()));
+        assert_eq!(refused.unwrap_err(), SubscribeRefused::ServiceFull);
+        assert!(table.subscribe(subscriber("g@@b", 1), now, LIFETIME).is_ok());
         for service in ["g@@b", "g@@c"] {
             let refused = table.subscribe(subscriber(service, 9), now, LIFETIME);
-            assert_eq!(refused, Err(SubscribeRefused::TableFull));
+            assert_eq!(refused.unwrap_err(), SubscribeRefused::TableFull);
         }
-        assert_eq!(table.subscribe(subscriber("g@@a", 1), now, LIFETIME), Ok(()));
+        assert!(table.subscribe(subscriber("g@@a", 1), now, LIFETIME).is_ok());
         let long = Subscriber { app: "x".repeat(1_025).into(), ..subscriber("g@@a", 1) };
-        assert_eq!(table.subscribe(long, now, LIFETIME), Err(SubscribeRefused::TooLong));
+        let refused = table.subscribe(long, now, LIFETIME);
+        assert_eq!(refused.unwrap_err(), SubscribeRefused::TooLong);
     }
 
     #[test]
@@ -349,7 +421,7 @@ mod tests {
         assert!(topic.members.lock().by_identity.capacity() < 20);
         assert_eq!(table.sweep(SHARDS, later + LIFETIME).len(), 1);
         assert!(table.find("public##g@@s1").is_none());
-        assert_eq!(table.subscribe(subscriber("g@@s1", 1), later, LIFETIME), Ok(()));
+        assert!(table.subscribe(subscriber("g@@s1", 1), later, LIFETIME).is_ok());
     }
 
     #[test]

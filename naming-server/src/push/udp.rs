@@ -15,6 +15,7 @@ use super::packet::{MAX_ACK_BYTES, Packet, parse_ack};
 use super::socket::PushSocket;
 use super::stats::PushStats;
 use super::subscriber::Subscription;
+use super::targets::Target;
 
 /// Pause after an error of the socket, so that a lasting one does not keep a core busy.
 const ERROR_PAUSE: Duration = Duration::from_millis(5);
@@ -32,9 +33,17 @@ pub(super) enum Sent {
 pub(super) struct Udp {
     socket: PushSocket,
     is_ipv6: bool,
-    /// Acks that may come. At most two for each subscription, see `delivery`.
-    waiting: Mutex<HashMap<(SocketAddr, i64), Arc<Subscription>, HashState>>,
+    /// Acks that may come. At most two for each subscription, see `delivery`, and one for each
+    /// target.
+    waiting: Mutex<HashMap<(SocketAddr, i64), Awaited, HashState>>,
     stats: Arc<PushStats>,
+}
+
+/// Of what an ack is waited for.
+#[derive(Debug)]
+enum Awaited {
+    Packet(Arc<Subscription>),
+    Probe(Arc<Target>),
 }
 
 impl Udp {
@@ -62,10 +71,17 @@ impl Udp {
         match self.waiting.lock().entry(key) {
             Entry::Occupied(_) => false,
             Entry::Vacant(vacant) => {
-                vacant.insert(Arc::clone(subscription));
+                vacant.insert(Awaited::Packet(Arc::clone(subscription)));
                 true
             }
         }
+    }
+
+    /// Prepares for the ack of the probe `id`, and stops waiting for that of the one before.
+    pub(super) fn expect_probe(&self, target: &Arc<Target>, id: i64) {
+        let before = target.set_probe(id);
+        self.waiting.lock().insert((target.address, id), Awaited::Probe(Arc::clone(target)));
+        self.release(target.address, [before, None]);
     }
 
     /// Stops waiting for acks.
@@ -112,15 +128,19 @@ impl Udp {
         }
     }
 
-    /// Takes acks, for ever. Cancelling it loses at most the datagram being read.
-    pub(super) async fn receive(&self) {
+    /// Takes acks, for ever, and hands over the subscriptions that may be pushed to from now on
+    /// because somebody has acked. Cancelling it loses at most the datagram being read.
+    pub(super) async fn receive(&self, opened: impl Fn(Vec<Arc<Subscription>>)) {
         // One byte more than allowed shows that a datagram was longer.
         let mut buffer = [0; MAX_ACK_BYTES + 1];
         loop {
             match self.socket.recv_from(&mut buffer).await {
                 Ok((length, source)) => {
                     let datagram = buffer.get(..length).unwrap_or_default();
-                    self.hear(canonical(source), datagram);
+                    let waiting = self.hear(canonical(source), datagram);
+                    if !waiting.is_empty() {
+                        opened(waiting);
+                    }
                 }
                 Err(error) => {
                     // ICMP errors of earlier sends may surface here; they say nothing about
@@ -132,16 +152,30 @@ impl Udp {
         }
     }
 
-    fn hear(&self, source: SocketAddr, datagram: &[u8]) {
+    /// Takes one ack; the subscriptions that waited for it.
+    fn hear(&self, source: SocketAddr, datagram: &[u8]) -> Vec<Arc<Subscription>> {
         let Some(id) = parse_ack(datagram) else {
             self.stats.garbage.increment();
-            return;
+            return Vec::new();
         };
-        let subscription = self.waiting.lock().remove(&(source, id));
-        let Some(subscription) = subscription else {
-            self.stats.unknown_acks.increment();
-            return;
-        };
+        let awaited = self.waiting.lock().remove(&(source, id));
+        match awaited {
+            None => {
+                self.stats.unknown_acks.increment();
+                Vec::new()
+            }
+            Some(Awaited::Probe(target)) => {
+                target.take_probe();
+                target.prove()
+            }
+            Some(Awaited::Packet(subscription)) => {
+                self.acked(&subscription, source, id);
+                subscription.target.prove()
+            }
+        }
+    }
+
+    fn acked(&self, subscription: &Subscription, source: SocketAddr, id: i64) {
         let now = Instant::now();
         let heard = {
             let mut state = subscription.state.lock();
@@ -161,13 +195,16 @@ impl Udp {
     }
 
     /// Up to `limit` packets whose ack is waited for.
-    pub(super) fn outstanding(&self, limit: usize) -> Vec<Arc<Packet>> {
-        let subscriptions: Vec<_> = self.waiting.lock().values().take(limit).cloned().collect();
+    pub(super) fn outstanding(&self, limit: usize) -> Vec<Packet> {
+        let subscription = |awaited: &Awaited| match awaited {
+            Awaited::Packet(subscription) => Some(Arc::clone(subscription)),
+            Awaited::Probe(_) => None,
+        };
+        let subscriptions: Vec<_> =
+            self.waiting.lock().values().filter_map(subscription).take(limit).collect();
         subscriptions
             .iter()
-            .filter_map(|subscription| {
-                subscription.state.lock().delivery.outstanding().map(Arc::clone)
-            })
+            .filter_map(|subscription| subscription.state.lock().delivery.outstanding().cloned())
             .collect()
     }
 

@@ -265,7 +265,9 @@ impl Client {
                 };
                 let ack = format!(r#"{{"type":"push-ack","lastRefTime":"{id}","data":""}}"#);
                 socket.send_to(ack.as_bytes(), source).await?;
-                self.ledger.borrow_mut().check_push(member, &service, &list, now());
+                if let Some(list) = list {
+                    self.ledger.borrow_mut().check_push(member, &service, &list, now());
+                }
             }
         }
     }

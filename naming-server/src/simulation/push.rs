@@ -5,8 +5,8 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use serde_json::Value;
 
-/// The id and the list of a push.
-pub(super) fn open(datagram: &[u8]) -> Option<(u64, Value)> {
+/// The id of a packet and its list, which a probe has not.
+pub(super) fn open(datagram: &[u8]) -> Option<(u64, Option<Value>)> {
     let packet: Value = if datagram.starts_with(b"{") {
         serde_json::from_slice(datagram).ok()?
     } else {
@@ -14,6 +14,9 @@ pub(super) fn open(datagram: &[u8]) -> Option<(u64, Value)> {
         GzDecoder::new(datagram).read_to_end(&mut text).ok()?;
         serde_json::from_slice(&text).ok()?
     };
-    let list = serde_json::from_str(packet["data"].as_str()?).ok()?;
+    let list = match packet["type"].as_str()? {
+        "probe" => None,
+        _ => Some(serde_json::from_str(packet["data"].as_str()?).ok()?),
+    };
     Some((packet["lastRefTime"].as_u64()?, list))
 }

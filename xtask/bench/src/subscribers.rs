@@ -196,6 +196,12 @@ fn reference_in(packet: &[u8]) -> Option<u64> {
     // Within the data, which is a string itself, quotes have backslashes.
     const NAME: &[u8] = b"\"lastRefTime\":";
     const GZIP: [u8; 2] = [0x1f, 0x8b];
+    /// Our server stores the end of a packet as it is, with the number and two numbers of gzip.
+    const END: usize = 64;
+    let end = packet.get(packet.len().saturating_sub(END)..).unwrap_or_default();
+    if let Some(at) = memmem::rfind(end, NAME) {
+        return number_in(&end[at + NAME.len()..]);
+    }
     let mut inflated = Vec::new();
     let plain = if packet.starts_with(&GZIP) {
         flate2::read::GzDecoder::new(packet).read_to_end(&mut inflated).ok()?;
@@ -203,7 +209,10 @@ fn reference_in(packet: &[u8]) -> Option<u64> {
     } else {
         packet
     };
-    let rest = &plain[memmem::find(plain, NAME)? + NAME.len()..];
+    number_in(&plain[memmem::find(plain, NAME)? + NAME.len()..])
+}
+
+fn number_in(rest: &[u8]) -> Option<u64> {
     let digits = rest.iter().skip_while(|byte| **byte == b'"').take_while(|b| b.is_ascii_digit());
     digits.map(|byte| char::from(*byte)).collect::<String>().parse().ok()
 }

@@ -96,6 +96,8 @@ impl Api {
             ("naming_pushes_acked", "Push packets whose ack arrived.", &stats.acked),
             ("naming_pushes_resent", "Push packets sent a second time.", &stats.resent),
             ("naming_pushes_failed", "Push packets given up without ack.", &stats.failed),
+            ("naming_push_probes", "Packets to learn whether anybody acks.", &stats.probes),
+            ("naming_push_over_budget", "Packets an address got later.", &stats.over_budget),
             ("naming_pushes_too_large", "Lists not pushed, too long to read.", &stats.too_large),
             ("naming_push_send_errors", "Sends that the system refused.", &stats.send_errors),
             ("naming_push_blocked", "Sends put off by a full buffer.", &stats.blocked),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Api;
 use super::catalog::PAGE_SIZE;
 use crate::http::{AgentKind, ApiError, Call, Reply};
+use crate::networks::bare;
 use crate::push::{AgentFamily, Subscriber};
 use crate::registry::{Flavour, Page};
 
@@ -32,14 +33,18 @@ impl Api {
             return switches.default_cache_ms;
         }
         let Ok(port) = u16::try_from(udp_port) else { return switches.default_cache_ms };
+        let (ip, is_guess) = self.pusher.place(call.peer.ip(), named_ip(call));
         let subscriber = Subscriber {
             service: service.clone(),
-            address: SocketAddr::new(target_ip(call), port),
+            address: SocketAddr::new(ip, port),
+            is_guess,
             clusters: clusters.into(),
             agent: call.agent.text.into(),
             flavour,
             family: match call.agent.kind {
                 AgentKind::Go => AgentFamily::Go,
+                AgentKind::Dns => AgentFamily::Dns,
+                AgentKind::C => AgentFamily::Cpp,
                 _ => AgentFamily::Other,
             },
             app: call.params.or("app", "").into(),
@@ -85,12 +90,10 @@ impl Api {
     }
 }
 
-/// Where packets for the caller go: the address it names, or the one it calls from. Host names
-/// are not looked up: that would take time, and clients send addresses.
-fn target_ip(call: &Call<'_>) -> IpAddr {
-    let named = call.params.optional("clientIP");
-    let named = named.as_deref().map(|ip| ip.trim_start_matches('[').trim_end_matches(']'));
-    named.and_then(|ip| ip.parse().ok()).unwrap_or_else(|| call.peer.ip())
+/// The address that the caller gives itself. Host names are not looked up: that would take time,
+/// and clients send addresses.
+fn named_ip(call: &Call<'_>) -> Option<IpAddr> {
+    bare(&call.params.optional("clientIP")?).parse().ok()
 }
 
 fn subscriber_json(subscriber: &Subscriber) -> Value {

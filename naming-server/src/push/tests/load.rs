@@ -45,7 +45,7 @@ async fn stalled_subscribers_do_not_delay_the_others() {
     })
     .await;
     let live = Client::new().await;
-    world.pusher.subscribe(live.subscriber("g@@live"), CACHE_TIME).unwrap();
+    world.listen(&live, "g@@live");
     let mut alone = delays(&world, &live, 60).await;
 
     // Half of them never read, nobody is there at the ports of the others; half of each listen
@@ -56,7 +56,9 @@ async fn stalled_subscribers_do_not_delay_the_others() {
         let service = if number % 4 < 2 { "g@@live" } else { "g@@stalled" };
         let port = if number % 2 == 0 { unread_port } else { 9 };
         let subscriber = subscriber(service, loopback(number, port));
+        let address = subscriber.address;
         world.pusher.subscribe(subscriber, CACHE_TIME).unwrap();
+        world.pusher.prove(address);
     }
     let mut beside = Vec::new();
     for _ in 0..60 {
@@ -97,10 +99,11 @@ async fn ten_thousand_subscribers_of_a_service_are_told_with_one_packet() {
     let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
     let port = socket.local_addr().unwrap().port();
     let other = Client::new().await;
-    world.pusher.subscribe(other.subscriber("g@@other"), CACHE_TIME).unwrap();
+    world.listen(&other, "g@@other");
     for number in 0..SUBSCRIBERS {
         let subscriber = subscriber("g@@s", loopback(number, port));
         world.pusher.subscribe(subscriber, CACHE_TIME).unwrap();
+        world.pusher.prove(loopback(number, port));
     }
     let start = Instant::now();
     world.change("g@@s");

@@ -1,5 +1,6 @@
 //! The pusher over real loopback sockets, with a source made up for the purpose.
 
+mod flood;
 mod load;
 mod rules;
 
@@ -47,13 +48,24 @@ impl Source for FakeSource {
             Flavour::Grouped => service.grouped(),
             Flavour::Ungrouped => service.service(),
         };
+        Rendered { revision, data: self.list(name, clusters, revision).into() }
+    }
+
+    fn length(&self, service: &ServiceKey, clusters: &str, _: Flavour) -> (u64, usize) {
+        let revision = self.revision.load(SeqCst);
+        (revision, self.list(service.grouped(), clusters, revision).len())
+    }
+}
+
+impl FakeSource {
+    fn list(&self, name: &str, clusters: &str, revision: u64) -> String {
         let list = json!({
             "dom": name,
             "clusters": clusters,
             "revision": revision,
             "padding": *self.padding.lock(),
         });
-        Rendered { revision, data: list.to_string().into() }
+        list.to_string()
     }
 }
 
@@ -80,6 +92,12 @@ fn world_on(socket: UdpSocket, settings: PushSettings) -> World {
 }
 
 impl World {
+    /// Subscribes a client that has acked something before.
+    fn listen(&self, client: &Client, service: &str) {
+        self.pusher.subscribe(client.subscriber(service), CACHE_TIME).unwrap();
+        self.pusher.prove(client.address());
+    }
+
     /// Changes a service; the revision it has from now on.
     fn change(&self, service: &str) -> u64 {
         let revision = self.source.revision.fetch_add(1, SeqCst) + 1;
@@ -116,6 +134,7 @@ fn subscriber(service: &str, address: SocketAddr) -> Subscriber {
     Subscriber {
         service: key(service),
         address,
+        is_guess: false,
         clusters: "".into(),
         agent: "Nacos-Java-Client:v1.4.8".into(),
         flavour: Flavour::Grouped,
@@ -151,11 +170,16 @@ impl Client {
     }
 
     async fn push(&self) -> Push {
+        let (datagram, source) = self.datagram().await;
+        decode(source, datagram)
+    }
+
+    async fn datagram(&self) -> (Vec<u8>, SocketAddr) {
         let mut buffer = vec![0; 65_536];
         let received = timeout(DEADLINE, self.socket.recv_from(&mut buffer)).await;
-        let (length, source) = received.expect("a push has to come").unwrap();
+        let (length, source) = received.expect("a packet has to come").unwrap();
         buffer.truncate(length);
-        decode(source, buffer)
+        (buffer, source)
     }
 
     /// What is there already.
@@ -171,6 +195,16 @@ impl Client {
     async fn send(&self, target: SocketAddr, datagram: &[u8]) {
         self.socket.send_to(datagram, target).await.unwrap();
     }
+}
+
+/// Text of a random look, which does not compress to less than half.
+fn noise(length: u64) -> String {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'0' + (state >> 33) as u8 % 75)
+    };
+    (0..length).map(|_| next()).collect()
 }
 
 fn decode(source: SocketAddr, datagram: Vec<u8>) -> Push {

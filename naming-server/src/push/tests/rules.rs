@@ -9,7 +9,7 @@ async fn a_change_is_pushed_and_a_subscription_is_not() {
         world.pusher.subscribe(subscriber, CACHE_TIME).unwrap();
     }
     for (client, service) in clients.iter().zip(["g@@a", "g@@b"]) {
-        world.pusher.subscribe(client.subscriber(service), CACHE_TIME).unwrap();
+        world.listen(&client, service);
     }
     let revision = world.change("g@@a");
     let push = clients[0].push().await;
@@ -26,7 +26,7 @@ async fn changes_within_the_window_are_merged_at_its_end() {
     let debounce = Duration::from_millis(300);
     let world = world(PushSettings { debounce, ..PushSettings::default() }).await;
     let client = Client::new().await;
-    world.pusher.subscribe(client.subscriber("g@@s"), CACHE_TIME).unwrap();
+    world.listen(&client, "g@@s");
     let start = Instant::now();
     world.change("g@@s");
     assert_eq!(client.push().await.list["revision"], 1);
@@ -51,7 +51,7 @@ async fn a_push_right_after_a_poll_is_repeated_once_the_answer_has_been_read() {
     let world = world(PushSettings::default()).await;
     let (polling, other) = (Client::new().await, Client::new().await);
     for client in [&polling, &other, &polling] {
-        world.pusher.subscribe(client.subscriber("g@@s"), CACHE_TIME).unwrap();
+        world.listen(&client, "g@@s");
     }
     let polled = Instant::now();
     world.change("g@@s");
@@ -69,7 +69,7 @@ async fn a_push_right_after_a_poll_is_repeated_once_the_answer_has_been_read() {
 async fn a_change_while_a_push_is_running_is_pushed_too() {
     let world = world(PushSettings::default()).await;
     let client = Client::new().await;
-    world.pusher.subscribe(client.subscriber("g@@s"), CACHE_TIME).unwrap();
+    world.listen(&client, "g@@s");
     let (pusher, source) = (world.pusher.clone(), Arc::clone(&world.source));
     *world.source.while_rendering.lock() = Some(Box::new(move || {
         source.revision.fetch_add(1, SeqCst);
@@ -98,6 +98,7 @@ async fn lists_are_rendered_once_for_each_kind() {
         }
     }
     expected.sort();
+    clients.iter().for_each(|client| world.pusher.prove(client.address()));
     world.change("g@@s");
     for client in &clients {
         let (mut seen, mut ids) = (Vec::new(), Vec::new());
@@ -123,7 +124,7 @@ async fn acks_count_as_numbers_and_as_texts() {
     let world = world(PushSettings { ack_timeout, ..PushSettings::default() }).await;
     let clients = [Client::new().await, Client::new().await, Client::new().await];
     for client in &clients {
-        world.pusher.subscribe(client.subscriber("g@@s"), CACHE_TIME).unwrap();
+        world.listen(&client, "g@@s");
     }
     world.change("g@@s");
     let text = clients[0].push().await;
@@ -157,7 +158,7 @@ async fn who_never_acks_is_parked_until_a_probe_is_acked() {
     })
     .await;
     let (mute, live) = (Client::new().await, Client::new().await);
-    world.pusher.subscribe(mute.subscriber("g@@s"), CACHE_TIME).unwrap();
+    world.listen(&mute, "g@@s");
     for misses in 1..=2 {
         world.change("g@@s");
         mute.push().await;
@@ -168,7 +169,7 @@ async fn who_never_acks_is_parked_until_a_probe_is_acked() {
     let refused = world.pusher.subscribe(mute.subscriber("g@@s"), CACHE_TIME);
     assert_eq!(refused, Err(SubscribeRefused::Parked));
 
-    world.pusher.subscribe(live.subscriber("g@@s"), CACHE_TIME).unwrap();
+    world.listen(&live, "g@@s");
     world.change("g@@s");
     let push = live.push().await;
     live.ack(&push).await;
@@ -208,16 +209,8 @@ async fn packets_an_agent_cannot_read_are_skipped() {
     let (go, java) = (Client::new().await, Client::new().await);
     let go_subscriber = Subscriber { family: AgentFamily::Go, ..go.subscriber("g@@s") };
     world.pusher.subscribe(go_subscriber.clone(), CACHE_TIME).unwrap();
-    world.pusher.subscribe(java.subscriber("g@@s"), CACHE_TIME).unwrap();
-    // Text of a random look, which does not compress to less than half.
-    let noise = |length: u64| -> String {
-        let mut state = 1_u64;
-        let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            char::from(b'0' + (state >> 33) as u8 % 75)
-        };
-        (0..length).map(|_| next()).collect()
-    };
+    world.pusher.prove(go.address());
+    world.listen(&java, "g@@s");
     *world.source.padding.lock() = noise(8_000);
     world.change("g@@s");
     let push = java.push().await;
@@ -270,7 +263,7 @@ async fn acks_keep_a_subscriber_who_does_not_poll() {
 async fn garbage_is_counted_and_hurts_nobody() {
     let world = world(PushSettings::default()).await;
     let client = Client::new().await;
-    world.pusher.subscribe(client.subscriber("g@@s"), CACHE_TIME).unwrap();
+    world.listen(&client, "g@@s");
     world.change("g@@s");
     let push = client.push().await;
     let long = format!(r#"{{"lastRefTime":{},"data":"{}"}}"#, push.id, "x".repeat(4_096));
@@ -291,7 +284,7 @@ async fn garbage_is_counted_and_hurts_nobody() {
 async fn nothing_is_sent_while_pushing_is_off() {
     let world = world(PushSettings { debounce: Duration::ZERO, ..PushSettings::default() }).await;
     let client = Client::new().await;
-    world.pusher.subscribe(client.subscriber("g@@s"), CACHE_TIME).unwrap();
+    world.listen(&client, "g@@s");
     world.pusher.set_enabled(false);
     let refused = world.pusher.subscribe(client.subscriber("g@@t"), CACHE_TIME);
     assert_eq!(refused, Err(SubscribeRefused::Disabled));
@@ -325,7 +318,7 @@ async fn the_state_counts_from_its_reset() {
     let world = world(PushSettings { debounce: Duration::ZERO, ..PushSettings::default() }).await;
     let client = Client::new().await;
     assert_eq!(world.pusher.state(false).ratio(), 0.0);
-    world.pusher.subscribe(client.subscriber("g@@s"), CACHE_TIME).unwrap();
+    world.listen(&client, "g@@s");
     world.change("g@@s");
     let push = client.push().await;
     client.ack(&push).await;
@@ -362,7 +355,7 @@ async fn a_socket_of_both_families_reaches_both_and_knows_their_acks() {
         clients.push(Client { socket });
     }
     for client in &clients {
-        world.pusher.subscribe(client.subscriber("g@@s"), CACHE_TIME).unwrap();
+        world.listen(&client, "g@@s");
     }
     world.change("g@@s");
     for client in &clients {
