@@ -37,6 +37,9 @@ mod membership;
 
 mod metrics;
 
+mod migrate;
+pub use migrate::{CheckArguments, CheckReport, MigrateCommand, MigrationCheck};
+
 mod nacos;
 
 mod networks;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use naming_server::{
-    Arguments, Command, Config, Import, ImportArguments, NewUser, Password, RemoteAdministrator,
-    Server, UserAddArguments, UserCommand,
+    Arguments, CheckArguments, Command, Config, Import, ImportArguments, MigrateCommand,
+    MigrationCheck, NewUser, Password, RemoteAdministrator, Server, UserAddArguments, UserCommand,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -53,6 +53,7 @@ fn start(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         None => serve(arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::Import(arguments)) => import(arguments),
+        Some(Command::Migrate(MigrateCommand::Check(arguments))) => check_migration(arguments),
         Some(Command::User(UserCommand::Add(add))) => {
             add_user(arguments, add).map(|()| ExitCode::SUCCESS)
         }
@@ -64,6 +65,13 @@ fn import(arguments: &ImportArguments) -> Result<ExitCode> {
     let report = runtime_of_command()?.block_on(import.run())?;
     print(&report.to_string())?;
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn check_migration(arguments: &CheckArguments) -> Result<ExitCode> {
+    let check = MigrationCheck::new(arguments).context("cannot begin")?;
+    let report = runtime_of_command()?.block_on(check.run());
+    print(&report.to_string())?;
+    Ok(if report.may_go_on() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// For commands, which have little to do at a time.

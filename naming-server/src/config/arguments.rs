@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::LogFormat;
-use crate::ImportArguments;
+use crate::{ImportArguments, MigrateCommand};
 
 /// A service registry that Nacos 1.x clients can use.
 ///
@@ -77,6 +77,9 @@ pub enum Command {
     /// Passwords come from a file, from the variable IMPORT_FROM_PASSWORD or IMPORT_TO_PASSWORD, or
     /// are asked for.
     Import(Box<ImportArguments>),
+    /// Help for moving a running cluster, step by step
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
     /// Users of this server, while authentication is on
     #[command(subcommand)]
     User(UserCommand),

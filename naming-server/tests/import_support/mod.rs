@@ -1,5 +1,8 @@
 //! A stand-in for a Nacos: it answers with what a closure says.
 
+// Each test program uses its part of this.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
