@@ -34,6 +34,8 @@ pub(crate) struct Tally {
 
 struct Shared {
     birds: Vec<Bird>,
+    /// Of all of them, as JSON.
+    metadata: &'static str,
     /// Members that clients speak to.
     targets: Mutex<Vec<String>>,
     /// Members whose lists must be whole at all times.
@@ -57,6 +59,17 @@ impl Flock {
         period: Duration,
         targets: Vec<String>,
     ) -> Self {
+        Self::start_with(services, each, period, targets, "{}")
+    }
+
+    /// The same with metadata, for instance leases of their own.
+    pub(crate) fn start_with(
+        services: Vec<String>,
+        each: usize,
+        period: Duration,
+        targets: Vec<String>,
+        metadata: &'static str,
+    ) -> Self {
         let bird = |number: usize, service: &String| Bird {
             service: service.clone(),
             ip: format!("10.1.{number}.1"),
@@ -67,11 +80,12 @@ impl Flock {
             .collect();
         for (index, bird) in birds.iter().enumerate() {
             let target = &targets[index % targets.len()];
-            let answer = call(target, "POST", &bird.target("instance", "")).unwrap();
+            let answer = call(target, "POST", &bird.registration(metadata)).unwrap();
             assert_eq!((answer.status, &*answer.body), (200, "ok"), "{bird:?} at {target}");
         }
         let shared = Arc::new(Shared {
             birds,
+            metadata,
             targets: Mutex::new(targets),
             watched: Mutex::default(),
             tally: Tally::default(),
@@ -113,6 +127,17 @@ impl Flock {
         assert!(missing.is_empty(), "{} times: {first:#?}", missing.len());
     }
 
+    /// How many lists of a member were not whole so far.
+    pub(crate) fn missed_at(&self, member: &str) -> usize {
+        let missing = self.tally().missing.lock().unwrap();
+        missing.iter().filter(|text| text.contains(member)).count()
+    }
+
+    /// How many times a client had to register again so far.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.tally().forgotten.load(Ordering::Relaxed)
+    }
+
     #[track_caller]
     pub(crate) fn assert_no_call_failed(&self) {
         let failed = self.tally().failed.lock().unwrap().clone();
@@ -132,6 +157,10 @@ impl Drop for Flock {
 }
 
 impl Bird {
+    fn registration(&self, metadata: &str) -> String {
+        self.target("instance", &format!("&metadata={}", encode(metadata)))
+    }
+
     fn target(&self, path: &str, more: &str) -> String {
         let Self { service, ip } = self;
         format!("{path}?serviceName=DEFAULT_GROUP%40%40{service}&ip={ip}&port=80{more}")
@@ -159,8 +188,8 @@ impl Shared {
             let targets = self.targets.lock().unwrap().clone();
             let target = &targets[(turn + round) % targets.len()];
             let beat = format!(
-                r#"{{"serviceName":"DEFAULT_GROUP@@{}","ip":"{}","port":80,"cluster":"DEFAULT","weight":1.0,"metadata":{{}},"scheduled":false}}"#,
-                bird.service, bird.ip
+                r#"{{"serviceName":"DEFAULT_GROUP@@{}","ip":"{}","port":80,"cluster":"DEFAULT","weight":1.0,"metadata":{},"scheduled":false}}"#,
+                bird.service, bird.ip, self.metadata
             );
             let more = if turn.is_multiple_of(3) {
                 format!("&beat={}", encode(&beat))
@@ -189,7 +218,7 @@ impl Shared {
             Some(20_404) => {
                 self.tally.forgotten.fetch_add(1, Ordering::Relaxed);
                 // As a client does.
-                let _ = call(target, "POST", &bird.target("instance", ""));
+                let _ = call(target, "POST", &bird.registration(self.metadata));
             }
             _ => {
                 let text = format!("{:.2} s: {target} {bird:?}: {answer:?}", self.now());

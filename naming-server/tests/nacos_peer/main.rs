@@ -8,6 +8,7 @@ use serde_json::Value;
 
 mod flock;
 mod java;
+mod migration;
 mod moves;
 #[path = "../server_support/mod.rs"]
 mod server_support;
@@ -28,8 +29,37 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // They wait for most of their time.
     arguments.test_threads.get_or_insert(4);
-    let tests: [(&str, fn()); 13] = [
+    let tests: [(&str, fn()); 21] = [
         // Those that take long begin first.
+        (
+            "nothing_is_lost_on_the_way_back_after_java_is_gone",
+            migration::nothing_is_lost_on_the_way_back_after_java_is_gone,
+        ),
+        ("nothing_is_lost_in_place_to_the_end", migration::nothing_is_lost_in_place_to_the_end),
+        (
+            "nothing_is_lost_on_the_way_back_while_java_is_there",
+            migration::nothing_is_lost_on_the_way_back_while_java_is_there,
+        ),
+        (
+            "nothing_is_lost_on_the_way_to_addresses_before_those_of_java",
+            migration::nothing_is_lost_on_the_way_to_addresses_before_those_of_java,
+        ),
+        (
+            "nothing_is_lost_on_the_way_to_addresses_between_those_of_java",
+            migration::nothing_is_lost_on_the_way_to_addresses_between_those_of_java,
+        ),
+        (
+            "nothing_is_lost_on_the_way_to_addresses_after_those_of_java",
+            migration::nothing_is_lost_on_the_way_to_addresses_after_those_of_java,
+        ),
+        (
+            "java_removes_the_living_if_it_judges_beats_while_members_come",
+            migration::java_removes_the_living_if_it_judges_beats_while_members_come,
+        ),
+        (
+            "a_list_that_is_written_line_by_line_loses_a_member_and_the_check_names_it",
+            migration::a_list_that_is_written_line_by_line_loses_a_member_and_the_check_names_it,
+        ),
         (
             "what_got_lost_on_the_way_is_found_by_comparing",
             what_got_lost_on_the_way_is_found_by_comparing,

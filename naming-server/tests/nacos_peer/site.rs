@@ -1,20 +1,28 @@
 //! A cluster of stand-ins and servers of this process, and clients of it.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use naming_server::{ClusterConfig, Config, DataConfig, Dialect};
+use naming_server::{
+    AuthConfig, ClusterConfig, Config, DataConfig, Dialect, Hidden, NacosConfig, NewUser,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::java::data::{KEY_PREFIX, owner_index};
 use crate::java::http::{Request, Response};
-use crate::java::{Java, Pace, Sight};
+use crate::java::{Auth, Java, Pace, Raft, Setup, Sight};
 use crate::server_support::TestServer;
 
+/// The user of all clients and operators, where authentication is on.
+pub(crate) const USER: &str = "nacos";
+pub(crate) const PASSWORD: &str = "a-password";
+/// Of one site.
+const MOST_MEMBERS: u8 = 10;
 /// Of a call of a client.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -43,9 +51,35 @@ pub(crate) fn call(address: &str, method: &str, target: &str) -> Result<Response
         true => target.to_owned(),
         false => format!("/nacos/v1/ns/{target}"),
     };
-    Request::new(method, target)
-        .header("User-Agent", "Nacos-Java-Client:v1.4.8")
-        .send(address, CALL_DEADLINE)
+    let target = &target;
+    let send = |token: Option<&String>| {
+        let gap = if target.contains('?') { '&' } else { '?' };
+        let target = match token {
+            Some(token) => format!("{target}{gap}accessToken={token}"),
+            None => target.clone(),
+        };
+        Request::new(method, target)
+            .header("User-Agent", "Nacos-Java-Client:v1.4.8")
+            .send(address, CALL_DEADLINE)
+    };
+    let known = TOKENS.lock().unwrap().get(address).cloned();
+    let answer = send(known.as_ref())?;
+    match answer.status {
+        403 => send(log_in(address).as_ref()),
+        _ => Ok(answer),
+    }
+}
+
+/// A client logs in where it is refused, and keeps the token.
+static TOKENS: LazyLock<Mutex<HashMap<String, String>>> = LazyLock::new(Mutex::default);
+
+fn log_in(address: &str) -> Option<String> {
+    let target = format!("/nacos/v1/auth/login?username={USER}&password={PASSWORD}");
+    let answer = Request::new("POST", target).send(address, CALL_DEADLINE).ok()?;
+    let body: Value = serde_json::from_str(&answer.body).ok()?;
+    let token = body["accessToken"].as_str()?.to_owned();
+    TOKENS.lock().unwrap().insert(address.to_owned(), token.clone());
+    Some(token)
 }
 
 /// The instances of a service as a member shows them.
@@ -65,6 +99,9 @@ pub(crate) struct Site {
     folder: TempDir,
     network: [u8; 3],
     pace: Pace,
+    raft: Raft,
+    auth: Option<Auth>,
+    lists_differ: Arc<AtomicBool>,
     pub(crate) members: Vec<String>,
     pub(crate) javas: BTreeMap<u8, Java>,
     pub(crate) ours: BTreeMap<u8, TestServer>,
@@ -81,6 +118,9 @@ impl Site {
             folder: tempfile::tempdir().unwrap(),
             network: [low + 1, high, NEXT.fetch_add(1, Ordering::Relaxed)],
             pace,
+            raft: Raft::default(),
+            auth: None,
+            lists_differ: Arc::default(),
             members: Vec::new(),
             javas: BTreeMap::new(),
             ours: BTreeMap::new(),
@@ -103,16 +143,53 @@ impl Site {
     /// Makes these the members, in the lists of all.
     pub(crate) fn list(&mut self, members: impl Iterator<Item = u8>) {
         self.members = members.map(|member| self.address(member)).collect();
-        let fresh = self.folder.path().join("cluster.conf.new");
-        std::fs::write(&fresh, self.members.join("\n")).unwrap();
-        std::fs::rename(fresh, self.list_file()).unwrap();
-        for java in self.javas.values() {
-            java.set_members(&self.members);
+        self.let_lists_differ();
+        for member in 0..MOST_MEMBERS {
+            self.write_list(member);
         }
+        let listed_by = |own: &str| {
+            let others = self.members.iter().filter(|member| **member != *own);
+            others.cloned().collect::<BTreeSet<String>>()
+        };
+        for java in self.javas.values() {
+            let own = java.address();
+            eventually("the stand-in reads its list", || java.others() == listed_by(own));
+        }
+        for own in self.ours.keys().map(|member| self.address(*member)) {
+            eventually("ours reads its list", || {
+                let mut nodes = nodes(&own);
+                nodes.remove(&own);
+                nodes.into_keys().collect::<BTreeSet<_>>() == listed_by(&own)
+            });
+        }
+        // What was under way meanwhile has arrived.
+        thread::sleep(Duration::from_millis(500));
+        let is_outside = |address: String| !self.members.contains(&address);
+        self.lists_differ.store(self.running().any(is_outside), Ordering::SeqCst);
     }
 
-    fn list_file(&self) -> String {
-        text(&self.folder.path().join("cluster.conf"))
+    /// Until the next list is written, members may refuse each other.
+    pub(crate) fn let_lists_differ(&self) {
+        self.lists_differ.store(true, Ordering::SeqCst);
+    }
+
+    /// As the page of the migration has it: a file beside the list, which then takes its place.
+    fn write_list(&self, member: u8) {
+        let fresh = self.folder.path().join(format!("cluster.conf.{member}.new"));
+        std::fs::write(&fresh, self.members.join("\n") + "\n").unwrap();
+        std::fs::rename(fresh, self.list_file(member)).unwrap();
+    }
+
+    /// Every member has a list of its own.
+    pub(crate) fn list_file(&self, member: u8) -> PathBuf {
+        self.folder.path().join(format!("cluster.conf.{member}"))
+    }
+
+    /// Turns authentication on for all that start from now on.
+    pub(crate) fn guard(&mut self) {
+        let identity = ("moving".to_owned(), "a value that only servers know".to_owned());
+        let (user, password) = (USER.to_owned(), PASSWORD.to_owned());
+        self.auth = Some(Auth { identity, user, password });
     }
 
     fn secret_file(&self) -> String {
@@ -135,26 +212,57 @@ impl Site {
             port: 8848,
             cluster: ClusterConfig {
                 dialect: Dialect::Nacos,
-                members_file: self.list_file(),
+                members_file: text(&self.list_file(member)),
                 secret_file: self.secret_file(),
                 alone_after_ms: 1_000,
                 empty_start_ms: 300,
+                nacos: self.nacos_config(),
                 ..ClusterConfig::default()
             },
+            auth: self.auth_config(),
             data: DataConfig::at(self.folder.path().join(format!("data-{member}"))),
             ..Config::default()
         }
     }
 
+    fn nacos_config(&self) -> NacosConfig {
+        let Some(Auth { identity: (key, value), .. }) = &self.auth else {
+            return NacosConfig::default();
+        };
+        NacosConfig {
+            identity_key: key.clone(),
+            identity_value: Hidden(value.clone()),
+            ..NacosConfig::default()
+        }
+    }
+
+    fn auth_config(&self) -> AuthConfig {
+        // Signs tokens here and nowhere else.
+        let token_key =
+            Hidden("dGVzdHMgb2YgbW92aW5nIHdpdGggdXNlcnMsIG5vdGhpbmcgZWxzZQ==".to_owned());
+        match self.auth {
+            Some(_) => AuthConfig { enabled: true, token_key, ..AuthConfig::default() },
+            None => AuthConfig::default(),
+        }
+    }
+
     pub(crate) fn start_java(&mut self, member: u8) {
-        let java = Java::start(&self.address(member), &self.members, self.pace);
+        let java = Java::start(Setup {
+            own: self.address(member),
+            list_file: self.list_file(member),
+            pace: self.pace,
+            raft: self.raft.clone(),
+            auth: self.auth.clone(),
+            lists_differ: Arc::clone(&self.lists_differ),
+        });
         self.javas.insert(member, java);
     }
 
     pub(crate) fn start_ours(&mut self, member: u8) {
         let mut server = Err(String::new());
         eventually("the address is free", || {
-            server = TestServer::try_start_at(self.config(member));
+            let user = self.auth.as_ref().map(|_| NewUser::new(USER, PASSWORD, true).unwrap());
+            server = TestServer::try_start(self.config(member), user.into_iter().collect());
             server.is_ok()
         });
         self.ours.insert(member, server.unwrap());
@@ -204,14 +312,22 @@ impl Site {
 /// Whether one of ours shows all these as up, and itself as ready.
 fn sees_as_up(own: &str, mut others: impl Iterator<Item = String>) -> bool {
     let ready = call(own, "GET", "/nacos/v1/console/health/readiness");
-    let nodes = call(own, "GET", "/nacos/v1/core/cluster/nodes");
-    let (Ok(Response { status: 200, .. }), Ok(nodes)) = (ready, nodes) else { return false };
-    let nodes: Value = serde_json::from_str(&nodes.body).unwrap_or_default();
-    let nodes = nodes["data"].as_array().cloned().unwrap_or_default();
-    let is_up = |address: &String| {
-        nodes.iter().any(|node| node["address"] == **address && node["state"] == "UP")
+    if !matches!(ready, Ok(Response { status: 200, .. })) {
+        return false;
+    }
+    let nodes = nodes(own);
+    others.all(|other| nodes.get(&other).is_some_and(|state| state == "UP"))
+}
+
+/// The members as a server shows them, with their states.
+fn nodes(own: &str) -> BTreeMap<String, String> {
+    let Ok(answer) = call(own, "GET", "/nacos/v1/core/cluster/nodes") else {
+        return BTreeMap::new();
     };
-    others.all(|other| is_up(&other))
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let node = |node: &Value| (text(&node["address"]), text(&node["state"]));
+    body["data"].as_array().into_iter().flatten().map(node).collect()
 }
 
 fn text(path: &Path) -> String {

@@ -27,18 +27,20 @@ pub(super) fn json_text(body: impl Into<String>) -> Answer {
 impl Inner {
     pub(super) fn answer(self: &Arc<Self>, request: &Request) -> Answer {
         let path = request.path().strip_prefix("/nacos/v1/").unwrap_or_default();
+        if let Some(refusal) = self.refusal(request, path) {
+            return refusal;
+        }
         match (&*request.method, path) {
             ("PUT", "ns/distro/datum") => self.take_datums(request),
             ("PUT", "ns/distro/checksum") => self.compare(request),
             ("GET", "ns/distro/datum") => self.give_datum(request),
             ("GET", "ns/distro/datums") => self.give_datums(request),
             ("POST", "core/cluster/report") => self.take_report(request),
-            ("GET", "core/cluster/self") => json_text(
-                json!({"code": 200, "message": null, "data": self.own_member()}).to_string(),
-            ),
             ("POST", "ns/service/status") => self.take_status(request),
             ("GET", "ns/instance/statuses") => self.give_statuses(request),
-            _ => self.answer_client(request, path),
+            _ => self
+                .answer_operator(request, path)
+                .unwrap_or_else(|| self.answer_client(request, path)),
         }
     }
 
@@ -52,6 +54,7 @@ impl Inner {
         self.note(kind);
         match checked {
             Ok(value) => Some(value),
+            Err(fault) if fault.contains("is no member") && self.lists_differ() => None,
             Err(fault) => {
                 self.fault(format!("{kind}: {fault}"));
                 None

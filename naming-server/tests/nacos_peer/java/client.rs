@@ -78,7 +78,7 @@ impl Inner {
                 redirected = redirected.header(&name.to_lowercase(), value);
             }
         }
-        redirected
+        self.identified(redirected)
             .header("Content-Type", "application/x-www-form-urlencoded;charset=UTF-8")
             .header("client-version", VERSION)
             .header("user-agent", &format!("Nacos-Server:{VERSION}"))

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::BufReader;
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -13,10 +14,14 @@ mod answer;
 mod client;
 pub(crate) mod data;
 pub(crate) mod http;
+mod list;
+mod operator;
 mod periodic;
 mod strict;
 
 use data::{Instance, owner_index, split_key};
+use list::ListFile;
+pub(crate) use operator::{Auth, Raft};
 
 /// What it says of itself.
 pub(crate) const VERSION: &str = "1.4.8";
@@ -40,6 +45,8 @@ pub(crate) struct Pace {
     pub(crate) status: Duration,
     /// Between two looks at the beats: 5 s.
     pub(crate) judge: Duration,
+    /// From reading a new list of members to writing it back: some milliseconds.
+    pub(crate) write_back: Duration,
 }
 
 impl Pace {
@@ -51,6 +58,7 @@ impl Pace {
         report: Duration::from_secs(2),
         status: Duration::from_secs(5),
         judge: Duration::from_secs(5),
+        write_back: Duration::from_millis(20),
     };
 
     /// So that tests are quick.
@@ -61,6 +69,8 @@ impl Pace {
         report: Duration::from_millis(200),
         status: Duration::from_millis(1_000),
         judge: Duration::from_millis(500),
+        // Longer than a real one takes, so that a test can write in between.
+        write_back: Duration::from_millis(500),
     };
 }
 
@@ -101,11 +111,30 @@ struct State {
     muted: BTreeSet<String>,
     /// Whether it is in its own list. Others may refuse what it sends once it is not.
     is_listed: bool,
+    /// The switch `check`.
+    judges_beats: bool,
+}
+
+/// What a stand-in is told before it starts.
+pub(crate) struct Setup {
+    pub(crate) own: String,
+    /// Its own list of members.
+    pub(crate) list_file: PathBuf,
+    pub(crate) pace: Pace,
+    pub(crate) raft: Raft,
+    pub(crate) auth: Option<Auth>,
+    /// Whether the lists of the members are being written, one after the other, or a server runs
+    /// that is in none. Then some refuse others.
+    pub(crate) lists_differ: Arc<AtomicBool>,
 }
 
 pub(crate) struct Inner {
     own: String,
     pace: Pace,
+    raft: Raft,
+    auth: Option<Auth>,
+    lists_differ: Arc<AtomicBool>,
+    list_file: Mutex<ListFile>,
     state: Mutex<State>,
     notes: Mutex<Notes>,
     has_ended: AtomicBool,
@@ -119,8 +148,10 @@ pub(crate) struct Java {
 impl Java {
     /// Starts as a server of Nacos does: everybody else is down, the lists of the first who
     /// answers are taken, and then the port is opened.
-    pub(crate) fn start(own: &str, members: &[String], pace: Pace) -> Self {
-        let others = members.iter().filter(|member| *member != own);
+    pub(crate) fn start(setup: Setup) -> Self {
+        let Setup { own, list_file, pace, raft, auth, lists_differ } = setup;
+        let members = list::read(&list_file);
+        let others = members.iter().filter(|member| **member != own);
         let unseen = || Member { sight: Sight::Down, failures: 0, has_version: false };
         let state = State {
             lists: BTreeMap::new(),
@@ -130,16 +161,22 @@ impl Java {
             comparing: HashSet::new(),
             muted: BTreeSet::new(),
             is_listed: true,
+            judges_beats: true,
         };
+        raft.join(&own);
         let inner = Arc::new(Inner {
-            own: own.to_owned(),
             pace,
+            raft,
+            auth,
+            lists_differ,
+            list_file: Mutex::new(ListFile::new(list_file)),
+            own,
             state: Mutex::new(state),
             notes: Mutex::default(),
             has_ended: AtomicBool::new(false),
         });
         inner.load();
-        let listener = listen(own);
+        let listener = listen(&inner.own);
         let (accepting, ticking) = (Arc::clone(&inner), Arc::clone(&inner));
         thread::spawn(move || accepting.accept(&listener));
         thread::spawn(move || ticking.run());
@@ -150,9 +187,14 @@ impl Java {
         &self.inner.own
     }
 
-    /// How it sees another.
+    /// How it sees another. What it does not list is down.
     pub(crate) fn sight(&self, other: &str) -> Sight {
-        self.inner.state().members[other].sight
+        self.inner.state().members.get(other).map_or(Sight::Down, |member| member.sight)
+    }
+
+    /// The other members in its list.
+    pub(crate) fn others(&self) -> BTreeSet<String> {
+        self.inner.state().members.keys().cloned().collect()
     }
 
     /// Whether it knows what version another one claims.
@@ -173,24 +215,6 @@ impl Java {
     /// Forgets a list without a word to anybody.
     pub(crate) fn forget(&self, key: &str) {
         self.inner.state().lists.remove(key);
-    }
-
-    /// Takes another list of members: known ones keep their state, new ones are down, and nobody's
-    /// version is known.
-    pub(crate) fn set_members(&self, members: &[String]) {
-        let mut state = self.inner.state();
-        let old = std::mem::take(&mut state.members);
-        for member in members.iter().filter(|member| **member != self.inner.own) {
-            let known = old.get(member);
-            let sight = known.map_or(Sight::Down, |known| known.sight);
-            let failures = known.map_or(0, |known| known.failures);
-            let fresh = Member { sight, failures, has_version: false };
-            state.members.insert(member.clone(), fresh);
-        }
-        let listed: BTreeSet<String> = state.members.keys().cloned().collect();
-        state.due.retain(|(target, _), _| listed.contains(target));
-        state.view_changed = Instant::now();
-        state.is_listed = members.contains(&self.inner.own);
     }
 
     /// Whether lists of this service are sent to others.
@@ -227,6 +251,7 @@ impl Java {
 impl Drop for Java {
     fn drop(&mut self) {
         self.inner.has_ended.store(true, Ordering::SeqCst);
+        self.inner.raft.leave(&self.inner.own);
         // Wakes the one who accepts, so that the port is free when this returns.
         while TcpStream::connect(&self.inner.own).is_ok() {
             thread::sleep(TICK);
@@ -256,9 +281,13 @@ impl Inner {
 
     /// Another one refuses what a member may send.
     fn refused(&self, text: String) {
-        if self.state().is_listed {
+        if self.state().is_listed && !self.lists_differ() {
             self.fault(text);
         }
+    }
+
+    fn lists_differ(&self) -> bool {
+        self.lists_differ.load(Ordering::SeqCst)
     }
 
     fn note(&self, kind: &'static str) {

@@ -31,9 +31,17 @@ fn as_server(request: Request) -> Request {
 }
 
 impl Inner {
+    /// With the header by which servers know each other.
+    pub(super) fn identified(&self, request: Request) -> Request {
+        match &self.auth {
+            Some(auth) => request.header(&auth.identity.0, &auth.identity.1),
+            None => request,
+        }
+    }
+
     /// Headers of the calls that have their parameters in the query.
     fn query_call(&self, target: String) -> Request {
-        as_server(Request::new("GET", target))
+        self.identified(as_server(Request::new("GET", target)))
             .header("Accept-Encoding", "gzip,deflate,sdch")
             .header("Client-Version", VERSION)
             .header("Content-Encoding", "gzip")
@@ -74,12 +82,16 @@ impl Inner {
                 }
                 due
             };
+            self.watch_list(now);
             self.send_lists(now);
             if is_due(0, pace.checksum) {
                 self.for_each_member(Self::send_checksums);
             }
             if is_due(1, pace.report) {
                 let others: Vec<String> = self.state().members.keys().cloned().collect();
+                if others.is_empty() {
+                    continue;
+                }
                 round += 1;
                 let (server, target) = (Arc::clone(&self), others[round % others.len()].clone());
                 thread::spawn(move || server.send_report(&target));
@@ -135,7 +147,7 @@ impl Inner {
             .header("Client-Version", VERSION)
             // It is not: the body is plain.
             .header("Content-Encoding", "gzip");
-        let answer = request.send(target, CALL_DEADLINE);
+        let answer = self.identified(request).send(target, CALL_DEADLINE);
         if matches!(&answer, Ok(answer) if answer.status == 200) {
             return;
         }
@@ -162,7 +174,7 @@ impl Inner {
         let path = format!("/nacos/v1/ns/distro/checksum?source={}", self.own);
         let request = as_server(json_call("PUT", path, json!(map).to_string()))
             .header("Client-Version", VERSION);
-        if let Ok(answer) = request.send(target, CALL_DEADLINE)
+        if let Ok(answer) = self.identified(request).send(target, CALL_DEADLINE)
             && (answer.status, &*answer.body) != (200, "ok")
         {
             self.refused(format!("{target} answers checksums: {answer:?}"));
@@ -174,7 +186,7 @@ impl Inner {
         let body = json!({ "keys": keys.join(",") }).to_string();
         let request = json_call("GET", "/nacos/v1/ns/distro/datum", body)
             .header("User-Agent", "Apache-HttpClient/4.5.14 (Java/17.0.15)");
-        let Ok(answer) = request.send(source, CALL_DEADLINE) else { return };
+        let Ok(answer) = self.identified(request).send(source, CALL_DEADLINE) else { return };
         match parse_datums(&answer.body) {
             Ok(lists) if answer.status == 200 => {
                 let mut state = self.state();
@@ -194,7 +206,7 @@ impl Inner {
         if self.has_ended() {
             return;
         }
-        match request.send(target, REPORT_DEADLINE) {
+        match self.identified(request).send(target, REPORT_DEADLINE) {
             // Too old, says Java, and changes nothing.
             Ok(Response { status: 404 | 501, .. }) => {}
             Ok(answer) => {
@@ -222,7 +234,7 @@ impl Inner {
         let statuses = json!({"namespaceId": "public", "serviceName2Checksum": map}).to_string();
         let body = json!({"clientIP": self.own, "statuses": statuses}).to_string();
         let request = as_server(json_call("POST", "/nacos/v1/ns/service/status", body));
-        if let Ok(answer) = request.send(target, CALL_DEADLINE)
+        if let Ok(answer) = self.identified(request).send(target, CALL_DEADLINE)
             && (answer.status, &*answer.body) != (200, "ok")
         {
             self.refused(format!("{target} answers statuses: {answer:?}"));
@@ -255,6 +267,9 @@ impl Inner {
     /// with lists, so that it condemns the living.
     fn judge(&self) {
         let mut state = self.state();
+        if !state.judges_beats {
+            return;
+        }
         let keys: Vec<String> =
             state.lists.keys().filter(|key| self.owns(&state, key)).cloned().collect();
         for key in keys {
