@@ -89,7 +89,7 @@ fn render(topic: &Topic, subscription: &Subscription, shared: &Shared) -> Option
     let rendered = source.render(&topic.service, clusters, flavour);
     let template = Template::encode(shared.ids.next_serial(), &rendered.data, &shared.budget)?;
     tracing::trace!(
-        service = %topic.service,
+        service = topic.service.as_str(),
         revision = rendered.revision,
         bytes = template.len(),
         "push"
