@@ -10,8 +10,8 @@ use crate::config::DistroConfig;
 use crate::datum::HeardOf;
 use crate::forward;
 use crate::journal::{HeardAt, Place};
-use crate::message::{Beat, Entry, Reply, Request, Sender, Sheet};
-use crate::record::{Key, Record, Stamps, Value};
+use crate::message::{Beat, Entry, Reply, Request, Sender, Sheet, TagSum};
+use crate::record::{DATUM_KEY, Key, Record, Stamps, Value};
 use crate::slot::Slot;
 use crate::store::Store;
 use crate::time::Tick;
@@ -73,7 +73,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 Reply::Done
             }
             Request::Renew(_)
-            | Request::Verify(_)
+            | Request::Verify { .. }
             | Request::Tags(_)
             | Request::Compare(_)
             | Request::Load { .. }
@@ -84,10 +84,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 Reply::Busy
             }
             Request::Renew(beats) => self.renew(beats, in_transit, now),
-            Request::Verify(root) if root == self.store.root() => Reply::Same,
-            Request::Verify(_) => {
-                Reply::Differs(Slot::all().map(|slot| self.store.checksum(slot)).collect())
-            }
+            Request::Verify { root, open } => self.verify(root, open),
             Request::Tags(slots) => self.tags(&slots),
             Request::Compare(sheets) => {
                 self.confirm(&sheets, now);
@@ -127,6 +124,17 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
         Reply::Renewed { removed, unknown }
     }
 
+    fn verify(&self, root: u64, open: Option<u64>) -> Reply<V> {
+        let lists_the_same = open.is_none_or(|open| open == self.store.open_root());
+        if root == self.store.root() && lists_the_same {
+            return Reply::Same;
+        }
+        let sums = Slot::all().map(|slot| self.store.checksum(slot)).collect();
+        let open = open
+            .map_or_else(Vec::new, |_| Slot::all().map(|slot| self.store.open_sum(slot)).collect());
+        Reply::Differs { sums, open }
+    }
+
     fn tags(&self, slots: &[Slot]) -> Reply<V> {
         let mut sums = Vec::new();
         let mut answered = 0;
@@ -137,7 +145,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             answered += 1;
             for tag in self.store.tags(*slot, None) {
                 let Some(datum) = self.store.find(&tag) else { continue };
-                sums.push((tag, datum.checksum()));
+                let (sum, is_open) = (datum.checksum(), Some(datum.is_open()));
+                sums.push(TagSum { tag, sum, is_open });
             }
         }
         Reply::Tags { slots: answered, sums }
@@ -190,8 +199,18 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 }
             }
             let in_reach = |key: &Key| cut.as_ref().is_none_or(|cut| key <= cut);
+            // Of a removal that is not known here only that of the datum is news: it is listed here.
+            let closes = |key: &Key, stamps: &Stamps| {
+                let datum = || self.store.find(&sheet.tag);
+                &**key == DATUM_KEY
+                    && stamps.has_news_for(Some(&Stamps::default()))
+                    && self.config.rules.compare_open
+                    && datum().is_some_and(|datum| datum.is_open())
+            };
             let unseen = shared.filter(|(key, stamps)| {
-                in_reach(key) && !looked.contains_key(&**key) && stamps.has_news_for(None)
+                in_reach(key)
+                    && !looked.contains_key(&**key)
+                    && (stamps.has_news_for(None) || closes(key, stamps))
             });
             wanted.extend(unseen.map(|(key, _)| (sheet.tag.clone(), key.clone())));
             if let Some(key) = cut {

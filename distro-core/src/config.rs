@@ -251,6 +251,8 @@ pub struct Rules {
     pub doubt: bool,
     /// Clean-up takes empty datums out of this member's own list, and tells nobody.
     pub local_cleanup: bool,
+    /// Members compare which datums they list.
+    pub compare_open: bool,
     /// Members tell each other whom they have heard.
     pub hearsay: bool,
     /// Members compare what they hold.
@@ -295,6 +297,7 @@ impl Default for Rules {
             keep_queued_removals: true,
             doubt: true,
             local_cleanup: true,
+            compare_open: true,
             hearsay: true,
             verify: true,
             renew: true,

@@ -104,7 +104,7 @@ mod operation;
 pub use operation::{Operation, Written};
 
 mod message;
-pub use message::{Beat, Entry, Reply, Request, Sender, Sheet};
+pub use message::{Beat, Entry, Reply, Request, Sender, Sheet, TagSum};
 
 mod board;
 pub use board::{Beginning, Board};

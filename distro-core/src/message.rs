@@ -54,6 +54,17 @@ pub struct Sheet {
     pub stamps: Vec<(Key, Stamps)>,
 }
 
+/// What one member holds of a tag, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagSum {
+    /// The tag.
+    pub tag: Arc<str>,
+    /// Sum of the fingerprints of its visible records.
+    pub sum: u64,
+    /// Whether it is listed; `None`: does not say, as a member of an earlier version.
+    pub is_open: Option<bool>,
+}
+
 /// What a member asks of another.
 #[derive(Debug, Clone)]
 pub enum Request<V> {
@@ -66,8 +77,14 @@ pub enum Request<V> {
     Replicate(Vec<Entry<V>>),
     /// These records were heard by others.
     Renew(Vec<Beat>),
-    /// Do you hold the same? The checksum of all slots.
-    Verify(u64),
+    /// Do you hold the same?
+    Verify {
+        /// The checksum of all slots.
+        root: u64,
+        /// One number for all tags that are listed; `None`: does not compare that, as a member of an
+        /// earlier version.
+        open: Option<u64>,
+    },
     /// The checksums of the tags of these slots.
     Tags(Vec<Slot>),
     /// What I hold of some datums; give me what is newer and tell me what you lack.
@@ -132,14 +149,19 @@ pub enum Reply<V> {
     },
     /// To [`Request::Verify`]: nothing differs.
     Same,
-    /// To [`Request::Verify`]: the checksum of each slot.
-    Differs(Vec<u64>),
+    /// To [`Request::Verify`].
+    Differs {
+        /// The checksum of each slot.
+        sums: Vec<u64>,
+        /// The sum of the listed tags of each slot; empty if that was not asked for.
+        open: Vec<u64>,
+    },
     /// To [`Request::Tags`].
     Tags {
         /// How many of the slots asked for are answered, from the first on; at least one.
         slots: usize,
         /// Their tags and the checksums of those.
-        sums: Vec<(Arc<str>, u64)>,
+        sums: Vec<TagSum>,
     },
     /// To [`Request::Compare`].
     Compared {

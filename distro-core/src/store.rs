@@ -105,6 +105,8 @@ impl Shared {
 #[derive(Default)]
 pub(crate) struct SlotState {
     pub(crate) checksum: AtomicU64,
+    /// Sum of the hashes of the tags of open datums.
+    pub(crate) open: AtomicU64,
     /// All of them, and those of durable records among them.
     pub(crate) tombstones: AtomicU32,
     pub(crate) durable_tombstones: AtomicU32,
@@ -418,6 +420,7 @@ mod memory;
 mod merging;
 mod owning;
 
+pub(crate) use cleaning::open_root;
 use foreign::Notes;
 use memory::SlotMemory;
 pub(crate) use memory::{Belief, DOUBT, Room, bytes_of, is_in_doubt};

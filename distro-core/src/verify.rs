@@ -7,16 +7,30 @@ use std::sync::Arc;
 use crate::answer::merge;
 use crate::config::DistroConfig;
 use crate::journal::Place;
-use crate::message::{Entry, Reply, Request, Sheet};
+use crate::message::{Entry, Reply, Request, Sheet, TagSum};
 use crate::random::Random;
-use crate::record::{Key, Value};
+use crate::record::{DATUM_KEY, Key, Stamps, Value};
 use crate::slot::Slot;
-use crate::store::Store;
+use crate::store::{Store, open_root};
 use crate::time::Tick;
 use crate::unread::{Sums, Unread};
 
-/// A tag to compare, from after a key on.
-type Stretch = (Arc<str>, Option<Key>);
+/// A tag to compare.
+#[derive(Debug, Clone)]
+struct Stretch {
+    tag: Arc<str>,
+    /// From after this key on.
+    after: Option<Key>,
+    /// The record that speaks for the datum, and nothing else: only whether it is listed differs.
+    only_datum: bool,
+}
+
+/// What two members list, in one number each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lists {
+    ours: u64,
+    theirs: u64,
+}
 
 /// The comparison with one peer: at most one request under way.
 #[derive(Debug)]
@@ -33,6 +47,14 @@ pub(crate) struct Verifier {
     stretches: VecDeque<Stretch>,
     /// Slots that differ because one of the two cannot read a record.
     unread: Unread,
+    /// What both list was compared to the end when it was this, and nobody knew of a closing that
+    /// the other had missed. Members clean up at different moments: until one of the two changes
+    /// there is nothing to compare.
+    settled: Option<Lists>,
+    /// The same once this round has come to its end.
+    settles: Option<Lists>,
+    /// Whether this round looks at what is listed.
+    looks_at_lists: bool,
     asked: Option<Asked>,
     round_began: Tick,
     /// When the last round began that came to its end, and when the last one that failed.
@@ -46,7 +68,8 @@ pub(crate) struct Verifier {
 enum Asked {
     Root,
     Tags(Vec<Slot>),
-    Compare(Vec<Sheet>),
+    /// The sheets, and whether the rest of the last one waits at the front.
+    Compare(Vec<Sheet>, bool),
 }
 
 impl Verifier {
@@ -59,6 +82,9 @@ impl Verifier {
             slots: VecDeque::new(),
             stretches: VecDeque::new(),
             unread: Unread::default(),
+            settled: None,
+            settles: None,
+            looks_at_lists: false,
             asked: None,
             round_began: first,
             completed: None,
@@ -70,6 +96,7 @@ impl Verifier {
     /// Asks for a round now whose differences are acted on at first sight.
     pub(crate) fn demand(&mut self, now: Tick) {
         self.is_eager = true;
+        self.settled = None;
         self.next = self.next.min(now);
         if self.asked.is_none() {
             self.abandon();
@@ -86,8 +113,8 @@ impl Verifier {
             return None;
         }
         if !self.stretches.is_empty() {
-            let sheets = self.fill_sheets(store, config);
-            self.asked = Some(Asked::Compare(sheets.clone()));
+            let (sheets, is_cut) = self.fill_sheets(store, config);
+            self.asked = Some(Asked::Compare(sheets.clone(), is_cut));
             return Some(Request::Compare(sheets));
         }
         if !self.slots.is_empty() {
@@ -101,7 +128,13 @@ impl Verifier {
         self.round_began = now;
         self.acts_at_once = std::mem::take(&mut self.is_eager);
         self.asked = Some(Asked::Root);
-        Some(Request::Verify(store.root()))
+        let open = config.rules.compare_open.then(|| self.lists_to_ask_for(store.open_root()));
+        Some(Request::Verify { root: store.root(), open })
+    }
+
+    /// What the other should list if there is nothing to compare.
+    fn lists_to_ask_for(&self, ours: u64) -> u64 {
+        self.settled.filter(|settled| settled.ours == ours).map_or(ours, |settled| settled.theirs)
     }
 
     /// Takes an answer; returns what the peer lacks.
@@ -119,7 +152,7 @@ impl Verifier {
                 self.seen.clear();
                 self.unread.keep(&BTreeMap::new());
             }
-            (Some(Asked::Root), Reply::Differs(sums)) => self.look(store, &sums),
+            (Some(Asked::Root), Reply::Differs { sums, open }) => self.look(store, &sums, &open),
             (Some(Asked::Tags(asked)), Reply::Tags { slots, sums }) => {
                 // At least one, or a peer that answers none would keep us busy for ever.
                 let answered = slots.clamp(1, asked.len());
@@ -127,11 +160,14 @@ impl Verifier {
                 let asked = asked.get(..answered).unwrap_or_default();
                 self.find_stretches(store, asked, sums);
             }
-            (Some(Asked::Compare(sheets)), Reply::Compared { given, wanted, stopped, unread }) => {
+            (
+                Some(Asked::Compare(sheets, is_cut)),
+                Reply::Compared { given, wanted, stopped, unread },
+            ) => {
                 merge(store, &given, now);
                 unread.iter().for_each(|place| self.cannot_read(place));
                 lacking = wanted;
-                self.go_on(sheets, stopped, &given);
+                self.go_on(sheets, is_cut, stopped, &given);
             }
             _ => {
                 self.fail(config, random, now);
@@ -162,10 +198,12 @@ impl Verifier {
     fn abandon(&mut self) {
         self.slots.clear();
         self.stretches.clear();
+        self.settles = None;
     }
 
     fn end_round(&mut self, config: &DistroConfig, random: &mut Random, now: Tick) {
         self.completed = Some(self.round_began);
+        self.settled = self.settles.take().or(self.settled);
         let wait = if self.seen.is_empty() { config.verify_period } else { config.second_look };
         // Whoever asked for a round while this one went on still wants it.
         self.next = if self.is_eager { now } else { now.after(random.vary(wait)) };
@@ -177,7 +215,14 @@ impl Verifier {
         &mut self,
         store: &Store<V, A>,
         sums: &[u64],
+        open: &[u64],
     ) {
+        let lists = Lists { ours: store.open_root(), theirs: open_root(open.iter().copied()) };
+        let looks_at_lists = !open.is_empty() && self.settled != Some(lists);
+        self.looks_at_lists = looks_at_lists;
+        let lists_other = |slot: &Slot| {
+            looks_at_lists && open.get(slot.index()) != Some(&store.open_sum(*slot))
+        };
         let both = |slot: Slot| {
             let (theirs, ours) = (sums.get(slot.index()).copied(), store.checksum(slot));
             (theirs != Some(ours)).then_some((slot, (theirs.unwrap_or_default(), ours)))
@@ -186,34 +231,48 @@ impl Verifier {
         self.unread.keep(&differing);
         let (at_once, unread) = (self.acts_at_once, &mut self.unread);
         differing.retain(|slot, sums| at_once || !unread.passes(*slot, *sums));
+        let found: BTreeSet<Slot> = Slot::all()
+            .filter(|slot| differing.contains_key(slot) || lists_other(slot))
+            .collect();
         let is_sure = |slot: &Slot| at_once || self.seen.contains(slot);
-        self.slots = differing.keys().copied().filter(is_sure).collect();
+        self.slots = found.iter().copied().filter(is_sure).collect();
+        let acts_on_all = Slot::all().filter(lists_other).all(|slot| self.slots.contains(&slot));
+        self.settles = (looks_at_lists && acts_on_all).then_some(lists);
         self.differences += self.slots.len() as u64;
         let acted = self.slots.iter().filter_map(|slot| Some((*slot, *differing.get(slot)?)));
         acted.for_each(|(slot, sums)| unread.acts(slot, sums));
-        self.seen = differing.into_keys().filter(|slot| !self.slots.contains(slot)).collect();
+        self.seen = found.into_iter().filter(|slot| !self.slots.contains(slot)).collect();
     }
 
     fn find_stretches<V: Value, A: Default + Send + Sync + 'static>(
         &mut self,
         store: &Store<V, A>,
         slots: &[Slot],
-        sums: Vec<(Arc<str>, u64)>,
+        sums: Vec<TagSum>,
     ) {
-        let mut tags = BTreeSet::new();
-        for (tag, sum) in &sums {
-            if store.find(tag).map_or(0, |datum| datum.checksum()) != *sum {
-                tags.insert(tag.clone());
+        // Each tag, and whether nothing but the record of the datum has to be compared.
+        let mut tags: BTreeMap<Arc<str>, bool> = BTreeMap::new();
+        for TagSum { tag, sum, is_open } in &sums {
+            let (ours, ours_is_open) =
+                store.find(tag).map_or((0, false), |datum| (datum.checksum(), datum.is_open()));
+            let lists_other =
+                self.looks_at_lists && is_open.is_some_and(|is_open| is_open != ours_is_open);
+            if ours != *sum || lists_other {
+                tags.insert(tag.clone(), ours == *sum);
             }
         }
-        let theirs: BTreeSet<&str> = sums.iter().map(|(tag, _)| &**tag).collect();
+        let theirs: BTreeSet<&str> = sums.iter().map(|sum| &*sum.tag).collect();
         for tag in slots.iter().flat_map(|slot| store.tags(*slot, None)) {
-            let is_empty = || store.find(&tag).is_none_or(|datum| datum.checksum() == 0);
-            if !theirs.contains(&*tag) && !is_empty() {
-                tags.insert(tag);
+            let Some(datum) = store.find(&tag).filter(|_| !theirs.contains(&*tag)) else {
+                continue;
+            };
+            let is_empty = datum.checksum() == 0;
+            if !is_empty || self.looks_at_lists && datum.is_open() {
+                tags.insert(tag, is_empty);
             }
         }
-        self.stretches.extend(tags.into_iter().map(|tag| (tag, None)));
+        let stretch = |(tag, only_datum)| Stretch { tag, after: None, only_datum };
+        self.stretches.extend(tags.into_iter().map(stretch));
     }
 
     /// Writes down what is held of the next stretches, as much as fits into a message.
@@ -221,31 +280,41 @@ impl Verifier {
         &mut self,
         store: &Store<V, A>,
         config: &DistroConfig,
-    ) -> Vec<Sheet> {
-        let (mut sheets, mut room) = (Vec::new(), config.batch_keys);
+    ) -> (Vec<Sheet>, bool) {
+        let (mut sheets, mut room, mut is_cut) = (Vec::new(), config.batch_keys, false);
         while room > 0 && sheets.len() < config.batch_keys {
-            let Some((tag, after)) = self.stretches.pop_front() else { break };
-            let is_shared = store.sharing(&tag);
-            let stamps: Vec<_> = store.find(&tag).map_or_else(Vec::new, |datum| {
-                datum.read(|reader| {
-                    let records = reader.records_after(after.as_deref());
-                    let records = records.filter(|(key, _)| is_shared(key)).take(room);
-                    records.map(|(key, record)| (key, record.stamps())).collect()
-                })
-            });
-            let until = (stamps.len() == room).then(|| stamps.last().map(|(key, _)| key.clone()));
-            let until = until.flatten();
-            if let Some(until) = &until {
-                self.stretches.push_front((tag.clone(), Some(until.clone())));
+            let Some(Stretch { tag, after, only_datum }) = self.stretches.pop_front() else {
+                break;
+            };
+            let most = if only_datum { 1 } else { room };
+            let stamps = stamps_of(store, &tag, after.as_deref(), most, config);
+            is_cut = stamps.len() == room && !only_datum;
+            let until = match only_datum {
+                true => Some(DATUM_KEY.into()),
+                false => stamps.last().filter(|_| is_cut).map(|(key, _)| key.clone()),
+            };
+            if is_cut {
+                let rest = Stretch { tag: tag.clone(), after: until.clone(), only_datum: false };
+                self.stretches.push_front(rest);
             }
+            let stamps: Vec<_> = match only_datum {
+                true => stamps.into_iter().filter(|(key, _)| &**key == DATUM_KEY).collect(),
+                false => stamps,
+            };
             room -= stamps.len();
             sheets.push(Sheet { tag, after, until, stamps });
         }
-        sheets
+        (sheets, is_cut)
     }
 
     /// Puts back what the peer had no room to answer.
-    fn go_on<V>(&mut self, sheets: Vec<Sheet>, stopped: Option<(usize, Key)>, given: &[Entry<V>]) {
+    fn go_on<V>(
+        &mut self,
+        sheets: Vec<Sheet>,
+        is_cut: bool,
+        stopped: Option<(usize, Key)>,
+        given: &[Entry<V>],
+    ) {
         let Some((index, key)) = stopped.filter(|(index, _)| *index < sheets.len()) else { return };
         let is_progress = index > 0
             || !given.is_empty()
@@ -254,13 +323,41 @@ impl Verifier {
             return;
         }
         // The rest of a stretch that was cut here already waits at the front.
-        let ends = sheets.last().and_then(|last| last.until.clone());
-        if ends.is_some() {
+        if is_cut {
             self.stretches.pop_front();
         }
+        let last = sheets.len() - 1;
         for (at, sheet) in sheets.into_iter().enumerate().skip(index).rev() {
+            let only_datum = sheet.until.as_deref() == Some(DATUM_KEY) && !(is_cut && at == last);
+            if only_datum && at == index {
+                // Its one record was looked at.
+                continue;
+            }
             let after = if at == index { Some(key.clone()) } else { sheet.after };
-            self.stretches.push_front((sheet.tag, after));
+            self.stretches.push_front(Stretch { tag: sheet.tag, after, only_datum });
         }
     }
+}
+
+/// What is held of a tag after a key, so many records at most. The record of a datum that is listed
+/// is named even if there is none: then the other can tell that the datum was closed.
+fn stamps_of<V: Value, A: Default + Send + Sync + 'static>(
+    store: &Store<V, A>,
+    tag: &str,
+    after: Option<&str>,
+    most: usize,
+    config: &DistroConfig,
+) -> Vec<(Key, Stamps)> {
+    let (is_shared, Some(datum)) = (store.sharing(tag), store.find(tag)) else { return Vec::new() };
+    datum.read(|reader| {
+        let records = reader.records_after(after).filter(|(key, _)| is_shared(key));
+        let mut stamps = records.map(|(key, record)| (key, record.stamps())).peekable();
+        let is_named = config.rules.compare_open
+            && after.is_none()
+            && reader.is_open()
+            && is_shared(DATUM_KEY)
+            && stamps.peek().is_none_or(|(key, _)| &**key != DATUM_KEY);
+        let named = is_named.then(|| (DATUM_KEY.into(), Stamps::default()));
+        named.into_iter().chain(stamps).take(most).collect()
+    })
 }

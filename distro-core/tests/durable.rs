@@ -276,8 +276,7 @@ fn a_crowd_of_one_kind_does_not_make_the_other_be_forgotten() {
 
 #[test]
 fn even_durable_removals_are_bounded() {
-    let config =
-        StoreConfig { durable_tombstones_per_slot: 10, tombstone_bytes: 0, ..config() };
+    let config = StoreConfig { durable_tombstones_per_slot: 10, tombstone_bytes: 0, ..config() };
     let (store, diary) = store_with(config, 1, 1_700_000_000_000);
     for n in 0..11 {
         register(&store, "s", &format!("!k{n}"), 2, at(0));
@@ -291,8 +290,7 @@ fn even_durable_removals_are_bounded() {
 
 #[test]
 fn a_durable_record_that_comes_again_is_no_tombstone_any_more() {
-    let config =
-        StoreConfig { durable_tombstones_per_slot: 1, tombstone_bytes: 0, ..config() };
+    let config = StoreConfig { durable_tombstones_per_slot: 1, tombstone_bytes: 0, ..config() };
     let (store, _) = store_with(config, 1, 1_700_000_000_000);
     // Were they still counted, the one that is left would be one of a crowd.
     for n in 0..20 {

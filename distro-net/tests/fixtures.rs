@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use distro_core::{
     Beat, Contact, Entry, Health, MemberId, Operation, Phase, Record, Reply, Request, SLOT_COUNT,
-    Sheet, Slot, Stamp, Stamps,
+    Sheet, Slot, Stamp, Stamps, TagSum,
 };
 use distro_net::{BadValue, Codec, Limits, MAJOR, MINOR, ValueCodec};
 
@@ -119,7 +119,8 @@ fn requests() -> Vec<(&'static str, Request<String>)> {
         ("replicate", Request::Replicate(entries())),
         ("hold", Request::Hold(entries())),
         ("renew", Request::Renew(vec![beat("1", 0, 0), beat("2", 12_345, 2)])),
-        ("verify", Request::Verify(0x0123_4567_89ab_cdef)),
+        ("verify", Request::Verify { root: 0x0123_4567_89ab_cdef, open: None }),
+        ("verify-open", Request::Verify { root: 0x0123_4567_89ab_cdef, open: Some(9) }),
         ("tags", Request::Tags(vec![slot(0), slot(438), slot(1_023)])),
         ("compare", Request::Compare(vec![whole, part])),
         ("load", Request::Load { first, last, after: None }),
@@ -155,7 +156,8 @@ fn replies() -> Vec<(&'static str, Reply<String>)> {
         age_ms: 250,
     };
     let contacts = vec![contact(1, Phase::Up), contact(u32::MAX, Phase::Leaving)];
-    let sums = (0..SLOT_COUNT as u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+    let sums: Vec<u64> =
+        (0..SLOT_COUNT as u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
     let record = entries().into_iter().next().map(|entry| entry.record);
     let stopped = Some((1, "k".into()));
     let probed = |contacts, list| {
@@ -168,8 +170,19 @@ fn replies() -> Vec<(&'static str, Reply<String>)> {
         ("done", Reply::Done),
         ("renewed", Reply::Renewed { removed: entries(), unknown: places() }),
         ("same", Reply::Same),
-        ("differs", Reply::Differs(sums)),
-        ("tag-sums", Reply::Tags { slots: 3, sums: vec![("t".into(), 7), ("u".into(), 8)] }),
+        ("differs", Reply::Differs { sums: sums.clone(), open: Vec::new() }),
+        ("differs-open", Reply::Differs { open: sums.clone(), sums }),
+        (
+            "tag-sums",
+            Reply::Tags { slots: 3, sums: vec![tag_sum("t", 7, None), tag_sum("u", 8, None)] },
+        ),
+        (
+            "tag-sums-open",
+            Reply::Tags {
+                slots: 3,
+                sums: vec![tag_sum("t", 7, Some(true)), tag_sum("u", 0, Some(false))],
+            },
+        ),
         ("compared", compared(entries(), places(), stopped)),
         ("compared-whole", compared(vec![], vec![], None)),
         ("page", Reply::Page { last: last_of(&entries()), entries: entries(), more: true }),
@@ -192,6 +205,10 @@ fn folder(version: &str) -> PathBuf {
 
 fn this_release() -> PathBuf {
     folder(&format!("{MAJOR}.{MINOR}"))
+}
+
+fn tag_sum(tag: &str, sum: u64, is_open: Option<bool>) -> TagSum {
+    TagSum { tag: tag.into(), sum, is_open }
 }
 
 fn to_hex(bytes: &[u8]) -> String {
@@ -221,7 +238,7 @@ const ADDED: [&[&str]; MINOR as usize] = [
     ],
     &["as-sent"],
     &["hold"],
-    &[],
+    &["verify-open", "differs-open", "tag-sums-open"],
 ];
 
 #[test]

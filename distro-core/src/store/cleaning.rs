@@ -1,8 +1,25 @@
-//! Housekeeping: datums that have been empty for long leave the list of this member.
+//! Which datums this member lists. Those that have been empty for long leave the list.
 
 use super::*;
 
+/// One number for the [sums of open tags](Store::open_sum) of all slots.
+pub(crate) fn open_root(sums: impl Iterator<Item = u64>) -> u64 {
+    let mut hash = Xxh3::new();
+    sums.for_each(|sum| hash.update(&sum.to_le_bytes()));
+    hash.digest()
+}
+
 impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
+    /// One number for all tags that are listed: the checksum of those of all slots.
+    pub(crate) fn open_root(&self) -> u64 {
+        open_root(Slot::all().map(|slot| self.open_sum(slot)))
+    }
+
+    /// The sum of the tags of a slot that are listed: equal on two members that list the same.
+    pub(crate) fn open_sum(&self, slot: Slot) -> u64 {
+        self.shared.slots[slot.index()].open.load(Ordering::Relaxed)
+    }
+
     /// One look at a datum that may be left over. If this is the `looks`th look in a row that finds
     /// it open and empty, this member does not list it any more: it is not
     /// [open](crate::Reader::is_open). Returns whether that happened just now.

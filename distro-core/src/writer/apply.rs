@@ -16,7 +16,7 @@ impl<V: Value> Writer<'_, V> {
     /// Merges a record into what is held under its key. Returns whether that changed anything. One
     /// walk through the tree of the datum, one through the tombstones of a block.
     pub(super) fn apply(&mut self, key: &str, incoming: &Record<V>, origin: Origin) -> bool {
-        let closed = self.shelf.closed;
+        let (closed, was_open) = (self.shelf.closed, self.shelf.is_open());
         // One walk through the tree, whatever comes of it.
         let mut found = self.shelf.entries.entry(Key::from(key));
         let packed = match &found {
@@ -109,6 +109,7 @@ impl<V: Value> Writer<'_, V> {
             }
         };
         self.account(&before, &after, is_new);
+        self.follow_opening(was_open);
         if origin.is_here() && self.tells_of(key) {
             self.local.push(Arc::clone(&known));
         }

@@ -83,6 +83,9 @@ impl<V: Value> Writer<'_, V> {
         let change = if is_foreign { sum.wrapping_neg() } else { sum };
         self.shelf.checksum = self.shelf.checksum.wrapping_add(change);
         self.shared.slots[self.slot.index()].checksum.fetch_add(change, Ordering::Relaxed);
+        if self.shelf.is_open() {
+            self.fold_opening(!is_foreign);
+        }
         self.shelf.is_foreign = is_foreign;
         if !is_foreign {
             self.take_over(keys);

@@ -645,7 +645,7 @@ impl World {
 
     fn take_call(&mut self, from: usize, to: usize, call: CallId, request: Request<Text>) {
         let (now, incarnation) = (self.now, self.incarnations[from]);
-        let sender = Sender { member: id_of(from), incarnation, minor: 3 };
+        let sender = Sender { member: id_of(from), incarnation, minor: 4 };
         let reply = match &self.nodes[to] {
             Some(Node::Ours(ours)) => {
                 Some(ours.answer.answer(sender, request, Duration::ZERO, ours.tick(now)))

@@ -4,6 +4,7 @@
 use distro_core::{Health, Rules};
 
 use crate::client::Client;
+use crate::node::Ask;
 use crate::scenarios::{shows, stays, three};
 use crate::world::World;
 
@@ -241,4 +242,65 @@ fn who_had_to_forget_removals_early_loses_nobody_who_lives() {
         assert!(stays(&mut world, lives, &[0, 1, 2], 60_000));
         assert_eq!(world.view(2, lives).map(|(version, _)| version), Some(1));
     }
+}
+
+fn lists(world: &World, node: usize, tag: &str) -> bool {
+    let store = &world.nodes[node].process.as_ref().expect("it runs").store;
+    store.find(tag).is_some_and(|datum| datum.read(|reader| reader.is_open()))
+}
+
+/// A world with an empty service that all members list, and nobody cleans up.
+fn with_an_empty_service(rules: Rules) -> (World, usize, String) {
+    let mut world = World::new(3, 1, rules);
+    world.clean_up_ms = 100 * MINUTE_MS;
+    (0..3).for_each(|node| world.start(node));
+    world.run_for(10_000);
+    world.invariants.are_off = true;
+    let tag = world.tag_owned_by(0, 0);
+    let client = world.add_client(Client::new(&tag, "key"));
+    world.run_for(10_000);
+    world.deregister(client);
+    world.run_for(5_000);
+    assert!((0..3).all(|node| lists(&world, node, &tag)));
+    (world, client, tag)
+}
+
+#[test]
+fn a_member_that_missed_a_closing_lists_no_ghost() {
+    let story = |rules: Rules| {
+        let (mut world, client, tag) = with_an_empty_service(rules);
+        world.cut(0, 2);
+        world.cut(1, 2);
+        world.run_for(8_000);
+        world.operate(client, 0, Ask::Close);
+        world.run_for(2_000);
+        // Who would have told it starts again, and knows of nobody to tell.
+        for node in [0, 1] {
+            world.kill(node);
+            world.run_for(2_000);
+            world.start(node);
+            world.run_for(15_000);
+        }
+        assert!(lists(&world, 2, &tag) && !lists(&world, 0, &tag) && !lists(&world, 1, &tag));
+        world.heal();
+        world.run_for(10_000);
+        (0..3).all(|node| !lists(&world, node, &tag))
+    };
+    shows(story, |rules| rules.compare_open = false);
+}
+
+#[test]
+fn members_that_clean_up_at_different_moments_do_not_compare_for_ever() {
+    let (mut world, _, tag) = with_an_empty_service(Rules::default());
+    let process = world.nodes[0].process.as_ref().expect("it runs");
+    let datum = process.store.find(&tag).expect("it is listed");
+    assert!(process.store.clean_up(&datum, 1, process.tick(world.now)));
+    let before = world.comparisons;
+    world.run_for(15_000);
+    let settled = world.comparisons;
+    // Each of the two others once, and each of them once in the other direction.
+    assert!((1..=4).contains(&(settled - before)), "{}", settled - before);
+    world.run_for(2 * MINUTE_MS);
+    assert_eq!(world.comparisons, settled);
+    assert!(!lists(&world, 0, &tag) && lists(&world, 1, &tag) && lists(&world, 2, &tag));
 }

@@ -82,6 +82,8 @@ pub(crate) struct World {
     pub(crate) slowest_flush_ms: u64,
     /// From one look for empty datums to the next.
     pub(crate) clean_up_ms: u64,
+    /// There is hardly room for the memory of removals: what a member missed takes a time-out longer.
+    pub(crate) is_short_of_memory: bool,
     /// A member has died for good, or left.
     pub(crate) has_lost_one: bool,
     members: BTreeSet<usize>,
@@ -132,6 +134,7 @@ impl World {
             disturbed_at: 0,
             slowest_flush_ms: 20,
             clean_up_ms: CLEAN_UP_MS,
+            is_short_of_memory: false,
             has_lost_one: false,
             members: (0..count).collect(),
             last_list: 0,

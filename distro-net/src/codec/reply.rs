@@ -1,7 +1,7 @@
 //! Replies.
 
 use bytes::Bytes;
-use distro_core::{Reply, SLOT_COUNT};
+use distro_core::{Reply, SLOT_COUNT, TagSum};
 use prost::Message;
 
 use super::CodecError;
@@ -33,13 +33,13 @@ impl<V> Encoder<'_, V> {
                 (kind::RENEWED, wire::Renewed { removed, unknown }.encode_to_vec())
             }
             Reply::Same => (kind::SAME, Vec::new()),
-            Reply::Differs(sums) => {
-                (kind::DIFFERS, wire::Differs { sums: sums.clone() }.encode_to_vec())
+            Reply::Differs { sums, open } => {
+                let differs = wire::Differs { sums: sums.clone(), open: open.clone() };
+                (kind::DIFFERS, differs.encode_to_vec())
             }
             Reply::Tags { slots, sums } => {
-                let sum = |(tag, sum): &(_, u64)| {
-                    let tag: &std::sync::Arc<str> = tag;
-                    bytes(&wire::TagSum { tag: (**tag).into(), sum: *sum })
+                let sum = |TagSum { tag, sum, is_open }: &TagSum| {
+                    bytes(&wire::TagSum { tag: (**tag).into(), sum: *sum, is_open: *is_open })
                 };
                 let sums = sums.iter().map(sum).collect();
                 (kind::TAG_SUMS, wire::TagSums { slots: number(*slots), sums }.encode_to_vec())
@@ -102,13 +102,17 @@ impl<V> Decoder<'_, V> {
                 if differs.sums.len() != SLOT_COUNT {
                     return Err(unknown("slot count", number(differs.sums.len())));
                 }
-                Reply::Differs(differs.sums)
+                if ![0, SLOT_COUNT].contains(&differs.open.len()) {
+                    return Err(unknown("slot count", number(differs.open.len())));
+                }
+                Reply::Differs { sums: differs.sums, open: differs.open }
             }
             kind::TAG_SUMS => {
                 let tags: wire::TagSums = self.parse(body)?;
                 let sums = self.list(tags.sums, |decoder, bytes| {
                     let sum = wire::TagSum::decode(bytes)?;
-                    Ok((decoder.name(&sum.tag)?, sum.sum))
+                    let tag = decoder.name(&sum.tag)?;
+                    Ok(TagSum { tag, sum: sum.sum, is_open: sum.is_open })
                 })?;
                 Reply::Tags { slots: position(tags.slots)?, sums }
             }

@@ -21,7 +21,9 @@ impl<V> Encoder<'_, V> {
             }
             Request::Replicate(entries) => (kind::REPLICATE, list(self.entries(entries))),
             Request::Renew(heard) => (kind::RENEW, list(beats(heard))),
-            Request::Verify(root) => (kind::VERIFY, wire::Verify { root: *root }.encode_to_vec()),
+            Request::Verify { root, open } => {
+                (kind::VERIFY, wire::Verify { root: *root, open: *open }.encode_to_vec())
+            }
             Request::Tags(slots) => {
                 let slots = slots.iter().map(|slot| number(slot.index())).collect();
                 (kind::TAGS, wire::Slots { slots }.encode_to_vec())
@@ -87,7 +89,10 @@ impl<V> Decoder<'_, V> {
                 let list: wire::List = self.parse(body)?;
                 Request::Renew(self.list(list.items, Self::beat)?)
             }
-            kind::VERIFY => Request::Verify(wire::Verify::decode(body)?.root),
+            kind::VERIFY => {
+                let verify = wire::Verify::decode(body)?;
+                Request::Verify { root: verify.root, open: verify.open }
+            }
             kind::TAGS => {
                 let list: wire::Slots = self.parse(body)?;
                 if list.slots.len() > SLOT_COUNT {

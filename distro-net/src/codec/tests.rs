@@ -1,6 +1,6 @@
 use distro_core::{
     Beat, Contact, Entry, Health, MemberId, Operation, Phase, Record, SLOT_COUNT, Sheet, Slot,
-    Stamp, Stamps,
+    Stamp, Stamps, TagSum,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -26,6 +26,14 @@ fn codec() -> Codec<String> {
 fn name() -> impl Strategy<Value = Arc<str>> {
     // Few, so that neighbours in lists share tags.
     prop_oneof!["[ab]", "", "\\PC{0,20}"].prop_map(Arc::from)
+}
+
+fn tag_sum() -> impl Strategy<Value = TagSum> {
+    (name(), any::<u64>(), option::of(any::<bool>())).prop_map(|(tag, sum, is_open)| TagSum {
+        tag,
+        sum,
+        is_open,
+    })
 }
 
 fn stamps() -> impl Strategy<Value = Stamp> {
@@ -109,7 +117,8 @@ fn requests() -> impl Strategy<Value = Request<String>> {
         entries().prop_map(Request::Replicate),
         entries().prop_map(Request::Hold),
         vec(beat, 0..6).prop_map(Request::Renew),
-        any::<u64>().prop_map(Request::Verify),
+        (any::<u64>(), option::of(any::<u64>()))
+            .prop_map(|(root, open)| Request::Verify { root, open }),
         vec(slots(), 0..20).prop_map(Request::Tags),
         vec(sheets(), 0..4).prop_map(Request::Compare),
         (slots(), slots(), option::of((name(), name())))
@@ -141,8 +150,11 @@ fn replies() -> impl Strategy<Value = Reply<String>> {
         Just(()).prop_map(|()| Reply::Done),
         (entries(), places()).prop_map(|(removed, unknown)| Reply::Renewed { removed, unknown }),
         Just(()).prop_map(|()| Reply::Same),
-        vec(any::<u64>(), SLOT_COUNT).prop_map(Reply::Differs),
-        (0..2_000_usize, vec((name(), any::<u64>()), 0..6))
+        (vec(any::<u64>(), SLOT_COUNT), any::<bool>()).prop_map(|(sums, compares)| {
+            let open = if compares { sums.clone() } else { Vec::new() };
+            Reply::Differs { sums, open }
+        }),
+        (0..2_000_usize, vec(tag_sum(), 0..6))
             .prop_map(|(slots, sums)| Reply::Tags { slots, sums }),
         (entries(), places(), option::of((0..2_000_usize, name()))).prop_map(
             |(given, wanted, stopped)| Reply::Compared { given, wanted, stopped, unread: vec![] }
@@ -244,7 +256,7 @@ fn numbers_that_stand_for_nothing_are_refused() {
         place: Some(wire::Place { tag: Some("t".into()), key: "k".into() }),
         ..Default::default()
     };
-    let few = wire::Differs { sums: vec![1; 1_023] }.encode_to_vec();
+    let few = wire::Differs { sums: vec![1; 1_023], open: Vec::new() }.encode_to_vec();
     for (kind, body) in [
         (99, vec![]),
         (kind::DONE, vec![]),

@@ -175,6 +175,9 @@ pub(crate) struct List {
 pub(crate) struct Verify {
     #[prost(fixed64, tag = "1")]
     pub(crate) root: u64,
+    /// Since 1.4. Absent: what is listed is not compared.
+    #[prost(fixed64, optional, tag = "2")]
+    pub(crate) open: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -265,6 +268,9 @@ pub(crate) struct Renewed {
 pub(crate) struct Differs {
     #[prost(fixed64, repeated, tag = "1")]
     pub(crate) sums: Vec<u64>,
+    /// Since 1.4. Absent: what is listed is not compared.
+    #[prost(fixed64, repeated, tag = "2")]
+    pub(crate) open: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -273,6 +279,9 @@ pub(crate) struct TagSum {
     pub(crate) tag: String,
     #[prost(fixed64, tag = "2")]
     pub(crate) sum: u64,
+    /// Since 1.4. Absent: does not say whether it is listed.
+    #[prost(bool, optional, tag = "3")]
+    pub(crate) is_open: Option<bool>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -20,7 +20,7 @@ impl Agreement {
         if world.roots_agree() && since > 0 {
             self.healed = world.disturbed_at;
             self.slowest_ms = self.slowest_ms.max(since);
-        } else if since > HEALED_MS {
+        } else if since > HEALED_MS + world.grace_ms() {
             return Err("members do not agree".to_owned());
         }
         Ok(())

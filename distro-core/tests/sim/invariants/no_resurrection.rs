@@ -44,7 +44,7 @@ impl NoResurrection {
                     let node = &world.nodes[*n];
                     node.process.is_some() && node.incarnation == *incarnation
                 };
-                let healed = world.disturbed_at.max(since) + HEALED_MS;
+                let healed = world.disturbed_at.max(since) + HEALED_MS + world.grace_ms();
                 if is_shown && world.now > healed && gone.iter().any(knows) {
                     return Err(format!("node {n}: client {c} is still there"));
                 }

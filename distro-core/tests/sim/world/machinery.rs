@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use distro_core::{
-    Input, MemberId, Output, Passage, Place, Reply, Request, Sender, Slot, Tick,
+    Input, MemberId, Output, Passage, Place, Reply, Request, Sender, Slot, TagSum, Tick,
 };
 use distro_net::{Codec, CodecError};
 
@@ -452,6 +452,7 @@ impl World {
         self.comparisons += u64::from(matches!(request, Request::Compare(_)));
         let in_transit = self.in_transit((from, incarnation), to, letter);
         let ways = self.net.ways(to, from, &mut self.chance);
+        let is_old = self.nodes[from].is_old || self.nodes[to].is_old;
         let minor = if self.nodes[from].is_old { 1 } else { 4 };
         let sender = Sender { member: self.nodes[from].id, incarnation, minor };
         let Some(process) = &mut self.nodes[to].process else {
@@ -462,7 +463,11 @@ impl World {
         };
         let tick = process.tick(now);
         let is_hold = matches!(request, Request::Hold(_));
+        let request = if is_old { without_lists(request) } else { request };
         let mut reply = process.answer.answer(sender, request, in_transit, tick);
+        if is_old {
+            reply = reply_without_lists(reply);
+        }
         if !unread.is_empty() && matches!(reply, Reply::Done) {
             reply = Reply::DoneBut(unread);
         }
@@ -535,5 +540,24 @@ impl World {
             }
         }
         self.input(node, Input::Changed);
+    }
+}
+
+/// As a member of an earlier release asks, which does not compare what is listed.
+fn without_lists(request: Request<Text>) -> Request<Text> {
+    match request {
+        Request::Verify { root, .. } => Request::Verify { root, open: None },
+        other => other,
+    }
+}
+
+/// As it answers.
+fn reply_without_lists(reply: Reply<Text>) -> Reply<Text> {
+    match reply {
+        Reply::Tags { slots, sums } => {
+            let sums = sums.into_iter().map(|sum| TagSum { is_open: None, ..sum }).collect();
+            Reply::Tags { slots, sums }
+        }
+        other => other,
     }
 }

@@ -27,6 +27,11 @@ impl World {
         self.record(node, client).is_some_and(|record| Some(record.deregistered) > last)
     }
 
+    /// How much longer it takes to agree where removals had to be forgotten early.
+    pub(crate) fn grace_ms(&self) -> u64 {
+        if self.is_short_of_memory { 38_000 } else { 0 }
+    }
+
     pub(crate) fn is_running(&self, node: usize) -> bool {
         self.nodes[node].process.is_some() && !self.nodes[node].is_paused
     }
