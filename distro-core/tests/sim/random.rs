@@ -48,6 +48,11 @@ fn rules() -> Rules {
         "load" => rules.load = false,
         "end_calls" => rules.end_calls = false,
         "close_all" => rules.close_all = false,
+        "late_judges" => rules.late_judges = false,
+        "keep_queued_removals" => rules.keep_queued_removals = false,
+        "doubt" => rules.doubt = false,
+        "local_cleanup" => rules.local_cleanup = false,
+        "compare_open" => rules.compare_open = false,
         "lists" => rules.lists = false,
         other => panic!("there is no rule {other}"),
     }
@@ -131,6 +136,7 @@ fn run(seed: u64) -> World {
     if world.chance.permille(300) {
         world.nodes[2].is_old = true;
     }
+    set_limits(&mut world);
     (0..count).for_each(|node| world.start(node));
     if world.chance.permille(300) {
         world.run_for(8_000);
@@ -157,6 +163,9 @@ fn run(seed: u64) -> World {
         world.add_client(Client::counter(if n < 2 { "counter" } else { "tag-1" }));
     }
     world.run_for(20_000);
+    if seed % 16 == 5 {
+        long_cut(&mut world, count);
+    }
     let steps = world.chance.range(4, 10);
     for _ in 0..steps {
         disturb(&mut world);
@@ -185,6 +194,57 @@ fn run(seed: u64) -> World {
     world.run_for(5_000);
     all_is_well(&world);
     world
+}
+
+/// Some members have hardly room for anything, or look for empty datums very often.
+fn set_limits(world: &mut World) {
+    let store = &mut world.setup.store;
+    match world.seed % 8 {
+        1 => {
+            // All that is removed is forgotten after the compensation window.
+            (store.tombstone_bytes, store.tombstones_per_slot) = (0, 0);
+            world.is_short_of_memory = true;
+        }
+        2 => {
+            // Nothing is, unless all peers have been told of it.
+            (store.tombstone_bytes, store.tombstones_per_slot) = (500, 0);
+            world.is_short_of_memory = true;
+        }
+        4 => {
+            store.journal_keys = 6;
+            let config = &mut world.setup.config;
+            (config.queue_keys, config.batch_keys) = (4, 3);
+        }
+        _ => {}
+    }
+    if world.seed % 3 == 0 {
+        world.clean_up_ms = 2_000;
+    }
+}
+
+/// The members fall apart into two sides for minutes, and each client reaches one side, or both.
+fn long_cut(world: &mut World, count: usize) {
+    let order = world.chance.shuffled(count);
+    let (few, many) = order.split_at(world.chance.range(1, count as u64) as usize);
+    let reaches: Vec<Vec<usize>> =
+        world.clients.iter().map(|client| client.reach.clone()).collect();
+    for client in &mut world.clients {
+        client.reach = match world.chance.range(0, 3) {
+            0 => few.to_vec(),
+            1 => many.to_vec(),
+            _ => Vec::new(),
+        };
+    }
+    for one in few {
+        many.iter().for_each(|other| world.cut(*one, *other));
+    }
+    let minutes = if world.chance.permille(300) { 20 } else { 7 };
+    world.run_for(minutes * 60_000);
+    mend(world);
+    world.run_for(30_000);
+    for (client, reach) in world.clients.iter_mut().zip(reaches) {
+        client.reach = reach;
+    }
 }
 
 /// One more thing goes wrong.
