@@ -106,7 +106,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
     /// was sent, and counts as of now: a beat that the network withheld for a minute would bring
     /// the dead back.
     pub fn is_late(&self, in_transit: Duration) -> bool {
-        self.config.rules.refuse_late && in_transit >= self.config.late_after
+        let DistroConfig { late_after, call_deadline, forward_deadline, .. } = *self.config;
+        let longest_wait = call_deadline.max(forward_deadline);
+        self.config.rules.refuse_late && in_transit >= late_after.max(longest_wait)
     }
 
     fn renew(&self, beats: Vec<Beat>, in_transit: Duration, now: Tick) -> Reply<V> {

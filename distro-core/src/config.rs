@@ -120,9 +120,10 @@ pub struct DistroConfig {
     pub probe_period: Duration,
     /// How long an answer to any call between members may take. Default 1 s.
     pub call_deadline: Duration,
-    /// A request of another member that was on its way for so long is refused. Longer than any
-    /// sender waits for an answer, or calls over a slow network are lost; well below the shortest
-    /// time-out in use, by which a withheld beat may keep the dead. Default 3 s.
+    /// A request of another member that was on its way for so long is refused, or for as long as
+    /// [`Self::call_deadline`] and [`Self::forward_deadline`] if that is longer: nobody waits for
+    /// the answer any more. Too short refuses what is slow; it need not be short, since ages grow
+    /// by the way in any case. Default 3 s.
     pub late_after: Duration,
     /// Without an answer for so long a member is suspicious: nothing but probes and
     /// verifications is sent to it. At least two probe periods, lest one lost answer be enough.

@@ -62,11 +62,10 @@ pub(crate) struct Link<'a> {
     /// The most bytes that a message may have.
     pub(crate) limit: usize,
     pub(crate) clock: Clock,
+    /// A session tells how long messages are on their way, but for as long as its beginning took.
+    /// One that took longer than this is not used: one of the two was stopped in between.
+    pub(crate) slowest_greeting: Duration,
 }
-
-/// A session tells how long messages are on their way, but for as long as its beginning took. One
-/// that took longer than this is not used: one of the two was stopped, or the network held it up.
-const SLOWEST_GREETING: Duration = Duration::from_secs(2);
 
 /// One request at a time. Dropping it, also in the middle of a call, closes the connection.
 pub(crate) struct Connection {
@@ -162,7 +161,7 @@ async fn greet(
     if status != StatusCode::OK {
         return Err(rejected(status, &body));
     }
-    if link.clock.tick().since(began) > SLOWEST_GREETING {
+    if link.clock.tick().since(began) > link.slowest_greeting {
         return Err(broken("the session took too long to begin"));
     }
     Ok(CallerSession::begin(secret, &hello, &body)?.asked_for_at(began))

@@ -175,7 +175,7 @@ impl<V> Peers<V> {
         let Shared { identity, codec, connector, clock, .. } = &*self.shared;
         let limit = codec.limits().message_bytes;
         let (target, address, clock) = (own.member(), own.as_str(), *clock);
-        let link = Link { identity, target, address, limit, clock };
+        let link = Link { identity, target, address, limit, clock, slowest_greeting: deadline };
         let opened = Connection::open(&**connector, link, clock.now().wall_ms);
         match tokio::time::timeout(deadline, opened).await {
             Ok(Err(CallError::Rejected(reason))) => reason.ends_with(Refusal::SameMember.name()),
@@ -202,6 +202,7 @@ impl<V> Peers<V> {
         let Some(peer) = peer else { return Outcome::NoAnswer };
         let calls = &self.shared.stats.calls;
         // A connection that missed a deadline is dropped with the future.
+<<<<<<< ours
         let exchange = tokio::time::timeout(deadline, self.exchange(&peer, request, as_of));
         let outcome = tokio::select! {
             biased;
@@ -213,6 +214,9 @@ impl<V> Peers<V> {
             }
         };
         match outcome {
+=======
+        match tokio::time::timeout(deadline, self.exchange(&peer, request, as_of, deadline)).await {
+>>>>>>> theirs
             Ok(Ok(reply)) => {
                 peer.note_outcome(None);
                 add(&calls.answered, 1);
@@ -258,6 +262,7 @@ impl<V> Peers<V> {
         peer: &Peer,
         request: &Request<V>,
         as_of: Tick,
+        deadline: Duration,
     ) -> Result<Reply<V>, CallError> {
         let Shared { identity, codec, connector, clock, stats, .. } = &*self.shared;
         let is_forward = matches!(request, Request::Forward(_));
@@ -267,7 +272,8 @@ impl<V> Peers<V> {
             .map_err(|error| CallError::Unsendable(error.to_string()))?;
         add(&stats.calls.sent_bytes, message.len());
         let limit = codec.limits().message_bytes;
-        let message = Message { bytes: &message, needs_minor: request.needs_minor(), as_of };
+        let message =
+            Message { bytes: &message, needs_minor: request.needs_minor(), as_of, deadline };
         let reply = peer.call(&**connector, identity, limit, message, *clock).await?;
         add(&stats.calls.received_bytes, reply.len());
         let mut unread = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use distro_core::{MemberId, Now, Tick};
@@ -18,6 +19,9 @@ use crate::connect::Connector;
 /// A clock that differs by more than this is worth a warning.
 const CLOCK_WARNING_MS: u64 = 5_000;
 
+/// A session that took no longer to begin is used, whoever waited for how long.
+const LEAST_SLOWEST_GREETING: Duration = Duration::from_secs(2);
+
 /// A request as bytes, and who may be sent it.
 #[derive(Clone, Copy)]
 pub(crate) struct Message<'a> {
@@ -26,6 +30,8 @@ pub(crate) struct Message<'a> {
     pub(crate) needs_minor: u32,
     /// When it was put together.
     pub(crate) as_of: Tick,
+    /// How long the answer is waited for.
+    pub(crate) deadline: Duration,
 }
 
 impl Message<'_> {
@@ -101,7 +107,9 @@ impl Peer {
         clock: Clock,
     ) -> Result<Bytes, CallError> {
         let now = clock.now();
-        let link = Link { identity, target: self.member, address: &self.address, limit, clock };
+        let (target, address) = (self.member, &*self.address);
+        let slowest_greeting = message.deadline.max(LEAST_SLOWEST_GREETING);
+        let link = Link { identity, target, address, limit, clock, slowest_greeting };
         if let Some(mut kept) = self.take_idle() {
             match message.over(&mut kept, link, now).await {
                 Ok(reply) => return Ok(self.keep(kept, reply)),
