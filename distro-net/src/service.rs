@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use distro_core::{Answer, Reply, Request, Tick, Value};
 
-use crate::auth::{MAC_BYTES, Opened, Refusal, Sessions, seal_reply};
+use crate::auth::{MAC_BYTES, Opened, Refusal, Secret, Sessions, seal_reply};
 use crate::client::Peers;
 use crate::codec::pack::{pack, unpack};
 use crate::durability::{Durability, InMemory};
@@ -82,6 +82,23 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
         Self { durability, ..self }
     }
 
+    /// Members prove themselves by another secret from now on, and by its
+    /// [previous](Secret::with_previous) one if it has one. Sessions go on, unless a secret is not
+    /// accepted any more: then all begin anew, which costs a member one more message and no call.
+    /// Returns whether that is news.
+    pub fn change_secret(&self, secret: Secret) -> bool {
+        let before = self.peers.identity();
+        if before.secret.is_same(&secret) {
+            return false;
+        }
+        let is_kept = before.secret.is_kept_by(&secret);
+        self.peers.set_secret(secret);
+        if !is_kept {
+            self.sessions.forget_all();
+        }
+        true
+    }
+
     /// The bytes that the body of a request may have. Longer ones should be refused while they
     /// are read (413), because nobody has proved anything before the whole body is here.
     pub fn most_body_bytes(&self) -> usize {
@@ -111,7 +128,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
 
     fn hello(&self, body: &Bytes) -> Result<Vec<u8>, Refusal> {
         let now = self.peers.clock().now();
-        let (welcome, _) = self.sessions.begin(body, self.peers.identity(), now)?;
+        let (welcome, _) = self.sessions.begin(body, &self.peers.identity(), now)?;
         self.peers.stats().count_session();
         Ok(welcome)
     }

@@ -15,7 +15,9 @@ use distro_core::{
     DistroConfig, Health, MemberState, Operation, Phase, Request, SLOT_COUNT, Stamp, StampClock,
     Store, StoreConfig,
 };
-use distro_net::{Address, Clock, Driver, Identity, Limits, Nudge, Outcome, Peers, Refusal};
+use distro_net::{
+    Address, Clock, Driver, Identity, Limits, Nudge, Outcome, Peers, Refusal, Secret,
+};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use member::{
@@ -174,6 +176,62 @@ async fn a_record_that_one_member_cannot_read_holds_up_nothing_else() {
     eventually("it is ready", || members[2].may_read()).await;
     assert!(is_whole(&members), "{:?}", members[2].read("service-0", "a"));
     assert!(unread(&members[2]) > 0);
+}
+
+/// Every member changes its secret, one after the other, while all of them write.
+async fn change_secrets(members: &[Member; 3], secret: &Secret, round: usize) {
+    for (n, member) in members.iter().enumerate() {
+        assert!(member.service.change_secret(secret.clone()));
+        assert!(!member.service.change_secret(secret.clone()), "it is no news");
+        for other in members {
+            // Over new connections, too: those that are kept do not prove anything again.
+            let to = other.address.member();
+            for from in members.iter().filter(|from| from.address.member() != to) {
+                let calls = (0..12).map(|_| {
+                    let peers = from.peers.clone();
+                    let request = Request::Probe { phase: Phase::Up };
+                    async move { peers.call(to, &request, Duration::from_secs(20)).await }
+                });
+                for call in calls.map(tokio::spawn).collect::<Vec<_>>() {
+                    let outcome = call.await.unwrap();
+                    assert!(matches!(outcome, Outcome::Answered(_)), "{outcome:?}");
+                }
+            }
+            other.register(&format!("of-{round}-{n}"), other.address.as_str(), "text").await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_secret_of_a_running_cluster_is_changed_without_a_call_that_fails() {
+    let members = three().await;
+    let old = Secret::new(SECRET).unwrap();
+    let new = Secret::new(b"what these members will know by tomorrow").unwrap();
+    let failed = |members: &[Member; 3]| -> u64 {
+        let failed = |member: &Member| {
+            let calls = member.peers.stats().calls();
+            calls.rejected + calls.not_taken + calls.refused
+        };
+        members.iter().map(failed).sum()
+    };
+    let before = failed(&members);
+    change_secrets(&members, &new.clone().with_previous(old.clone()), 0).await;
+    change_secrets(&members, &new, 1).await;
+    assert_eq!(failed(&members), before);
+    for member in &members {
+        for n in 0..3 {
+            for round in 0..2 {
+                let key = member.address.as_str();
+                everywhere(&members, &format!("of-{round}-{n}"), key, Some("text")).await;
+            }
+        }
+    }
+
+    // Who accepts the old one only is met by nobody now, and all sessions there have ended.
+    assert!(members[0].service.change_secret(old));
+    let out = members[0].address.member();
+    let is_out = || [1, 2].iter().all(|n| !members[*n].board.is_reachable(out));
+    eventually("it is out", is_out).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -355,7 +413,7 @@ async fn who_does_not_know_the_secret_has_no_effect() {
     let mut list = list_of([&one, &two, &three]);
     let foreign: Address = listener.local_addr().unwrap().into();
     list.push(foreign.clone());
-    let stranger = Member::start(listener, &list, b"a secret of somebody else");
+    let stranger = Member::start(listener, &list, b"a secret of somebody who is no member");
     assert!(one.control.set_members(&list).await);
     stranger.register("t", "k", "by a stranger").await;
     let refused = |member: &Member| member.peers.stats().refused(Refusal::WrongSecret);
@@ -456,7 +514,8 @@ async fn a_second_process_with_one_address_is_noticed_before_it_starts() {
     let listener = listeners(1).await.pop().unwrap();
     let address: Address = listener.local_addr().unwrap().into();
     let second = peers(identity(address.member(), SECRET), Clock::start());
-    let other = peers(identity(address.member(), b"a secret of somebody else"), Clock::start());
+    let other =
+        peers(identity(address.member(), b"a secret of somebody who is no member"), Clock::start());
     let member = Member::start(listener, &[], SECRET);
     let deadline = Duration::from_secs(5);
     assert!(second.is_taken(&address, deadline).await);
@@ -473,7 +532,7 @@ struct Caller {
 
 impl Caller {
     fn new(peers: Peers<Text>, members: &[Address]) -> Self {
-        let Identity { member, incarnation, .. } = peers.identity().clone();
+        let Identity { member, incarnation, .. } = *peers.identity();
         let stamps = StampClock::new(member, incarnation, peers.clock().now());
         let store = Arc::new(Store::new(StoreConfig::default(), stamps, vec![]));
         let (config, nudge) = (DistroConfig::default(), Nudge::default());

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Audit;
 use crate::auth::{Auth, AuthSettings};
 use crate::checks::{Changes, Checks};
-use crate::config::Config;
+use crate::config::{ClusterConfig, Config};
 use crate::durable::{Acks, Data, InstanceCache, Keeper};
 use crate::effects::Effects;
 use crate::http::ConnectionStats;
@@ -24,6 +24,7 @@ use crate::registry::{
     self, ChangeSink, Cluster, Content, Events, Flavour, ListReply, Registry, ServiceState,
     UpkeepSettings, ViewQuery, Watch, list_reply, wall_ms,
 };
+use crate::secret_watch::follow_secret;
 
 /// How long a stopping member goes on telling Java servers of the last changes.
 const LAST_LISTS: Duration = Duration::from_secs(2);
@@ -39,6 +40,8 @@ pub(crate) struct App {
     /// What a member among Java servers has besides.
     pub(crate) nacos: Option<Nacos>,
     upkeep: UpkeepSettings,
+    /// Where the secret of the members is, if it may change.
+    secret: Option<ClusterConfig>,
     checks: Arc<Checks>,
     /// What puts durable records on disk, if anything does.
     pub(crate) keeper: Option<Arc<Keeper>>,
@@ -81,6 +84,8 @@ pub(crate) struct Resources {
     pub(crate) data: Option<Data>,
     /// What becomes of the ephemeral instances that were saved there.
     pub(crate) saved_instances: SavedInstances,
+    /// Where the secret of the members is, if it is read again while the node runs.
+    pub(crate) secret: Option<ClusterConfig>,
 }
 
 impl App {
@@ -92,7 +97,7 @@ impl App {
         sockets: Sockets,
         resources: Resources,
     ) -> Self {
-        let Resources { connections, audit, auth, data, saved_instances } = resources;
+        let Resources { connections, audit, auth, data, saved_instances, secret } = resources;
         let first_user = how_to_make_the_first_user(data.as_ref());
         let Origin { address, clock, incarnation, seed } = origin;
         let settings = config.registry_settings(seed);
@@ -175,6 +180,7 @@ impl App {
             member_watch: member.watch,
             nacos,
             upkeep: config.upkeep_settings(),
+            secret: secret.filter(|settings| settings.is_enabled() && settings.has_secret()),
             checks,
             keeper,
             cache,
@@ -218,6 +224,10 @@ impl App {
         let api = Arc::clone(&self.api);
         let miss_users = api.miss_users(self.first_user, shutdown.clone());
         tasks.push(("first user", tokio::spawn(miss_users)));
+        if let Some(settings) = self.secret {
+            let follow = follow_secret(Arc::clone(&self.api), settings, shutdown.clone());
+            tasks.push(("secret", tokio::spawn(follow)));
+        }
         if let Some(watch) = self.member_watch {
             tasks.push(("members", tokio::spawn(watch.follow(self.control, shutdown))));
         }

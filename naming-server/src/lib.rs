@@ -58,6 +58,7 @@ pub use password::Password;
 mod push;
 
 mod registry;
+mod secret_watch;
 
 mod remote;
 pub use remote::Place;

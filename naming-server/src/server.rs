@@ -158,7 +158,8 @@ impl Server {
             false => SavedInstances::Removed,
         };
         let (connections, data) = (stats, self.data);
-        let resources = Resources { connections, audit, auth, data, saved_instances };
+        let secret = Some(self.config.cluster.clone());
+        let resources = Resources { connections, audit, auth, data, saved_instances, secret };
         let app = App::new(&self.config, origin, membership, sockets, resources);
         self.users.iter().for_each(|user| user.write(&app.api.registry));
         let listener = self.listener;

@@ -329,6 +329,62 @@ fn the_list_of_members_can_change_while_they_run() {
 }
 
 #[test]
+fn the_secret_is_changed_by_its_files_while_the_members_serve() {
+    let cluster = Cluster::start(3);
+    let sum = |server: &TestServer, of: &str| {
+        let page = server.get("/metrics").expect(200);
+        let lines = page.lines().filter(|line| line.starts_with(of));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+    };
+    let sessions = |server: &TestServer| sum(server, "distro_sessions_total");
+    let failed = || {
+        let of = "distro_calls_total{outcome=\"rejected\"}";
+        cluster.alive().map(|server| sum(server, of)).sum::<u64>()
+    };
+    let before = failed();
+    let mut written = 0;
+    let mut write_while = |what: &str, mut condition: Box<dyn FnMut() -> bool + '_>| {
+        wait_for(what, || {
+            for server in cluster.alive() {
+                written += 1;
+                instance(server, "POST", &format!("s{written}"), "").expect(200);
+            }
+            condition()
+        });
+    };
+    let place = |text: &[u8], path: &std::path::Path| {
+        let fresh = path.with_extension("new");
+        std::fs::write(&fresh, text).unwrap();
+        std::fs::rename(fresh, path).unwrap();
+    };
+
+    let old = std::fs::read(cluster.secret_file()).unwrap();
+    place(&old, &cluster.previous_secret_file());
+    place(b"the next secret, of thirty-two bytes and more", &cluster.secret_file());
+    let start = Instant::now();
+    write_while("two looks at the files", Box::new(|| start.elapsed() > Duration::from_secs(4)));
+    // When the old one is taken away all begin anew, by the new one.
+    let begun: Vec<u64> = cluster.alive().map(sessions).collect();
+    std::fs::remove_file(cluster.previous_secret_file()).unwrap();
+    let have_begun =
+        || cluster.alive().zip(&begun).all(|(server, begun)| sessions(server) > *begun);
+    write_while("sessions begin anew", Box::new(have_begun));
+    assert_eq!(failed(), before, "no call was turned away");
+    cluster.wait_until_equal();
+
+    // The old one opens nothing any more.
+    let stranger = cluster.folder.path().join("old");
+    place(&old, &stranger);
+    cluster.list(0..4);
+    let mut config = cluster.config(3);
+    config.cluster.secret_file = stranger.to_str().unwrap().to_owned();
+    let _stranger = TestServer::start_at(config);
+    let refused =
+        |server: &TestServer| sum(server, "distro_refusals_total{reason=\"wrong_secret\"}") > 0;
+    wait_for("it is refused", || cluster.alive().all(refused));
+}
+
+#[test]
 fn who_does_not_belong_changes_nothing() {
     let cluster = Cluster::start(2);
     instance(cluster.member(0), "POST", "s", "").expect(200);

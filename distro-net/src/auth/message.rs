@@ -80,7 +80,7 @@ impl Hello {
     /// without the proof. The name of the cluster is checked before the secret: it is no secret,
     /// and tells more of what is wrong.
     pub(crate) fn open(sealed: &Bytes, identity: &Identity) -> Result<(Self, Bytes), Refusal> {
-        let (code, body) = split_handshake(sealed)?;
+        let (_, body) = split_handshake(sealed)?;
         let hello = Self::decode(body.clone()).map_err(|_| Refusal::Malformed)?;
         if hello.major != MAJOR {
             return Err(Refusal::OtherVersion);
@@ -88,7 +88,7 @@ impl Hello {
         if hello.cluster != identity.cluster {
             return Err(Refusal::OtherCluster);
         }
-        if !identity.secret.verify(Purpose::Hello, &[&body], &code) {
+        if Self::proof(sealed, &identity.secret).is_none() {
             return Err(Refusal::WrongSecret);
         }
         if hello.nonce.len() != NONCE_BYTES {
@@ -101,6 +101,12 @@ impl Hello {
             return Err(Refusal::OtherMember);
         }
         Ok((hello, body))
+    }
+
+    /// Which of the secrets that are accepted a hello proves knowledge of.
+    pub(crate) fn proof<'a>(sealed: &Bytes, secret: &'a Secret) -> Option<&'a Secret> {
+        let (code, body) = split_handshake(sealed).ok()?;
+        secret.all().find(|one| one.verify(Purpose::Hello, &[&body], &code))
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) const NONCE_BYTES: usize = 32;
 #[derive(Clone)]
 pub struct Secret {
     key: Box<[u8]>,
+    /// One that members which have not been told of this one yet still prove themselves by.
+    previous: Option<Box<Secret>>,
 }
 
 /// The secret would be too easy to guess.
@@ -30,7 +32,7 @@ pub struct WeakSecret {
 
 impl Secret {
     /// Bytes that a secret has at least.
-    pub const LEAST_BYTES: usize = 16;
+    pub const LEAST_BYTES: usize = 32;
 
     /// A secret as it stands in a file: white space around it does not count.
     pub fn new(text: &[u8]) -> Result<Self, WeakSecret> {
@@ -38,7 +40,36 @@ impl Secret {
         if key.len() < Self::LEAST_BYTES {
             return Err(WeakSecret { bytes: key.len() });
         }
-        Ok(Self { key: key.into() })
+        Ok(Self { key: key.into(), previous: None })
+    }
+
+    /// The same, while the secret is being changed: this one proves, and both are accepted. A
+    /// member that does not know this one yet is met by the previous one.
+    #[must_use]
+    pub fn with_previous(self, previous: Self) -> Self {
+        Self { previous: Some(Box::new(Self { previous: None, ..previous })), ..self }
+    }
+
+    /// Whether both are the same, the previous ones too.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let both = |secret: &Self| secret.all().map(|one| one.key.clone()).collect::<Vec<_>>();
+        both(self) == both(other)
+    }
+
+    /// Whether everything that this one accepts is accepted by the other.
+    pub(crate) fn is_kept_by(&self, other: &Self) -> bool {
+        self.all().all(|one| other.all().any(|kept| kept.key == one.key))
+    }
+
+    /// This one and then the previous one, if there is one.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.previous.as_deref())
+    }
+
+    /// A secret of any length.
+    #[cfg(test)]
+    pub(crate) fn of(key: &[u8]) -> Self {
+        Self { key: key.into(), previous: None }
     }
 
     /// The code of a message of one purpose under this secret.
@@ -53,7 +84,7 @@ impl Secret {
 
     /// The key of a session that began with these messages.
     pub(crate) fn session_key(&self, hello: &[u8], welcome: &[u8]) -> Self {
-        Self { key: self.mac(Purpose::SessionKey, &[hello, welcome]).into() }
+        Self { key: self.mac(Purpose::SessionKey, &[hello, welcome]).into(), previous: None }
     }
 }
 
@@ -109,7 +140,7 @@ mod tests {
     use super::*;
 
     fn secret() -> Secret {
-        Secret::new(b"0123456789abcdef").unwrap()
+        Secret::new(b"0123456789abcdef0123456789abcdef").unwrap()
     }
 
     #[test]
@@ -121,7 +152,10 @@ mod tests {
     #[test]
     fn short_secrets_are_refused_and_white_space_does_not_count() {
         assert_eq!(Secret::new(b"  0123456789  \n").unwrap_err(), WeakSecret { bytes: 10 });
-        let (bare, wrapped) = (secret(), Secret::new(b" 0123456789abcdef\r\n").unwrap());
+        let short = [b" ".repeat(9), b"x".repeat(31), b"\n".repeat(9)].concat();
+        assert_eq!(Secret::new(&short).unwrap_err(), WeakSecret { bytes: 31 });
+        let wrapped = Secret::new(b" 0123456789abcdef0123456789abcdef\r\n").unwrap();
+        let bare = secret();
         assert_eq!(bare.mac(Purpose::Hello, &[]), wrapped.mac(Purpose::Hello, &[]));
     }
 
@@ -132,7 +166,7 @@ mod tests {
         assert!(!secret().verify(Purpose::Reply, &[b"ab", b"c"], &code));
         assert!(!secret().verify(Purpose::Request, &[b"a", b"bc"], &code));
         assert!(!secret().verify(Purpose::Request, &[b"ab", b"c"], &code[..31]));
-        let other = Secret::new(b"0123456789abcdeF").unwrap();
+        let other = Secret::new(b"0123456789abcdef0123456789abcdeF").unwrap();
         assert!(!other.verify(Purpose::Request, &[b"ab", b"c"], &code));
     }
 }

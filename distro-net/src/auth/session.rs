@@ -13,11 +13,16 @@ use super::message::{SealedRequest, TELLS_TIME_SINCE, dated, seal_request, split
 use super::secret::nonce;
 use super::{Hello, Identity, Refusal, Secret, Welcome, open_reply};
 
-/// Sessions that one member may have: more than the connections of its pool.
+/// Sessions that one member may have: more than the connections of its pool. As many more may have
+/// begun and not yet proved that the member knows the secret.
 const SESSIONS_PER_MEMBER: usize = 64;
 
-/// Sessions in all.
+/// Sessions in all, of those that have proved it and of those that have not.
 const MOST_SESSIONS: usize = 4_096;
+
+/// A session whose first request does not come within so long is forgotten: a member sends it at
+/// once.
+const UNPROVED_FOR: Duration = Duration::from_secs(20);
 
 /// A session that was not used for so long is forgotten.
 const IDLE_FOR: Duration = Duration::from_secs(300);
@@ -35,6 +40,13 @@ struct Session {
     counter: u64,
     used: Tick,
     passage: Passage,
+}
+
+impl Session {
+    /// Whether the caller has proved that it knows the secret now, and not only when it was recorded.
+    fn is_proved(&self) -> bool {
+        self.counter > 0
+    }
 }
 
 /// A request of a known sender.
@@ -76,12 +88,15 @@ impl Sessions {
             incarnation: hello.incarnation,
             minor: hello.minor,
         };
-        let key = identity.secret.session_key(&hello_body, &body);
+        // It is answered by the secret that it knows.
+        let secret = Hello::proof(sealed, &identity.secret).ok_or(Refusal::WrongSecret)?;
+        let key = secret.session_key(&hello_body, &body);
         let mut table = self.table.lock();
-        make_room(&mut table, sender.member, now.tick);
+        forget_idle(&mut table, now.tick);
+        make_room(&mut table, sender.member, false);
         let (used, passage) = (now.tick, Passage::begin(now.tick));
         table.insert(id, Session { key, sender, counter: 0, used, passage });
-        Ok((Welcome::seal(&identity.secret, &hello_body, &body), hello))
+        Ok((Welcome::seal(secret, &hello_body, &body), hello))
     }
 
     /// Checks a request: a known session, its code, and a counter that was not seen before.
@@ -97,6 +112,10 @@ impl Sessions {
             return Err(Refusal::WrongSecret);
         }
         let mut table = self.table.lock();
+        let is_first = table.get(&request.session).is_some_and(|session| !session.is_proved());
+        if let Some(member) = is_first.then(|| table[&request.session].sender.member) {
+            make_room(&mut table, member, true);
+        }
         let session = table.get_mut(&request.session).ok_or(Refusal::UnknownSession)?;
         if request.counter <= session.counter {
             return Err(Refusal::Replayed);
@@ -119,27 +138,40 @@ impl Sessions {
         self.table.lock().remove(&session);
     }
 
+    /// All sessions end; whoever knows the secret begins another at once.
+    pub(crate) fn forget_all(&self) {
+        self.table.lock().clear();
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.table.lock().len()
     }
 }
 
-/// Forgets idle sessions, and one more if there are too many: first those that were never used,
-/// so that a recorded hello that is sent again and again drives out nobody who works.
-fn make_room(table: &mut HashMap<u64, Session>, member: MemberId, now: Tick) {
-    table.retain(|_, session| now.since(session.used) < IDLE_FOR);
-    let of_member = |session: &Session| session.sender.member == member;
+fn forget_idle(table: &mut HashMap<u64, Session>, now: Tick) {
+    table.retain(|_, session| {
+        let limit = if session.is_proved() { IDLE_FOR } else { UNPROVED_FOR };
+        now.since(session.used) < limit
+    });
+}
+
+/// Forgets the session that was idle for longest, if there are too many of its kind. Those that
+/// have proved themselves make room for nothing but another that has: a recorded hello that is sent
+/// again and again, which proves nothing, drives out nobody who works.
+fn make_room(table: &mut HashMap<u64, Session>, member: MemberId, is_proved: bool) {
+    let of_kind = |session: &Session| session.is_proved() == is_proved;
+    let of_member = |session: &Session| of_kind(session) && session.sender.member == member;
     if table.values().filter(|session| of_member(session)).count() >= SESSIONS_PER_MEMBER {
         drop_least(table, of_member);
-    } else if table.len() >= MOST_SESSIONS {
-        drop_least(table, |_| true);
+    } else if table.values().filter(|session| of_kind(session)).count() >= MOST_SESSIONS {
+        drop_least(table, of_kind);
     }
 }
 
 fn drop_least(table: &mut HashMap<u64, Session>, which: impl Fn(&Session) -> bool) {
     let candidates = table.iter().filter(|(_, session)| which(session));
-    let least = candidates.min_by_key(|(id, session)| (session.counter > 0, session.used, **id));
+    let least = candidates.min_by_key(|(id, session)| (session.used, **id));
     if let Some(id) = least.map(|(id, _)| *id) {
         table.remove(&id);
     }

@@ -10,7 +10,7 @@ fn identity(member: u32) -> Identity {
         cluster: "one".into(),
         member: MemberId(member),
         incarnation: member * 10,
-        secret: Secret::new(b"the secret of this test").unwrap(),
+        secret: Secret::of(b"the secret of this test"),
     }
 }
 
@@ -51,7 +51,7 @@ fn who_does_not_belong_is_refused_by_reason() {
     let refused = |from: Identity| {
         sessions.begin(&hello(&from).1, &identity(2), at(0)).map(|_| ()).unwrap_err()
     };
-    let secret = Secret::new(b"another secret than that").unwrap();
+    let secret = Secret::of(b"another secret than that");
     assert_eq!(refused(Identity { secret, ..identity(1) }), Refusal::WrongSecret);
     let cluster = "two".to_owned();
     assert_eq!(refused(Identity { cluster, ..identity(1) }), Refusal::OtherCluster);
@@ -125,7 +125,7 @@ fn a_welcome_of_somebody_else_or_for_another_hello_is_refused() {
     let ((first, sealed), (second, _)) = (hello(&identity(1)), hello(&identity(1)));
     let (welcome, _) = sessions.begin(&sealed, &identity(2), at(0)).unwrap();
     let welcome = Bytes::from(welcome);
-    let other = Secret::new(b"another secret than that").unwrap();
+    let other = Secret::of(b"another secret than that");
     let begin = |secret: &Secret, hello: &[u8]| {
         CallerSession::begin(secret, hello, &welcome).map(|_| ()).unwrap_err()
     };
@@ -215,22 +215,66 @@ fn a_reply_to_another_request_is_refused() {
     assert_eq!(caller.open(Bytes::from_static(b"short")).unwrap_err(), Refusal::Malformed);
 }
 
+/// A session that has proved that its caller knows the secret.
+fn prove(sessions: &Sessions, now: Now) -> CallerSession {
+    let mut session = meet(sessions, now);
+    assert!(sessions.open(session.seal(b"").into(), now.tick).is_ok());
+    session
+}
+
 #[test]
 fn idle_sessions_are_forgotten_and_recorded_hellos_drive_nobody_out() {
     let sessions = Sessions::default();
-    let mut working = meet(&sessions, at(0));
-    assert!(sessions.open(working.seal(b"", Tick::ZERO).into(), at(0).tick).is_ok());
+    // As many as a member may have.
+    let mut working: Vec<_> =
+        (0..SESSIONS_PER_MEMBER as u64).map(|n| prove(&sessions, at(n))).collect();
     let (_, recorded) = hello(&identity(1));
     for n in 0..1_000 {
-        sessions.begin(&recorded, &identity(2), at(1 + n)).unwrap();
+        sessions.begin(&recorded, &identity(2), at(100 + n)).unwrap();
     }
-    assert_eq!(sessions.len(), SESSIONS_PER_MEMBER);
-    assert!(sessions.open(working.seal(b"", Tick::ZERO).into(), at(1_001).tick).is_ok());
-    meet(&sessions, at(302_000));
+    assert_eq!(sessions.len(), 2 * SESSIONS_PER_MEMBER);
+    for session in &mut working {
+        assert!(sessions.open(session.seal(b"", Tick::ZERO).into(), at(2_000).tick).is_ok());
+    }
+    // Those that proved nothing are forgotten soon, the others when they are idle for long.
+    meet(&sessions, at(30_000));
+    assert_eq!(sessions.len(), SESSIONS_PER_MEMBER + 1);
+    meet(&sessions, at(303_000));
     assert_eq!(sessions.len(), 1);
-    let refused =
-        sessions.open(working.seal(b"", Tick::ZERO).into(), at(302_000).tick).unwrap_err();
+    let message = working[0].seal(b"", Tick::ZERO).into();
+    let refused = sessions.open(message, at(303_000).tick).unwrap_err();
     assert_eq!(refused, Refusal::UnknownSession);
+}
+
+#[test]
+fn a_session_that_proves_itself_takes_the_place_of_the_one_that_was_idle_longest() {
+    let sessions = Sessions::default();
+    let mut working: Vec<_> =
+        (0..=SESSIONS_PER_MEMBER as u64).map(|n| prove(&sessions, at(n))).collect();
+    assert_eq!(sessions.len(), SESSIONS_PER_MEMBER);
+    let mut is_open = |n: usize| sessions.open(working[n].seal(b"").into(), at(900).tick).is_ok();
+    assert!(!is_open(0));
+    assert!((1..=SESSIONS_PER_MEMBER).all(is_open));
+}
+
+#[test]
+fn while_the_secret_is_changed_both_open_sessions_and_each_is_answered_by_itself() {
+    let [old, new] = [&b"the secret of before"[..], b"the secret of tomorrow"].map(Secret::of);
+    let (sessions, both) = (Sessions::default(), new.clone().with_previous(old.clone()));
+    let receiver = Identity { secret: both.clone(), ..identity(2) };
+    for secret in [&old, &new, &both] {
+        let from = Identity { secret: secret.clone(), ..identity(1) };
+        let (body, sealed) = hello(&from);
+        let (welcome, _) = sessions.begin(&sealed, &receiver, at(0)).unwrap();
+        let mut caller = CallerSession::begin(secret, &body, &welcome.into()).unwrap();
+        assert!(sessions.open(caller.seal(b"x").into(), at(0).tick).is_ok());
+    }
+    let third = Identity { secret: Secret::of(b"neither of the two"), ..identity(1) };
+    let refused = sessions.begin(&hello(&third).1, &receiver, at(0)).map(|_| ()).unwrap_err();
+    assert_eq!(refused, Refusal::WrongSecret);
+    // When the old one is taken away, what began by it ends.
+    assert!(old.is_kept_by(&both) && !both.is_kept_by(&new));
+    assert!(both.is_same(&both.clone()) && !both.is_same(&new));
 }
 
 proptest! {

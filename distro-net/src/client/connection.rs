@@ -154,17 +154,26 @@ async fn greet(
     link: Link<'_>,
     wall_ms: u64,
 ) -> Result<CallerSession, CallError> {
-    let (secret, began) = (&link.identity.secret, link.clock.tick());
-    let hello = CallerSession::hello(link.identity, link.target, wall_ms)?;
-    let sealed = Hello::seal(secret, &hello);
-    let (status, body) = exchange(sender, link, HELLO_PATH, sealed).await?;
-    if status != StatusCode::OK {
-        return Err(rejected(status, &body));
+    let mut refused = CallError::Unproven(Refusal::WrongSecret);
+    // The other side may not have been told of the new secret yet.
+    for secret in link.identity.secret.all() {
+        let began = link.clock.tick();
+        let hello = CallerSession::hello(link.identity, link.target, wall_ms)?;
+        let sealed = Hello::seal(secret, &hello);
+        let (status, body) = exchange(sender, link, HELLO_PATH, sealed).await?;
+        if status == StatusCode::OK {
+            if link.clock.tick().since(began) > link.slowest_greeting {
+                return Err(broken("the session took too long to begin"));
+            }
+            return Ok(CallerSession::begin(secret, &hello, &body)?.asked_for_at(began));
+        }
+        let is_about_secret = body == Refusal::WrongSecret.name().as_bytes();
+        refused = rejected(status, &body);
+        if !is_about_secret {
+            break;
+        }
     }
-    if link.clock.tick().since(began) > link.slowest_greeting {
-        return Err(broken("the session took too long to begin"));
-    }
-    Ok(CallerSession::begin(secret, &hello, &body)?.asked_for_at(began))
+    Err(refused)
 }
 
 async fn exchange(

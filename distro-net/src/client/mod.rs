@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use self::connection::{CallError, Connection, Link};
 use self::peer::{Message, Peer};
 use crate::address::Address;
-use crate::auth::{Identity, Refusal};
+use crate::auth::{Identity, Refusal, Secret};
 use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::codec::pack::unpack;
@@ -59,7 +59,7 @@ pub struct Peers<V> {
 }
 
 struct Shared<V> {
-    identity: Identity,
+    identity: RwLock<Arc<Identity>>,
     codec: Codec<V>,
     connector: Arc<dyn Connector>,
     clock: Clock,
@@ -84,13 +84,20 @@ impl<V> Peers<V> {
         config: PeersConfig,
     ) -> Self {
         let (stats, book) = (Arc::default(), RwLock::default());
+        let identity = RwLock::new(Arc::new(identity));
         let shared = Shared { identity, codec, connector, clock, config, stats, book };
         Self { shared: Arc::new(shared) }
     }
 
     /// This member.
-    pub fn identity(&self) -> &Identity {
-        &self.shared.identity
+    pub fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.shared.identity.read())
+    }
+
+    /// This member proves itself by this secret from now on.
+    pub(crate) fn set_secret(&self, secret: Secret) {
+        let mut identity = self.shared.identity.write();
+        *identity = Arc::new(Identity { secret, ..Identity::clone(&identity) });
     }
 
     /// How messages become bytes.
@@ -140,10 +147,11 @@ impl<V> Peers<V> {
     pub(crate) fn set_members(&self, addresses: &[Address]) -> Vec<MemberId> {
         let mut next: BTreeMap<MemberId, Arc<Peer>> = BTreeMap::new();
         let mut order = Vec::with_capacity(addresses.len());
+        let own = self.identity().member;
         let mut book = self.shared.book.write();
         for address in addresses.iter().collect::<BTreeSet<_>>() {
             let member = address.member();
-            if member == self.shared.identity.member {
+            if member == own {
                 order.push(member);
                 continue;
             }
@@ -172,7 +180,8 @@ impl<V> Peers<V> {
     /// started with one address. To be asked before this one listens; takes no longer than the
     /// deadline. Somebody who cannot be reached, or does not know the secret, does not count.
     pub async fn is_taken(&self, own: &Address, deadline: Duration) -> bool {
-        let Shared { identity, codec, connector, clock, .. } = &*self.shared;
+        let Shared { codec, connector, clock, .. } = &*self.shared;
+        let identity = &*self.identity();
         let limit = codec.limits().message_bytes;
         let (target, address, clock) = (own.member(), own.as_str(), *clock);
         let link = Link { identity, target, address, limit, clock, slowest_greeting: deadline };
@@ -202,8 +211,8 @@ impl<V> Peers<V> {
         let Some(peer) = peer else { return Outcome::NoAnswer };
         let calls = &self.shared.stats.calls;
         // A connection that missed a deadline is dropped with the future.
-<<<<<<< ours
-        let exchange = tokio::time::timeout(deadline, self.exchange(&peer, request, as_of));
+        let exchange =
+            tokio::time::timeout(deadline, self.exchange(&peer, request, as_of, deadline));
         let outcome = tokio::select! {
             biased;
             outcome = exchange => outcome,
@@ -214,9 +223,6 @@ impl<V> Peers<V> {
             }
         };
         match outcome {
-=======
-        match tokio::time::timeout(deadline, self.exchange(&peer, request, as_of, deadline)).await {
->>>>>>> theirs
             Ok(Ok(reply)) => {
                 peer.note_outcome(None);
                 add(&calls.answered, 1);
@@ -264,7 +270,8 @@ impl<V> Peers<V> {
         as_of: Tick,
         deadline: Duration,
     ) -> Result<Reply<V>, CallError> {
-        let Shared { identity, codec, connector, clock, stats, .. } = &*self.shared;
+        let Shared { codec, connector, clock, stats, .. } = &*self.shared;
+        let identity = &*self.identity();
         let is_forward = matches!(request, Request::Forward(_));
         let _permit = if is_forward { peer.forwards.acquire().await.ok() } else { None };
         let message = codec

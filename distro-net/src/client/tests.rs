@@ -33,7 +33,7 @@ fn address(port: u16) -> Address {
 }
 
 fn identity(port: u16) -> Identity {
-    let secret = Secret::new(b"the secret of this test").unwrap();
+    let secret = Secret::new(b"the secret of this test, which is long enough").unwrap();
     Identity { cluster: "one".into(), member: address(port).member(), incarnation: 1, secret }
 }
 

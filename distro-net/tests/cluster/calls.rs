@@ -16,7 +16,7 @@ use tokio::io::DuplexStream;
 
 use crate::member::{Text, answer_on, identity, peers_over};
 
-const SECRET: &[u8] = b"a secret for calls alone";
+const SECRET: &[u8] = b"a secret for calls alone, and a long one";
 
 /// Another member whose answering side a test can exchange or take away under a connection.
 #[derive(Default)]
@@ -75,7 +75,7 @@ fn member_by(
     connector: Arc<dyn Connector>,
 ) -> (Peers<Text>, Driver<Text, ()>) {
     let peers = peers_over(identity(address(port).member(), SECRET), clock, connector);
-    let Identity { member, incarnation, .. } = peers.identity().clone();
+    let Identity { member, incarnation, .. } = *peers.identity();
     let stamps = StampClock::new(member, incarnation, peers.clock().now());
     let store = Arc::new(Store::new(StoreConfig::default(), stamps, vec![]));
     let (config, list) = (DistroConfig::default(), [address(1), address(2)]);

@@ -63,7 +63,7 @@ impl ValueCodec<Text> for Texts {
     }
 }
 
-pub(crate) const SECRET: &[u8] = b"what only these members know";
+pub(crate) const SECRET: &[u8] = b"what only these members know and nobody else";
 
 /// Start numbers differ between all starts of a test.
 static STARTS: AtomicU32 = AtomicU32::new(1);
@@ -106,6 +106,7 @@ pub(crate) struct Member {
     /// While set, requests of others wait for ever.
     pub(crate) is_mute: Arc<AtomicBool>,
     pub(crate) forwarder: Forwarder<Text, ()>,
+    pub(crate) service: Arc<Service<Text, ()>>,
     shutdown: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -163,9 +164,21 @@ impl Member {
         let is_mute = Arc::new(AtomicBool::new(false));
         let tasks = vec![
             tokio::spawn(driver.run(shutdown.clone())),
-            tokio::spawn(serve(listener, service, is_mute.clone(), shutdown.clone())),
+            tokio::spawn(serve(listener, service.clone(), is_mute.clone(), shutdown.clone())),
         ];
-        Self { address, store, clock, board, control, peers, is_mute, forwarder, shutdown, tasks }
+        Self {
+            address,
+            store,
+            clock,
+            board,
+            control,
+            peers,
+            is_mute,
+            forwarder,
+            service,
+            shutdown,
+            tasks,
+        }
     }
 
     /// Ends without a word to the others, with all connections.

@@ -53,6 +53,10 @@ pub struct ClusterConfig {
     /// Default empty: a member of a cluster of dialect `distro` does not start, and one of dialect
     /// `nacos` speaks the language of Nacos to all others.
     pub secret_file: String,
+    /// File with the secret of before, while the secret is being changed: members prove themselves
+    /// by the new one and accept both. Default empty. The file need not be there: then there is no
+    /// such secret. Both files are read again when they change.
+    pub previous_secret_file: String,
     /// Milliseconds that a change waits before it is sent to the others, to gather more. Default
     /// 0: bursts gather while a request is under way.
     pub sync_delay_ms: u64,
@@ -119,6 +123,7 @@ impl Default for ClusterConfig {
             address_server_period_ms: 5_000,
             name: "distro".to_owned(),
             secret_file: String::new(),
+            previous_secret_file: String::new(),
             sync_delay_ms: millis(core.sync_delay),
             batch_period_ms: millis(core.batch_period),
             probe_period_ms: millis(core.probe_period),
@@ -199,18 +204,13 @@ impl ClusterConfig {
                 "a member of a cluster needs a secret (cluster.secret_file): {HOW_TO_MAKE_A_SECRET}"
             );
         }
-        let path = Path::new(&self.secret_file);
-        let named =
-            || format!("cannot read the secret in {} (cluster.secret_file)", path.display());
-        let length = std::fs::metadata(path).with_context(named)?.len();
-        ensure!(
-            length <= MOST_SECRET_BYTES,
-            "{} is too long for a secret (cluster.secret_file): {length} bytes",
-            path.display()
-        );
-        let text = std::fs::read(path).with_context(named)?;
-        Secret::new(&text)
-            .map_err(|error| anyhow::anyhow!("{}: {error}; {HOW_TO_MAKE_A_SECRET}", path.display()))
+        let secret = read_secret(&self.secret_file, "cluster.secret_file")?;
+        let previous = Path::new(&self.previous_secret_file);
+        if self.previous_secret_file.is_empty() || !previous.try_exists().unwrap_or(true) {
+            return Ok(secret);
+        }
+        let key = "cluster.previous_secret_file";
+        Ok(secret.with_previous(read_secret(&self.previous_secret_file, key)?))
     }
 
     /// The numbers of the protocol.
@@ -251,6 +251,10 @@ impl ClusterConfig {
             self.address_server.parse::<AddressServer>().context("cluster.address_server")?;
         }
         self.nacos.check()?;
+        ensure!(
+            self.has_secret() || self.previous_secret_file.is_empty(),
+            "cluster.previous_secret_file is set, but cluster.secret_file is not"
+        );
         let (members, bad) = parse_members(&self.members, self.spelling());
         if let Some(bad) = bad.first() {
             bail!("cluster.members: {}", bad.error);
@@ -283,6 +287,15 @@ impl ClusterConfig {
         }
         Ok(())
     }
+}
+
+fn read_secret(path: &str, key: &str) -> Result<Secret> {
+    let named = || format!("cannot read the secret in {path} ({key})");
+    let length = std::fs::metadata(path).with_context(named)?.len();
+    ensure!(length <= MOST_SECRET_BYTES, "{path} is too long for a secret ({key}): {length} bytes");
+    let text = std::fs::read(path).with_context(named)?;
+    Secret::new(&text)
+        .map_err(|error| anyhow::anyhow!("{path} ({key}): {error}; {HOW_TO_MAKE_A_SECRET}"))
 }
 
 /// The members named, or the address of this one, in one text.
@@ -374,5 +387,23 @@ mod tests {
         assert!(text.contains("openssl rand") && !text.contains("short\n"), "{text}");
         std::fs::write(&path, "x".repeat(5_000)).unwrap();
         assert!(refused(&path).contains("too long"));
+        // The documented minimum is the one that is checked.
+        std::fs::write(&path, "x".repeat(31)).unwrap();
+        assert!(refused(&path).contains("it needs 32"));
+        std::fs::write(&path, "x".repeat(32)).unwrap();
+        let secret_file = path.to_str().unwrap().to_owned();
+        let previous_secret_file = directory.path().join("previous").to_str().unwrap().to_owned();
+        let config =
+            ClusterConfig { secret_file, previous_secret_file, ..ClusterConfig::default() };
+        config.read_secret().expect("without a previous one, too");
+        std::fs::write(&config.previous_secret_file, "short").unwrap();
+        let text = config.read_secret().unwrap_err().to_string();
+        assert!(text.contains("cluster.previous_secret_file"), "{text}");
+    }
+
+    #[test]
+    fn a_previous_secret_without_a_secret_is_refused() {
+        let text = refused(|config| config.previous_secret_file = "previous".into());
+        assert!(text.contains("cluster.secret_file is not"), "{text}");
     }
 }

@@ -68,6 +68,11 @@ impl Cluster {
         self.folder.path().join("secret")
     }
 
+    /// Is not there unless a test writes it.
+    pub(crate) fn previous_secret_file(&self) -> PathBuf {
+        self.folder.path().join("secret.previous")
+    }
+
     pub(crate) fn list_file(&self) -> PathBuf {
         self.folder.path().join("cluster.conf")
     }
@@ -100,6 +105,7 @@ impl Cluster {
             cluster: ClusterConfig {
                 members_file: text(&self.list_file()),
                 secret_file: text(&self.secret_file()),
+                previous_secret_file: text(&self.previous_secret_file()),
                 // Quicker than in earnest, so that tests are.
                 probe_period_ms: 200,
                 suspicious_after_ms: patient(600),

@@ -1,12 +1,17 @@
 //! `/distro/v1/*`: what the other members ask. Proves itself, so nothing else gates it.
 
-use distro_net::{Answering, PATH_PREFIX, Response};
+use distro_net::{Answering, PATH_PREFIX, Response, Secret};
 use hyper::StatusCode;
 
 use super::Api;
 use crate::http::{Answer, Call, Reply, no_such_api};
 
 impl Api {
+    /// The members prove themselves by another secret from now on. Returns whether it is another.
+    pub(crate) fn change_secret(&self, secret: Secret) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.service.change_secret(secret))
+    }
+
     pub(super) fn answer_peer(&self, call: &Call<'_>) -> Answer {
         debug_assert!(call.uri.starts_with(PATH_PREFIX), "the route table says so");
         let Some(cluster) = &self.cluster else { return no_such_api(call).into() };
