@@ -8,14 +8,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 
 use super::body::BodyBudget;
 use super::cors::{self, Cors};
+use super::form::Body;
 use super::reply::ReplyBody;
 use super::socket::Progress;
 use super::{Agent, Answer, ApiError, Call, Handler, HttpSettings, Later, Params, Reply};
@@ -55,7 +55,7 @@ impl<H: Handler> Exchange<H> {
         progress.begin_request();
         let (parts, body) = request.into_parts();
         let rest = if body.is_end_stream() {
-            match self.answer_if_awaited(&parts, &Bytes::new(), peer, progress) {
+            match self.answer_if_awaited(&parts, &Body::default(), peer, progress) {
                 Answered::Now(response) => {
                     progress.end_request();
                     return Answering::Done(Some(response));
@@ -67,7 +67,7 @@ impl<H: Handler> Exchange<H> {
         };
         Answering::Waiting(Box::pin(async move {
             let (body, answered) = match rest {
-                Rest::Answer(answered) => (Bytes::new(), answered),
+                Rest::Answer(answered) => (Body::default(), answered),
                 Rest::Body(body) => self.receive(&parts, body, peer, progress).await,
             };
             let response = self.settle(&parts, &body, peer, answered).await;
@@ -82,11 +82,15 @@ impl<H: Handler> Exchange<H> {
         body: Incoming,
         peer: SocketAddr,
         progress: &Progress,
-    ) -> (Bytes, Answered) {
+    ) -> (Body, Answered) {
         let path = single_slashes(parts.uri.path());
         let limit = self.handler.most_body_bytes(&path);
         let limit = limit.unwrap_or(self.settings.max_body_bytes);
-        match self.bodies.read(body, limit, &self.settings).await {
+        let read = match self.bodies.read(body, limit, &self.settings).await {
+            Ok(bytes) => Body::of(parts, bytes, limit).await,
+            Err(error) => Err(error),
+        };
+        match read {
             Ok(body) => {
                 let answered = self.answer_if_awaited(parts, &body, peer, progress);
                 (body, answered)
@@ -98,7 +102,7 @@ impl<H: Handler> Exchange<H> {
                 }
                 let close = HeaderValue::from_static("close");
                 let reply = Reply::from(error).with_header(CONNECTION, close);
-                (Bytes::new(), Answered::Now(reply.into_response()))
+                (Body::default(), Answered::Now(reply.into_response()))
             }
         }
     }
@@ -107,7 +111,7 @@ impl<H: Handler> Exchange<H> {
     async fn settle(
         &self,
         parts: &Parts,
-        body: &Bytes,
+        body: &Body,
         peer: SocketAddr,
         mut answered: Answered,
     ) -> Response<ReplyBody> {
@@ -126,7 +130,7 @@ impl<H: Handler> Exchange<H> {
     fn answer_if_awaited(
         &self,
         parts: &Parts,
-        body: &Bytes,
+        body: &Body,
         peer: SocketAddr,
         progress: &Progress,
     ) -> Answered {
@@ -137,14 +141,14 @@ impl<H: Handler> Exchange<H> {
         self.answer(parts, body, peer)
     }
 
-    fn answer(&self, parts: &Parts, body: &Bytes, peer: SocketAddr) -> Answered {
+    fn answer(&self, parts: &Parts, body: &Body, peer: SocketAddr) -> Answered {
         let headers = &parts.headers;
         if let Some(response) = cors::answer(parts, &self.settings.allowed_origins) {
             return Answered::Now(response);
         }
         let uri = single_slashes(parts.uri.path());
         let (path, under_context) = locate(&self.settings.context_path, &uri);
-        let form = is_form(parts).then_some(&**body);
+        let form = body.is_form.then_some(&*body.bytes);
         let answer = if form.is_some_and(|form| form.starts_with(GZIP_MAGIC)) {
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             ApiError::new(status, "compressed request bodies are not supported").into()
@@ -159,7 +163,7 @@ impl<H: Handler> Exchange<H> {
                 agent: Agent::from_headers(headers),
                 headers,
                 peer,
-                body,
+                body: &body.bytes,
                 user: None,
             })
         };
@@ -265,17 +269,6 @@ fn locate<'a>(context_path: &str, path: &'a str) -> (&'a str, bool) {
     }
 }
 
-/// Whether the body holds parameters: a write that says so. A body without a content type is not
-/// guessed at, no client sends one.
-fn is_form(parts: &Parts) -> bool {
-    const FORM: &[u8] = b"application/x-www-form-urlencoded";
-    matches!(parts.method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE)
-        && parts.headers.get(CONTENT_TYPE).is_some_and(|value| {
-            let media = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-            media.trim_ascii().eq_ignore_ascii_case(FORM)
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,22 +299,5 @@ mod tests {
         for (path, single) in cases {
             assert_eq!(single_slashes(path), single, "{path}");
         }
-    }
-
-    #[test]
-    fn forms_are_told_by_method_and_content_type() {
-        let form = |method: Method, content_type: Option<&str>| {
-            let mut request = Request::builder().method(method);
-            if let Some(content_type) = content_type {
-                request = request.header(CONTENT_TYPE, content_type);
-            }
-            is_form(&request.body(()).unwrap().into_parts().0)
-        };
-        assert!(form(Method::POST, Some("application/x-www-form-urlencoded")));
-        assert!(form(Method::PUT, Some("Application/X-WWW-Form-Urlencoded ; charset=GBK")));
-        assert!(!form(Method::GET, Some("application/x-www-form-urlencoded")));
-        assert!(!form(Method::POST, Some("application/x-www-form-urlencoded-not")));
-        assert!(!form(Method::POST, Some("application/json")));
-        assert!(!form(Method::POST, None));
     }
 }

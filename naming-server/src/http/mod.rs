@@ -28,6 +28,7 @@ mod body;
 mod cors;
 mod error;
 mod exchange;
+mod form;
 mod large;
 mod list;
 mod listen;

@@ -11,7 +11,7 @@ use crate::nacos::push_encoded;
 const MAX_SHOWN: usize = 64;
 /// Most parameters kept of one request. No client sends more than about twenty; what follows is
 /// ignored, so that a body of a million `&` costs neither memory nor time per lookup.
-const MAX_PAIRS: usize = 256;
+pub(super) const MAX_PAIRS: usize = 256;
 
 /// The parameters of one request, still encoded; a value is decoded when it is asked for.
 ///
