@@ -29,7 +29,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // They wait for most of their time.
     arguments.test_threads.get_or_insert(4);
-    let tests: [(&str, fn()); 21] = [
+    let tests: [(&str, fn()); 22] = [
         // Those that take long begin first.
         (
             "nothing_is_lost_on_the_way_back_after_java_is_gone",
@@ -55,6 +55,10 @@ fn main() {
         (
             "java_removes_the_living_if_it_judges_beats_while_members_come",
             migration::java_removes_the_living_if_it_judges_beats_while_members_come,
+        ),
+        (
+            "calls_fail_for_a_moment_if_java_stops_while_it_is_listed",
+            migration::calls_fail_for_a_moment_if_java_stops_while_it_is_listed,
         ),
         (
             "a_list_that_is_written_line_by_line_loses_a_member_and_the_check_names_it",
