@@ -131,6 +131,7 @@ pub(crate) struct Setup {
 pub(crate) struct Inner {
     own: String,
     pace: Pace,
+    started: Instant,
     raft: Raft,
     auth: Option<Auth>,
     lists_differ: Arc<AtomicBool>,
@@ -166,6 +167,7 @@ impl Java {
         raft.join(&own);
         let inner = Arc::new(Inner {
             pace,
+            started: Instant::now(),
             raft,
             auth,
             lists_differ,
