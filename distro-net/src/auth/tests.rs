@@ -218,7 +218,7 @@ fn a_reply_to_another_request_is_refused() {
 /// A session that has proved that its caller knows the secret.
 fn prove(sessions: &Sessions, now: Now) -> CallerSession {
     let mut session = meet(sessions, now);
-    assert!(sessions.open(session.seal(b"").into(), now.tick).is_ok());
+    assert!(sessions.open(session.seal(b"", Tick::ZERO).into(), now.tick).is_ok());
     session
 }
 
@@ -252,7 +252,7 @@ fn a_session_that_proves_itself_takes_the_place_of_the_one_that_was_idle_longest
     let mut working: Vec<_> =
         (0..=SESSIONS_PER_MEMBER as u64).map(|n| prove(&sessions, at(n))).collect();
     assert_eq!(sessions.len(), SESSIONS_PER_MEMBER);
-    let mut is_open = |n: usize| sessions.open(working[n].seal(b"").into(), at(900).tick).is_ok();
+    let mut is_open = |n: usize| sessions.open(working[n].seal(b"", Tick::ZERO).into(), at(900).tick).is_ok();
     assert!(!is_open(0));
     assert!((1..=SESSIONS_PER_MEMBER).all(is_open));
 }
@@ -267,7 +267,7 @@ fn while_the_secret_is_changed_both_open_sessions_and_each_is_answered_by_itself
         let (body, sealed) = hello(&from);
         let (welcome, _) = sessions.begin(&sealed, &receiver, at(0)).unwrap();
         let mut caller = CallerSession::begin(secret, &body, &welcome.into()).unwrap();
-        assert!(sessions.open(caller.seal(b"x").into(), at(0).tick).is_ok());
+        assert!(sessions.open(caller.seal(b"x", Tick::ZERO).into(), at(0).tick).is_ok());
     }
     let third = Identity { secret: Secret::of(b"neither of the two"), ..identity(1) };
     let refused = sessions.begin(&hello(&third).1, &receiver, at(0)).map(|_| ()).unwrap_err();
