@@ -80,9 +80,6 @@ impl Instance {
         self.app = Some(match app {
             "unknown" => Cow::Borrowed("unknown"),
             "DEFAULT" => Cow::Borrowed("DEFAULT"),
-            other if other.chars().any(is_unprintable) => {
-                return Err(ApiError::illegal("app", "it has control characters"));
-            }
             other => Cow::Owned(other.to_owned()),
         });
         Ok(self)
@@ -333,6 +330,17 @@ pub(crate) fn check_address(ip: &str) -> Result<(), ApiError> {
         return Err(ApiError::bad_request(text));
     }
     check_kind(ip)
+}
+
+/// Checks the name of an application that a client gives. What is stored already is taken as it is.
+///
+/// # Errors
+/// 400 that names the parameter.
+pub(crate) fn check_app(app: &str) -> Result<(), ApiError> {
+    match app.chars().any(is_unprintable) {
+        true => Err(ApiError::illegal("app", "it has control characters")),
+        false => Ok(()),
+    }
 }
 
 /// Checks an address that is about to be looked for: it must not begin like the keys of persistent

@@ -56,7 +56,7 @@ pub(crate) use foreign::ListTerms;
 pub(crate) use host::{Host, hosts, push_id};
 pub(crate) use index::{GroupFilter, ListedService, ServiceIndex, names_json};
 pub(crate) use instance::{
-    Instance, Metadata, Timed, check_address, check_kind, check_port, text_form,
+    Instance, Metadata, Timed, check_address, check_app, check_kind, check_port, text_form,
 };
 pub(crate) use json::{push_bool, push_display, push_double, push_number, push_string};
 pub(crate) use listing::{ListReply, list_reply};

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use distro_core::Key;
-use naming_model::is_unprintable;
 
 use super::{Content, NAMESPACES, Registry};
 use crate::http::ApiError;
@@ -25,16 +24,13 @@ impl Namespace {
     /// Of these texts.
     ///
     /// # Errors
-    /// 400 if one of them is too long, or the name has characters that cannot be seen; `parameter` is what the name was given as.
+    /// 400 if one of them is too long; `parameter` is what the name was given as.
     pub(crate) fn new(parameter: &str, name: &str, description: &str) -> Result<Self, ApiError> {
         for (parameter, text) in [(parameter, name), ("namespaceDesc", description)] {
             if text.len() > MAX_TEXT {
                 let text = format!("Param '{parameter}' is longer than {MAX_TEXT} bytes");
                 return Err(ApiError::bad_request(text));
             }
-        }
-        if name.chars().any(is_unprintable) {
-            return Err(ApiError::illegal(parameter, "it has control characters"));
         }
         Ok(Self { name: name.into(), description: description.into() })
     }

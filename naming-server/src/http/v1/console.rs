@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 use hyper::StatusCode;
+use naming_model::is_unprintable;
 use serde_json::{Value, json};
 
 use super::{Api, COMPATIBLE_VERSION};
@@ -167,6 +168,9 @@ impl Api {
 
 fn named(call: &Call<'_>, parameter: &str) -> Result<Namespace, ApiError> {
     let name = call.params.required(parameter)?;
+    if name.chars().any(is_unprintable) {
+        return Err(ApiError::illegal(parameter, "it has control characters"));
+    }
     Namespace::new(parameter, &name, &call.params.or("namespaceDesc", ""))
 }
 

@@ -16,8 +16,8 @@ use crate::http::{
 use crate::nacos::{InstanceStatus, render_instance_statuses};
 use crate::registry::{
     Flavour, Host, Instance, ListReply, Metadata, MetadataChange, Named, Patched, Timed, ViewQuery,
-    Write, check_address, check_kind, check_port, hosts, list_reply, operator_values_json, push_id,
-    wall_ms,
+    Write, check_address, check_app, check_kind, check_port, hosts, list_reply,
+    operator_values_json, push_id, wall_ms,
 };
 
 /// The parameters that name an instance.
@@ -86,6 +86,7 @@ impl Api {
         let healthy = params.optional("healthy").map(|_| params.flag_lenient("healthy", true));
         let enabled = params.optional("enabled").map(|_| params.flag_lenient("enabled", true));
         let app = params.optional("app").map(Cow::into_owned);
+        app.as_deref().map_or(Ok(()), check_app)?;
         let clears = clears_values(params)?;
         let named = || Named {
             is_whole: false,
@@ -266,8 +267,9 @@ impl Api {
             None if names_none => Metadata::absent().into(),
             text => self.metadata(&text.unwrap_or_default())?,
         };
-        let mut instance =
-            Instance::new(weight, metadata)?.with_app(&params.or("app", "DEFAULT"))?;
+        let app = params.or("app", "DEFAULT");
+        check_app(&app)?;
+        let mut instance = Instance::new(weight, metadata)?.with_app(&app)?;
         instance.enabled = params.flag_lenient("enabled", params.flag_lenient("enable", true));
         check_address(&address.ip)?;
         instance.is_persistent = !self.is_ephemeral(params);

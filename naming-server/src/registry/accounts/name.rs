@@ -31,6 +31,9 @@ impl Permission {
 /// # Errors
 /// 400 that names the parameter.
 pub(crate) fn check_name(parameter: &str, name: &str) -> Result<(), ApiError> {
+    if name.chars().any(naming_model::is_unprintable) {
+        return Err(ApiError::illegal(parameter, "it has control characters"));
+    }
     check_text(parameter, name, MAX_NAME)
 }
 
@@ -42,7 +45,7 @@ fn check_text(parameter: &str, text: &str, most: usize) -> Result<(), ApiError> 
     if text.len() > most {
         return refused(&format!("it is longer than {most} bytes"));
     }
-    if text.chars().any(naming_model::is_unprintable) || text.trim() != text {
+    if text.chars().any(char::is_control) || text.trim() != text {
         return refused("it has control characters, or blanks at an end");
     }
     Ok(())
