@@ -33,6 +33,9 @@ const EMPTY_LOOKS: u8 = 5;
 const WRITE_DELAY_MS: u64 = 250;
 const WALL_MS: u64 = 1_700_000_000_000;
 
+/// A node, and which start of it.
+type Start = (usize, u32);
+
 pub(crate) struct Node {
     pub(crate) id: MemberId,
     pub(crate) process: Option<Process>,
@@ -89,8 +92,8 @@ pub(crate) struct World {
     members: BTreeSet<usize>,
     last_list: u64,
     queue: BTreeMap<(u64, u64), Event>,
-    /// By sender and receiver, each with the number of its start.
-    sessions: BTreeMap<((usize, u32), (usize, u32)), Session>,
+    /// By sender and receiver.
+    sessions: BTreeMap<(Start, Start), Session>,
     sequence: u64,
     next_check: u64,
     story: VecDeque<String>,
