@@ -84,7 +84,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                     let is_same = incarnation == peer.member.incarnation || incarnation == 0;
                     is_regained |= is_same && !peer.member.is_surely_gone();
                     peer.unheard = None;
-                    self.store.shared.late.found(peer.member.id, now);
+                    if incarnation != 0 {
+                        // Whom this member hears for the first time it cannot have missed.
+                        self.store.shared.late.found(peer.member.id, now);
+                    }
                 }
                 None if is_unheard => {
                     peer.unheard = Some(peer.member.incarnation);

@@ -34,6 +34,8 @@ fn without(rule: &str) -> Rules {
         "absence_waits" => rules.absence_waits = false,
         "writes_hold" => rules.writes_hold = false,
         "take_over" => rules.take_over = false,
+        "late_judges" => rules.late_judges = false,
+        "compare_open" => rules.compare_open = false,
         "takeover_grace" => rules.takeover_grace = false,
         other => panic!("there is no rule {other}"),
     }
