@@ -14,8 +14,8 @@ pub struct StoreConfig {
     /// 100 bytes for each removal meanwhile, unless its key is long. Default 1 h.
     pub tombstone_retention: Duration,
     /// About how many bytes all tombstones together may take before the slots that hold most of
-    /// them keep theirs for [`Self::compensation_window`] only, as long as no peer has yet to be
-    /// told of them. Bounds the memory that a storm of registrations and removals can take; what
+    /// them keep theirs for [`Self::compensation_window`] only, 10 s at least, as long as no peer has
+    /// yet to be told of them. Bounds the memory that a storm of registrations and removals can take; what
     /// peers have yet to be told may take as much again. Default 256 MiB, some 2.5 million removals.
     pub tombstone_bytes: u64,
     /// Tombstones a slot may hold, durable ones aside, before it counts as one of those that hold

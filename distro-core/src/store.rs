@@ -423,7 +423,7 @@ mod owning;
 pub(crate) use cleaning::open_root;
 use foreign::Notes;
 use memory::SlotMemory;
-pub(crate) use memory::{Belief, DOUBT, Room, bytes_of, is_in_doubt};
+pub(crate) use memory::{Belief, DOUBT, Room, SIGN_OF_LIFE, bytes_of, is_in_doubt};
 
 #[cfg(test)]
 mod tests;

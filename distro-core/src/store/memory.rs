@@ -115,6 +115,10 @@ pub(crate) fn is_in_doubt<V: Value>(record: &Record<V>) -> bool {
         && record.health() != Health::Expired
 }
 
+/// No removal is forgotten sooner than this, and who has heard a record since then knows that it is
+/// alive. Longer than from one beat to the next.
+pub(crate) const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
 /// A record that is in doubt is forgotten after this, so that it can be shown anew.
 pub(crate) const DOUBT: Duration = Duration::from_secs(900);
 
@@ -132,8 +136,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         }
     }
 
-    /// Whoever asked is in doubt about a record that is visible here: if this member heard it within
-    /// its time-out, it says so with a new stamp, to everybody.
+    /// Whoever asked is in doubt about a record that is visible here: if this member heard it a moment
+    /// ago, it says so with a new stamp, to everybody.
     pub(crate) fn confirm(&self, tag: &str, key: &str, now: Tick) {
         self.update_existing(tag, now, |writer| writer.confirm(key));
     }

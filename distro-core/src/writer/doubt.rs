@@ -2,13 +2,13 @@
 //!
 //! A member whose memory of removals had to be cut short cannot tell whether what another one shows
 //! it is new or was removed. It takes no such record on trust, and it loses none: it keeps the stamps
-//! without the content, so that readers do not see the record, and asks. Whoever heard the record
-//! within its time-out answers with a new judgement, which is believed. If nobody does, the owner
+//! without the content, so that readers do not see the record, and asks. Whoever heard the record a
+//! moment ago, later than anything was forgotten, answers with a new judgement, which is believed. If nobody does, the owner
 //! judges the silence like any other.
 
 use super::{Origin, Writer};
 use crate::record::{Health, LeaseTerms, Record, Value};
-use crate::store::{Belief, is_in_doubt};
+use crate::store::{Belief, SIGN_OF_LIFE, is_in_doubt};
 use crate::time::Tick;
 use crate::tombstone::Tombstone;
 
@@ -56,7 +56,7 @@ impl<V: Value> Writer<'_, V> {
             false => lease.expire_after,
         };
         let heard = known.heard_ms.checked_sub(1).map(Tick::from_ms);
-        if heard.is_some_and(|at| self.now.since(at) < lease.expire_after) {
+        if heard.is_some_and(|at| self.now.since(at) < SIGN_OF_LIFE) {
             return Belief::News;
         }
         let owned_since = self.shared.judged_since(self.tag, self.slot);
@@ -96,16 +96,13 @@ impl<V: Value> Writer<'_, V> {
         }
     }
 
-    /// Says anew that a record is alive, if it was heard here within its time-out.
+    /// Says anew that a record is alive, if it was heard here a moment ago.
     pub(crate) fn confirm(&mut self, key: &str) {
         let Some(entry) = self.shelf.entries.get(key) else { return };
         let value = entry.record.value.as_ref().filter(|_| entry.record.is_visible());
         let lease = value.and_then(|value| value.lease());
-        let is_alive = |lease: LeaseTerms| {
-            let silence = entry.heard().map(|heard| self.now.since(heard));
-            silence.is_some_and(|silence| lease.health_after(silence) != Health::Expired)
-        };
-        if lease.is_some_and(is_alive) {
+        let is_alive = entry.heard().is_some_and(|at| self.now.since(at) < SIGN_OF_LIFE);
+        if lease.is_some() && is_alive {
             let (stamp, health) = (self.shared.clock.issue(self.now), entry.record.health());
             self.apply(key, &Record::judged(stamp, health), Origin::Here);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::aspect::Aspect;
-use crate::store::{DOUBT, Room, bytes_of, is_in_doubt};
+use crate::store::{DOUBT, Room, SIGN_OF_LIFE, bytes_of, is_in_doubt};
 use crate::tombstone::Tombstone;
 
 impl<V: Value> Writer<'_, V> {
@@ -57,7 +57,7 @@ impl<V: Value> Writer<'_, V> {
         let room = |count, most| self.shared.room(self.slot, count, most);
         Ages {
             usual: match room(usual, config.tombstones_per_slot) {
-                Room::Short => config.compensation_window,
+                Room::Short => config.compensation_window.max(SIGN_OF_LIFE),
                 Room::Enough => config.tombstone_retention,
                 Room::Needed => Duration::MAX,
             },

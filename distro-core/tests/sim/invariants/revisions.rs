@@ -1,11 +1,17 @@
 //! The revision of a datum, which subscribers are told, never falls while a member lives.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use distro_core::Datum;
+
+use crate::node::Text;
 use crate::world::World;
 
+/// Each datum as it was last seen. One that was dropped, because nothing was left of it and the
+/// clean-up took it off the list, starts anew.
 #[derive(Default)]
-pub(crate) struct Revisions(BTreeMap<(usize, String), u64>);
+pub(crate) struct Revisions(BTreeMap<(usize, String), (Arc<Datum<Text, ()>>, u64)>);
 
 impl Revisions {
     pub(crate) fn forget(&mut self, node: usize) {
@@ -18,12 +24,12 @@ impl Revisions {
             for client in &world.clients {
                 let Some(datum) = process.store.find(&client.tag) else { continue };
                 let revision = datum.revision();
-                let last = self.0.entry((n, client.tag.clone())).or_insert(0);
-                // A datum that was dropped for being closed and empty starts anew; here none is.
-                if revision < *last {
+                let key = (n, client.tag.clone());
+                let last = self.0.get(&key).filter(|(known, _)| Arc::ptr_eq(known, &datum));
+                if last.is_some_and(|(_, last)| revision < *last) {
                     return Err(format!("node {n}: revision of {} fell to {revision}", client.tag));
                 }
-                *last = revision;
+                self.0.insert(key, (datum, revision));
             }
         }
         Ok(())
