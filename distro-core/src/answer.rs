@@ -162,8 +162,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             let asked = sheet.stamps.iter().filter(|(_, stamps)| stamps.are_in_doubt());
             for (key, stamps) in asked {
                 let is_shown = datum.read(|reader| {
-                    let shown = reader.find_visible(key).map(|(record, _)| record.stamps());
-                    shown.is_some_and(|shown| shown == Stamps { is_visible: true, ..*stamps })
+                    let shown = reader.find_visible(key).map(|(record, _)| record.registration);
+                    shown == Some(stamps.registration)
                 });
                 if is_shown {
                     self.store.confirm(&sheet.tag, key, now);

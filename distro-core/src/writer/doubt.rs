@@ -8,6 +8,7 @@
 
 use super::{Origin, Writer};
 use crate::record::{Health, LeaseTerms, Record, Value};
+use crate::stamp::Stamp;
 use crate::store::{Belief, SIGN_OF_LIFE, is_in_doubt};
 use crate::time::Tick;
 use crate::tombstone::Tombstone;
@@ -25,7 +26,7 @@ impl<V: Value> Writer<'_, V> {
         let memory = &self.shared.slots[self.slot.index()].memory;
         if !memory.has_gaps()
             || self.trusts
-            || !memory.may_have_forgotten(incoming.newest().time(), self.now)
+            || !memory.may_have_forgotten(last_sign(incoming).time(), self.now)
         {
             return Belief::News;
         }
@@ -103,16 +104,22 @@ impl<V: Value> Writer<'_, V> {
         let lease = value.and_then(|value| value.lease());
         let is_alive = entry.heard().is_some_and(|at| self.now.since(at) < SIGN_OF_LIFE);
         if lease.is_some() && is_alive {
-            let (stamp, health) = (self.shared.clock.issue(self.now), entry.record.health());
-            self.apply(key, &Record::judged(stamp, health), Origin::Here);
+            let stamp = self.shared.clock.issue(self.now);
+            self.apply(key, &Record::judged(stamp, Health::Healthy), Origin::Here);
         }
     }
 }
 
-/// Whether what is kept says no more than what is shown, and no less.
+/// Whether nothing is kept but that the same registration was shown.
 fn is_stub_of<V: Value>(known: &Tombstone, incoming: &Record<V>) -> bool {
     let record = known.record::<V>();
-    is_in_doubt(&record)
-        && record.registration == incoming.registration
-        && record.liveness == incoming.liveness
+    is_in_doubt(&record) && record.registration == incoming.registration
+}
+
+/// The last stamp that says that a record is alive: who judges its silence has not heard it.
+fn last_sign<V: Value>(record: &Record<V>) -> Stamp {
+    match record.health() {
+        Health::Healthy => record.newest(),
+        Health::Unhealthy | Health::Expired => record.registration,
+    }
 }

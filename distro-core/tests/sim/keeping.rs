@@ -162,7 +162,10 @@ fn comes_back_late(mut world: World, removal: Ask) -> bool {
 fn who_comes_back_after_long_does_not_undo_a_removal() {
     shows(
         |world| comes_back_late(world, Ask::Erase(2)),
-        |setup| setup.store.durable_retention = setup.store.tombstone_retention,
+        |setup| {
+            setup.store.durable_retention = setup.store.tombstone_retention;
+            setup.store.rules.keep_queued_removals = false;
+        },
     );
 }
 
@@ -170,7 +173,10 @@ fn who_comes_back_after_long_does_not_undo_a_removal() {
 fn who_comes_back_after_long_does_not_open_again_what_was_closed() {
     shows(
         |world| comes_back_late(world, Ask::Close),
-        |setup| setup.store.durable_retention = setup.store.tombstone_retention,
+        |setup| {
+            setup.store.durable_retention = setup.store.tombstone_retention;
+            setup.store.rules.keep_queued_removals = false;
+        },
     );
 }
 

@@ -217,7 +217,7 @@ fn set_limits(world: &mut World) {
         }
         _ => {}
     }
-    if world.seed % 3 == 0 {
+    if world.seed.is_multiple_of(3) {
         world.clean_up_ms = 2_000;
     }
 }

@@ -378,6 +378,7 @@ fn a_write_in_the_buffer_of_a_frozen_owner_does_not_undo_a_deregistration() {
         // Or it is refused for being late.
         let mut world = World::new(3, 1, Rules { refuse_late: false, ..Rules::default() });
         world.setup.store.tombstone_retention = retention;
+        world.setup.store.rules.keep_queued_removals = false;
         world.setup.store.compensation_window = retention.min(Duration::from_secs(10));
         (0..3).for_each(|node| world.start(node));
         world.run_for(10_000);
@@ -405,6 +406,7 @@ fn everybody_else_shows(world: &World, client: usize) -> bool {
 fn is_gone_when_somebody_is_back(rules: Rules, goes: impl Fn(&mut World, usize)) -> bool {
     let mut world = World::new(3, 1, rules);
     world.setup.store.tombstone_retention = Duration::from_secs(60);
+    world.setup.store.rules.keep_queued_removals = false;
     world.setup.config.absent_after = Duration::from_secs(55);
     (0..3).for_each(|node| world.start(node));
     world.run_for(10_000);

@@ -11,7 +11,9 @@ use crate::world::World;
 /// Each datum as it was last seen. One that was dropped, because nothing was left of it and the
 /// clean-up took it off the list, starts anew.
 #[derive(Default)]
-pub(crate) struct Revisions(BTreeMap<(usize, String), (Arc<Datum<Text, ()>>, u64)>);
+pub(crate) struct Revisions(BTreeMap<(usize, String), Seen>);
+
+type Seen = (Arc<Datum<Text, ()>>, u64);
 
 impl Revisions {
     pub(crate) fn forget(&mut self, node: usize) {
