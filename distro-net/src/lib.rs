@@ -69,7 +69,7 @@ mod nudge;
 pub use nudge::Nudge;
 
 mod service;
-pub use service::{Answering, PATH_PREFIX, Response, Service};
+pub use service::{Answering, CALL_PATH, PATH_PREFIX, Response, Service};
 
 mod stats;
 pub use stats::{CallCounts, PeerStats};

@@ -18,7 +18,9 @@ use crate::hold::places;
 pub const PATH_PREFIX: &str = "/distro/v1/";
 
 pub(crate) const HELLO_PATH: &str = "/distro/v1/hello";
-pub(crate) const CALL_PATH: &str = "/distro/v1/call";
+/// Where members ask, once they have begun a session. An answer of 200 proves that the sender is a
+/// member.
+pub const CALL_PATH: &str = "/distro/v1/call";
 
 /// Answers the requests of other members. To be shared in an `Arc` by all connections.
 pub struct Service<V: Value, A> {

@@ -329,6 +329,63 @@ fn the_list_of_members_can_change_while_they_run() {
 }
 
 #[test]
+fn slow_uploads_of_strangers_turn_no_member_away() {
+    use std::io::Write;
+    const BODY: usize = 100_000;
+    let mut cluster = Cluster::start(2);
+    cluster.list(0..3);
+    let mut config = cluster.config(2);
+    config.http.max_body_bytes = BODY;
+    config.http.max_buffered_body_bytes = 32 * BODY;
+    cluster.members.push(Some(TestServer::start_at(config)));
+    cluster.wait_until_ready();
+    let turned_away = || {
+        let outcomes = ["rejected", "not_taken", "refused"];
+        let names = outcomes.map(|of| format!("distro_calls_total{{outcome=\"{of}\"}}"));
+        let count = |server: &TestServer, name: &String| -> u64 {
+            let line = metric(server, name);
+            line.rsplit(' ').next().unwrap().parse().unwrap()
+        };
+        let callers = [cluster.member(0), cluster.member(1)];
+        names.iter().flat_map(|name| callers.map(|server| count(server, name))).sum::<u64>()
+    };
+    let before = turned_away();
+
+    // More than there is room for; each is held open.
+    let address = cluster.address(2);
+    let head = format!(
+        "POST /nacos/v1/ns/instance HTTP/1.1\r\nHost: h\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {BODY}\r\n\r\n"
+    );
+    let upload = format!("{head}{}", "x".repeat(BODY - 1));
+    let mut strangers = Vec::new();
+    for _ in 0..500 {
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+        // Who is turned away is closed in the middle.
+        let _ = stream.write_all(upload.as_bytes());
+        strangers.push(stream);
+    }
+
+    let start = Instant::now();
+    let mut written = 0;
+    wait_for("two seconds of writing", || {
+        for member in 0..2 {
+            written += 1;
+            // Long enough for messages that are no small ones.
+            let metadata = format!("&metadata=%7B%22a%22%3A%22{}%22%7D", "x".repeat(5_000));
+            let service = format!("s{written}");
+            instance(cluster.member(member), "POST", &service, &metadata).expect(200);
+        }
+        start.elapsed() > Duration::from_secs(2)
+    });
+    assert_eq!(turned_away(), before);
+    drop(strangers);
+    cluster.wait_until_equal();
+    assert_eq!(turned_away(), before);
+}
+
+#[test]
 fn the_secret_is_changed_by_its_files_while_the_members_serve() {
     let cluster = Cluster::start(3);
     let sum = |server: &TestServer, of: &str| {

@@ -16,7 +16,7 @@ pub(crate) const NONCE_BYTES: usize = 32;
 pub struct Secret {
     key: Box<[u8]>,
     /// One that members which have not been told of this one yet still prove themselves by.
-    previous: Option<Box<Secret>>,
+    previous: Option<Box<Self>>,
 }
 
 /// The secret would be too easy to guess.

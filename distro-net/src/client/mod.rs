@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use distro_core::{MemberId, Reply, Request, Tick};
+use distro_core::{MemberId, Phase, Reply, Request, Tick};
 use parking_lot::RwLock;
 
 use self::connection::{CallError, Connection, Link};
@@ -19,6 +19,9 @@ use crate::codec::Codec;
 use crate::codec::pack::unpack;
 use crate::connect::Connector;
 use crate::stats::{PeerStats, add};
+
+/// A larger message is not the first over a connection.
+const MOST_UNPROVED_BYTES: usize = 2 << 10;
 
 /// What came of a call.
 #[derive(Debug)]
@@ -279,8 +282,11 @@ impl<V> Peers<V> {
             .map_err(|error| CallError::Unsendable(error.to_string()))?;
         add(&stats.calls.sent_bytes, message.len());
         let limit = codec.limits().message_bytes;
-        let message =
-            Message { bytes: &message, needs_minor: request.needs_minor(), as_of, deadline };
+        let probe = Request::Probe { phase: Phase::Joining };
+        let proof = (message.len() > MOST_UNPROVED_BYTES).then(|| codec.encode_request(&probe));
+        let proof = proof.and_then(Result::ok);
+        let (needs_minor, proof) = (request.needs_minor(), proof.as_deref());
+        let message = Message { bytes: &message, needs_minor, as_of, deadline, proof };
         let reply = peer.call(&**connector, identity, limit, message, *clock).await?;
         add(&stats.calls.received_bytes, reply.len());
         let mut unread = Vec::new();

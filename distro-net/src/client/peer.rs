@@ -32,6 +32,9 @@ pub(crate) struct Message<'a> {
     pub(crate) as_of: Tick,
     /// How long the answer is waited for.
     pub(crate) deadline: Duration,
+    /// A small request, to be sent before it over a new connection: who has not proved to be a
+    /// member is not given room for a large one.
+    pub(crate) proof: Option<&'a [u8]>,
 }
 
 impl Message<'_> {
@@ -123,6 +126,10 @@ impl Peer {
         }
         let mut fresh = Connection::open(connector, link, now.wall_ms).await?;
         self.compare_clocks(fresh.their_wall_ms(), now.wall_ms);
+        if let Some(proof) = message.proof {
+            let probe = Message { bytes: proof, needs_minor: 0, proof: None, ..message };
+            fresh.call(link, probe, now.wall_ms).await?;
+        }
         let reply = message.over(&mut fresh, link, now).await;
         if let Err(CallError::Earlier(_)) = reply {
             // Nothing is wrong with the connection.

@@ -56,10 +56,18 @@ impl Config {
         );
         let http = &self.http;
         within("http.max_connections", http.max_connections, 1..=10_000_000)?;
+        let per_source = http.max_connections_per_source;
+        within("http.max_connections_per_source", per_source, 0..=10_000_000)?;
         within("http.max_body_bytes", http.max_body_bytes, 1_024..=1 << 30)?;
         let least = http.max_body_bytes;
         within("http.max_buffered_body_bytes", http.max_buffered_body_bytes, least..=1 << 40)?;
+        let per_source = http.max_buffered_body_bytes_per_source;
+        if per_source != 0 {
+            within("http.max_buffered_body_bytes_per_source", per_source, least..=1 << 40)?;
+        }
         within("http.max_header_bytes", http.max_header_bytes, 8_192..=16 << 20)?;
+        let (heads, least) = (http.max_buffered_header_bytes, http.max_header_bytes);
+        within("http.max_buffered_header_bytes", heads, least..=1 << 40)?;
         within("http.header_timeout_ms", http.header_timeout_ms, 100..=DAY_MS)?;
         within("http.body_timeout_ms", http.body_timeout_ms, 100..=DAY_MS)?;
         within("http.idle_timeout_ms", http.idle_timeout_ms, 100..=DAY_MS)?;

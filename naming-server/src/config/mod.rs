@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checks::Reach;
 use crate::durable::is_durable;
-use crate::http::{AllowedOrigins, HttpSettings};
+use crate::http::HttpSettings;
 use crate::networks::{Networks, bare};
 use crate::push::PushSettings;
 use crate::registry::{RegistrySettings, UpkeepSettings};
@@ -30,6 +30,9 @@ pub use cluster::{ClusterConfig, Dialect};
 
 mod data;
 pub use data::{Acks, DataConfig, DurableConfig};
+
+mod http;
+pub use http::HttpConfig;
 
 mod load;
 
@@ -118,9 +121,12 @@ impl Config {
             context_path: self.context_path.trim_end_matches('/').to_owned(),
             allowed_origins: http.allowed_origins.clone(),
             max_connections: http.max_connections,
+            max_connections_per_source: or_all(http.max_connections_per_source),
             max_body_bytes: http.max_body_bytes,
             max_buffered_body_bytes: http.max_buffered_body_bytes,
+            max_buffered_body_bytes_per_source: or_all(http.max_buffered_body_bytes_per_source),
             max_header_bytes: http.max_header_bytes,
+            max_buffered_header_bytes: http.max_buffered_header_bytes,
             header_timeout: Duration::from_millis(http.header_timeout_ms),
             body_timeout: Duration::from_millis(http.body_timeout_ms),
             idle_timeout: Duration::from_millis(http.idle_timeout_ms),
@@ -207,56 +213,9 @@ impl Config {
     }
 }
 
-/// Connections and requests.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpConfig {
-    /// Origins whose pages may use this server from a visitor's browser, as
-    /// `https://console.example,http://10.0.0.1:3000`. Default empty: only pages of the server
-    /// itself. Too many let pages of others write with the reach of their visitors.
-    pub allowed_origins: AllowedOrigins,
-    /// Connections open at a time; further ones are closed at once, so that their clients try
-    /// another server. Default 16,384. Idle ones cost about 11 KiB each, and the process must be
-    /// allowed as many open files.
-    pub max_connections: usize,
-    /// Bytes of one request body; larger ones are answered 413. Default 8 MiB.
-    pub max_body_bytes: usize,
-    /// Bytes of all bodies being received at a time; above, requests are answered 503. Default
-    /// 256 MiB. Not below `max_body_bytes`.
-    pub max_buffered_body_bytes: usize,
-    /// Bytes of request line and headers; above, requests are answered 431. Default 512 KiB as in
-    /// Nacos. The request target alone may have 65,534 bytes whatever is said here; longer ones
-    /// are answered 414.
-    pub max_header_bytes: usize,
-    /// Milliseconds from the first byte of a request to the end of its headers, then the
-    /// connection is closed. Default 30,000. Too small cuts off slow clients, too large lets
-    /// half-sent requests hold connections.
-    pub header_timeout_ms: u64,
-    /// Milliseconds from the end of the headers to the end of the body, then the request is
-    /// answered 408. Default 30,000.
-    pub body_timeout_ms: u64,
-    /// Milliseconds a connection may be idle between requests or leave an answer unread, then it
-    /// is closed. Default 90,000. Below 60,000 pooled clients meet closed connections.
-    pub idle_timeout_ms: u64,
-    /// Milliseconds from the stop signal until connections that still have requests in flight are
-    /// cut. Default 4,500: the process ends within 5 seconds.
-    pub drain_timeout_ms: u64,
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self {
-            allowed_origins: AllowedOrigins::default(),
-            max_connections: 16_384,
-            max_body_bytes: 8 << 20,
-            max_buffered_body_bytes: 256 << 20,
-            max_header_bytes: 512 << 10,
-            header_timeout_ms: 30_000,
-            body_timeout_ms: 30_000,
-            idle_timeout_ms: 90_000,
-            drain_timeout_ms: 4_500,
-        }
-    }
+/// 0 stands for no limit.
+fn or_all(limit: usize) -> usize {
+    if limit == 0 { usize::MAX } else { limit }
 }
 
 /// Judging instances by their beats.

@@ -13,12 +13,12 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 
-use super::body::BodyBudget;
+use super::body::{BodySettings, Budgets};
 use super::cors::{self, Cors};
 use super::form::Body;
 use super::reply::ReplyBody;
-use super::socket::Progress;
-use super::{Agent, Answer, ApiError, Call, Handler, HttpSettings, Later, Params, Reply};
+use super::socket::{Progress, Standing};
+use super::{Agent, Answer, ApiError, Call, Door, Handler, HttpSettings, Later, Params, Reply};
 
 /// How often a request is handled at most because it was not known who asks.
 const MOST_AGAIN: usize = 3;
@@ -27,12 +27,23 @@ const MOST_AGAIN: usize = 3;
 pub(super) struct Exchange<H> {
     handler: Arc<H>,
     settings: HttpSettings,
-    bodies: BodyBudget,
+    bodies: Budgets,
 }
 
 impl<H: Handler> Exchange<H> {
     pub(super) fn new(handler: Arc<H>, settings: HttpSettings) -> Self {
-        Self { handler, settings, bodies: BodyBudget::default() }
+        let bodies = Budgets::new(BodySettings {
+            timeout: settings.body_timeout,
+            most_bytes: settings.max_body_bytes,
+            most_bytes_of_all: settings.max_buffered_body_bytes,
+            most_bytes_of_source: settings.max_buffered_body_bytes_per_source,
+        });
+        Self { handler, settings, bodies }
+    }
+
+    /// Whether connections are kept free for members.
+    pub(super) fn has_members(&self) -> bool {
+        self.handler.has_members()
     }
 
     pub(super) fn settings(&self) -> &HttpSettings {
@@ -54,6 +65,15 @@ impl<H: Handler> Exchange<H> {
     ) -> Answering<impl Future<Output = Response<ReplyBody>> + 'a> {
         progress.begin_request();
         let (parts, body) = request.into_parts();
+        if progress.is_reserved() && self.handler.door(&parts, peer) == Door::Public {
+            // One of those that are kept free for members.
+            progress.refuse();
+            progress.end_request();
+            let error = ApiError::unavailable("too many connections");
+            let close = HeaderValue::from_static("close");
+            let reply = Reply::from(error).with_header(CONNECTION, close);
+            return Answering::Done(Some(reply.into_response()));
+        }
         let rest = if body.is_end_stream() {
             match self.answer_if_awaited(&parts, &Body::default(), peer, progress) {
                 Answered::Now(response) => {
@@ -83,22 +103,29 @@ impl<H: Handler> Exchange<H> {
         peer: SocketAddr,
         progress: &Progress,
     ) -> (Body, Answered) {
-        let path = single_slashes(parts.uri.path());
-        let limit = self.handler.most_body_bytes(&path);
-        let limit = limit.unwrap_or(self.settings.max_body_bytes);
-        let read = match self.bodies.read(body, limit, &self.settings).await {
-            Ok(bytes) => Body::of(parts, bytes, limit).await,
+        let door = self.handler.door(parts, peer);
+        let read = match self.bodies.read(body, door, progress).await {
+            Ok(bytes) => Body::of(parts, bytes, self.settings.max_body_bytes).await,
             Err(error) => Err(error),
         };
         match read {
             Ok(body) => {
                 let answered = self.answer_if_awaited(parts, &body, peer, progress);
+                if let Answered::Now(response) = &answered
+                    && response.status() == StatusCode::OK
+                {
+                    match door {
+                        Door::Greeting => progress.rise(Standing::Greeted),
+                        Door::Calls(_) => progress.rise(Standing::Member),
+                        Door::Public | Door::Believed(_) => {}
+                    }
+                }
                 (body, answered)
             }
             Err(error) => {
                 progress.refuse();
                 if error.status == StatusCode::PAYLOAD_TOO_LARGE {
-                    self.handler.note_too_large(&path);
+                    self.handler.note_too_large(&single_slashes(parts.uri.path()));
                 }
                 let close = HeaderValue::from_static("close");
                 let reply = Reply::from(error).with_header(CONNECTION, close);

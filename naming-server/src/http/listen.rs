@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -18,7 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use super::accept::{Accept, Stream};
 use super::exchange::Exchange;
-use super::socket::{Progress, WatchedSocket};
+use super::socket::{HeadBudget, Progress, Standing, WatchedSocket};
+use super::source::{Place, Sources, Visit};
 use super::{Handler, HttpSettings};
 
 /// Pause after a failed accept: out of descriptors, the listener stays readable and would spin.
@@ -35,7 +36,18 @@ pub(crate) struct ConnectionStats {
     pub(crate) accepted_total: AtomicU64,
     /// Closed at once since the start, because there were too many.
     pub(crate) refused_total: AtomicU64,
+    /// Open now, of members; these are not among the others.
+    pub(crate) members: AtomicUsize,
+    /// Open now, of those that are kept free for members and have not proved to be of one.
+    pub(crate) reserved: AtomicUsize,
 }
+
+/// Connections beyond the limit that are kept free for members of a cluster, and how many of them
+/// one address may have.
+const RESERVE: usize = 256;
+const RESERVE_OF_SOURCE: usize = 32;
+/// For how long one of these may be open before it has proved to be of a member.
+const RESERVE_TIME: Duration = Duration::from_secs(5);
 
 /// Serves `listener` until `shutdown`, then drains: no new connections, idle ones are closed,
 /// requests that were begun are answered. Returns when the last connection is gone, at the latest
@@ -51,6 +63,8 @@ pub(crate) async fn serve<H: Handler>(
     let drain_timeout = settings.drain_timeout;
     let front = Arc::new(Front {
         http: parser(&settings),
+        heads: HeadBudget::new(settings.max_buffered_header_bytes),
+        sources: Arc::default(),
         exchange: Exchange::new(handler, settings),
         stats,
         drain: Drain::default(),
@@ -73,6 +87,8 @@ pub(crate) async fn serve<H: Handler>(
 /// What the accept loop and all connections share.
 struct Front<H> {
     http: http1::Builder,
+    heads: HeadBudget,
+    sources: Arc<Sources>,
     exchange: Exchange<H>,
     stats: Arc<ConnectionStats>,
     drain: Drain,
@@ -142,44 +158,96 @@ fn admit<H: Handler>(
     connections: &TaskTracker,
 ) {
     let stats = &front.stats;
-    if stats.open.load(Relaxed) >= front.exchange.settings().max_connections {
+    let Some(open) = front.take_in(peer.ip()) else {
         if stats.refused_total.fetch_add(1, Relaxed) == 0 {
             tracing::warn!(%peer, "connection limit reached, further connections are closed");
         }
         return;
-    }
+    };
     stats.accepted_total.fetch_add(1, Relaxed);
-    let open = OpenConnection::new(stats);
     stream.send_at_once();
     let front = Arc::clone(front);
     connections.spawn(async move {
-        let _open = open;
-        converse(&front, stream, peer).await;
+        converse(&front, stream, peer, open).await;
     });
 }
 
+impl<H: Handler> Front<H> {
+    /// Counts a connection, if there is room for it: among all, or among those that are kept free
+    /// for members.
+    fn take_in(&self, ip: IpAddr) -> Option<OpenConnection> {
+        let settings = self.exchange.settings();
+        let most = settings.max_connections_per_source;
+        let most = if ip.is_loopback() { usize::MAX } else { most };
+        let is_room = self.stats.open.load(Relaxed) < settings.max_connections;
+        let usual = is_room.then(|| self.sources.enter(ip, Place::Usual, most)).flatten();
+        if let Some(visit) = usual {
+            return Some(OpenConnection::new(&self.stats, visit, Place::Usual));
+        }
+        let is_room = self.exchange.has_members() && self.stats.reserved.load(Relaxed) < RESERVE;
+        let reserved = is_room.then(|| self.sources.enter(ip, Place::Reserve, RESERVE_OF_SOURCE));
+        Some(OpenConnection::new(&self.stats, reserved.flatten()?, Place::Reserve))
+    }
+}
+
 /// Counts itself as long as it lives.
-struct OpenConnection(Arc<ConnectionStats>);
+struct OpenConnection {
+    stats: Arc<ConnectionStats>,
+    place: Place,
+    /// Ends when it proves to be that of a member.
+    visit: Option<Visit>,
+}
 
 impl OpenConnection {
-    fn new(stats: &Arc<ConnectionStats>) -> Self {
-        stats.open.fetch_add(1, Relaxed);
-        Self(Arc::clone(stats))
+    fn new(stats: &Arc<ConnectionStats>, visit: Visit, place: Place) -> Self {
+        let open = Self { stats: Arc::clone(stats), place, visit: Some(visit) };
+        open.counter().fetch_add(1, Relaxed);
+        open
+    }
+
+    fn is_reserved(&self) -> bool {
+        self.place == Place::Reserve
+    }
+
+    /// Whether it has proved to be that of a member.
+    fn is_of_member(&self) -> bool {
+        self.visit.is_none()
+    }
+
+    /// It takes no room of strangers any more.
+    fn proves(&mut self) {
+        self.counter().fetch_sub(1, Relaxed);
+        self.visit = None;
+        self.counter().fetch_add(1, Relaxed);
+    }
+
+    fn counter(&self) -> &AtomicUsize {
+        match (&self.visit, self.place) {
+            (None, _) => &self.stats.members,
+            (Some(_), Place::Usual) => &self.stats.open,
+            (Some(_), Place::Reserve) => &self.stats.reserved,
+        }
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
+        self.counter().fetch_sub(1, Relaxed);
     }
 }
 
 /// Serves one connection to its end: the client's, a time-out, or the drain. This future must be
 /// a task of its own: it relies on always being polled with the same waker.
-async fn converse<H: Handler>(front: &Front<H>, stream: impl Stream, peer: SocketAddr) {
-    let progress = Arc::new(Progress::new());
+async fn converse<H: Handler>(
+    front: &Front<H>,
+    stream: impl Stream,
+    peer: SocketAddr,
+    mut open: OpenConnection,
+) {
+    let source = open.visit.as_ref().map(|visit| Arc::clone(&visit.source)).unwrap_or_default();
+    let progress = Arc::new(Progress::new(source, open.is_reserved()));
     let may_be_late = || front.exchange.may_be_late();
-    let socket = WatchedSocket::new(stream, Arc::clone(&progress), &may_be_late);
+    let socket = WatchedSocket::new(stream, Arc::clone(&progress), &may_be_late, &front.heads);
     let socket = TokioIo::new(socket);
     let service = service_fn(|request| front.exchange.respond(peer, &progress, request));
     let mut connection = pin!(front.http.serve_connection(socket, service));
@@ -187,6 +255,7 @@ async fn converse<H: Handler>(front: &Front<H>, stream: impl Stream, peer: Socke
     let HttpSettings { header_timeout, idle_timeout, drain_timeout, .. } =
         *front.exchange.settings();
     let mut since = Instant::now();
+    let reserved_until = since + RESERVE_TIME;
     let mut alarm = pin!(sleep_until(since + idle_timeout));
     let mut alarm_is_set = false;
     let mut wake = pin!(front.drain.wake.cancelled());
@@ -206,10 +275,14 @@ async fn converse<H: Handler>(front: &Front<H>, stream: impl Stream, peer: Socke
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
+        if !open.is_of_member() && progress.standing() == Standing::Member {
+            open.proves();
+        }
         // The one clock reading of most requests.
         if progress.take_moved() {
             since = Instant::now();
         }
+        let has_to_prove = open.is_reserved() && !open.is_of_member();
         loop {
             let deadline = match (progress.limit(header_timeout, idle_timeout), drain_since) {
                 (Some(limit), None) => since + limit,
@@ -217,9 +290,11 @@ async fn converse<H: Handler>(front: &Front<H>, stream: impl Stream, peer: Socke
                     (since + limit).min(drain + DRAIN_GRACE.min(drain_timeout))
                 }
                 // The request being served limits itself; look again later.
-                (None, None) => return Poll::Pending,
+                (None, None) if !has_to_prove => return Poll::Pending,
+                (None, None) => reserved_until,
                 (None, Some(drain)) => drain + drain_timeout,
             };
+            let deadline = if has_to_prove { deadline.min(reserved_until) } else { deadline };
             // Moving the alarm takes a lock, so one that is early is left alone.
             if alarm_is_set && alarm.deadline() <= deadline && !alarm.is_elapsed() {
                 return Poll::Pending;

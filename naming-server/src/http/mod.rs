@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 
 mod accept;
@@ -37,6 +38,7 @@ mod origins;
 mod params;
 mod reply;
 mod socket;
+mod source;
 #[cfg(test)]
 mod tests;
 pub(crate) mod v1;
@@ -62,9 +64,14 @@ pub(crate) trait Handler: Send + Sync + 'static {
     /// it is answered with 500.
     fn handle(&self, call: &Call<'_>) -> Answer;
 
-    /// Bytes that a body sent to this path may have, if it is not the usual limit.
-    fn most_body_bytes(&self, _path: &str) -> Option<usize> {
-        None
+    /// For whom a path is, by what is known before a body has been read.
+    fn door(&self, _parts: &Parts, _peer: SocketAddr) -> Door {
+        Door::Public
+    }
+
+    /// Whether there are other members, for whom connections are kept free.
+    fn has_members(&self) -> bool {
+        false
     }
 
     /// Whether requests may have waited for long before they are read. Writes of clients that have
@@ -75,6 +82,21 @@ pub(crate) trait Handler: Send + Sync + 'static {
 
     /// A body sent to this path was too large and has been refused.
     fn note_too_large(&self, _path: &str) {}
+}
+
+/// For whom a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Everybody.
+    Public,
+    /// Members who are not known yet. Bodies are small; an answer of 200 says that the other end
+    /// knows, or has heard, how a member greets.
+    Greeting,
+    /// Members who have greeted, with bodies of so many bytes. An answer of 200 proves that the
+    /// other end is a member.
+    Calls(usize),
+    /// Members who prove nothing but are believed, with bodies of so many bytes.
+    Believed(usize),
 }
 
 /// One request, whole.
@@ -118,13 +140,19 @@ pub(crate) struct HttpSettings {
     /// Connections open at a time. One more is accepted and closed at once: its client learns
     /// immediately that it must go elsewhere, which a full backlog would not tell it.
     pub(crate) max_connections: usize,
+    /// Connections that one address may have open at a time. Loopback may have all.
+    pub(crate) max_connections_per_source: usize,
     /// Bytes of one request body.
     pub(crate) max_body_bytes: usize,
     /// Bytes of all request bodies being received at a time.
     pub(crate) max_buffered_body_bytes: usize,
+    /// The same of those from one address.
+    pub(crate) max_buffered_body_bytes_per_source: usize,
     /// Bytes of request line and headers together. The request target alone may have 65,534
     /// bytes, a limit of the parser that cannot be raised; longer ones are answered 414.
     pub(crate) max_header_bytes: usize,
+    /// Bytes of all heads being received at a time, beyond the first 16 KiB of each.
+    pub(crate) max_buffered_header_bytes: usize,
     /// From the first byte of a request to the end of its headers.
     pub(crate) header_timeout: Duration,
     /// From the end of the headers to the end of the body.

@@ -9,13 +9,14 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::accept::Stream;
+use super::source::Source;
 
 /// For how long, and how many bytes, a refused client's rest is read and dropped. Closing a socket
 /// with unread bytes resets it, and the reset overtakes the answer that says why.
@@ -35,20 +36,61 @@ const LINGERING: u8 = 3;
 /// move between threads.
 #[derive(Debug)]
 pub(super) struct Progress {
+    source: Arc<Source>,
+    /// Whether it is one of the connections that are kept free for members.
+    is_reserved: bool,
+    standing: AtomicU8,
     phase: AtomicU8,
     moved: AtomicBool,
     refused: AtomicBool,
     hung_up: AtomicBool,
 }
 
+/// Who the other end has shown to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// Anybody.
+    Stranger,
+    /// Greets as a member; the greeting may have been recorded.
+    Greeted,
+    /// A member.
+    Member,
+}
+
 impl Progress {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(source: Arc<Source>, is_reserved: bool) -> Self {
         Self {
+            source,
+            is_reserved,
+            standing: AtomicU8::new(Standing::Stranger as u8),
             phase: AtomicU8::new(IDLE),
             moved: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             hung_up: AtomicBool::new(false),
         }
+    }
+
+    /// Where the other end is.
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Whether only members are served: it is one of the connections that are kept free for them.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.is_reserved
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        match self.standing.load(Relaxed) {
+            0 => Standing::Stranger,
+            1 => Standing::Greeted,
+            _ => Standing::Member,
+        }
+    }
+
+    /// The other end has shown who it is.
+    pub(super) fn rise(&self, standing: Standing) {
+        self.standing.fetch_max(standing as u8, Relaxed);
     }
 
     /// A whole head was read: its request is being served.
@@ -113,9 +155,31 @@ pub(super) struct WatchedSocket<'a, S> {
     progress: Arc<Progress>,
     /// Whether to look if the client has hung up.
     may_be_late: &'a (dyn Fn() -> bool + Sync),
+    heads: &'a HeadBudget,
+    /// Of the head that is being received.
+    head_bytes: usize,
+    /// What is counted of it.
+    counted_bytes: usize,
     write_blocked: bool,
     written_end: bool,
     lingered_bytes: usize,
+}
+
+/// Bytes of a head that are not counted: nearly all heads are smaller, and cost nothing here.
+const FREE_HEAD_BYTES: usize = 16 << 10;
+
+/// Counts the bytes of all large heads being received, so that many at a time cannot exhaust the
+/// memory although each is within its limit.
+#[derive(Debug)]
+pub(super) struct HeadBudget {
+    taken: AtomicUsize,
+    most: usize,
+}
+
+impl HeadBudget {
+    pub(super) fn new(most: usize) -> Self {
+        Self { taken: AtomicUsize::new(0), most }
+    }
 }
 
 impl<'a, S: Stream> WatchedSocket<'a, S> {
@@ -123,9 +187,46 @@ impl<'a, S: Stream> WatchedSocket<'a, S> {
         stream: S,
         progress: Arc<Progress>,
         may_be_late: &'a (dyn Fn() -> bool + Sync),
+        heads: &'a HeadBudget,
     ) -> Self {
-        let (write_blocked, written_end, lingered_bytes) = (false, false, 0);
-        Self { stream, progress, may_be_late, write_blocked, written_end, lingered_bytes }
+        let (head_bytes, counted_bytes, lingered_bytes) = (0, 0, 0);
+        let (write_blocked, written_end) = (false, false);
+        Self {
+            stream,
+            progress,
+            may_be_late,
+            heads,
+            head_bytes,
+            counted_bytes,
+            write_blocked,
+            written_end,
+            lingered_bytes,
+        }
+    }
+
+    /// Bytes came, of a head or of something else. False if there are too many of heads.
+    fn count_head(&mut self, bytes: usize, is_begun: bool) -> bool {
+        let is_head = self.progress.phase.load(Relaxed) == HEAD;
+        if is_begun || !is_head {
+            self.release_head();
+        }
+        if !is_head {
+            return true;
+        }
+        self.head_bytes += bytes;
+        let more = self.head_bytes.saturating_sub(FREE_HEAD_BYTES) - self.counted_bytes;
+        if more == 0 {
+            return true;
+        }
+        self.counted_bytes += more;
+        self.heads.taken.fetch_add(more, Relaxed) + more <= self.heads.most
+    }
+
+    fn release_head(&mut self) {
+        self.head_bytes = 0;
+        if self.counted_bytes > 0 {
+            self.heads.taken.fetch_sub(std::mem::take(&mut self.counted_bytes), Relaxed);
+        }
     }
 
     /// A slow reader lives as long as it takes something now and then.
@@ -153,6 +254,12 @@ impl<'a, S: Stream> WatchedSocket<'a, S> {
     }
 }
 
+impl<S> Drop for WatchedSocket<'_, S> {
+    fn drop(&mut self) {
+        self.heads.taken.fetch_sub(self.counted_bytes, Relaxed);
+    }
+}
+
 impl<S: Stream> AsyncRead for WatchedSocket<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -161,9 +268,14 @@ impl<S: Stream> AsyncRead for WatchedSocket<'_, S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            if self.progress.phase.load(Relaxed) == IDLE {
+        let bytes = buffer.filled().len() - before;
+        if bytes > 0 {
+            let is_begun = self.progress.phase.load(Relaxed) == IDLE;
+            if is_begun {
                 self.progress.enter(HEAD);
+            }
+            if !self.count_head(bytes, is_begun) {
+                return Poll::Ready(Err(io::Error::other("too many large request heads")));
             }
             if (self.may_be_late)() && self.stream.has_ended() {
                 self.progress.hung_up.store(true, Relaxed);

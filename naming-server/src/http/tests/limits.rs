@@ -257,3 +257,155 @@ async fn draining_ends_whatever_the_clients_do() {
         sleep(Duration::from_millis(5)).await;
     }
 }
+
+fn members() -> Echo {
+    Echo { has_members: true, ..Echo::default() }
+}
+
+/// Fills what there is for the bodies of strangers, and keeps it filled.
+async fn slow_uploads(site: &Site, count: usize, bytes: usize) -> Vec<Client> {
+    let mut holders = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    // Who comes while another is turned away may be turned away, too.
+    while holders.len() < count || site.ask(post("/nacos/x", bytes)).await.0 != 503 {
+        assert!(Instant::now() < deadline, "there is room for ever");
+        let (mut holder, upload) = (site.connect().await, post("/nacos/x", bytes));
+        holder.send(&upload[..upload.len() - 1]).await;
+        holders.push(holder);
+    }
+    holders
+}
+
+#[tokio::test]
+async fn slow_uploads_of_strangers_take_nothing_from_members() {
+    for count in [32, 500] {
+        let site = Site::start_with(members(), |settings| {
+            no_timeouts(settings);
+            settings.max_body_bytes = 50_000;
+            settings.max_buffered_body_bytes = 32 * 50_000;
+        })
+        .await;
+        let mut before = site.connect().await;
+        assert_eq!(before.post("/members/hello", 100).await.status, 200);
+        assert_eq!(before.post("/members/call", 100).await.status, 200);
+        let _holders = slow_uploads(&site, count, 50_000).await;
+        for _ in 0..20 {
+            assert_eq!(before.post("/members/call", 150_000).await.status, 200);
+        }
+        let mut fresh = site.connect().await;
+        assert_eq!(fresh.post("/members/hello", 100).await.status, 200);
+        assert_eq!(fresh.post("/members/call", 150_000).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn who_has_not_greeted_has_no_room_for_a_large_body_at_the_door_of_members() {
+    let site = Site::start_with(members(), no_timeouts).await;
+    for target in ["/members/call", "/members/hello"] {
+        assert_eq!(site.ask(post(target, 4 << 10)).await.0, 200);
+        assert_eq!(site.ask(post(target, (4 << 10) + 1)).await.0, 413);
+    }
+    let mut member = site.connect().await;
+    assert_eq!(member.post("/members/hello", 100).await.status, 200);
+    assert_eq!(member.post("/members/call", 150_000).await.status, 200);
+    assert_eq!(member.post("/members/call", 200_001).await.status, 413);
+}
+
+#[tokio::test]
+async fn members_find_room_when_strangers_hold_all_connections() {
+    let site = Site::start_with(members(), |settings| {
+        no_timeouts(settings);
+        settings.max_connections = 2;
+    })
+    .await;
+    let mut strangers = [site.connect().await, site.connect().await];
+    for stranger in &mut strangers {
+        assert_eq!(stranger.get("/nacos/x").await.status, 200);
+    }
+    let mut third = site.connect().await;
+    let refused = third.get("/nacos/x").await;
+    assert_eq!((refused.status, refused.head.contains("connection: close")), (503, true));
+    third.closed().await;
+
+    let mut member = site.connect().await;
+    assert_eq!(member.post("/members/hello", 100).await.status, 200);
+    assert_eq!(site.stats.members.load(Relaxed), 0, "a greeting proves nothing");
+    assert_eq!(member.post("/members/call", 150_000).await.status, 200);
+    let reserved = |site: &Site| site.stats.reserved.load(Relaxed);
+    site.until("it counts as a member", |site| site.stats.members.load(Relaxed) == 1).await;
+    site.until("and takes no room", |site| (site.open(), reserved(site)) == (2, 0)).await;
+
+    // One address cannot have all that is kept free, nor keep it.
+    let mut held = Vec::new();
+    for _ in 0..32 {
+        held.push(site.connect().await);
+    }
+    site.until("they are taken in", |site| site.stats.reserved.load(Relaxed) == 32).await;
+    site.connect().await.closed().await;
+    for client in &mut held {
+        client.closed().await;
+    }
+    site.until("they are gone", |site| site.stats.reserved.load(Relaxed) == 0).await;
+    assert_eq!(member.post("/members/call", 150_000).await.status, 200, "the member stays");
+    drop(member);
+    site.until("it is gone", |site| site.stats.members.load(Relaxed) == 0).await;
+}
+
+#[tokio::test]
+async fn bodies_from_one_address_share_a_limit_of_their_own() {
+    let site = Site::start(|settings| {
+        no_timeouts(settings);
+        settings.max_body_bytes = 50_000;
+        settings.max_buffered_body_bytes_per_source = 60_000;
+    })
+    .await;
+    let holders = slow_uploads(&site, 1, 50_000).await;
+    let (status, text) = site.ask(post("/nacos/x", 50_000)).await;
+    assert!(status == 503 && text.contains("from one address"), "{status} {text}");
+    drop(holders);
+    let deadline = Instant::now() + PATIENCE;
+    while site.ask(post("/nacos/x", 50_000)).await.0 != 200 {
+        assert!(Instant::now() < deadline, "the share was never given back");
+    }
+}
+
+#[tokio::test]
+async fn many_large_heads_share_one_limit() {
+    const HEAD: usize = 100_000;
+    let site = Site::start(|settings| {
+        no_timeouts(settings);
+        settings.max_header_bytes = HEAD + 1_000;
+        settings.max_buffered_header_bytes = HEAD + 1_000;
+    })
+    .await;
+    let head = format!("GET /nacos/x HTTP/1.1\r\nHost: h\r\na: {}", "x".repeat(HEAD));
+    let whole = format!("{head}\r\n\r\n");
+    assert_eq!(site.ask(&whole).await.0, 200);
+    let mut holder = site.connect().await;
+    holder.send(&head).await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut other = site.connect().await;
+        other.send(&whole).await;
+        if !other.fill().await {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the bytes of the first head were never counted");
+    }
+    // Those of usual size go on, and the one that was first comes to its end.
+    for _ in 0..20 {
+        assert_eq!(site.ask("GET /nacos/x HTTP/1.1\r\nHost: h\r\n\r\n").await.0, 200);
+    }
+    holder.send("\r\n\r\n").await;
+    assert_eq!(holder.answer().await.status, 200);
+    drop(holder);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut other = site.connect().await;
+        other.send(&whole).await;
+        if other.fill().await {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the share was never given back");
+    }
+}

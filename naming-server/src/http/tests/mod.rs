@@ -26,11 +26,24 @@ const BIG: usize = 64 << 20;
 #[derive(Default)]
 struct Echo {
     may_be_late: bool,
+    has_members: bool,
 }
 
 impl Handler for Echo {
     fn may_be_late(&self) -> bool {
         self.may_be_late
+    }
+
+    fn has_members(&self) -> bool {
+        self.has_members
+    }
+
+    fn door(&self, parts: &Parts, _: SocketAddr) -> Door {
+        match parts.uri.path() {
+            "/members/hello" => Door::Greeting,
+            "/members/call" => Door::Calls(200_000),
+            _ => Door::Public,
+        }
     }
 
     fn handle(&self, call: &Call<'_>) -> Answer {
@@ -123,6 +136,12 @@ impl Site {
     }
 }
 
+/// A request with so many bytes of body.
+fn post(target: &str, bytes: usize) -> String {
+    let body = "x".repeat(bytes);
+    format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {bytes}\r\n\r\n{body}")
+}
+
 struct Client {
     stream: TcpStream,
     unread: Vec<u8>,
@@ -139,6 +158,11 @@ impl Client {
     /// The server may close while we are still sending; what matters is what it answers.
     async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = timeout(PATIENCE, self.stream.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    async fn post(&mut self, target: &str, bytes: usize) -> Received {
+        self.send(post(target, bytes)).await;
+        self.answer().await
     }
 
     async fn get(&mut self, target: &str) -> Received {

@@ -323,7 +323,7 @@ async fn after_a_stop_no_write_is_taken_from_who_has_hung_up() {
     let put = "PUT /nacos/x HTTP/1.1\r\nHost: h\r\n\r\n";
     let form = "POST /nacos/x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na=1";
     let get = "GET /nacos/x HTTP/1.1\r\nHost: h\r\n\r\n";
-    let late = Site::start_with(Echo { may_be_late: true }, |_| {}).await;
+    let late = Site::start_with(Echo { may_be_late: true, ..Echo::default() }, |_| {}).await;
     // The server must come to read the request and the end at a time, as after a stop: this
     // thread is its own, and gives way only when both are there.
     for request in [put, form] {

@@ -145,10 +145,13 @@ impl Api {
         let open = connections.open.load(Relaxed) as f64;
         let accepted = connections.accepted_total.load(Relaxed);
         let refused = connections.refused_total.load(Relaxed);
+        let members = connections.members.load(Relaxed) as f64;
+        let member_help = "Connections of members open now, which are not among the others.";
         let refused_help = "Connections closed at once since there were too many.";
         vec![
             Metric::counters("naming_requests", "Requests by route and status.", requests),
             Metric::gauge("naming_connections", "Connections open now.", open),
+            Metric::gauge("naming_member_connections", member_help, members),
             Metric::counter("naming_connections_accepted", "Connections served.", accepted),
             Metric::counter("naming_connections_refused", refused_help, refused),
         ]

@@ -1,11 +1,15 @@
 //! The 1.x API: parse, call the registry, format. One file for each resource.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use distro_net::{Address, Control, PATH_PREFIX, Peers, Refusal, Service};
+use distro_net::{Address, CALL_PATH, Control, PATH_PREFIX, Peers, Refusal, Service};
+use hyper::http::request::Parts;
 
-use super::{Answer, ApiError, Call, ConnectionStats, Handler, LargeAnswers, Reply, no_such_api};
+use super::{
+    Answer, ApiError, Call, ConnectionStats, Door, Handler, LargeAnswers, Reply, no_such_api,
+};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::checks::Checks;
@@ -186,12 +190,27 @@ impl Handler for Api {
         }
     }
 
-    fn most_body_bytes(&self, path: &str) -> Option<usize> {
-        if self.nacos.is_some() && path.contains("/v1/ns/distro/") {
-            return Some(peers::MOST_LISTS_BYTES);
+    fn door(&self, parts: &Parts, peer: SocketAddr) -> Door {
+        let path = parts.uri.path();
+        if let Some(nacos) = &self.nacos
+            && path.contains("/v1/ns/distro/")
+        {
+            let is_believed = nacos.sender(peer.ip(), &parts.headers).is_some();
+            return if is_believed {
+                Door::Believed(peers::MOST_LISTS_BYTES)
+            } else {
+                Door::Public
+            };
         }
-        let cluster = self.cluster.as_ref().filter(|_| path.starts_with(PATH_PREFIX))?;
-        Some(cluster.service.most_body_bytes())
+        match self.cluster.as_ref().filter(|_| path.starts_with(PATH_PREFIX)) {
+            Some(cluster) if path == CALL_PATH => Door::Calls(cluster.service.most_body_bytes()),
+            Some(_) => Door::Greeting,
+            None => Door::Public,
+        }
+    }
+
+    fn has_members(&self) -> bool {
+        self.cluster.is_some()
     }
 
     fn note_too_large(&self, path: &str) {

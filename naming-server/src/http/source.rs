@@ -1,0 +1,119 @@
+//! What comes from one address, so that one cannot take what is there for all.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+/// Bits of an IPv6 address that tell networks apart: whoever has one address has all of its network.
+const NETWORK_BITS: u32 = 64;
+
+/// All addresses with connections here. As many entries as there are connections at most.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    known: Mutex<HashMap<IpAddr, Arc<Source>>>,
+}
+
+/// One address, or one IPv6 network.
+#[derive(Debug, Default)]
+pub(super) struct Source {
+    connections: AtomicUsize,
+    reserved: AtomicUsize,
+    /// Bytes of its bodies that are being received.
+    pub(super) body_bytes: AtomicUsize,
+}
+
+/// Which of the connections of an address a connection counts among.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Of the usual ones.
+    Usual,
+    /// Of those that are kept free for members.
+    Reserve,
+}
+
+impl Source {
+    fn count(&self, place: Place) -> &AtomicUsize {
+        match place {
+            Place::Usual => &self.connections,
+            Place::Reserve => &self.reserved,
+        }
+    }
+}
+
+/// A connection of an address, counted as long as this lives.
+#[derive(Debug)]
+pub(super) struct Visit {
+    sources: Arc<Sources>,
+    network: IpAddr,
+    place: Place,
+    pub(super) source: Arc<Source>,
+}
+
+impl Sources {
+    /// Counts a connection, unless its address has so many already.
+    pub(super) fn enter(self: &Arc<Self>, ip: IpAddr, place: Place, most: usize) -> Option<Visit> {
+        let network = network(ip);
+        let mut known = self.known.lock();
+        let source = known.entry(network).or_default();
+        if source.count(place).load(Relaxed) >= most {
+            return None;
+        }
+        source.count(place).fetch_add(1, Relaxed);
+        let source = Arc::clone(source);
+        Some(Visit { sources: Arc::clone(self), network, place, source })
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.known.lock().len()
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut known = self.sources.known.lock();
+        self.source.count(self.place).fetch_sub(1, Relaxed);
+        let is_gone = [Place::Usual, Place::Reserve]
+            .into_iter()
+            .all(|place| self.source.count(place).load(Relaxed) == 0);
+        if is_gone {
+            known.remove(&self.network);
+        }
+    }
+}
+
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => {
+            let rest = u128::BITS - NETWORK_BITS;
+            Ipv6Addr::from_bits(ip.to_bits() >> rest << rest).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_connections_and_is_forgotten_with_the_last() {
+        let sources = Arc::new(Sources::default());
+        let enter = |ip: &str, place| sources.enter(ip.parse().unwrap(), place, 2);
+        let usual = |ip| enter(ip, Place::Usual);
+        let (first, _second) = (usual("10.0.0.1"), usual("10.0.0.1"));
+        assert!(first.is_some() && usual("10.0.0.1").is_none());
+        assert!(usual("10.0.0.2").is_some(), "another has its own");
+        assert!(enter("10.0.0.1", Place::Reserve).is_some(), "the reserve is counted apart");
+        drop(first);
+        let _third = usual("10.0.0.1").expect("there is room again");
+        let in_network = (usual("2001:db8::1"), usual("2001:db8::2"));
+        assert!(in_network.1.is_some() && usual("2001:db8::ffff").is_none());
+        assert!(usual("2001:db8:0:1::1").is_some());
+        drop(in_network);
+        assert_eq!(sources.len(), 1);
+    }
+}
