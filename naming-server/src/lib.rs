@@ -33,6 +33,7 @@ mod logging;
 pub use logging::finish as finish_logging;
 pub use logging::start as start_logging;
 
+mod member_port;
 mod membership;
 
 mod metrics;

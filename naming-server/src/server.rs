@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use distro_core::MemberId;
-use distro_net::TcpConnector;
+use distro_net::{Connector, TcpConnector};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::auth::{AuthSettings, NewUser};
 use crate::config::{Config, list_members};
 use crate::durable::{Data, DataError, InstanceCache, Keeper, default_folder};
 use crate::http::{self, Accept, ConnectionStats};
+use crate::member_port::{MemberPort, MembersOnly};
 use crate::membership::{Membership, Origin};
 
 /// Connections that wait to be accepted; the system may cut it down.
@@ -34,6 +35,8 @@ const LAST_AUDIT_LINES: Duration = Duration::from_millis(200);
 pub struct Server {
     config: Config,
     listener: Listening,
+    /// For members alone, if they have a port of their own.
+    member_listener: Option<TcpListener>,
     push_socket: UdpSocket,
     address: SocketAddr,
     origin: Origin,
@@ -65,7 +68,10 @@ impl Server {
         let origin = Origin::new(config.advertised(address));
         let membership = match config.cluster.is_enabled() {
             true => {
-                let connector = Arc::new(TcpConnector);
+                let connector: Arc<dyn Connector> = match config.cluster.bind_port {
+                    0 => Arc::new(TcpConnector),
+                    port => Arc::new(MemberPort(port)),
+                };
                 Some(Membership::prepare(&config, &origin, connector).await?)
             }
             false => None,
@@ -78,6 +84,15 @@ impl Server {
                 Listening::Now(socket.listen(BACKLOG).map_err(hint).with_context(cannot_listen)?)
             }
         };
+        let member_listener = match config.cluster.bind_port {
+            port if port > 0 && config.cluster.is_enabled() => {
+                let address = SocketAddr::new(address.ip(), port);
+                let listener = bind_to(address).and_then(|socket| socket.listen(BACKLOG));
+                let named = || format!("cannot listen on {address} (cluster.bind_port)");
+                Some(listener.map_err(hint).with_context(named)?)
+            }
+            _ => None,
+        };
         let push_port = config.push.bind_port;
         let push_socket = push_socket(SocketAddr::new(address.ip(), push_port))
             .with_context(|| format!("cannot bind UDP port {push_port} of {}", address.ip()))?;
@@ -86,6 +101,7 @@ impl Server {
         Ok(Self {
             config,
             listener,
+            member_listener,
             push_socket,
             address,
             origin,
@@ -164,7 +180,21 @@ impl Server {
         self.users.iter().for_each(|user| user.write(&app.api.registry));
         let listener = self.listener;
         let listen = move || listener.listen();
-        let ran = run(app, &self.config, listen, self.stats, shutdown).await;
+        let (api, token) = (Arc::clone(&app.api), CancellationToken::new());
+        let (settings, stopped) = (self.config.http_settings(), token.clone());
+        let serve_members = async {
+            if let Some(listener) = self.member_listener {
+                let (members, stats) = (Arc::new(MembersOnly(api)), Arc::default());
+                http::serve(listener, members, settings, stats, stopped).await;
+            }
+        };
+        let run = async {
+            let ran = run(app, &self.config, listen, self.stats, shutdown).await;
+            // Members are answered as long as this one hands over what it has.
+            token.cancel();
+            ran
+        };
+        let (ran, ()) = tokio::join!(run, serve_members);
         self.audit.finish(LAST_AUDIT_LINES).await;
         ran.context("cannot listen")
     }

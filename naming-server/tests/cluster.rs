@@ -386,6 +386,36 @@ fn slow_uploads_of_strangers_turn_no_member_away() {
 }
 
 #[test]
+fn members_speak_over_a_port_of_their_own_where_they_have_one() {
+    let mut cluster = Cluster::start(1);
+    cluster.list(0..3);
+    for member in 1..3 {
+        let mut config = cluster.config(member);
+        config.cluster.bind_port = 7_848;
+        cluster.members.push(Some(TestServer::start_at(config)));
+    }
+    cluster.wait_until_ready();
+    instance(cluster.member(0), "POST", "s", "").expect(200);
+    cluster.wait_until_equal();
+    // The first has none and knows of none: it is asked, and asks, on the usual port.
+    let connections = |server: &TestServer| {
+        let line = metric(server, "naming_member_connections");
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    wait_for("both ask the first", || connections(cluster.member(0)) >= 2.0);
+    let port = format!("{}:7848", cluster.ip(1)).parse().unwrap();
+    let ask = |path: &str| server_support::send(port, "GET", path, "", "").status;
+    assert_eq!((ask("/metrics"), ask("/nacos/v1/ns/instance/list?serviceName=s")), (404, 501));
+    // Between the two others nothing goes over the usual port.
+    cluster.take(0).kill();
+    wait_for("only those of the first were there", || {
+        cluster.alive().all(|server| connections(server) == 0.0)
+    });
+    instance(cluster.member(1), "POST", "t", "").expect(200);
+    wait_for("it is known", || hosts(cluster.member(2), "t").len() == 1);
+}
+
+#[test]
 fn the_secret_is_changed_by_its_files_while_the_members_serve() {
     let cluster = Cluster::start(3);
     let sum = |server: &TestServer, of: &str| {

@@ -57,6 +57,10 @@ pub struct ClusterConfig {
     /// by the new one and accept both. Default empty. The file need not be there: then there is no
     /// such secret. Both files are read again when they change.
     pub previous_secret_file: String,
+    /// Port on which members ask each other, and nothing else is answered, besides the usual one:
+    /// the same on all members. A member that has none is asked on the port of its address. Default
+    /// 0: none.
+    pub bind_port: u16,
     /// Milliseconds that a change waits before it is sent to the others, to gather more. Default
     /// 0: bursts gather while a request is under way.
     pub sync_delay_ms: u64,
@@ -124,6 +128,7 @@ impl Default for ClusterConfig {
             name: "distro".to_owned(),
             secret_file: String::new(),
             previous_secret_file: String::new(),
+            bind_port: 0,
             sync_delay_ms: millis(core.sync_delay),
             batch_period_ms: millis(core.batch_period),
             probe_period_ms: millis(core.probe_period),
