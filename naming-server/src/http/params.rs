@@ -171,14 +171,18 @@ impl<'a> Params<'a> {
         self.optional(name).map_or(Ok(default), |value| parse_double(&value))
     }
 
-    /// `true`, `on`, `yes`, `t`, `y` and `1` in any case are true, `default` stands in for blank,
-    /// everything else is false. Nacos takes `1` for false: an instance that PHP registers with
-    /// `ephemeral=1` would be persistent, and one with `enabled=1` disabled.
+    /// `true`, `on`, `yes`, `t` and `y` in any case are true, `default` stands in for blank,
+    /// everything else (also `1`) is false.
     pub(crate) fn flag_lenient(&self, name: &str, default: bool) -> bool {
         let is_true = |value: Cow<'_, str>| {
-            ["true", "on", "yes", "t", "y", "1"].iter().any(|word| value.eq_ignore_ascii_case(word))
+            ["true", "on", "yes", "t", "y"].iter().any(|word| value.eq_ignore_ascii_case(word))
         };
         self.optional(name).map_or(default, is_true)
+    }
+
+    /// As [`Self::flag_lenient`], and `1` is true as well.
+    pub(crate) fn flag_numeric(&self, name: &str, default: bool) -> bool {
+        self.optional(name).as_deref() == Some("1") || self.flag_lenient(name, default)
     }
 
     /// Only `true` in any case is true, `default` stands in for blank.
@@ -399,8 +403,9 @@ mod tests {
         let params = query("a=True&b=y&c=1&d=ON&e=++&f=0");
         assert!(params.flag_lenient("a", false) && params.flag_strict("a", false));
         assert!(params.flag_lenient("b", false) && !params.flag_strict("b", true));
-        assert!(params.flag_lenient("c", false) && !params.flag_strict("c", true));
-        assert!(!params.flag_lenient("f", true));
+        assert!(!params.flag_lenient("c", true) && !params.flag_strict("c", true));
+        assert!(params.flag_numeric("c", false) && params.flag_numeric("a", false));
+        assert!(!params.flag_numeric("f", true) && params.flag_numeric("absent", true));
         assert!(params.flag_lenient("d", false));
         assert!(params.flag_lenient("e", true) && params.flag_strict("e", true));
         assert!(!params.flag_lenient("absent", false));

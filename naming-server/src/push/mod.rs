@@ -11,7 +11,7 @@
 //! - Subscribing pushes nothing. It is the caller's to render its reply *after* subscribing: then
 //!   every change is in the reply or is pushed.
 //! - Nobody is flooded who did not ask: packets go where the request came from, or into networks
-//!   that the operator names, two short packets until the first ack ([`targets`]).
+//!   that the operator names, and few and short packets until the first ack ([`targets`]).
 //! - Pushing is a courtesy: whoever it does not reach finds the change with the next poll.
 
 mod delivery;
@@ -49,7 +49,7 @@ use crate::registry::{Flavour, Page};
 pub(crate) use socket::PushSocket;
 #[allow(unused_imports)]
 pub(crate) use stats::{Counter, DELAY_BOUNDS_MS, DelayHistogram, PushStats};
-pub(crate) use subscriber::{AgentFamily, SubscribeRefused, Subscriber};
+pub(crate) use subscriber::{AgentFamily, Place, SubscribeRefused, Subscriber};
 
 use delivery::Rules;
 use driver::Driver;
@@ -110,8 +110,8 @@ pub(crate) struct PushSettings {
     pub(crate) max_bytes_per_second: u64,
     /// Most subscriptions from an address. Default 20,000.
     pub(crate) max_subscribers_per_address: usize,
-    /// How long after its first packet a socket that has acked nothing gets a newer list in place
-    /// of the second send. Default 1 s, which is how long Nacos merges changes.
+    /// Time between two short packets to a socket that has acked nothing, at the address that the
+    /// request came from. Default 250 ms.
     pub(crate) second_after: Duration,
     /// Longest packet to a socket that has acked nothing yet. Default 1,200 bytes: one datagram of
     /// the network, too.
@@ -136,7 +136,7 @@ impl Default for PushSettings {
             limits_loopback: false,
             max_bytes_per_second: 8 << 20,
             max_subscribers_per_address: 20_000,
-            second_after: Duration::from_secs(1),
+            second_after: Duration::from_millis(250),
             unproved_bytes: 1_200,
             max_kept_bytes: 64 << 20,
         }
@@ -305,15 +305,19 @@ impl Pusher {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Where packets go for a client that calls from `peer` and may name another address, and
-    /// whether that is a guess. Anybody can name any address, so it counts only where the operator
-    /// says so. A client of several addresses is reached at the one it calls from; one behind
-    /// address translation is not, and finds out with its first packet.
-    pub(crate) fn place(&self, peer: IpAddr, named: Option<IpAddr>) -> (IpAddr, bool) {
+    /// Where packets go for a client that calls from `peer` and may name another address. Anybody
+    /// can name any address, so it counts only where the operator says so. A client of several
+    /// addresses is reached at the one it calls from; one behind address translation is not, and
+    /// finds out with its first packet.
+    pub(crate) fn place(&self, peer: IpAddr, named: Option<IpAddr>) -> (IpAddr, Place) {
         let peer = peer.to_canonical();
         match named.map(|named| named.to_canonical()) {
-            Some(named) if self.shared.settings.client_networks.contain(named) => (named, false),
-            named => (peer, named.is_some_and(|named| named != peer)),
+            Some(named) if named == peer => (peer, Place::Caller),
+            Some(named) if self.shared.settings.client_networks.contain(named) => {
+                (named, Place::Named)
+            }
+            Some(_) => (peer, Place::Guess),
+            None => (peer, Place::Caller),
         }
     }
 
@@ -384,7 +388,7 @@ impl Pusher {
     /// As if somebody at this address had acked a packet.
     #[cfg(test)]
     pub(crate) fn prove(&self, address: std::net::SocketAddr) {
-        let target = self.shared.table.targets.acquire(address).expect("room");
+        let target = self.shared.table.targets.acquire(address, true).expect("room");
         target.prove();
         self.shared.table.targets.release(&target);
     }

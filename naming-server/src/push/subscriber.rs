@@ -41,6 +41,18 @@ impl AgentFamily {
     }
 }
 
+/// Why packets go to an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The request came from there.
+    Caller,
+    /// The same, but the request names another address, where packets may not go: whether they
+    /// arrive at this one is not known before the first ack.
+    Guess,
+    /// The request names it, and the operator allows that.
+    Named,
+}
+
 /// Who wants to hear of the changes of a service. It is another one if service, address,
 /// clusters or agent differ; flavour and family follow from the agent. What else changes at a
 /// refresh is not taken over.
@@ -50,9 +62,8 @@ pub(crate) struct Subscriber {
     pub(crate) service: ServiceKey,
     /// Where packets go.
     pub(crate) address: SocketAddr,
-    /// It names another address, where packets may not go: whether they arrive at this one is not
-    /// known before the first ack.
-    pub(crate) is_guess: bool,
+    /// Why packets go there.
+    pub(crate) place: Place,
     /// The clusters asked for, as text, trimmed.
     pub(crate) clusters: Arc<str>,
     /// The text of the agent.
@@ -197,7 +208,7 @@ impl Subscription {
             Err(SubscribeRefused::Parked)
         } else if state.too_large {
             Err(SubscribeRefused::TooLarge)
-        } else if self.subscriber.is_guess && !self.target.is_proved() {
+        } else if self.subscriber.place == Place::Guess && !self.target.is_proved() {
             Err(SubscribeRefused::Unproved)
         } else {
             Ok(())

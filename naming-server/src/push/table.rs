@@ -15,7 +15,7 @@ use naming_model::ServiceKey;
 use super::HashState;
 use super::packet::PacketSize;
 use super::stats::PushStats;
-use super::subscriber::{SubscribeRefused, Subscriber, Subscription};
+use super::subscriber::{Place, SubscribeRefused, Subscriber, Subscription};
 use super::targets::{Target, Targets};
 use crate::registry::{Flavour, Page};
 
@@ -234,7 +234,7 @@ impl Table {
                 return known.refresh(now, lifetime).map(|()| None);
             }
             let count = members.by_identity.len();
-            let target = match self.admit(subscriber.address, count) {
+            let target = match self.admit(&subscriber, count) {
                 Ok(target) => target,
                 Err(refused) => {
                     members.closed = count == 0;
@@ -253,11 +253,17 @@ impl Table {
     }
 
     /// Makes room for one more subscription of a service that has `count`.
-    fn admit(&self, address: SocketAddr, count: usize) -> Result<Arc<Target>, SubscribeRefused> {
+    fn admit(
+        &self,
+        subscriber: &Subscriber,
+        count: usize,
+    ) -> Result<Arc<Target>, SubscribeRefused> {
         if count >= self.max_subscribers_per_service {
             return Err(SubscribeRefused::ServiceFull);
         }
-        let target = self.targets.acquire(address).ok_or(SubscribeRefused::AddressFull)?;
+        let has_asked = subscriber.place != Place::Named;
+        let target = self.targets.acquire(subscriber.address, has_asked);
+        let target = target.ok_or(SubscribeRefused::AddressFull)?;
         if !self.stats.subscribers.increment_below(self.max_subscribers) {
             self.targets.release(&target);
             return Err(SubscribeRefused::TableFull);
@@ -352,7 +358,7 @@ mod tests {
         Subscriber {
             service: ServiceKey::parse("public", service).unwrap(),
             address: ([127, 0, 0, 1], port).into(),
-            is_guess: false,
+            place: Place::Caller,
             clusters: "".into(),
             agent: "Nacos-Java-Client:v1.4.8".into(),
             flavour: Flavour::Grouped,

@@ -2,9 +2,11 @@
 //!
 //! Whoever asks for a list names a port, and within `push.client_networks` an address: that proves
 //! nothing about who listens there. So a socket is *proved* by its first ack, which names a number
-//! that only its owner can have read. Before that it gets one short packet, and a second one: the
-//! same once more, or the newer list in its place. If neither is acked, that is all for five
-//! minutes. All sockets of an address share what it may get in a second.
+//! that only its owner can have read. Before that a socket at an address that was only
+//! named gets one short packet, and a second one when that is not acked: the same, or the newer
+//! list in its place. An address that a request came from has at least asked for something: its
+//! sockets get up to twenty, four in a second. If none is acked in the time of two sends, that is
+//! all for five minutes. All sockets of an address share what it may get in a second.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +19,9 @@ use tokio::time::Instant;
 use super::HashState;
 use super::subscriber::Subscription;
 
+/// Most packets to a socket without an ack, at an address that has asked and at one that has not.
+const MOST_ASKED: u32 = 20;
+const MOST_NAMED: u32 = 2;
 /// Addresses without an ack share this part of what they get with one.
 const UNPROVED_SHARE: u64 = 128;
 
@@ -29,7 +34,7 @@ pub(super) struct TargetRules {
     pub(super) bytes_per_second: u64,
     /// Longest packet to a socket without an ack.
     pub(super) unproved_bytes: usize,
-    /// The time between the first packet without an ack and a newer list in place of its repetition.
+    /// Time between two short packets to a socket without an ack at an address that has asked.
     pub(super) second_after: Duration,
     /// How long an ack may take until a packet is sent again.
     pub(super) ack_timeout: Duration,
@@ -66,8 +71,11 @@ pub(super) struct Target {
 #[derive(Debug, Default)]
 struct State {
     is_proved: bool,
-    /// When the first packet was sent, and how many since.
+    /// A request came from its address.
+    has_asked: bool,
+    /// When the first packet was sent and the last one, and how many.
     first_at: Option<Instant>,
+    last_at: Option<Instant>,
     sends: u32,
     /// The probe whose ack is waited for.
     probe: Option<i64>,
@@ -105,7 +113,7 @@ impl Target {
     /// Whether `bytes` may be sent a second time.
     pub(super) fn may_repeat(&self, bytes: usize, now: Instant) -> bool {
         let mut state = self.state.lock();
-        let may_have = state.is_proved || state.sends < 2;
+        let may_have = state.is_proved || state.wait_end(&self.rules, now).is_none();
         let may_repeat =
             may_have && self.host.take(state.is_proved, bytes, &self.rules, now).is_ok();
         if may_repeat && !state.is_proved {
@@ -160,20 +168,29 @@ impl Target {
 }
 
 impl State {
+    /// Until when a socket without an ack gets nothing at all, since it has had what there is.
+    fn wait_end(&self, rules: &TargetRules, now: Instant) -> Option<Instant> {
+        let first_at = self.first_at.filter(|at| now < *at + rules.probe_interval)?;
+        let most = if self.has_asked { MOST_ASKED } else { MOST_NAMED };
+        let is_over = self.sends >= most || first_at + 2 * rules.ack_timeout <= now;
+        is_over.then(|| first_at + rules.probe_interval)
+    }
+
     /// Why nothing may be sent to a socket without an ack: there is one to wait for, and maybe a
     /// moment from which it need not be waited for.
     fn wait(&self, is_short: bool, rules: &TargetRules, now: Instant) -> Option<Option<Instant>> {
-        let first_at = self.first_at.filter(|at| now < *at + rules.probe_interval)?;
-        if self.sends >= 2 {
+        if self.wait_end(rules, now).is_some() {
             return Some(None);
         }
+        let last_at = self.last_at?;
         // A probe that was lost is sent again when a list would be.
-        let pause = if is_short { rules.second_after } else { rules.ack_timeout };
-        let second_at = first_at + pause;
-        (now < second_at).then_some(Some(second_at))
+        let is_soon = is_short && self.has_asked;
+        let next_at = last_at + if is_soon { rules.second_after } else { rules.ack_timeout };
+        (now < next_at).then_some(Some(next_at))
     }
 
     fn count(&mut self, rules: &TargetRules, now: Instant) {
+        self.last_at = Some(now);
         match self.first_at {
             Some(at) if now < at + rules.probe_interval => self.sends += 1,
             _ => (self.first_at, self.sends) = (Some(now), 1),
@@ -257,8 +274,9 @@ impl Targets {
         Self { rules, known: Mutex::default() }
     }
 
-    /// The target of one more subscription; `None` if its address has too many.
-    pub(super) fn acquire(&self, address: SocketAddr) -> Option<Arc<Target>> {
+    /// The target of one more subscription; `None` if its address has too many. `has_asked` if the
+    /// request comes from the address.
+    pub(super) fn acquire(&self, address: SocketAddr, has_asked: bool) -> Option<Arc<Target>> {
         let ip = address.ip();
         let known = &mut *self.known.lock();
         let is_unlimited = ip.is_loopback() && !self.rules.limits_loopback;
@@ -275,6 +293,7 @@ impl Targets {
         };
         let (target, count) = known.targets.entry(address).or_insert_with(new_target);
         *count += 1;
+        target.state.lock().has_asked |= has_asked;
         Some(Arc::clone(target))
     }
 
@@ -327,7 +346,7 @@ mod tests {
     }
 
     fn target(targets: &Targets, text: &str) -> Arc<Target> {
-        targets.acquire(address(text)).unwrap()
+        targets.acquire(address(text), true).unwrap()
     }
 
     fn seconds(count: u64) -> Duration {
@@ -335,24 +354,41 @@ mod tests {
     }
 
     #[test]
-    fn two_short_packets_go_out_before_the_first_ack() {
+    fn a_socket_that_was_only_named_gets_two_short_packets_before_the_first_ack() {
         let (targets, now) = (Targets::new(RULES), Instant::now());
-        let target = target(&targets, "10.0.0.1:1");
+        let target = targets.acquire(address("10.0.0.1:1"), false).unwrap();
         assert_eq!(target.admit(600, true, now), Admission::Send);
-        let second_at = now + seconds(1);
-        assert_eq!(target.admit(1, true, now), Admission::AwaitAck(Some(second_at)));
+        let second_at = now + seconds(10);
+        for later in [0, 1, 9] {
+            let refused = target.admit(1, true, now + seconds(later));
+            assert_eq!(refused, Admission::AwaitAck(Some(second_at)));
+        }
         assert_eq!(target.admit(600, true, second_at), Admission::Send);
-        assert!(!target.may_repeat(1, now + seconds(10)), "the newer one has taken its place");
-        for later in [1, 10, 299] {
-            assert_eq!(target.admit(1, true, now + seconds(later)), Admission::AwaitAck(None));
+        assert!(!target.may_repeat(1, second_at), "the newer one has taken its place");
+        for later in [10, 20, 299] {
+            let refused = target.admit(1, true, now + seconds(later));
+            assert_eq!(refused, Admission::AwaitAck(None));
         }
         assert!(!target.is_mute(now + seconds(19)) && target.is_mute(now + seconds(20)));
         assert_eq!(target.admit(600, true, now + seconds(300)), Admission::Send);
         assert!(target.may_repeat(600, now + seconds(310)));
-        assert_eq!(target.admit(600, true, now + seconds(311)), Admission::AwaitAck(None));
+        let refused = target.admit(600, true, now + seconds(321));
+        assert_eq!(refused, Admission::AwaitAck(None));
         assert!(target.prove().is_empty());
         assert!(!target.is_mute(now + seconds(999)));
-        assert_eq!(target.admit(60_000, true, now + seconds(311)), Admission::Send);
+        assert_eq!(target.admit(60_000, true, now + seconds(321)), Admission::Send);
+    }
+
+    #[test]
+    fn a_socket_that_has_asked_gets_a_short_packet_a_second_for_the_time_of_two_sends() {
+        let (targets, now) = (Targets::new(RULES), Instant::now());
+        let target = target(&targets, "10.0.0.1:1");
+        let sent = |from: u64, to: u64| {
+            let tenths = (from * 10..to * 10).map(|tenth| now + Duration::from_millis(tenth * 100));
+            tenths.filter(|now| target.admit(600, true, *now) == Admission::Send).count()
+        };
+        assert_eq!((sent(0, 20), sent(20, 300), sent(300, 320)), (20, 0, 20));
+        assert!(!target.may_repeat(600, now + seconds(320)));
     }
 
     #[test]
@@ -425,7 +461,7 @@ mod tests {
         let same = target(&targets, "10.0.0.1:1");
         assert!(Arc::ptr_eq(&first, &same));
         let other = target(&targets, "10.0.0.1:2");
-        assert!(targets.acquire(address("10.0.0.1:3")).is_none(), "three of an address");
+        assert!(targets.acquire(address("10.0.0.1:3"), true).is_none(), "three of an address");
         assert_eq!(targets.len(), (2, 1));
         first.prove();
         assert!(!targets.release(&first));

@@ -95,7 +95,7 @@ impl Api {
             metadata: metadata.as_ref().map(|map| MetadataChange::Replace(map.to_map().into())),
         };
         let ephemeral =
-            params.optional("ephemeral").map(|_| params.flag_lenient("ephemeral", true));
+            params.optional("ephemeral").map(|_| params.flag_numeric("ephemeral", true));
         let named = self.registry.settings.keep_operator_values.then(named);
         let change = move |known: &Instance| {
             let metadata = metadata.clone().unwrap_or_else(|| known.metadata.clone());
@@ -278,7 +278,8 @@ impl Api {
 
     pub(super) fn is_ephemeral(&self, params: &Params<'_>) -> bool {
         let default = self.registry.switches.load().default_instance_ephemeral;
-        params.flag_lenient("ephemeral", default)
+        // Nacos takes `1`, as PHP writes true, for false: the instance would be persistent.
+        params.flag_numeric("ephemeral", default)
     }
 
     /// The instance that a removal means. Nacos looks for an ephemeral one unless the request says

@@ -33,11 +33,11 @@ impl Api {
             return switches.default_cache_ms;
         }
         let Ok(port) = u16::try_from(udp_port) else { return switches.default_cache_ms };
-        let (ip, is_guess) = self.pusher.place(call.peer.ip(), named_ip(call));
+        let (ip, place) = self.pusher.place(call.peer.ip(), named_ip(call));
         let subscriber = Subscriber {
             service: service.clone(),
             address: SocketAddr::new(ip, port),
-            is_guess,
+            place,
             clusters: clusters.into(),
             agent: call.agent.text.into(),
             flavour,

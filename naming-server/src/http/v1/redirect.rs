@@ -86,7 +86,7 @@ impl Api {
             }
             _ => {
                 let given = params.optional("ephemeral");
-                let given = given.map(|_| params.flag_lenient("ephemeral", true));
+                let given = given.map(|_| params.flag_numeric("ephemeral", true));
                 let Some(id) = written_instance(call) else { return false };
                 RecordKey::parse(&id).is_some_and(|key| {
                     self.registry.choose_kind(service, &key.instance, given).is_persistent

@@ -134,7 +134,7 @@ fn subscriber(service: &str, address: SocketAddr) -> Subscriber {
     Subscriber {
         service: key(service),
         address,
-        is_guess: false,
+        place: Place::Caller,
         clusters: "".into(),
         agent: "Nacos-Java-Client:v1.4.8".into(),
         flavour: Flavour::Grouped,
@@ -185,6 +185,12 @@ impl Client {
     /// What is there already.
     fn has_push(&self) -> bool {
         self.socket.try_recv_from(&mut [0; 8]).is_ok()
+    }
+
+    /// Whether there is one to be read.
+    fn has_datagram(&self) -> bool {
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 1];
+        socket2::SockRef::from(&self.socket).peek(&mut buffer).is_ok()
     }
 
     async fn ack(&self, push: &Push) {
