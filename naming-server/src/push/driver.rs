@@ -12,7 +12,7 @@
 //! go on in turns, a hundred packets each: a service with many subscribers does not hold up
 //! one with few.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use super::round::Round;
 use super::subscriber::Subscription;
 use super::table::Topic;
 use super::targets::Admission;
+use super::ticket::Ticket;
 use super::udp::Sent;
 
 /// Packets sent in one turn of a round: less than a millisecond.
@@ -393,29 +394,3 @@ impl Driver {
         }
     }
 }
-
-/// Says when to look at a delivery. The one whose time does not match `ticket_at` is void.
-struct Ticket {
-    at: Reverse<Instant>,
-    subscription: Arc<Subscription>,
-}
-
-impl Ord for Ticket {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.at.cmp(&other.at)
-    }
-}
-
-impl PartialOrd for Ticket {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ticket {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
-    }
-}
-
-impl Eq for Ticket {}

@@ -26,6 +26,7 @@ mod table;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod ticket;
 mod udp;
 
 use std::net::IpAddr;
