@@ -118,9 +118,7 @@ impl NacosMembership {
         let identity = settings.identity()?;
         let caller = Caller::new(own.as_str(), &settings.version, &context_path, identity)
             .with_context(|| format!("{own} or the version cannot stand in a header"))?;
-        let others: Vec<Address> =
-            members.iter().filter(|member| *member != own).cloned().collect();
-        let found = Found::ask(&others, &caller).await;
+        let found = Found::ask(members, own, &caller).await;
         Ok(Self { caller, found })
     }
 }

@@ -72,19 +72,25 @@ pub(crate) struct MemberStates {
     own: Arc<str>,
     others: BTreeMap<Arc<str>, Other>,
     is_ready: bool,
+    is_listed: bool,
 }
 
 impl MemberStates {
     /// The member with this address, which knows nobody yet and owns nothing.
     pub(crate) fn new(own: &str) -> Self {
-        Self { own: own.into(), others: BTreeMap::new(), is_ready: false }
+        Self { own: own.into(), others: BTreeMap::new(), is_ready: false, is_listed: false }
     }
 
     /// The list of members is this from now on; this member need not be on it. Who was on the list
     /// before stays what it was, others are down until they are heard.
     pub(crate) fn set_list<'a>(&mut self, list: impl Iterator<Item = &'a str>) {
         let mut known = std::mem::take(&mut self.others);
-        for address in list.filter(|address| **address != *self.own) {
+        self.is_listed = false;
+        for address in list {
+            if *address == *self.own {
+                self.is_listed = true;
+                continue;
+            }
             let other = known.remove(address).unwrap_or_else(Other::new);
             self.others.insert(address.into(), other);
         }
@@ -93,6 +99,7 @@ impl MemberStates {
     /// These are no members any more, until the list says so again.
     pub(crate) fn remove<'a>(&mut self, leaving: impl Iterator<Item = &'a str>) {
         for address in leaving {
+            self.is_listed &= *address != *self.own;
             self.others.remove(address);
         }
     }
@@ -102,9 +109,10 @@ impl MemberStates {
         self.is_ready = true;
     }
 
-    /// Whether this member owns its share.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.is_ready
+    /// Whether this member may tell Java servers anything. One that is in nobody's list gets no
+    /// beats: it takes the living for dead, and Java believes whoever tells it so.
+    pub(crate) fn may_tell(&self) -> bool {
+        self.is_ready && self.is_listed
     }
 
     /// A member has reported: it is up, whatever it says of its state. The count of our own
@@ -249,9 +257,12 @@ mod tests {
     #[test]
     fn a_new_list_keeps_the_known_and_starts_the_new_as_down() {
         let mut states = states();
+        assert!(!states.may_tell(), "it has not loaded yet");
         states.set_ready();
+        assert!(states.may_tell());
         states.reported(&report(TEN, Some(1)));
         states.set_list([TEN, "10.0.0.4:8848"].into_iter());
+        assert!(!states.may_tell(), "it is out of the list");
         assert_eq!(owners(&states), [TEN, OWN], "this one needs no list");
         assert_eq!(states.find(TEN).unwrap().make, Make::Ours(1));
         assert_eq!(states.find(THREE), None);
@@ -259,8 +270,11 @@ mod tests {
         assert_eq!((new.state, new.make), (PeerState::Down, Make::Unknown));
         states.remove([TEN].into_iter());
         assert_eq!(owners(&states), [OWN]);
-        states.set_list([TEN].into_iter());
+        states.set_list([TEN, OWN].into_iter());
         assert_eq!(states.find(TEN).unwrap().state, PeerState::Down);
+        assert!(states.may_tell());
+        states.remove([OWN].into_iter());
+        assert!(!states.may_tell());
     }
 
     #[test]

@@ -116,6 +116,8 @@ impl Play {
         self.flock.watch(addresses(&self.site, &stay));
         self.site.list(stay.into_iter());
         self.go_on(&[stay, go].concat(), &stay, &[check, &["--for", "3"]].concat());
+        // Servers that are out of the list hear no beats any more, and run for longer than leases.
+        thread::sleep(STALE);
         for member in go {
             self.site.javas.remove(&member);
             if let Some(ours) = self.site.ours.remove(&member) {

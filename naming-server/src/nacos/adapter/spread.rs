@@ -70,7 +70,7 @@ impl Adapter {
         let is_there = {
             let states = self.states.lock();
             let state = states.find(to).map(|other| other.state);
-            states.is_ready() && state.is_some_and(|state| state != PeerState::Down)
+            states.may_tell() && state.is_some_and(|state| state != PeerState::Down)
         };
         self.outboxes.boxes.load().get(to).filter(|_| is_there).cloned()
     }

@@ -23,8 +23,8 @@ const LOAD_TRIES: usize = 3;
 /// Before the next try.
 const LOAD_PAUSE: Duration = Duration::from_secs(1);
 
-/// The members on the list, and what those say of themselves who answer. Who answers is up: nobody
-/// opens its port before it is ready.
+/// The members on the list, this one too if it is there, and what those of the others say of
+/// themselves who answer. Who answers is up: nobody opens its port before it is ready.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) list: Vec<Address>,
@@ -32,9 +32,9 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Asks all on the list at once.
-    pub(crate) async fn ask(list: &[Address], caller: &Caller) -> Self {
-        let asked = list.iter().map(|address| async move {
+    /// Asks all on the list but this member, at once.
+    pub(crate) async fn ask(list: &[Address], own: &Address, caller: &Caller) -> Self {
+        let asked = list.iter().filter(|address| *address != own).map(|address| async move {
             let described = caller.describe(address.as_str()).await.ok()?;
             (described.address == address.as_str()).then_some(described)
         });
