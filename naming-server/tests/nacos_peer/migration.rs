@@ -43,7 +43,12 @@ struct Said {
 impl Play {
     /// A cluster of Nacos with authentication on, whose instances have been there for a while.
     fn begin(way: Way) -> Self {
-        let pace = Pace { checksum: 3 * SECOND, report: SECOND, ..Pace::QUICK };
+        Self::begin_with(way, SECOND)
+    }
+
+    /// The same with so much time between two reports of a server of Nacos.
+    fn begin_with(way: Way, report: Duration) -> Self {
+        let pace = Pace { checksum: 3 * SECOND, report, ..Pace::QUICK };
         let mut site = Site::new(0, pace);
         site.guard();
         site.list(way.old.into_iter());
@@ -260,7 +265,8 @@ pub(crate) fn nothing_is_lost_in_place_to_the_end() {
 
 /// Why the page shortens the list before a server stops.
 pub(crate) fn calls_fail_for_a_moment_if_java_stops_while_it_is_listed() {
-    let mut play = Play::begin(AFTER);
+    // They notice late, so that calls come in between on any machine.
+    let mut play = Play::begin_with(AFTER, 5 * SECOND);
     let (stopped, others) = (0, [1, 2]);
     play.judge_beats(&play.way.old, false);
     play.clients_speak_to(&others);
@@ -269,7 +275,7 @@ pub(crate) fn calls_fail_for_a_moment_if_java_stops_while_it_is_listed() {
     play.go_on(&others, &play.way.old, &[]);
     thread::sleep(STALE);
     let failed = play.flock.tally().failed.lock().unwrap().len();
-    assert!((1..=60).contains(&failed), "{failed} calls");
+    assert!(failed > 0, "{failed} calls");
     // The calls alone: everybody stays in the lists.
     play.flock.assert_nothing_missed();
     assert_eq!(play.flock.forgotten(), 0);
