@@ -83,6 +83,14 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 // and what is held here may be older than the others' memory of removals.
                 Reply::Busy
             }
+            Request::Renew(_)
+                if self.config.rules.pause
+                    && self.board.has_just_woken(now, self.config.call_deadline) =>
+            {
+                // It may have waited, too, and says nothing but ages as of when it was sent. Whoever
+                // sent it a moment ago sends it again.
+                Reply::Busy
+            }
             Request::Renew(beats) => self.renew(beats, in_transit, now),
             Request::Verify { root, open } => self.verify(root, open),
             Request::Tags(slots) => self.tags(&slots),

@@ -24,6 +24,8 @@ pub struct Board {
     was_stopped: AtomicBool,
     /// The checksum of all members.
     list: AtomicU64,
+    /// When this process was last found to have been stopped; zero if it never was.
+    woken_ms: AtomicU64,
     /// When the control plane last ran.
     last_run_ms: AtomicU64,
     table: RwLock<Arc<Table>>,
@@ -74,6 +76,7 @@ impl Board {
             is_resting: AtomicBool::new(false),
             was_stopped: AtomicBool::new(false),
             list: AtomicU64::new(0),
+            woken_ms: AtomicU64::new(0),
             last_run_ms: AtomicU64::new(now.as_ms()),
             table: RwLock::default(),
             notes: Mutex::default(),
@@ -135,6 +138,17 @@ impl Board {
     /// and what arrives now may be old. One atomic load.
     pub fn is_awake(&self, now: Tick) -> bool {
         self.silence(now) < self.pause_threshold
+    }
+
+    /// Whether this process was stopped so lately that what arrives may have waited meanwhile: no
+    /// member waits longer than this for an answer.
+    pub(crate) fn has_just_woken(&self, now: Tick, deadline: Duration) -> bool {
+        let woken = self.woken_ms.load(Ordering::Relaxed);
+        woken > 0 && now.since(Tick::from_ms(woken)) < deadline
+    }
+
+    pub(crate) fn set_woken(&self, now: Tick) {
+        self.woken_ms.store(now.as_ms(), Ordering::Relaxed);
     }
 
     /// For how long the control plane has not run.

@@ -252,6 +252,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             return;
         }
         self.listening_since = now;
+        self.board.set_woken(now);
         // Who is alone has missed nothing: nobody else could have removed anything.
         let may_have_missed = late >= self.config.absent_after && !self.peers.is_empty();
         if may_have_missed && self.config.rules.forget_after_absence {
