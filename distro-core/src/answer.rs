@@ -13,8 +13,12 @@ use crate::journal::{HeardAt, Place};
 use crate::message::{Beat, Entry, Reply, Request, Sender, Sheet, TagSum};
 use crate::record::{DATUM_KEY, Key, Record, Stamps, Value};
 use crate::slot::Slot;
+use crate::stamp::MemberId;
 use crate::store::Store;
 use crate::time::Tick;
+
+mod account;
+pub(crate) use account::take_account;
 
 /// How often a beat is passed on at most: by who heard it, by one that reaches the owner, and by
 /// one more whose view of the owner is newer.
@@ -76,6 +80,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             | Request::Verify { .. }
             | Request::Tags(_)
             | Request::Compare(_)
+            | Request::Account { .. }
             | Request::Load { .. }
                 if self.config.rules.pause && !self.board.is_awake(now) =>
             {
@@ -96,9 +101,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             Request::Tags(slots) => self.tags(&slots),
             Request::Compare(sheets) => {
                 self.confirm(&sheets, now);
-                self.compare(&sheets)
+                self.compare_with(from.member, &sheets)
             }
             Request::Load { first, last, after } => self.page(first, last, after.as_ref()),
+            Request::Account { slots, after } => {
+                self.account(from.member, &slots, after.as_ref(), now)
+            }
             Request::Forward(operation) => {
                 let heard = now.before(in_transit).unwrap_or(Tick::ZERO);
                 forward::carry_out_for(&self.store, from, &operation, heard, now)
@@ -178,6 +186,17 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 }
             }
         }
+    }
+
+    fn compare_with(&self, from: MemberId, sheets: &[Sheet]) -> Reply<V> {
+        let reply = self.compare(sheets);
+        if let Reply::Compared { wanted, .. } = &reply
+            && !wanted.is_empty()
+        {
+            let slots = wanted.iter().map(|(tag, _)| Slot::of(tag)).collect();
+            self.board.note_given(from, &slots);
+        }
+        reply
     }
 
     fn compare(&self, sheets: &[Sheet]) -> Reply<V> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use crate::member::{Contact, Phase};
+use crate::slot::SlotSet;
 use crate::stamp::MemberId;
 use crate::time::Tick;
 
@@ -24,6 +25,8 @@ pub struct Board {
     was_stopped: AtomicBool,
     /// The checksum of all members.
     list: AtomicU64,
+    /// Since when this member has listened to clients without a break.
+    listening_since_ms: AtomicU64,
     /// When this process was last found to have been stopped; zero if it never was.
     woken_ms: AtomicU64,
     /// When the control plane last ran.
@@ -57,6 +60,8 @@ pub(crate) struct Table {
 pub(crate) struct Notes {
     pub(crate) left: BTreeMap<MemberId, u32>,
     pub(crate) silent: BTreeMap<MemberId, Tick>,
+    /// The slots of which members give records because they were asked for.
+    pub(crate) given: BTreeMap<MemberId, SlotSet>,
 }
 
 impl Board {
@@ -76,6 +81,7 @@ impl Board {
             is_resting: AtomicBool::new(false),
             was_stopped: AtomicBool::new(false),
             list: AtomicU64::new(0),
+            listening_since_ms: AtomicU64::new(now.as_ms()),
             woken_ms: AtomicU64::new(0),
             last_run_ms: AtomicU64::new(now.as_ms()),
             table: RwLock::default(),
@@ -172,9 +178,7 @@ impl Board {
     }
 
     pub(crate) fn note_left(&self, member: MemberId, incarnation: u32) {
-        // Members only: not every sender may fill this.
-        let is_known = |contact: &Contact| contact.member == member;
-        if self.table.read().contacts.iter().any(is_known) {
+        if self.is_member(member) {
             self.notes.lock().left.insert(member, incarnation);
         }
     }
@@ -184,6 +188,33 @@ impl Board {
         let mut notes = self.notes.lock();
         notes.left.remove(&member);
         notes.silent.remove(&member);
+        notes.given.remove(&member);
+    }
+
+    /// Not every sender may fill the notes.
+    fn is_member(&self, member: MemberId) -> bool {
+        let is_known = |contact: &Contact| contact.member == member;
+        self.table.read().contacts.iter().any(is_known)
+    }
+
+    /// A member was asked for records of these slots.
+    pub(crate) fn note_given(&self, member: MemberId, slots: &SlotSet) {
+        if self.is_member(member) {
+            self.notes.lock().given.entry(member).or_default().add(slots);
+        }
+    }
+
+    pub(crate) fn take_given(&self) -> BTreeMap<MemberId, SlotSet> {
+        std::mem::take(&mut self.notes.lock().given)
+    }
+
+    /// For how long this member has listened to clients without a break.
+    pub(crate) fn listening(&self, now: Tick) -> Duration {
+        now.since(Tick::from_ms(self.listening_since_ms.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn set_listening_since(&self, since: Tick) {
+        self.listening_since_ms.store(since.as_ms(), Ordering::Relaxed);
     }
 
     pub(crate) fn take_left(&self) -> BTreeMap<MemberId, u32> {

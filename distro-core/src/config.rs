@@ -228,6 +228,8 @@ pub struct Rules {
     pub patience: bool,
     /// Who hears a member again gives every record a full time-out.
     pub regain_grace: bool,
+    /// Members tell an owner what they have heard, and it judges by that before the full time-outs.
+    pub accounts: bool,
     /// Who was stopped gives every record a full time-out, and asks before it answers.
     pub pause: bool,
     /// A whole round of judging is as of one moment.
@@ -286,6 +288,7 @@ impl Default for Rules {
             takeover_grace: true,
             patience: true,
             regain_grace: true,
+            accounts: true,
             pause: true,
             one_tick: true,
             counts_sleep: true,

@@ -18,11 +18,13 @@ use crate::store::Store;
 use crate::tag_ring::TagRing;
 use crate::time::Tick;
 
+mod accounts;
 mod beats;
 mod calls;
 mod contact;
 
 mod io;
+use accounts::Accounts;
 use calls::Call;
 pub use io::{CallId, Input, MemberView, Output};
 
@@ -47,6 +49,7 @@ pub struct Distro<V: Value, A> {
     /// When the first batch of changes that waits for its turn may be sent.
     next_batch: Option<Tick>,
     listening_since: Tick,
+    accounts: Accounts,
     judging: bool,
     phase: Phase,
     eligible: Vec<MemberId>,
@@ -101,6 +104,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             last_call: 0,
             outputs: VecDeque::new(),
             listening_since: now,
+            accounts: Accounts::new(now),
             judging: true,
             phase: Phase::Up,
             eligible: vec![member],
@@ -184,7 +188,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         self.next_batch.map_or(self.next_tick, |batch| batch.min(self.next_tick))
     }
 
-    /// Since when this member has listened without a break.
+    /// Since when this member has listened without a break, to clients and to the members that
+    /// hear others.
     pub fn listening_since(&self) -> Tick {
         self.listening_since
     }
@@ -252,7 +257,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             return;
         }
         self.listening_since = now;
+        self.accounts.listening_since = now;
         self.board.set_woken(now);
+        self.board.set_listening_since(now);
+        self.ask_for_all(None, now);
         // Who is alone has missed nothing: nobody else could have removed anything.
         let may_have_missed = late >= self.config.absent_after && !self.peers.is_empty();
         if may_have_missed && self.config.rules.forget_after_absence {
@@ -291,6 +299,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         self.rest(now);
         self.look_around(now);
         self.probe(now);
+        self.notice_given(now);
+        self.settle(now);
         if now >= self.next_renewal {
             self.next_renewal = now.after(self.config.renew_period);
             self.spread_beats();

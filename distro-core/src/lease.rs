@@ -19,6 +19,22 @@ const REACH: u64 = 512;
 pub(crate) const LONGEST: Duration = Duration::from_secs(300);
 /// A record beats this often within the time after which it is unhealthy.
 const BEATS_PER_TIMEOUT: u32 = 3;
+/// From the last event until a record may expire by what others told of it: a beat interval and
+/// two fifths of one, in which every instance that lives is heard by somebody who is heard here,
+/// whatever died with a member or hung at one that was stopped. At least as long as that takes with
+/// the usual interval of 5 s.
+const LEAST_SETTLING: Duration = Duration::from_secs(7);
+
+/// What is known of the silence of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Silence {
+    /// When this member last heard of it, or came to own it.
+    pub(crate) since: Tick,
+    /// When any member last heard of it, if all have told.
+    pub(crate) told: Option<Tick>,
+    /// Since when it is this member's to judge.
+    pub(crate) owned_since: Tick,
+}
 
 /// How leases are judged at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,16 +61,20 @@ impl JudgeTerms {
         &self,
         own: LeaseTerms,
         health: Health,
-        last_heard: Tick,
+        silence: Silence,
         now: Tick,
     ) -> (Option<Health>, Tick) {
         const NEVER: Tick = Tick::from_ms(u64::MAX);
-        let heard = last_heard.max(self.listening_since);
+        let heard = silence.since.max(self.listening_since);
         if !self.enabled {
             return (None, now.after(Duration::from_secs(1)));
         }
         let lease = self.lengthened(own);
         let expires = heard.after(lease.expire_after);
+        let expires = silence.told.map_or(expires, |told| {
+            let settled = self.last_event(silence.owned_since).after(settling(own));
+            told.after(lease.expire_after).max(settled).min(expires)
+        });
         if self.expire && expires <= now {
             return (Some(Health::Expired), NEVER);
         }
@@ -70,6 +90,11 @@ impl JudgeTerms {
         (health, next.min(again))
     }
 
+    /// When the last event was after which silence counted anew.
+    pub(crate) fn last_event(&self, owned_since: Tick) -> Tick {
+        owned_since.max(self.listening_since)
+    }
+
     fn lengthened(&self, own: LeaseTerms) -> LeaseTerms {
         let interval = own.unhealthy_after / BEATS_PER_TIMEOUT;
         let least = interval.saturating_mul(self.patience).min(LONGEST);
@@ -78,6 +103,11 @@ impl JudgeTerms {
             expire_after: own.expire_after.max(least),
         }
     }
+}
+
+fn settling(own: LeaseTerms) -> Duration {
+    let interval = own.unhealthy_after / BEATS_PER_TIMEOUT;
+    (interval * 7 / 5).max(LEAST_SETTLING).min(own.expire_after)
 }
 
 /// More beats than go into [`LONGEST`].
@@ -207,9 +237,13 @@ mod tests {
         Tick::from_ms(seconds * 1_000)
     }
 
+    fn silent(since: Tick) -> Silence {
+        Silence { since, told: None, owned_since: Tick::ZERO }
+    }
+
     #[test]
     fn silence_makes_unhealthy_and_then_expired() {
-        let judge = |health, now| TERMS.judge(LEASE, health, at(100), at(now));
+        let judge = |health, now| TERMS.judge(LEASE, health, silent(at(100)), at(now));
         assert_eq!(judge(Health::Healthy, 114), (None, at(115)));
         assert_eq!(judge(Health::Healthy, 115), (Some(Health::Unhealthy), at(130)));
         assert_eq!(judge(Health::Unhealthy, 129), (None, at(130)));
@@ -219,17 +253,58 @@ mod tests {
     #[test]
     fn a_delete_timeout_below_the_beat_timeout_expires_at_once() {
         let lease = LeaseTerms { expire_after: Duration::from_secs(2), ..LEASE };
-        assert_eq!(TERMS.judge(lease, Health::Healthy, at(0), at(2)).0, Some(Health::Expired));
+        assert_eq!(
+            TERMS.judge(lease, Health::Healthy, silent(at(0)), at(2)).0,
+            Some(Health::Expired)
+        );
     }
 
     #[test]
     fn silence_while_not_listening_is_held_against_nobody() {
         let terms = JudgeTerms { listening_since: at(1_000), ..TERMS };
-        assert_eq!(terms.judge(LEASE, Health::Healthy, at(5), at(1_014)), (None, at(1_015)));
         assert_eq!(
-            terms.judge(LEASE, Health::Healthy, at(5), at(1_015)).0,
+            terms.judge(LEASE, Health::Healthy, silent(at(5)), at(1_014)),
+            (None, at(1_015))
+        );
+        assert_eq!(
+            terms.judge(LEASE, Health::Healthy, silent(at(5)), at(1_015)).0,
             Some(Health::Unhealthy)
         );
+    }
+
+    #[test]
+    fn what_all_have_told_ends_in_expiry_before_a_full_time_out_but_not_at_once() {
+        // Came to own it at 100, when it had last been heard at 80.
+        let silence = Silence { since: at(100), told: Some(at(80)), owned_since: at(100) };
+        let judge = |silence, now| TERMS.judge(LEASE, Health::Healthy, silence, at(now));
+        assert_eq!(judge(silence, 109), (None, at(110)));
+        assert_eq!(judge(silence, 110).0, Some(Health::Expired));
+        let long_ago = Silence { told: Some(at(1)), ..silence };
+        assert_eq!(judge(long_ago, 106), (None, at(107)));
+        assert_eq!(judge(long_ago, 107).0, Some(Health::Expired));
+        // Heard since: as ever.
+        let heard = Silence { since: at(104), told: Some(at(104)), ..silence };
+        assert_eq!(judge(heard, 119).0, Some(Health::Unhealthy));
+        assert_eq!(judge(heard, 133).1, at(134));
+        // Whoever cannot hear everybody waits as long as ever.
+        let patient = JudgeTerms { patience: patience(1, 3), ..TERMS };
+        assert_eq!(patient.judge(LEASE, Health::Healthy, silence, at(144)).0, None);
+        assert_eq!(
+            patient.judge(LEASE, Health::Healthy, silence, at(145)).0,
+            Some(Health::Expired)
+        );
+    }
+
+    #[test]
+    fn the_wait_after_an_event_is_never_longer_than_the_time_out_and_grows_with_the_beats() {
+        let seconds = Duration::from_secs;
+        let lease = |unhealthy, expire| LeaseTerms {
+            unhealthy_after: seconds(unhealthy),
+            expire_after: seconds(expire),
+        };
+        assert_eq!(settling(lease(15, 30)), seconds(7));
+        assert_eq!(settling(lease(60, 90)), seconds(28));
+        assert_eq!(settling(lease(3, 6)), seconds(6));
     }
 
     #[test]
@@ -238,25 +313,31 @@ mod tests {
         assert_eq!((patience(1, 3), patience(2, 3)), (13, 35));
         assert_eq!(patience(3, 3), u32::from(u16::MAX));
         let terms = JudgeTerms { patience: patience(1, 3), ..TERMS };
-        assert_eq!(terms.judge(LEASE, Health::Healthy, at(0), at(64)), (None, at(65)));
-        assert_eq!(terms.judge(LEASE, Health::Healthy, at(0), at(65)).0, Some(Health::Expired));
+        assert_eq!(terms.judge(LEASE, Health::Healthy, silent(at(0)), at(64)), (None, at(65)));
+        assert_eq!(
+            terms.judge(LEASE, Health::Healthy, silent(at(0)), at(65)).0,
+            Some(Health::Expired)
+        );
         let alone = JudgeTerms { patience: patience(3, 3), ..TERMS };
-        assert_eq!(alone.judge(LEASE, Health::Healthy, at(0), at(299)).0, None);
-        assert_eq!(alone.judge(LEASE, Health::Healthy, at(0), at(300)).0, Some(Health::Expired));
+        assert_eq!(alone.judge(LEASE, Health::Healthy, silent(at(0)), at(299)).0, None);
+        assert_eq!(
+            alone.judge(LEASE, Health::Healthy, silent(at(0)), at(300)).0,
+            Some(Health::Expired)
+        );
     }
 
     #[test]
     fn patience_is_looked_at_again_before_the_lengthened_time_is_over() {
         let terms = JudgeTerms { patience: 60, ..TERMS };
-        assert_eq!(terms.judge(LEASE, Health::Healthy, at(0), at(20)).1, at(35));
+        assert_eq!(terms.judge(LEASE, Health::Healthy, silent(at(0)), at(20)).1, at(35));
     }
 
     #[test]
     fn without_expiry_an_unhealthy_record_stays() {
         let terms = JudgeTerms { expire: false, ..TERMS };
-        assert_eq!(terms.judge(LEASE, Health::Unhealthy, at(0), at(10_000)).0, None);
+        assert_eq!(terms.judge(LEASE, Health::Unhealthy, silent(at(0)), at(10_000)).0, None);
         let off = JudgeTerms { enabled: false, ..TERMS };
-        assert_eq!(off.judge(LEASE, Health::Healthy, at(0), at(10_000)).0, None);
+        assert_eq!(off.judge(LEASE, Health::Healthy, silent(at(0)), at(10_000)).0, None);
     }
 
     #[test]

@@ -115,6 +115,7 @@ pub use answer::Answer;
 mod forward;
 pub use forward::{Forwarding, Step, apply};
 
+mod account;
 mod late;
 mod load;
 mod peer;

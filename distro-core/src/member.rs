@@ -191,11 +191,15 @@ impl Member {
             && self.last_contact().is_some_and(is_recent)
     }
 
+    /// Surely gone, or about to be.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_surely_gone() || self.phase == Phase::Leaving
+    }
+
     /// Whether it may be hearing clients without our being told of it.
     pub(crate) fn is_unheard(&self, config: &DistroConfig, now: Tick) -> bool {
-        let is_gone = self.is_surely_gone() || self.phase == Phase::Leaving;
         let limit = |of: Option<Tick>, limit| of.is_none_or(|at| now.since(at) >= limit);
-        !is_gone
+        !self.is_gone()
             && limit(self.answered, config.suspicious_after)
             && limit(self.rumoured, config.suspicious_after * HEARSAY_DELAY)
     }

@@ -100,6 +100,14 @@ pub enum Request<V> {
     },
     /// A client's write for a slot that the receiver owns.
     Forward(Operation<V>),
+    /// When did you last hear the records of these slots, which the sender owns? Only to who
+    /// [understands](Request::needs_minor) it.
+    Account {
+        /// The slots, in their order.
+        slots: Vec<Slot>,
+        /// Where the account before stopped, in the first of these slots.
+        after: Option<(Arc<str>, Key)>,
+    },
     /// Merge these durable records, and answer when they are on disk there. Only to who
     /// [understands](Request::needs_minor) it.
     Hold(Vec<Entry<V>>),
@@ -116,6 +124,7 @@ impl<V> Request<V> {
     pub const fn needs_minor(&self) -> u32 {
         match self {
             Self::Hold(_) => 3,
+            Self::Account { .. } => 4,
             _ => 0,
         }
     }
@@ -185,6 +194,19 @@ pub enum Reply<V> {
         /// Where the page ends: the place of its last record, be it one that means nothing to who
         /// asked. Said by who reads the message.
         last: Option<(Arc<str>, Key)>,
+    },
+    /// To [`Request::Account`].
+    Accounted {
+        /// What the receiver has heard, itself or by a renewal, within the longest time-out.
+        beats: Vec<Beat>,
+        /// The slots of which this, with the accounts before it, is everything. From now on the
+        /// receiver tells the sender what it hears of them. A slot that it takes for somebody
+        /// else's is not among them.
+        told: Vec<Slot>,
+        /// Where the account stops because it would be too long.
+        stopped: Option<(Arc<str>, Key)>,
+        /// For how long the receiver has listened to clients without a break, in milliseconds.
+        listening_ms: u64,
     },
     /// To [`Request::Forward`].
     Forwarded {

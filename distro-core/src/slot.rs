@@ -33,6 +33,50 @@ impl Slot {
     }
 }
 
+/// A set of slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct SlotSet([u64; SLOT_COUNT / 64]);
+
+impl SlotSet {
+    pub(crate) fn insert(&mut self, slot: Slot) {
+        self.0[slot.index() / 64] |= 1 << (slot.index() % 64);
+    }
+
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        self.0[slot.index() / 64] &= !(1 << (slot.index() % 64));
+    }
+
+    pub(crate) fn contains(&self, slot: Slot) -> bool {
+        self.0[slot.index() / 64] >> (slot.index() % 64) & 1 == 1
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|part| *part == 0)
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(part, other)| *part |= other);
+    }
+
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(part, other)| *part &= !other);
+    }
+
+    /// The slots in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Slot> + use<> {
+        let set = *self;
+        Slot::all().filter(move |slot| set.contains(*slot))
+    }
+}
+
+impl FromIterator<Slot> for SlotSet {
+    fn from_iter<I: IntoIterator<Item = Slot>>(slots: I) -> Self {
+        let mut set = Self::default();
+        slots.into_iter().for_each(|slot| set.insert(slot));
+        set
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     memory_bytes: AtomicU64,
     /// Writes of others that were left out because of their stamps.
     disbelieved: AtomicU64,
+    /// Since when some member has listened to clients all the time, as of the last accounts.
+    listened_since_ms: AtomicU64,
 }
 
 impl Shared {
@@ -116,6 +118,9 @@ pub(crate) struct SlotState {
     /// The id of the owner plus one; zero if there is none.
     owner: AtomicU64,
     since_ms: AtomicU64,
+    /// When others were asked for the accounts that are here of the records of the slot, plus 1 ms;
+    /// zero if there are none.
+    accounted_ms: AtomicU64,
     tags: Mutex<BTreeSet<Arc<str>>>,
 }
 
@@ -174,6 +179,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
                 visible,
                 memory_bytes: AtomicU64::new(0),
                 disbelieved: AtomicU64::new(0),
+                listened_since_ms: AtomicU64::new(u64::MAX),
             },
             ring: DueRing::new(),
             dropped: AtomicUsize::new(0),
@@ -424,6 +430,7 @@ pub(crate) use cleaning::open_root;
 use foreign::Notes;
 use memory::SlotMemory;
 pub(crate) use memory::{Belief, DOUBT, Room, SIGN_OF_LIFE, bytes_of, is_in_doubt};
+pub(crate) use owning::Accounts;
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,10 @@ impl Tick {
     /// The start of the clock.
     pub const ZERO: Self = Self(0);
 
+    /// What the clock of a process should show when it starts: members tell each other of moments
+    /// before that, and none is more than the longest time-out of 5 min ago. 10 min.
+    pub const START: Self = Self(600_000);
+
     /// A moment `ms` milliseconds after the start.
     pub const fn from_ms(ms: u64) -> Self {
         Self(ms)

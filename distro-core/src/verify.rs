@@ -220,9 +220,8 @@ impl Verifier {
         let lists = Lists { ours: store.open_root(), theirs: open_root(open.iter().copied()) };
         let looks_at_lists = !open.is_empty() && self.settled != Some(lists);
         self.looks_at_lists = looks_at_lists;
-        let lists_other = |slot: &Slot| {
-            looks_at_lists && open.get(slot.index()) != Some(&store.open_sum(*slot))
-        };
+        let lists_other =
+            |slot: &Slot| looks_at_lists && open.get(slot.index()) != Some(&store.open_sum(*slot));
         let both = |slot: Slot| {
             let (theirs, ours) = (sums.get(slot.index()).copied(), store.checksum(slot));
             (theirs != Some(ours)).then_some((slot, (theirs.unwrap_or_default(), ours)))
@@ -231,9 +230,8 @@ impl Verifier {
         self.unread.keep(&differing);
         let (at_once, unread) = (self.acts_at_once, &mut self.unread);
         differing.retain(|slot, sums| at_once || !unread.passes(*slot, *sums));
-        let found: BTreeSet<Slot> = Slot::all()
-            .filter(|slot| differing.contains_key(slot) || lists_other(slot))
-            .collect();
+        let found: BTreeSet<Slot> =
+            Slot::all().filter(|slot| differing.contains_key(slot) || lists_other(slot)).collect();
         let is_sure = |slot: &Slot| at_once || self.seen.contains(slot);
         self.slots = found.iter().copied().filter(is_sure).collect();
         let acts_on_all = Slot::all().filter(lists_other).all(|slot| self.slots.contains(&slot));

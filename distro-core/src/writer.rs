@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::datum::{Entry, Shelf, UNSCHEDULED};
-use crate::lease::{JudgeTerms, bucket_moment};
+use crate::lease::{JudgeTerms, Silence, bucket_moment};
 use crate::record::{DATUM_KEY, Health, Key, Record, Value};
 use crate::slot::Slot;
 use crate::stamp::{MemberId, Stamp};

@@ -155,7 +155,10 @@ fn what_was_on_its_way_for_too_long_is_refused_whatever_it_is() {
     let stamp = member.store.clock().issue(at(0));
     let operation = Operation::register("t", "new", stamp, Arc::new(Text(1)), Health::Healthy);
     assert!(matches!(member.ask(Request::Forward(operation), late, at(60)), Reply::Busy));
-    assert!(matches!(member.ask(Request::Verify { root: 1, open: None }, late, at(60)), Reply::Busy));
+    assert!(matches!(
+        member.ask(Request::Verify { root: 1, open: None }, late, at(60)),
+        Reply::Busy
+    ));
     assert_eq!(member.health(), Health::Unhealthy);
     let datum = member.store.find("t").expect("it is there");
     assert!(datum.read(|reader| reader.find("new").is_none()));

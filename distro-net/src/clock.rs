@@ -27,9 +27,9 @@ enum Source {
 }
 
 impl Clock {
-    /// A clock that starts at tick zero now, and runs on while the machine is suspended: a member
-    /// that slept must know it, or it shows what it knew before, and takes writes from before for
-    /// writes of now. Where the system has no such clock (it is none of Linux) it stands still
+    /// A clock that starts at [`Tick::START`] now, and runs on while the machine is suspended: a
+    /// member that slept must know it, or it shows what it knew before, and takes writes from before
+    /// for writes of now. Where the system has no such clock (it is none of Linux) it stands still
     /// meanwhile.
     ///
     /// Not for tests that pause time: see [`Self::of_runtime`].
@@ -41,12 +41,12 @@ impl Clock {
         Self { source, wall_at_start_ms: None }
     }
 
-    /// A clock that starts at tick zero now and reads tokio's, so that tests may pause it.
+    /// A clock that starts at [`Tick::START`] now and reads tokio's, so that tests may pause it.
     pub fn of_runtime() -> Self {
         Self { source: Source::Runtime(Instant::now()), wall_at_start_ms: None }
     }
 
-    /// A clock that starts at tick zero now, and whose wall clock shows `wall_ms` now and goes on
+    /// A clock that starts at [`Tick::START`] now, and whose wall clock shows `wall_ms` now and goes on
     /// evenly, whatever the system's does. Reads tokio's. For simulated members, whose clocks may
     /// differ.
     pub fn start_at(wall_ms: u64) -> Self {
@@ -64,11 +64,11 @@ impl Clock {
     pub fn tick(&self) -> Tick {
         match self.source {
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            Source::Boot(start) => Tick::ZERO.after(boot_time().saturating_sub(start)),
-            Source::Runtime(start) => Tick::ZERO.after(start.elapsed()),
+            Source::Boot(start) => Tick::START.after(boot_time().saturating_sub(start)),
+            Source::Runtime(start) => Tick::START.after(start.elapsed()),
             Source::Sleeping(start, slept_ms) => {
                 let slept = Duration::from_millis(slept_ms.load(Ordering::Relaxed));
-                Tick::ZERO.after(start.elapsed() + slept)
+                Tick::START.after(start.elapsed() + slept)
             }
         }
     }
@@ -77,7 +77,10 @@ impl Clock {
     pub fn now(&self) -> Now {
         let tick = self.tick();
         let wall_ms = match self.wall_at_start_ms {
-            Some(wall_ms) => wall_ms.saturating_add(tick.as_ms()),
+            Some(wall_ms) => {
+                let since_start = tick.since(Tick::START).as_millis();
+                wall_ms.saturating_add(u64::try_from(since_start).unwrap_or(u64::MAX))
+            }
             None => {
                 let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
@@ -90,7 +93,7 @@ impl Clock {
     /// this is to be asked anew for each sleep; a sleep that began before ends so much later.
     pub fn instant(&self, tick: Tick) -> Instant {
         match self.source {
-            Source::Runtime(start) => start + Duration::from_millis(tick.as_ms()),
+            Source::Runtime(start) => start + tick.since(Tick::START),
             _ => Instant::now() + tick.since(self.tick()),
         }
     }
@@ -113,7 +116,8 @@ mod tests {
         let clock = Clock::start_at(1_000);
         tokio::time::advance(Duration::from_millis(234)).await;
         let now = clock.now();
-        assert_eq!((now.tick.as_ms(), now.wall_ms), (234, 1_234));
+        assert_eq!(now.tick.since(Tick::START), Duration::from_millis(234));
+        assert_eq!(now.wall_ms, 1_234);
     }
 
     #[tokio::test(start_paused = true)]
@@ -122,8 +126,8 @@ mod tests {
         let clock = Clock::of_sleeper(&SLEPT_MS);
         tokio::time::advance(Duration::from_millis(100)).await;
         SLEPT_MS.store(60_000, Ordering::Relaxed);
-        assert_eq!(clock.tick().as_ms(), 60_100);
-        let in_a_second = clock.instant(Tick::from_ms(61_100));
+        assert_eq!(clock.tick().since(Tick::START), Duration::from_millis(60_100));
+        let in_a_second = clock.instant(Tick::START.after(Duration::from_millis(61_100)));
         assert_eq!(in_a_second - Instant::now(), Duration::from_secs(1));
     }
 
@@ -143,6 +147,6 @@ mod tests {
         assert!(before <= read + slack && read <= after + slack, "{before:?} {read:?} {after:?}");
         let clock = Clock::start();
         let (first, second) = (clock.tick(), clock.tick());
-        assert!(first <= second && second.as_ms() < 60_000);
+        assert!(first <= second && second.since(Tick::START) < Duration::from_secs(60));
     }
 }

@@ -173,7 +173,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
             }
             Output::Paused(late) => tracing::warn!(
                 late_ms = late.as_millis(),
-                "this process was stopped or starved; every instance gets a full time-out again"
+                "this process was stopped or starved; every instance gets a full time-out again, \
+                 or is judged by what the other members have heard"
             ),
             Output::Member(member, state) => {
                 let peers = self.peers.as_ref();

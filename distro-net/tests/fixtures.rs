@@ -114,6 +114,7 @@ fn requests() -> Vec<(&'static str, Request<String>)> {
     let register = Operation::register("t", "k", stamp(7), value, Health::Unhealthy);
     let forward = Request::Forward;
     let (first, last) = (slot(0), slot(1_023));
+    let place = Some((tag.clone(), key.clone()));
     vec![
         ("probe", Request::Probe { phase: Phase::Loading }),
         ("replicate", Request::Replicate(entries())),
@@ -123,8 +124,10 @@ fn requests() -> Vec<(&'static str, Request<String>)> {
         ("verify-open", Request::Verify { root: 0x0123_4567_89ab_cdef, open: Some(9) }),
         ("tags", Request::Tags(vec![slot(0), slot(438), slot(1_023)])),
         ("compare", Request::Compare(vec![whole, part])),
+        ("account", Request::Account { slots: vec![slot(0), slot(1_023)], after: None }),
+        ("account-after", Request::Account { slots: vec![slot(438)], after: place.clone() }),
         ("load", Request::Load { first, last, after: None }),
-        ("load-after", Request::Load { first, last, after: Some((tag, key)) }),
+        ("load-after", Request::Load { first, last, after: place }),
         ("forward-register", forward(register.clone())),
         ("forward-register-if", forward(register.clone().expecting(stamp(6)))),
         ("forward-register-new", forward(register.expecting(Stamp::NEVER))),
@@ -164,6 +167,12 @@ fn replies() -> Vec<(&'static str, Reply<String>)> {
         let (incarnation, phase) = (1_700_000_000, Phase::Up);
         Reply::Probed { incarnation, phase, contacts, list }
     };
+    let written = stamp(9).time();
+    let beat = Beat { tag: "t".into(), key: "k".into(), age_ms: 12_345, hops: 0, written };
+    let accounted = |beats, stopped| {
+        let told = vec![Slot::at(0).unwrap(), Slot::at(1_023).unwrap()];
+        Reply::Accounted { beats, told, stopped, listening_ms: 3_600_000 }
+    };
     vec![
         ("probed", probed(contacts.clone(), 0)),
         ("probed-list", probed(contacts, 0x0123_4567_89ab_cdef)),
@@ -185,6 +194,8 @@ fn replies() -> Vec<(&'static str, Reply<String>)> {
         ),
         ("compared", compared(entries(), places(), stopped)),
         ("compared-whole", compared(vec![], vec![], None)),
+        ("accounted", accounted(vec![beat], None)),
+        ("accounted-stopped", accounted(vec![], Some(("t".into(), "k".into())))),
         ("page", Reply::Page { last: last_of(&entries()), entries: entries(), more: true }),
         ("forwarded", Reply::Forwarded { record: record.clone(), is_refused: false }),
         ("forwarded-refused", Reply::Forwarded { record, is_refused: true }),
@@ -238,7 +249,15 @@ const ADDED: [&[&str]; MINOR as usize] = [
     ],
     &["as-sent"],
     &["hold"],
-    &["verify-open", "differs-open", "tag-sums-open"],
+    &[
+        "account",
+        "account-after",
+        "accounted",
+        "accounted-stopped",
+        "differs-open",
+        "tag-sums-open",
+        "verify-open",
+    ],
 ];
 
 #[test]

@@ -73,6 +73,21 @@ impl<'a, V: Value> Reader<'a, V> {
         visible.filter_map(|(key, entry)| Some((key, entry.heard()?)))
     }
 
+    /// The visible records that have a lease, in the order of their keys from after `after` on, and
+    /// when this member last heard each.
+    pub(crate) fn heard_after(
+        &self,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Key, &'a Record<V>, Option<Tick>)> + use<'a, V> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self.shelf.entries.range::<str, _>((from, Bound::Unbounded));
+        let visible = entries.filter(|(_, entry)| entry.record.is_visible());
+        visible.filter_map(|(key, entry)| {
+            entry.record.value.as_ref()?.lease()?;
+            Some((key, &entry.record, entry.heard()))
+        })
+    }
+
     /// The keys of all records, tombstones included, that belong to the life of an open datum, in
     /// no particular order.
     pub fn keys_since_closing(&self) -> impl Iterator<Item = &'a str> + use<'a, V> {

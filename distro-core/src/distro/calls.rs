@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::accounts::slots_of;
 use super::{CallId, Distro, Output};
 use crate::answer::{load, merge};
 use crate::journal::Place;
@@ -12,6 +13,7 @@ use crate::member::{Contact, Phase};
 use crate::message::{Reply, Request};
 use crate::peer::Peer;
 use crate::record::Value;
+use crate::slot::SlotSet;
 use crate::stamp::MemberId;
 use crate::store::Store;
 use crate::time::Tick;
@@ -31,6 +33,7 @@ pub(super) enum Purpose {
     Renew,
     Verify,
     Load,
+    Account,
     Leave,
 }
 
@@ -70,6 +73,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 {
                     due.extend(loader.poll(id).map(|request| (Purpose::Load, request)));
                 }
+                let request = peer.auditor.poll(peer.member.incarnation, now);
+                due.extend(request.map(|request| (Purpose::Account, request)));
                 if self.phase == Phase::Leaving && !peer.knows_of_leave {
                     peer.knows_of_leave = true;
                     let incarnation = store.clock().incarnation();
@@ -109,6 +114,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 peer.member.introduced(incarnation, phase);
                 if before != 0 && before != incarnation {
                     peer.verifier.demand(now);
+                    peer.auditor.restarted();
                 }
                 self.take_hearsay(&contacts, call.sent);
             }
@@ -131,11 +137,21 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 }
             }
             (Purpose::Verify, reply) => {
+                let given = match &reply {
+                    Reply::Compared { given, .. } => slots_of(given),
+                    _ => SlotSet::default(),
+                };
                 let (config, random) = (&self.config, &mut self.random);
                 let lacking = peer.verifier.answered(&self.store, reply, config, random, now);
                 for place in lacking {
                     peer.replicator.mark(place, config, now);
                 }
+                self.ask_for_given(call.to, &given, now);
+            }
+            (Purpose::Account, Reply::Accounted { beats, told, stopped, listening_ms }) => {
+                let listening = Duration::from_millis(listening_ms);
+                let told = peer.auditor.answered(&told, stopped, listening, call.sent, now);
+                self.accounted(&beats, told, now);
             }
             (Purpose::Load, Reply::Page { entries, more, last }) => {
                 load(&self.store, &entries, now);
@@ -180,6 +196,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 self.outputs.extend(dropped.map(|place| Output::Dropped(call.to, place)));
             }
             Purpose::Renew => peer.renewer.not_taken(),
+            Purpose::Account => peer.auditor.not_taken(peer.member.incarnation),
             purpose => self.call_failed(call.to, purpose, now),
         }
     }
@@ -226,6 +243,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                     loader.failed(to);
                 }
             }
+            Purpose::Account => peer.auditor.failed(now),
             Purpose::Leave => peer.knows_of_leave = false,
         }
     }

@@ -63,12 +63,13 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         if !differ {
             // What the others heard meanwhile may not have come here.
             self.listening_since = now;
+            self.ask_for_all(None, now);
         }
     }
 
     /// Notices who can be heard again.
     pub(super) fn notice_contact(&mut self, now: Tick) {
-        let mut is_regained = false;
+        let mut regained = Vec::new();
         for peer in self.peers.values_mut() {
             let is_reachable = peer.member.is_reachable(&self.config, now);
             if is_reachable && !peer.was_reachable {
@@ -76,31 +77,27 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 peer.verifier.demand(now);
             }
             peer.was_reachable = is_reachable;
+            let was_unheard = peer.unheard();
+            if peer.follow_contact(&self.config, now) {
+                regained.push(peer.member.id);
+            }
             let is_unheard = peer.member.is_unheard(&self.config, now);
-            match peer.unheard {
-                Some(incarnation) if !is_unheard => {
-                    // What it heard meanwhile is not known here; of one that started again there
-                    // is nothing to know.
-                    let is_same = incarnation == peer.member.incarnation || incarnation == 0;
-                    is_regained |= is_same && !peer.member.is_surely_gone();
-                    peer.unheard = None;
-                    if incarnation != 0 {
-                        // Whom this member hears for the first time it cannot have missed.
-                        self.store.shared.late.found(peer.member.id, now);
-                    }
+            match was_unheard {
+                // Whom this member hears for the first time it cannot have missed.
+                Some(incarnation) if !is_unheard && incarnation != 0 => {
+                    self.store.shared.late.found(peer.member.id, now);
                 }
-                None if is_unheard => {
-                    peer.unheard = Some(peer.member.incarnation);
-                    self.store.shared.late.lost(peer.member.id);
-                }
+                None if is_unheard => self.store.shared.late.lost(peer.member.id),
                 _ => {}
             }
         }
         if self.store.shared.late.take_over(now) {
             self.peers.values_mut().for_each(|peer| peer.verifier.demand(now));
         }
-        if is_regained && self.config.rules.regain_grace {
+        if !regained.is_empty() && self.config.rules.regain_grace {
+            // What they heard meanwhile is not known here.
             self.listening_since = now;
+            regained.into_iter().for_each(|member| self.ask_for_all(Some(member), now));
         }
         let is_alone = !self.peers.is_empty() && self.peers.values().all(|p| !p.was_reachable);
         if is_alone {
@@ -168,6 +165,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
         self.outputs.push_back(Output::Moved(moved.len()));
         self.ring = ring;
+        let me = Some(self.store.clock().member());
+        let (won, lost): (Vec<Slot>, _) =
+            moved.into_iter().partition(|slot| self.ring.owner(*slot) == me);
+        self.ask_no_more(&lost.into_iter().collect());
+        self.ask_for(&won.into_iter().collect(), None, now);
     }
 
     fn share_tags(&mut self, eligible: &[MemberId], now: Tick) {

@@ -1,13 +1,15 @@
 //! Who owns what, as request threads see it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Shared, Store};
+use crate::lease::bucket_moment;
 use crate::record::Value;
 use crate::slot::Slot;
 use crate::stamp::MemberId;
-use crate::tag_ring::{TagOwners, TagRing};
+use crate::tag_ring::{OwnerPolicy, TagOwners, TagRing};
 use crate::time::Tick;
 
 impl Shared {
@@ -52,7 +54,51 @@ impl Shared {
     }
 }
 
+/// What was put together of all that members have heard of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Accounts {
+    /// When they were asked: what they heard before is known here, and they tell the rest as usual.
+    pub(crate) asked: Tick,
+    /// Since when at least one of them has listened to clients all the time.
+    pub(crate) listened_since: Tick,
+}
+
+impl Shared {
+    /// The accounts of a slot, if all have given theirs since silence is this member's to judge.
+    pub(crate) fn accounts(&self, slot: Slot, since: Tick) -> Option<Accounts> {
+        let asked = self.slots[slot.index()].accounted_ms.load(Ordering::Acquire);
+        let asked = Tick::from_ms(asked.checked_sub(1)?);
+        let listened_since = Tick::from_ms(self.listened_since_ms.load(Ordering::Acquire));
+        (asked >= since).then_some(Accounts { asked, listened_since })
+    }
+}
+
 impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
+    pub(crate) fn owner_of_slot(&self, slot: Slot) -> Option<MemberId> {
+        match self.shared.config.owner_policy {
+            OwnerPolicy::Slots => self.shared.slots[slot.index()].owner(),
+            OwnerPolicy::Tags(_) => None,
+        }
+    }
+
+    /// All members were asked at `asked`, or later, for what they heard of a slot, and have told.
+    pub(crate) fn set_accounted(&self, slot: Slot, asked: Tick, listened_since: Tick) {
+        self.shared.listened_since_ms.store(listened_since.as_ms(), Ordering::Release);
+        let accounted_ms = &self.shared.slots[slot.index()].accounted_ms;
+        accounted_ms.store(asked.as_ms() + 1, Ordering::Release);
+    }
+
+    /// Has every lease of a slot looked at once more, soon.
+    pub(crate) fn hasten(&self, slot: Slot, now: Tick) {
+        let moment = bucket_moment(now, now);
+        for tag in self.tags(slot, None) {
+            let Some(datum) = self.find(&tag) else { continue };
+            if datum.hasten(moment) {
+                self.ring.schedule(moment, Arc::downgrade(&datum));
+            }
+        }
+    }
+
     /// The member that owns a tag in this member's view; `None` if none may. A hash of the tag and
     /// one atomic load, or, where tags fall to members one by one, a lock for as long.
     pub fn owner(&self, tag: &str) -> Option<MemberId> {

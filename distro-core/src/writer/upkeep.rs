@@ -14,6 +14,8 @@ impl<V: Value> Writer<'_, V> {
     pub(crate) fn find_verdicts(&mut self, terms: &JudgeTerms) -> Vec<Verdict<V>> {
         let (config, now) = (&self.shared.config, self.now);
         let owned_since = self.shared.judged_since(self.tag, self.slot);
+        let last_event = owned_since.map(|owned_since| terms.last_event(owned_since));
+        let accounts = last_event.and_then(|event| self.shared.accounts(self.slot, event));
         let mut verdicts = Vec::new();
         let ages = Ages { usual: config.tombstone_retention, durable: config.durable_retention };
         if let Some(due) = self.shelf.tombstones.due(&ages) {
@@ -35,8 +37,9 @@ impl<V: Value> Writer<'_, V> {
                 self.deadline = self.deadline.min(now.after(lease.shortest()));
                 continue;
             };
-            let since = entry.moment().max(owned_since);
-            let (health, next) = terms.judge(lease, entry.record.health(), since, now);
+            let told = accounts.map(|accounts| entry.last_told(&accounts));
+            let silence = Silence { since: entry.moment().max(owned_since), told, owned_since };
+            let (health, next) = terms.judge(lease, entry.record.health(), silence, now);
             self.deadline = self.deadline.min(next);
             if let Some(health) = health {
                 let silent_for = now.since(entry.moment());

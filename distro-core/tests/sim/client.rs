@@ -45,6 +45,8 @@ pub(crate) struct Client {
     /// When an operator last closed its service. Until it has registered again it may be gone
     /// anywhere.
     pub(crate) closed_at: Option<u64>,
+    /// When a member last heard it, or took a write of an operator in its place.
+    pub(crate) last_heard: u64,
     /// When an operator last set its health.
     pub(crate) judged_at: u64,
     /// When a call of it was last acknowledged.
@@ -80,6 +82,7 @@ impl Client {
             is_lost: false,
             steady_since: None,
             closed_at: None,
+            last_heard: 0,
             judged_at: 0,
             last_contact: 0,
             call: None,

@@ -7,6 +7,7 @@
 
 mod client;
 mod disk;
+mod heal;
 mod invariants;
 mod keeping;
 mod net;

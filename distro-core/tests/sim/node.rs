@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use distro_core::{
-    Answer, CallId, Distro, DistroConfig, Forwarding, Health, Heard, Input, JudgeTerms, LeaseTerms,
-    MemberId, Now, Operation, Record, Rules, Stamp, StampClock, Step, Store, StoreConfig, Tick,
-    Value,
+    Answer, CallId, Datum, Distro, DistroConfig, Forwarding, Health, Heard, Input, JudgeTerms, Key,
+    LeaseTerms, MemberId, Now, Operation, Record, Rules, Stamp, StampClock, Step, Store,
+    StoreConfig, Tick, Value, Verdict, Watcher,
 };
 use distro_net::{BadValue, ValueCodec};
 
@@ -154,9 +154,31 @@ pub(crate) struct Process {
     pub(crate) tasks: BTreeMap<u64, Task>,
     next_task: u64,
     pub(crate) saver: Saver,
+    pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) holdings: BTreeMap<u64, Holding>,
     /// Calls that ask others to hold something, and for which write.
     pub(crate) asked_to_hold: BTreeMap<u64, u64>,
+}
+
+/// Whom a process has just judged to be silent.
+#[derive(Default)]
+pub(crate) struct Verdicts(Mutex<Vec<(Arc<str>, Key)>>);
+
+impl Verdicts {
+    pub(crate) fn take(&self) -> Vec<(Arc<str>, Key)> {
+        std::mem::take(&mut self.0.lock().expect("nobody panics while it is held"))
+    }
+}
+
+impl Watcher<Text, ()> for Verdicts {
+    fn changed(&self, _: &Arc<Datum<Text, ()>>, _: &[Key], _: bool) {}
+
+    fn judged(&self, datum: &Arc<Datum<Text, ()>>, verdict: &Verdict<Text>) {
+        if verdict.health != Health::Healthy {
+            let place = (Arc::clone(datum.tag()), Arc::clone(&verdict.key));
+            self.0.lock().expect("nobody panics while it is held").push(place);
+        }
+    }
 }
 
 /// When a durable write is acknowledged.
@@ -183,6 +205,7 @@ pub(crate) struct Flaws {
     pub(crate) reads_all_or_nothing: bool,
 }
 
+#[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) rules: Rules,
     pub(crate) config: DistroConfig,
@@ -201,17 +224,18 @@ impl Process {
         started_at: u64,
         disk: &Disk,
     ) -> Self {
-        let now = Now { tick: Tick::ZERO, wall_ms };
+        let now = Now { tick: Tick::START, wall_ms };
         let clock = StampClock::new(id, incarnation, now);
         let saver = Saver::default();
-        let watchers = vec![Arc::clone(&saver.dirty) as Arc<_>];
+        let verdicts = Arc::<Verdicts>::default();
+        let watchers = vec![Arc::clone(&saver.dirty) as Arc<_>, Arc::clone(&verdicts) as Arc<_>];
         let store = Arc::new(Store::new(setup.store.clone(), clock, watchers));
         if !setup.flaws.loads_nothing {
-            disk.load(&store, Tick::ZERO);
+            disk.load(&store, Tick::START);
         }
         let seed = u64::from(id.0) ^ u64::from(incarnation);
         let distro =
-            Distro::new(setup.config.clone(), Arc::clone(&store), others, seed, Tick::ZERO);
+            Distro::new(setup.config.clone(), Arc::clone(&store), others, seed, Tick::START);
         let answer = distro.answer();
         Self {
             store,
@@ -224,6 +248,7 @@ impl Process {
             tasks: BTreeMap::new(),
             next_task: 0,
             saver,
+            verdicts,
             holdings: BTreeMap::new(),
             asked_to_hold: BTreeMap::new(),
         }
@@ -235,7 +260,12 @@ impl Process {
     }
 
     pub(crate) fn tick(&self, now_ms: u64) -> Tick {
-        Tick::from_ms(now_ms - self.started_at)
+        Tick::START.after(Duration::from_millis(now_ms - self.started_at))
+    }
+
+    /// When a tick will be.
+    pub(crate) fn moment(&self, tick: Tick) -> u64 {
+        self.started_at + tick.as_ms() - Tick::START.as_ms()
     }
 
     /// Whether a call that is read now may have waited while this process was stopped.

@@ -35,6 +35,7 @@ fn rules() -> Rules {
         "owner_judges" => rules.owner_judges = false,
         "takeover_grace" => rules.takeover_grace = false,
         "patience" => rules.patience = false,
+        "accounts" => rules.accounts = false,
         "regain_grace" => rules.regain_grace = false,
         "pause" => rules.pause = false,
         "one_tick" => rules.one_tick = false,

@@ -56,6 +56,8 @@ pub(crate) struct Node {
     /// When it last heard each client.
     pub(crate) heard: BTreeMap<usize, u64>,
     pub(crate) left: bool,
+    /// Since when it has run without a stop.
+    runs_since: u64,
     /// Outlives its processes.
     pub(crate) disk: Disk,
     /// Of a release that does not know of holding.
@@ -117,6 +119,7 @@ impl World {
             list: 0,
             heard: BTreeMap::new(),
             left: false,
+            runs_since: 0,
             disk: Disk::default(),
             is_old: false,
             is_early: false,
@@ -191,11 +194,14 @@ impl World {
         let incarnation = self.nodes[node].incarnation;
         let wall_ms = (WALL_MS + self.now).saturating_add_signed(skew);
         let disk = &self.nodes[node].disk;
-        let process =
-            Process::start(&self.setup, id, &others, incarnation, wall_ms, self.now, disk);
+        let mut setup = self.setup.clone();
+        // One of an earlier release asks nobody.
+        setup.config.rules.accounts &= !self.nodes[node].is_old;
+        let process = Process::start(&setup, id, &others, incarnation, wall_ms, self.now, disk);
         self.nodes[node].process = Some(process);
         self.nodes[node].heard.clear();
         self.nodes[node].left = false;
+        self.nodes[node].runs_since = self.now;
         self.nodes[node].wakes_at = 0;
         self.invariants.forget(node);
         self.tell(format!("start {node}"));
@@ -251,6 +257,7 @@ impl World {
         {
             process.started_at += slept;
         }
+        self.nodes[node].runs_since = self.now;
         self.tell(format!("resume {node}"));
         self.disturbed_at = self.now;
         let backlog: Vec<Event> = self.nodes[node].backlog.drain(..).collect();

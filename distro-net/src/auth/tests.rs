@@ -252,7 +252,8 @@ fn a_session_that_proves_itself_takes_the_place_of_the_one_that_was_idle_longest
     let mut working: Vec<_> =
         (0..=SESSIONS_PER_MEMBER as u64).map(|n| prove(&sessions, at(n))).collect();
     assert_eq!(sessions.len(), SESSIONS_PER_MEMBER);
-    let mut is_open = |n: usize| sessions.open(working[n].seal(b"", Tick::ZERO).into(), at(900).tick).is_ok();
+    let mut is_open =
+        |n: usize| sessions.open(working[n].seal(b"", Tick::ZERO).into(), at(900).tick).is_ok();
     assert!(!is_open(0));
     assert!((1..=SESSIONS_PER_MEMBER).all(is_open));
 }

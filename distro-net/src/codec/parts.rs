@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use distro_core::{Beat, Contact, Entry, Health, Key, MemberId, Phase, Place, Record};
-use distro_core::{Sheet, Slot, Stamp, Stamps};
+use distro_core::{SLOT_COUNT, Sheet, Slot, Stamp, Stamps};
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 
@@ -364,6 +364,18 @@ pub(super) fn read_phase(number: u32) -> Result<Phase> {
 pub(super) fn read_slot(number: u32) -> Result<Slot> {
     let slot = usize::try_from(number).ok().and_then(Slot::at);
     slot.ok_or_else(|| unknown("slot", number))
+}
+
+/// Slots in a list: never more than there are.
+pub(super) fn read_slots(numbers: Vec<u32>) -> Result<Vec<Slot>> {
+    if numbers.len() > SLOT_COUNT {
+        return Err(CodecError::TooLarge { what: "the list", limit: SLOT_COUNT });
+    }
+    numbers.into_iter().map(read_slot).collect()
+}
+
+pub(super) fn slots(slots: &[Slot]) -> Vec<u32> {
+    slots.iter().map(|slot| number(slot.index())).collect()
 }
 
 /// Counts and positions. What is larger than the type on this machine is nonsense anyway.

@@ -6,7 +6,8 @@ use prost::Message;
 
 use super::CodecError;
 use super::parts::{
-    Decoder, Encoder, bytes, contact, number, phase, places, read_contact, read_phase, unknown,
+    Decoder, Encoder, beats, bytes, contact, number, phase, place, places, read_contact,
+    read_phase, read_slots, slots, unknown,
 };
 use super::wire::{self, kind};
 
@@ -59,6 +60,15 @@ impl<V> Encoder<'_, V> {
             Reply::Page { entries, more, last: _ } => {
                 let page = wire::Page { entries: self.entries(entries), more: *more };
                 (kind::PAGE, page.encode_to_vec())
+            }
+            Reply::Accounted { beats: heard, told, stopped, listening_ms } => {
+                let accounted = wire::Accounted {
+                    beats: beats(heard),
+                    told: slots(told),
+                    stopped: stopped.as_ref().map(|(tag, key)| place(tag, key)),
+                    listening_ms: *listening_ms,
+                };
+                (kind::ACCOUNTED, accounted.encode_to_vec())
             }
             Reply::Forwarded { record, is_refused } => {
                 let record = record.as_ref().map(|record| self.record(record));
@@ -131,6 +141,16 @@ impl<V> Decoder<'_, V> {
                 let entries = self.entries(page.entries)?;
                 let last = self.last_place(&entries);
                 Reply::Page { entries, more: page.more, last }
+            }
+            kind::ACCOUNTED => {
+                let accounted: wire::Accounted = self.parse(body)?;
+                let stopped = accounted.stopped.map(|place| self.place(Some(place)));
+                Reply::Accounted {
+                    stopped: stopped.transpose()?,
+                    beats: self.list(accounted.beats, Self::beat)?,
+                    told: read_slots(accounted.told)?,
+                    listening_ms: accounted.listening_ms,
+                }
             }
             kind::FORWARDED => {
                 let forwarded = wire::Forwarded::decode(body)?;

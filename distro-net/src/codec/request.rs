@@ -1,13 +1,13 @@
 //! Requests.
 
 use bytes::Bytes;
-use distro_core::{Operation, Request, SLOT_COUNT};
+use distro_core::{Operation, Request};
 use prost::Message;
 
 use super::CodecError;
 use super::parts::{
     Decoder, Encoder, beats, bytes, health, number, phase, place, read_health, read_phase,
-    read_slot, read_stamp, sheet, stamp, unknown,
+    read_slot, read_slots, read_stamp, sheet, slots, stamp, unknown,
 };
 use super::wire::{self, action, kind};
 
@@ -24,9 +24,8 @@ impl<V> Encoder<'_, V> {
             Request::Verify { root, open } => {
                 (kind::VERIFY, wire::Verify { root: *root, open: *open }.encode_to_vec())
             }
-            Request::Tags(slots) => {
-                let slots = slots.iter().map(|slot| number(slot.index())).collect();
-                (kind::TAGS, wire::Slots { slots }.encode_to_vec())
+            Request::Tags(asked) => {
+                (kind::TAGS, wire::Slots { slots: slots(asked) }.encode_to_vec())
             }
             Request::Compare(sheets) => (kind::COMPARE, list(sheets.iter().map(sheet).collect())),
             Request::Load { first, last, after } => {
@@ -39,6 +38,11 @@ impl<V> Encoder<'_, V> {
             }
             Request::Forward(operation) => {
                 (kind::FORWARD, self.operation(operation).encode_to_vec())
+            }
+            Request::Account { slots: asked, after } => {
+                let after = after.as_ref().map(|(tag, key)| place(tag, key));
+                let account = wire::Account { slots: slots(asked), after };
+                (kind::ACCOUNT, account.encode_to_vec())
             }
             Request::Hold(entries) => (kind::HOLD, list(self.entries(entries))),
             Request::Leave { incarnation } => {
@@ -95,10 +99,14 @@ impl<V> Decoder<'_, V> {
             }
             kind::TAGS => {
                 let list: wire::Slots = self.parse(body)?;
-                if list.slots.len() > SLOT_COUNT {
-                    return Err(CodecError::TooLarge { what: "the list", limit: SLOT_COUNT });
+                Request::Tags(read_slots(list.slots)?)
+            }
+            kind::ACCOUNT => {
+                let account: wire::Account = self.parse(body)?;
+                Request::Account {
+                    slots: read_slots(account.slots)?,
+                    after: account.after.map(|place| self.place(Some(place))).transpose()?,
                 }
-                Request::Tags(list.slots.into_iter().map(read_slot).collect::<Result<_, _>>()?)
             }
             kind::COMPARE => {
                 let list: wire::List = self.parse(body)?;

@@ -108,15 +108,21 @@ fn operations() -> impl Strategy<Value = Operation<String>> {
     ]
 }
 
-fn requests() -> impl Strategy<Value = Request<String>> {
+fn beats() -> impl Strategy<Value = Vec<Beat>> {
     let beat = (name(), name(), any::<u64>(), any::<u8>(), 0..=Stamp::LATEST_TIME);
     let beat =
         beat.prop_map(|(tag, key, age_ms, hops, written)| Beat { tag, key, age_ms, hops, written });
+    vec(beat, 0..6)
+}
+
+fn requests() -> impl Strategy<Value = Request<String>> {
     prop_oneof![
+        (vec(slots(), 0..20), option::of((name(), name())))
+            .prop_map(|(slots, after)| Request::Account { slots, after }),
         phases().prop_map(|phase| Request::Probe { phase }),
         entries().prop_map(Request::Replicate),
         entries().prop_map(Request::Hold),
-        vec(beat, 0..6).prop_map(Request::Renew),
+        beats().prop_map(Request::Renew),
         (any::<u64>(), option::of(any::<u64>()))
             .prop_map(|(root, open)| Request::Verify { root, open }),
         vec(slots(), 0..20).prop_map(Request::Tags),
@@ -164,6 +170,14 @@ fn replies() -> impl Strategy<Value = Reply<String>> {
             let last = entries.last().map(|entry| (entry.tag.clone(), entry.key.clone()));
             Reply::Page { entries, more, last }
         }),
+        (beats(), vec(slots(), 0..20), option::of((name(), name())), any::<u64>()).prop_map(
+            |(beats, told, stopped, listening_ms)| Reply::Accounted {
+                beats,
+                told,
+                stopped,
+                listening_ms
+            }
+        ),
         (option::of(records()), any::<bool>())
             .prop_map(|(record, is_refused)| Reply::Forwarded { record, is_refused }),
         Just(()).prop_map(|()| Reply::AsSent),
@@ -377,7 +391,8 @@ fn what_is_too_large_is_refused_before_it_takes_memory() {
     };
     assert_eq!(refused(&Request::Compare(vec![sheet; 2])), "the list");
     let slots = vec![Slot::at(7).unwrap(); SLOT_COUNT + 1];
-    assert_eq!(refused(&Request::Tags(slots)), "the list");
+    assert_eq!(refused(&Request::Tags(slots.clone())), "the list");
+    assert_eq!(refused(&Request::Account { slots, after: None }), "the list");
     let long = Request::Replicate(vec![entry("t", &"v".repeat(4_000))]);
     assert!(matches!(codec.encode_request(&long), Err(CodecError::TooLarge { .. })));
     let long = Bytes::from(vec![0; 4_001]);

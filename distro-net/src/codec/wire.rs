@@ -35,6 +35,8 @@ pub(crate) mod kind {
     pub(crate) const LEAVE: u32 = 9;
     /// Since 1.3, and sent to members of 1.3 only. Its body is that of [`REPLICATE`].
     pub(crate) const HOLD: u32 = 10;
+    /// Since 1.4, and sent to members of 1.4 only.
+    pub(crate) const ACCOUNT: u32 = 11;
 
     pub(crate) const PROBED: u32 = 64;
     /// Since 1.4 with a body, a list of the places of records that could not be read; members of
@@ -50,6 +52,8 @@ pub(crate) mod kind {
     pub(crate) const BUSY: u32 = 73;
     /// Since 1.2, and sent to members of 1.2 only.
     pub(crate) const AS_SENT: u32 = 74;
+    /// Since 1.4, in reply to [`ACCOUNT`] only.
+    pub(crate) const ACCOUNTED: u32 = 75;
 }
 
 /// Numbers of the operations.
@@ -184,6 +188,29 @@ pub(crate) struct Verify {
 pub(crate) struct Slots {
     #[prost(uint32, repeated, tag = "1")]
     pub(crate) slots: Vec<u32>,
+}
+
+/// Since 1.4.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Account {
+    #[prost(uint32, repeated, tag = "1")]
+    pub(crate) slots: Vec<u32>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) after: Option<Place>,
+}
+
+/// Since 1.4.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Accounted {
+    /// Of [`Beat`].
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub(crate) beats: Vec<Bytes>,
+    #[prost(uint32, repeated, tag = "2")]
+    pub(crate) told: Vec<u32>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) stopped: Option<Place>,
+    #[prost(uint64, tag = "4")]
+    pub(crate) listening_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -77,6 +77,9 @@ async fn round(registry: &Registry, auto_clean: bool) {
 fn clean_up(registry: &Registry, datum: &Arc<NamingDatum>) {
     let Some(service) = ServiceKey::from_tag(datum.tag()) else { return };
     if registry.store.clean_up(datum, EMPTY_LOOKS, registry.clock.tick()) {
-        tracing::info!(service = service.as_str(), "this member does not list the empty service any more");
+        tracing::info!(
+            service = service.as_str(),
+            "this member does not list the empty service any more"
+        );
     }
 }

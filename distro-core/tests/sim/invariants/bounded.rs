@@ -2,8 +2,8 @@
 
 use crate::world::World;
 
-/// A probe, a batch, a renewal, a verification, a page and a farewell.
-const CALLS_PER_PEER: usize = 6;
+/// A probe, a batch, a renewal, a verification, a page, an account and a farewell.
+const CALLS_PER_PEER: usize = 7;
 
 pub(crate) fn check(world: &World) -> Result<(), String> {
     for (n, node) in world.nodes.iter().enumerate() {

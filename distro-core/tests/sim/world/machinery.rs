@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use distro_core::{
-    Input, MemberId, Output, Passage, Place, Reply, Request, Sender, Slot, TagSum, Tick,
-};
+use distro_core::{Input, MemberId, Output, Passage, Place, Reply, Request, Sender, Slot, TagSum};
 use distro_net::{Codec, CodecError};
 
 use super::{EMPTY_LOOKS, Node, World};
@@ -248,7 +246,7 @@ impl World {
 
     pub(super) fn schedule_wake(&mut self, node: usize) {
         let Some(process) = &self.nodes[node].process else { return };
-        let at = process.started_at + process.distro.poll_timeout().as_ms();
+        let at = process.moment(process.distro.poll_timeout());
         let at = at.max(self.now + 1);
         let Node { wakes_at, incarnation, .. } = &mut self.nodes[node];
         if *wakes_at <= self.now || at < *wakes_at {
@@ -363,6 +361,11 @@ impl World {
         }
         self.push(deadline_ms, Event::Deadline { node: from, incarnation, call });
         let Some(to) = self.nodes.iter().position(|node| node.id == to) else { return };
+        let minor = self.minor(to);
+        if matches!(call, Call::Control(_)) && request.needs_minor() > minor {
+            // The driver does not send it, once it has greeted the other.
+            return self.push(1, Event::NotTaken { to: from, incarnation, call });
+        }
         let letter = self.letter(to, &request);
         for way in self.net.ways(from, to, &mut self.chance) {
             let way = if self.nodes[from].is_old { way.min(LONGEST_OLD_WAY_MS) } else { way };
@@ -387,11 +390,16 @@ impl World {
         let hello = self.chance.range(1, SLOWEST_HELLO_MS);
         let session = self.sessions.entry((from, (to, to_incarnation))).or_insert_with(|| {
             let granted = (letter.sent_at + hello).max(process.started_at);
-            let passage = Passage::begin(Tick::from_ms(granted - process.started_at));
+            let passage = Passage::begin(process.tick(granted));
             Session { passage, began_at: letter.sent_at }
         });
         let sent_ms = letter.sent_at as i64 - session.began_at as i64;
         session.passage.took(sent_ms, tick)
+    }
+
+    /// The minor version of the protocol that a node speaks.
+    fn minor(&self, node: usize) -> u32 {
+        if self.nodes[node].is_old { 1 } else { distro_net::MINOR }
     }
 
     /// A message passes as the bytes that it would be between processes.
@@ -453,7 +461,7 @@ impl World {
         let in_transit = self.in_transit((from, incarnation), to, letter);
         let ways = self.net.ways(to, from, &mut self.chance);
         let is_old = self.nodes[from].is_old || self.nodes[to].is_old;
-        let minor = if self.nodes[from].is_old { 1 } else { 4 };
+        let minor = self.minor(from);
         let sender = Sender { member: self.nodes[from].id, incarnation, minor };
         let Some(process) = &mut self.nodes[to].process else {
             for way in ways {
@@ -527,8 +535,11 @@ impl World {
     pub(super) fn follow(&mut self, node: usize, progress: Progress) {
         match progress {
             Progress::Told(client, attempt, told) => {
-                if told == Told::Done && self.clients[client].life == Life::Alive {
-                    self.nodes[node].heard.insert(client, self.now);
+                if told == Told::Done {
+                    self.clients[client].last_heard = self.now;
+                    if self.clients[client].life == Life::Alive {
+                        self.nodes[node].heard.insert(client, self.now);
+                    }
                 }
                 let way = self.chance.range(1, 4);
                 self.push(way, Event::Told { client, attempt, told, by: node });

@@ -32,6 +32,15 @@ impl World {
         if self.is_short_of_memory { 38_000 } else { 0 }
     }
 
+    /// When an instance was last heard that any member might remember: an operator's word counts as
+    /// well, and who ran at no time since may not have heard it.
+    pub(crate) fn silent_since(&self, client: usize) -> u64 {
+        let running = self.nodes.iter().filter(|node| node.process.is_some());
+        let all_new_since = running.map(|node| node.runs_since).min().unwrap_or(0);
+        let client = &self.clients[client];
+        client.last_heard.max(client.judged_at).max(all_new_since)
+    }
+
     pub(crate) fn is_running(&self, node: usize) -> bool {
         self.nodes[node].process.is_some() && !self.nodes[node].is_paused
     }
