@@ -5,12 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use distro_core::{
-<<<<<<< ours
     Board, Datum, DistroConfig, Health, Input, Key, LeaseTerms, MemberId, StampClock, Store,
-    StoreConfig, Value, Verdict, Watcher,
-=======
-    DistroConfig, Health, Input, LeaseTerms, MemberId, StampClock, Store, StoreConfig, Tick, Value,
->>>>>>> theirs
+    StoreConfig, Tick, Value, Verdict, Watcher,
 };
 use distro_net::{Clock, Driver};
 use tokio_util::sync::CancellationToken;

@@ -105,7 +105,7 @@ fn a_long_cut_with_clients_on_either_side_or_on_both_costs_nobody_anything() {
 #[test]
 fn a_judgement_from_within_a_cut_is_believed_by_nobody_before_it_can_be_taken_back() {
     shows(
-        |rules| (1..6).all(|seed| survives_with(seed, rules, Reach::Either, 7)),
+        |rules| (1..80).all(|seed| survives_with(seed, rules, Reach::Either, 7)),
         |rules| rules.late_judges = false,
     );
 }

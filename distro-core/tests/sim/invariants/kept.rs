@@ -65,6 +65,12 @@ impl Kept {
         let brings_news = |to: Option<&Record<Text>>, news: &Record<Text>| {
             to.cloned().unwrap_or_default().merge(news)
         };
+        // The mark of a removal that found nothing is kept like that of any instance: shortly, where
+        // there is no room.
+        let is_mark = |before: &Record<Text>| before.registration.is_never() && on_disk.is_none();
+        if world.is_short_of_memory && self.disks.get(&(n, c)).is_some_and(is_mark) {
+            self.disks.remove(&(n, c));
+        }
         if let Some(before) = self.disks.get(&(n, c))
             && brings_news(on_disk, before)
         {
