@@ -119,7 +119,8 @@ pub(crate) fn is_in_doubt<V: Value>(record: &Record<V>) -> bool {
 /// alive. Longer than from one beat to the next.
 pub(crate) const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// A record that is in doubt is forgotten after this, so that it can be shown anew.
+/// A record that is in doubt is not forgotten sooner than this, however little room there is, unless
+/// removals are not remembered for as long at all: it must be there until it is judged.
 pub(crate) const DOUBT: Duration = Duration::from_secs(900);
 
 impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {

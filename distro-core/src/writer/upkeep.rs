@@ -99,7 +99,7 @@ impl<V: Value> Writer<'_, V> {
         let packed_term = |key: &str, packed: &Tombstone| term_of(key, packed.registration);
         // What is in doubt is no removal, and must be remembered until it can be judged.
         let age_of = |packed: &Tombstone, age: Duration| match is_in_doubt(&packed.record::<V>()) {
-            true => DOUBT,
+            true => age.max(DOUBT.min(config.tombstone_retention)),
             false => age,
         };
         tombstones.forget(now, &ages, packed_term, age_of, |key, term, packed| {

@@ -65,18 +65,20 @@ impl Kept {
         let brings_news = |to: Option<&Record<Text>>, news: &Record<Text>| {
             to.cloned().unwrap_or_default().merge(news)
         };
-        // The mark of a removal that found nothing is kept like that of any instance: shortly, where
-        // there is no room.
-        let is_mark = |before: &Record<Text>| before.registration.is_never() && on_disk.is_none();
-        if world.is_short_of_memory && self.disks.get(&(n, c)).is_some_and(is_mark) {
-            self.disks.remove(&(n, c));
-        }
+        // The mark of a removal that found nothing is kept like any other removal.
+        let may_forget = |before: &Record<Text>| {
+            world.is_short_of_memory && before.registration.is_never() && on_disk.is_none()
+        };
         if let Some(before) = self.disks.get(&(n, c))
             && brings_news(on_disk, before)
+            && !may_forget(before)
         {
             return Err(format!("disk {n}: client {c} went back from {before:?} to {on_disk:?}"));
         }
-        let Some(on_disk) = on_disk else { return Ok(()) };
+        let Some(on_disk) = on_disk else {
+            self.disks.remove(&(n, c));
+            return Ok(());
+        };
         self.disks.insert((n, c), on_disk.clone());
         let held = world.record(n, c);
         if world.nodes[n].process.is_some() && brings_news(held.as_ref(), on_disk) {
