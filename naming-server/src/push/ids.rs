@@ -55,7 +55,7 @@ impl PacketIds {
         let mac = self.mac.clone().chain_update(serial.to_le_bytes()).chain_update(ip.octets());
         let digest = mac.chain_update(address.port().to_le_bytes()).finalize().into_bytes();
         let chance = digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
-        i64::try_from(FIRST | chance % FIRST).expect("53 bits fit into 63")
+        i64::try_from(FIRST | (chance % FIRST)).expect("53 bits fit into 63")
     }
 }
 

@@ -9,7 +9,7 @@ async fn a_change_is_pushed_and_a_subscription_is_not() {
         world.pusher.subscribe(subscriber, CACHE_TIME).unwrap();
     }
     for (client, service) in clients.iter().zip(["g@@a", "g@@b"]) {
-        world.listen(&client, service);
+        world.listen(client, service);
     }
     let revision = world.change("g@@a");
     let push = clients[0].push().await;
@@ -51,7 +51,7 @@ async fn a_push_right_after_a_poll_is_repeated_once_the_answer_has_been_read() {
     let world = world(PushSettings::default()).await;
     let (polling, other) = (Client::new().await, Client::new().await);
     for client in [&polling, &other, &polling] {
-        world.listen(&client, "g@@s");
+        world.listen(client, "g@@s");
     }
     let polled = Instant::now();
     world.change("g@@s");
@@ -124,7 +124,7 @@ async fn acks_count_as_numbers_and_as_texts() {
     let world = world(PushSettings { ack_timeout, ..PushSettings::default() }).await;
     let clients = [Client::new().await, Client::new().await, Client::new().await];
     for client in &clients {
-        world.listen(&client, "g@@s");
+        world.listen(client, "g@@s");
     }
     world.change("g@@s");
     let text = clients[0].push().await;
@@ -355,7 +355,7 @@ async fn a_socket_of_both_families_reaches_both_and_knows_their_acks() {
         clients.push(Client { socket });
     }
     for client in &clients {
-        world.listen(&client, "g@@s");
+        world.listen(client, "g@@s");
     }
     world.change("g@@s");
     for client in &clients {
