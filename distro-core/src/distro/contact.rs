@@ -83,11 +83,13 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             }
             let is_unheard = peer.member.is_unheard(&self.config, now);
             match was_unheard {
-                // Whom this member hears for the first time it cannot have missed.
                 Some(incarnation) if !is_unheard && incarnation != 0 => {
                     self.store.shared.late.found(peer.member.id, now);
                 }
-                None if is_unheard => self.store.shared.late.lost(peer.member.id),
+                // Whom this member has never heard it cannot have missed.
+                None if is_unheard && peer.member.incarnation != 0 => {
+                    self.store.shared.late.lost(peer.member.id);
+                }
                 _ => {}
             }
         }

@@ -282,8 +282,9 @@ impl World {
                     process.round = Some(terms);
                     break;
                 }
-                Output::Send { call, to, request, deadline, .. } => {
-                    sends.push((call, to, request, deadline))
+                Output::Send { call, to, request, as_of, deadline } => {
+                    // It may have waited for slices of judging, in which this process was stopped.
+                    sends.push((call, to, request, process.moment(as_of), deadline))
                 }
                 Output::Left => {
                     has_left = true;
@@ -305,9 +306,9 @@ impl World {
             }
             self.tell(format!("node {node}: {text}"));
         }
-        for (call, to, request, deadline) in sends {
+        for (call, to, request, sent_at, deadline) in sends {
             let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-            self.send(node, to, Call::Control(call), request, deadline);
+            self.send_as_of(sent_at, node, to, Call::Control(call), request, deadline);
         }
         if self.nodes[node].process.as_ref().is_some_and(|process| process.round.is_some()) {
             return self.go_on_judging(node);
@@ -355,6 +356,19 @@ impl World {
         request: Request<Text>,
         deadline_ms: u64,
     ) {
+        self.send_as_of(self.now, from, to, call, request, deadline_ms);
+    }
+
+    /// Sends what was put together at `sent_at`.
+    fn send_as_of(
+        &mut self,
+        sent_at: u64,
+        from: usize,
+        to: MemberId,
+        call: Call,
+        request: Request<Text>,
+        deadline_ms: u64,
+    ) {
         let incarnation = self.nodes[from].incarnation;
         if let Some(process) = &mut self.nodes[from].process {
             process.pending.insert(call);
@@ -366,7 +380,7 @@ impl World {
             // The driver does not send it, once it has greeted the other.
             return self.push(1, Event::NotTaken { to: from, incarnation, call });
         }
-        let letter = self.letter(to, &request);
+        let letter = Letter { sent_at, ..self.letter(to, &request) };
         for way in self.net.ways(from, to, &mut self.chance) {
             let way = if self.nodes[from].is_old { way.min(LONGEST_OLD_WAY_MS) } else { way };
             let letter = letter.clone();
