@@ -129,6 +129,28 @@ fn a_network_that_the_operator_names_gets_two_short_packets_before_an_ack() {
 }
 
 #[test]
+fn long_texts_of_subscribers_take_no_more_than_their_room() {
+    let site = Site::with(|config| config.push.max_subscriber_bytes = 8_192);
+    register(&site, "s", 0, "");
+    let tid = "x".repeat(1_000);
+    let ask = |port: u16| {
+        let port = port.to_string();
+        let asked = [("serviceName", "s"), ("udpPort", &*port), ("tid", &*tid)];
+        let list = site.call_with(JAVA, "GET instance/list", &asked).json();
+        assert_eq!(list["hosts"].as_array().unwrap().len(), 1);
+        list["cacheMillis"].as_u64().unwrap()
+    };
+    let told: Vec<u64> = (20_001..=20_010).map(ask).collect();
+    assert_eq!(told, [[10_000; 7].as_slice(), &[3_000; 3]].concat());
+    assert_eq!(metric(&site, "naming_push_refused_total"), 3.0);
+    assert_eq!(metric(&site, "naming_subscribers"), 7.0);
+    let bytes = metric(&site, "naming_subscriber_bytes");
+    assert!((7_000.0..=8_192.0).contains(&bytes), "{bytes}");
+    // Who is known renews.
+    assert_eq!(ask(20_001), 10_000);
+}
+
+#[test]
 fn the_first_answer_says_what_an_agent_cannot_read() {
     let site = Site::start();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();

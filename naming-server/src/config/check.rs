@@ -101,6 +101,7 @@ impl Config {
         within("push.max_subscribers", push.max_subscribers, 0..=100_000_000)?;
         let all = push.max_subscribers;
         within("push.max_subscribers_per_service", push.max_subscribers_per_service, 0..=all)?;
+        within("push.max_subscriber_bytes", push.max_subscriber_bytes, 0..=1 << 40)?;
         within("push.max_packet_bytes", push.max_packet_bytes, 512..=65_507)?;
         within("push.max_go_packet_bytes", push.max_go_packet_bytes, 512..=65_507)?;
         within("push.max_bytes_per_second", push.max_bytes_per_second, 65_536..=1 << 40)?;

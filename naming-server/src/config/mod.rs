@@ -189,6 +189,7 @@ impl Config {
             lifetime_margin: Duration::from_millis(push.lifetime_margin_ms),
             max_subscribers: push.max_subscribers,
             max_subscribers_per_service: push.max_subscribers_per_service,
+            max_subscriber_bytes: push.max_subscriber_bytes,
             max_packet_bytes: push.max_packet_bytes,
             max_go_packet_bytes: push.max_go_packet_bytes,
             park_after_misses: push.park_after_misses,

@@ -24,6 +24,9 @@ pub struct PushConfig {
     pub max_subscribers: usize,
     /// Subscribers of one service; further ones poll. Default 20,000.
     pub max_subscribers_per_service: usize,
+    /// Bytes of the texts of all subscribers (service, clusters, agent, app, tenant); further
+    /// ones poll. Default 256 MiB.
+    pub max_subscriber_bytes: u64,
     /// Bytes of one packet; larger notices are not sent, their subscribers poll. Default 65,507,
     /// the most UDP can carry.
     pub max_packet_bytes: usize,
@@ -57,6 +60,7 @@ impl Default for PushConfig {
             lifetime_margin_ms: 10_000,
             max_subscribers: 200_000,
             max_subscribers_per_service: 20_000,
+            max_subscriber_bytes: 256 << 20,
             max_packet_bytes: 65_507,
             max_go_packet_bytes: 4_024,
             client_networks: Networks::default(),

@@ -90,6 +90,8 @@ pub(crate) struct PushSettings {
     pub(crate) max_subscribers: usize,
     /// Most subscriptions of one service. Default 20,000.
     pub(crate) max_subscribers_per_service: usize,
+    /// Most bytes of the texts of all subscriptions. More are refused and poll. Default 256 MiB.
+    pub(crate) max_subscriber_bytes: u64,
     /// Longest packet. Default 65,507 bytes, the most UDP over IPv4 can carry.
     pub(crate) max_packet_bytes: usize,
     /// Longest packet to an agent of Go or the DNS plugin, whose buffer cuts off the rest. Default
@@ -129,6 +131,7 @@ impl Default for PushSettings {
             lifetime_margin: Duration::from_secs(10),
             max_subscribers: 200_000,
             max_subscribers_per_service: 20_000,
+            max_subscriber_bytes: 256 << 20,
             max_packet_bytes: 65_507,
             max_go_packet_bytes: 4_024,
             park_after_misses: 3,
@@ -285,6 +288,7 @@ impl Pusher {
         let table = Table::new(
             settings.max_subscribers,
             settings.max_subscribers_per_service,
+            settings.max_subscriber_bytes,
             Targets::new(settings.target_rules()),
             Arc::clone(&stats),
         );

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Upper bounds in milliseconds of the buckets of the push delay; one more bucket takes the rest.
 pub(crate) const DELAY_BOUNDS_MS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000];
 
-/// What the pusher counts. All but the two gauges only grow.
+/// What the pusher counts. All but the gauges only grow.
 #[derive(Debug, Default)]
 pub(crate) struct PushStats {
     /// Packets sent for the first time.
@@ -36,6 +36,8 @@ pub(crate) struct PushStats {
     pub(crate) unknown_acks: Counter,
     /// Gauge: subscriptions known now.
     pub(crate) subscribers: Counter,
+    /// Gauge: bytes of the texts of those subscriptions.
+    pub(crate) subscriber_bytes: Counter,
     /// Gauge: subscriptions that are parked now because they never ack.
     pub(crate) parked: Counter,
     /// From a change to the first packet about it.
@@ -73,7 +75,12 @@ impl Counter {
 
     /// Adds one unless the number has reached `limit`.
     pub(super) fn increment_below(&self, limit: u64) -> bool {
-        let more = |now| (now < limit).then_some(now + 1);
+        self.add_within(1, limit)
+    }
+
+    /// Adds `amount` unless the number would pass `limit`.
+    pub(super) fn add_within(&self, amount: u64, limit: u64) -> bool {
+        let more = |now: u64| now.checked_add(amount).filter(|sum| *sum <= limit);
         self.0.try_update(Relaxed, Relaxed, more).is_ok()
     }
 }
@@ -127,5 +134,9 @@ mod tests {
         assert!(counter.increment_below(1));
         assert!(!counter.increment_below(1));
         assert_eq!(counter.value(), 1);
+        assert!(!counter.add_within(3, 3));
+        assert!(counter.add_within(2, 3));
+        assert!(!counter.add_within(u64::MAX, u64::MAX));
+        assert_eq!(counter.value(), 3);
     }
 }

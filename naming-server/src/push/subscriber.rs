@@ -84,6 +84,13 @@ impl Subscriber {
         let texts = [&self.clusters, &self.agent, &self.app, &self.tenant];
         texts.iter().all(|text| text.len() <= MAX_TEXT_BYTES)
     }
+
+    /// Bytes of its texts, namespace and name of the service included.
+    pub(super) fn text_bytes(&self) -> u64 {
+        let texts = [&self.clusters, &self.agent, &self.app, &self.tenant];
+        let bytes: usize = texts.iter().map(|text| text.len()).sum();
+        u64::try_from(bytes + self.service.as_str().len()).unwrap_or(u64::MAX)
+    }
 }
 
 /// Why nothing will be pushed to a subscriber: it has to poll at the interval of those without
@@ -103,6 +110,9 @@ pub(crate) enum SubscribeRefused {
     /// The node has as many subscribers as it may have.
     #[error("this node has too many subscribers")]
     TableFull,
+    /// The texts of this node's subscribers take as many bytes as they may.
+    #[error("the subscribers of this node have too much text")]
+    TextsFull,
     /// No packet can be sent there: port 0, multicast, broadcast, an address of another family.
     #[error("no packet can be sent to the address")]
     Address,

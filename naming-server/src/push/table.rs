@@ -174,6 +174,7 @@ pub(super) struct Table {
     hasher: HashState,
     max_subscribers: u64,
     max_subscribers_per_service: usize,
+    max_text_bytes: u64,
     next_swept: AtomicUsize,
     stats: Arc<PushStats>,
 }
@@ -184,10 +185,12 @@ impl Table {
     pub(super) fn new(
         max_subscribers: usize,
         max_subscribers_per_service: usize,
+        max_text_bytes: u64,
         targets: Targets,
         stats: Arc<PushStats>,
     ) -> Self {
         Self {
+            max_text_bytes,
             targets,
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: HashState::default(),
@@ -268,6 +271,11 @@ impl Table {
             self.targets.release(&target);
             return Err(SubscribeRefused::TableFull);
         }
+        if !self.stats.subscriber_bytes.add_within(subscriber.text_bytes(), self.max_text_bytes) {
+            self.stats.subscribers.subtract(1);
+            self.targets.release(&target);
+            return Err(SubscribeRefused::TextsFull);
+        }
         Ok(target)
     }
 
@@ -304,6 +312,8 @@ impl Table {
             }
         }
         self.stats.subscribers.subtract(u64::try_from(removed.len()).unwrap_or(0));
+        let bytes = removed.iter().map(|subscription| subscription.subscriber.text_bytes());
+        self.stats.subscriber_bytes.subtract(bytes.sum());
         removed
     }
 
@@ -369,8 +379,18 @@ mod tests {
     }
 
     fn table(total: usize, per_service: usize) -> Table {
+        table_of_texts(total, per_service, u64::MAX)
+    }
+
+    fn table_of_texts(total: usize, per_service: usize, text_bytes: u64) -> Table {
         let rules = PushSettings { max_subscribers_per_address: 5_000, ..PushSettings::default() };
-        Table::new(total, per_service, Targets::new(rules.target_rules()), Arc::default())
+        Table::new(
+            total,
+            per_service,
+            text_bytes,
+            Targets::new(rules.target_rules()),
+            Arc::default(),
+        )
     }
 
     const LIFETIME: Duration = Duration::from_secs(30);
@@ -407,6 +427,39 @@ mod tests {
         let long = Subscriber { app: "x".repeat(1_025).into(), ..subscriber("g@@a", 1) };
         let refused = table.subscribe(long, now, LIFETIME);
         assert_eq!(refused.unwrap_err(), SubscribeRefused::TooLong);
+    }
+
+    #[test]
+    fn all_texts_together_are_bounded_by_bytes() {
+        let large = |port| {
+            let text: Arc<str> = "x".repeat(1_000).into();
+            let (clusters, agent) = (Arc::clone(&text), Arc::clone(&text));
+            let (app, tenant) = (Arc::clone(&text), text);
+            Subscriber { clusters, agent, app, tenant, ..subscriber("g@@s", port) }
+        };
+        let each = large(1).text_bytes();
+        assert_eq!(each, 4_000 + "public##g@@s".len() as u64);
+        let (table, now) = (table_of_texts(100, 100, 3 * each - 1), Instant::now());
+        for port in [1, 2] {
+            assert!(table.subscribe(large(port), now, LIFETIME).is_ok());
+        }
+        let elsewhere = Subscriber { service: subscriber("g@@t", 3).service, ..large(3) };
+        for refused in [large(3), elsewhere] {
+            let refused = table.subscribe(refused, now, LIFETIME).unwrap_err();
+            assert_eq!(refused, SubscribeRefused::TextsFull);
+        }
+        // Who was refused holds nothing.
+        assert!(table.find("public##g@@t").is_none());
+        assert_eq!(table.stats.subscribers.value(), 2);
+        assert_eq!(table.stats.subscriber_bytes.value(), 2 * each);
+        // Those who are known renew, short ones have room, and who goes gives room back.
+        let later = now + LIFETIME - Duration::from_secs(1);
+        assert!(table.subscribe(large(1), later, LIFETIME).is_ok());
+        assert!(table.subscribe(subscriber("g@@s", 4), later, LIFETIME).is_ok());
+        assert_eq!(table.sweep(SHARDS, now + LIFETIME).len(), 1);
+        assert!(table.subscribe(large(5), later, LIFETIME).is_ok());
+        assert_eq!(table.sweep(SHARDS, later + LIFETIME).len(), 3);
+        assert_eq!(table.stats.subscriber_bytes.value(), 0);
     }
 
     #[test]

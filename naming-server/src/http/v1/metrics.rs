@@ -112,6 +112,8 @@ impl Api {
         let (known, parked) = (stats.subscribers.value(), stats.parked.value());
         let parked_help = "Subscribers without push since they never ack.";
         metrics.push(Metric::gauge("naming_subscribers", "Subscribers now.", known as f64));
+        let (bytes_help, bytes) = ("Bytes of their texts.", stats.subscriber_bytes.value());
+        metrics.push(Metric::gauge("naming_subscriber_bytes", bytes_help, bytes as f64));
         metrics.push(Metric::gauge("naming_subscribers_parked", parked_help, parked as f64));
         let bounds = DELAY_BOUNDS_MS.iter().map(|bound_ms| *bound_ms as f64 / 1_000.0);
         let delays = Histogram {
