@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::StoreConfig;
 use crate::record::{Health, Record, Value};
-use crate::store::bytes_of;
+use crate::store::{bytes_of, carried_bytes};
 use crate::tombstone::Term;
 
 /// What others can tell of a record, before or after a change.
@@ -15,11 +15,14 @@ pub(crate) struct Aspect<V> {
     pub(crate) term: Option<Term>,
     /// Bytes that its memory takes; 0 if readers see it.
     pub(crate) bytes: u64,
+    /// Bytes that it carries; 0 if readers do not see it.
+    pub(crate) carried: u64,
 }
 
 impl<V: Value> Aspect<V> {
     /// Of a record that is not there.
-    pub(crate) const NONE: Self = Self { shown: None, fingerprint: 0, term: None, bytes: 0 };
+    pub(crate) const NONE: Self =
+        Self { shown: None, fingerprint: 0, term: None, bytes: 0, carried: 0 };
 
     /// `is_foreign`: the owner of the tag does not speak this protocol.
     pub(crate) fn of(
@@ -39,6 +42,7 @@ impl<V: Value> Aspect<V> {
                 record.fingerprint(tag, key)
             },
             bytes: if is_visible { 0 } else { bytes_of(key, record) },
+            carried: value.map_or(0, |value| carried_bytes(tag, key, &**value)),
             term: (!is_visible).then(|| config.term(tag, key, record.registration)),
         }
     }

@@ -26,7 +26,8 @@ pub trait Value: Send + Sync + 'static {
     /// index below [`CLASSES`].
     fn class(&self) -> usize;
 
-    /// About how many bytes it takes in a message; batches are limited by it. Default 256.
+    /// About how many bytes it takes in a message; batches are limited by it, and
+    /// [`Store::carried_bytes`](crate::Store::carried_bytes) is their sum. Default 256.
     fn weight(&self) -> usize {
         256
     }

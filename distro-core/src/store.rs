@@ -84,6 +84,7 @@ pub(crate) struct Shared {
     /// Until when records that came up in such a list count as new.
     pub(crate) news: Notes,
     pub(crate) visible: [AtomicU64; CLASSES],
+    pub(crate) carried: Carried,
     /// Bytes of all tombstones.
     memory_bytes: AtomicU64,
     /// Writes of others that were left out because of their stamps.
@@ -177,6 +178,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
                 holds: Notes::default(),
                 news: Notes::default(),
                 visible,
+                carried: Carried::default(),
                 memory_bytes: AtomicU64::new(0),
                 disbelieved: AtomicU64::new(0),
                 listened_since_ms: AtomicU64::new(u64::MAX),
@@ -331,6 +333,7 @@ pub(crate) struct Effect {
     pub(crate) wrote_nothing: bool,
 }
 
+mod carried;
 mod cleaning;
 mod foreign;
 mod hearing;
@@ -339,6 +342,8 @@ mod memory;
 mod merging;
 mod owning;
 
+use carried::Carried;
+pub(crate) use carried::carried_bytes;
 pub(crate) use cleaning::open_root;
 use foreign::Notes;
 use memory::SlotMemory;

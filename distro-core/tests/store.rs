@@ -24,6 +24,9 @@ impl Value for Text {
     fn class(&self) -> usize {
         0
     }
+    fn weight(&self) -> usize {
+        100 + self.0 as usize
+    }
 }
 
 /// Writes down what it is told.
@@ -342,6 +345,15 @@ fn records(store: &TextStore) -> Vec<(Arc<str>, String, Record<Text>)> {
     all
 }
 
+/// What visible records carry, counted anew.
+fn carried(store: &TextStore) -> u64 {
+    let visible = records(store).into_iter().filter(|(_, _, record)| record.is_visible());
+    let bytes = visible.filter_map(|(tag, key, record)| {
+        Some(tag.len() + key.len() + record.value.as_ref()?.weight())
+    });
+    bytes.sum::<usize>() as u64
+}
+
 proptest! {
     #[test]
     fn stores_that_merged_the_same_records_in_any_order_agree(
@@ -360,6 +372,9 @@ proptest! {
         }
         prop_assert_eq!(checksums(&first), checksums(&second));
         prop_assert_eq!(first.visible_count(0), second.visible_count(0));
+        for store in [&first, &second] {
+            prop_assert_eq!(store.carried_bytes(), carried(store));
+        }
         prop_assert_eq!(first.tombstone_count(), second.tombstone_count());
 
         let tags: Vec<_> = first.all().iter().map(|datum| datum.tag().clone()).collect();
@@ -368,5 +383,6 @@ proptest! {
         }
         prop_assert!(checksums(&first).iter().all(|sum| *sum == 0), "an empty store folds to zero");
         prop_assert_eq!(first.visible_count(0), 0);
+        prop_assert_eq!(first.carried_bytes(), 0);
     }
 }

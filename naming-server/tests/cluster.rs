@@ -386,6 +386,42 @@ fn slow_uploads_of_strangers_turn_no_member_away() {
 }
 
 #[test]
+fn a_member_that_is_full_refuses_its_own_clients_and_nothing_that_members_say() {
+    let mut cluster = Cluster::start(1);
+    cluster.list(0..2);
+    let mut config = cluster.config(1);
+    config.registry.max_instance_bytes = 2_048;
+    cluster.members.push(Some(TestServer::start_at(config)));
+    cluster.wait_until_ready();
+    let [open, full] = [0, 1].map(|member| cluster.member(member));
+    let metadata = |bytes| format!("&metadata=k%3D{}", "x".repeat(bytes));
+    instance(open, "POST", "filler", &metadata(2_000)).expect(200);
+    wait_for("it is everywhere", || hosts(full, "filler").len() == 1);
+    // Some of them are its own, the others go to the other member.
+    for service in services() {
+        for (method, target) in [
+            ("POST", format!("instance?serviceName={service}&ip=10.0.0.1&port=80")),
+            ("POST", format!("service?serviceName={service}&protectThreshold=0")),
+        ] {
+            let refused = full.call(method, &target).expect(503);
+            assert!(refused.contains("registry.max_instance_bytes"), "{refused}");
+        }
+        assert!(hosts(open, &service).is_empty());
+        instance(open, "POST", &service, &metadata(100)).expect(200);
+        wait_for("it is taken in", || hosts(full, &service).len() == 1);
+        let refused = instance(full, "PATCH", &service, &metadata(101)).expect(503);
+        assert!(refused.contains("registry.max_instance_bytes"), "{refused}");
+        let beat = format!("instance/beat?serviceName={service}&ip=10.0.0.1&port=80");
+        assert_eq!(full.put(&beat).json()["code"], 10_200);
+        instance(full, "POST", &service, &metadata(100)).expect(200);
+        instance(full, "PATCH", &service, &metadata(50)).expect(200);
+        let shown = || hosts(open, &service)[0]["metadata"]["k"].as_str().map(str::len);
+        wait_for("it has shrunk everywhere", || shown() == Some(50));
+    }
+    cluster.wait_until_equal();
+}
+
+#[test]
 fn members_speak_over_a_port_of_their_own_where_they_have_one() {
     let mut cluster = Cluster::start(1);
     cluster.list(0..3);

@@ -3,7 +3,7 @@
 mod common;
 
 use common::Site;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const INSTANCE: [(&str, &str); 3] =
     [("serviceName", "orders"), ("ip", "10.0.0.1"), ("port", "8080")];
@@ -139,6 +139,68 @@ fn protection_at_threshold_zero_can_be_turned_off() {
     assert_eq!(list["hosts"][0]["healthy"], false);
     let only = [("serviceName", "orders"), ("healthyOnly", "true")];
     assert_eq!(site.call("GET instance/list", &only).json()["hosts"], json!([]));
+}
+
+#[test]
+fn what_everything_carries_has_a_limit_for_what_grows_alone() {
+    const LIMIT: &str = "registry.max_instance_bytes";
+    let site = Site::with(|config| config.registry.max_instance_bytes = 4_096);
+    let text = |bytes: usize| format!("k={}", "x".repeat(bytes));
+    let (small, medium, large, larger) = (text(10), text(1_500), text(3_000), text(4_000));
+    let one = |metadata| with(&[("metadata", metadata)]);
+    let two = |metadata| with(&[("port", "1"), ("metadata", metadata)]);
+    let carried = || {
+        let page = site.call("GET /metrics", &[]).text;
+        let line = page.lines().find(|line| line.starts_with("naming_carried_bytes ")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    let lists = || {
+        let list = site.call("GET instance/list", &[("serviceName", "orders")]).json();
+        let host = |host: &Value| (host["port"].clone(), host["metadata"].clone());
+        list["hosts"].as_array().unwrap().iter().map(host).collect::<Vec<_>>()
+    };
+    let at_first = carried();
+    site.ok("POST instance", &one(&large));
+    site.ok("POST instance", &two(&small));
+    let (before, held) = (lists(), carried());
+    assert!((3_000.0..4_096.0).contains(&held), "{held}");
+    let beat = json!({
+        "serviceName": "DEFAULT_GROUP@@orders", "ip": "10.0.0.2", "port": 80, "cluster": "DEFAULT",
+        "metadata": { "k": "x".repeat(1_500) },
+    });
+    let batch = |metadata| {
+        let all = ("consistencyType", "ephemeral");
+        vec![("serviceName", "orders"), ("metadata", metadata), all]
+    };
+    let service = |metadata| {
+        vec![("serviceName", "other"), ("protectThreshold", "0"), ("metadata", metadata)]
+    };
+    for (request, params) in [
+        ("POST instance", with(&[("port", "2"), ("metadata", &*medium)])),
+        ("POST instance", two(&medium)),
+        ("PUT instance", two(&medium)),
+        ("PATCH instance", two(&medium)),
+        ("PUT instance/metadata/batch", batch(&medium)),
+        ("PUT instance/beat", vec![("serviceName", "orders"), ("beat", &*beat.to_string())]),
+        ("POST service", service(&medium)),
+    ] {
+        site.refused(request, &params, 503, LIMIT);
+        assert_eq!((lists(), carried()), (before.clone(), held), "after {request}");
+    }
+    // What exists is renewed, shrinks and goes, and gives room to others.
+    assert_eq!(site.call("PUT instance/beat", &INSTANCE).json()["code"], 10200);
+    site.ok("POST instance", &one(&large));
+    site.ok("PATCH instance", &one(&small));
+    site.ok("PUT instance", &two(&medium));
+    site.refused("POST service", &service(&large), 503, LIMIT);
+    site.ok("DELETE instance", &two(&medium));
+    site.ok("POST service", &service(&large));
+    site.refused("PUT service", &service(&larger), 503, LIMIT);
+    site.ok("PUT service", &service(&small));
+    site.ok("DELETE service", &[("serviceName", "other")]);
+    site.ok("DELETE instance", &INSTANCE);
+    site.ok("DELETE service", &[("serviceName", "orders")]);
+    assert_eq!(carried(), at_first);
 }
 
 #[test]

@@ -234,6 +234,27 @@ fn there_are_no_more_of_them_than_instances_may_be() {
 }
 
 #[test]
+fn nothing_is_kept_of_a_change_for_which_there_is_no_room() {
+    let site = Site::with(|config| {
+        config.registry.keep_operator_values = true;
+        config.registry.max_instance_bytes = 2_048;
+    });
+    register(&site, "s", "10.0.0.1", &[]);
+    let metadata = |bytes| format!("k={}", "x".repeat(bytes));
+    // The instance alone would have room, and what is kept beside it, too.
+    for (request, bytes) in [("PATCH instance", 1_200), ("PUT instance", 1_200)] {
+        let metadata = metadata(bytes);
+        let params = s(&[("metadata", &metadata)]);
+        site.refused(request, &params, 503, "registry.max_instance_bytes");
+        let shown = site.call("GET instance", &s(&[])).json();
+        assert_eq!((&shown["metadata"], shown.get("operatorValues")), (&json!({}), None));
+        assert!(detail(&site).get("operatorValues").is_none(), "after {request}");
+    }
+    site.ok("PATCH instance", &s(&[("metadata", &*metadata(500))]));
+    assert!(detail(&site).get("operatorValues").is_some());
+}
+
+#[test]
 fn twins_of_both_kinds_have_values_of_their_own() {
     let site = keeping();
     register(&site, "s", "10.0.0.1", &[PERSISTENT]);

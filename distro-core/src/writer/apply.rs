@@ -131,6 +131,7 @@ impl<V: Value> Writer<'_, V> {
         self.shelf.checksum = self.shelf.checksum.wrapping_add(change);
         slot.checksum.fetch_add(change, Ordering::Relaxed);
         self.shared.weigh(self.slot, before.bytes, after.bytes);
+        self.shared.carried.change(self.slot, before.carried, after.carried);
         let is_durable = |aspect: &Aspect<V>| aspect.term == Some(Term::Durable);
         match (is_durable(before), is_durable(after)) {
             (false, true) => _ = slot.durable_tombstones.fetch_add(1, Ordering::Relaxed),

@@ -149,6 +149,7 @@ impl Config {
     pub(crate) fn registry_settings(&self, hash_seed: u64) -> RegistrySettings {
         RegistrySettings {
             max_instances: self.registry.max_instances as u64,
+            max_instance_bytes: self.registry.max_instance_bytes,
             max_metadata_bytes: self.registry.max_metadata_bytes,
             rendered_bytes: self.registry.rendered_bytes,
             protect_at_zero: self.registry.protect_at_zero,

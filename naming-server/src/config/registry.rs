@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct RegistryConfig {
     /// Instances of all services together; further registrations are refused. Default 10,000,000.
     pub max_instances: usize,
+    /// Bytes that all instances and services together carry (names, metadata, ids, applications,
+    /// settings); what would make them more is refused. 0 for no limit. Default 4 GiB.
+    pub max_instance_bytes: u64,
     /// Bytes of all metadata keys and values of one instance or service. Default 32,768.
     pub max_metadata_bytes: usize,
     /// Bytes of rendered instance lists kept for the next reader. Default 256 MiB. Too small
@@ -27,6 +30,7 @@ impl Default for RegistryConfig {
     fn default() -> Self {
         Self {
             max_instances: 10_000_000,
+            max_instance_bytes: 4 << 30,
             max_metadata_bytes: 32_768,
             rendered_bytes: 256 << 20,
             protect_at_zero: true,

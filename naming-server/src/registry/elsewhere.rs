@@ -8,6 +8,7 @@ use naming_model::{PERSISTENT_MARK, RecordKey, ServiceKey};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
+use super::content_codec::{instance_weight, settings_weight};
 use super::routed::{Patched, Place};
 use super::writes::{initial_health, number_of};
 use super::{
@@ -53,6 +54,9 @@ impl Elsewhere {
                 (Some(EventKind::Registered), initial_health(healthy))
             }
         };
+        let known = known.as_ref().map(|known| instance_weight(&known.instance));
+        let id = (place.service.as_str(), &*place.id);
+        self.registry.check_bytes(id, known, instance_weight(&instance))?;
         self.cluster.write(Self::registration(&place, stamp, instance, health)).await;
         if let Some(kind) = kind {
             self.registry.note(&place.service, &place.id, kind, &|| actor.clone());
@@ -73,6 +77,8 @@ impl Elsewhere {
                 return Ok(Patched::NotFound);
             };
             let (instance, healthy) = change(&known.instance)?;
+            let grown = instance_weight(&instance).saturating_sub(instance_weight(&known.instance));
+            self.registry.check_growth(grown)?;
             let health = healthy.map_or(known.health, initial_health);
             let register = Self::registration(&place, self.issue(), instance, health);
             if self.cluster.write(register.expecting(known.written)).await.is_applied {
@@ -144,7 +150,9 @@ impl Elsewhere {
             if known.is_none() {
                 self.registry.check_room_for_service()?;
             }
-            let (tag, value) = (service.as_str(), Arc::new(Content::Service(settings)));
+            let (tag, known) = (service.as_str(), known.as_deref().map(settings_weight));
+            self.registry.check_bytes((tag, DATUM_KEY), known, settings_weight(&settings))?;
+            let value = Arc::new(Content::Service(settings));
             let register =
                 Operation::register(tag, DATUM_KEY, self.issue(), value, Health::Healthy);
             let register = register.expecting(written);
@@ -172,6 +180,8 @@ impl Elsewhere {
             if values == known {
                 return Ok(());
             }
+            let known = (!is_new).then(|| known.metadata_bytes());
+            self.registry.check_bytes((tag, &key), known, values.metadata_bytes())?;
             if values.is_empty() {
                 self.cluster.write(Operation::deregister(tag, key, self.issue())).await;
                 return Ok(());

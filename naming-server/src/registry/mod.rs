@@ -10,6 +10,7 @@ use naming_model::ServiceKey;
 mod accounts;
 mod administer;
 mod beats;
+mod carried;
 mod catalog;
 mod checked;
 mod checksum;
@@ -156,6 +157,8 @@ impl Value for Content {
 pub(crate) struct RegistrySettings {
     /// Instances held at a time.
     pub(crate) max_instances: u64,
+    /// Bytes that everything visible carries; 0 for no limit.
+    pub(crate) max_instance_bytes: u64,
     /// Bytes of one metadata map as JSON.
     pub(crate) max_metadata_bytes: usize,
     /// Bytes of rendered lists kept.

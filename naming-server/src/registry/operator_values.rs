@@ -220,7 +220,9 @@ impl Registry {
             let stamp = self.store.clock().issue(now);
             if values.is_empty() && known.is_some() {
                 writer.deregister(&key, stamp);
-            } else if known.unwrap_or_default() != values {
+            } else if known.as_ref() != Some(&values) && !values.is_empty() {
+                let known = known.as_ref().map(OperatorValues::metadata_bytes);
+                self.check_bytes((service.as_str(), &key), known, values.metadata_bytes())?;
                 let content = Arc::new(Content::Operator(Box::new(values)));
                 writer.register(&key, stamp, content, Health::Healthy);
             }

@@ -3,6 +3,7 @@
 
 use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
+use super::content_codec::instance_weight;
 use super::writes::initial_health;
 use super::{Instance, Patched, Registry};
 use crate::http::ApiError;
@@ -23,10 +24,13 @@ impl Registry {
         if let Some(kept) = self.kept_values(service, &id) {
             kept.lay_over(&mut instance)?;
         }
-        match self.find_instance(service, &id) {
+        let known = self.find_instance(service, &id);
+        match &known {
             Some(known) => instance.id.clone_from(&known.instance.id),
             None => self.check_room(service)?,
         }
+        let known = known.map(|known| instance_weight(&known.instance));
+        self.check_bytes((service.as_str(), &id), known, instance_weight(&instance))?;
         self.foreign_registered(service, key, instance, healthy, actor);
         Ok(())
     }
@@ -43,6 +47,8 @@ impl Registry {
             return Ok(Patched::NotFound);
         };
         let (instance, healthy) = change(&known.instance)?;
+        let (was, is) = (instance_weight(&known.instance), instance_weight(&instance));
+        self.check_growth(is.saturating_sub(was))?;
         let was_healthy = known.health == initial_health(true);
         let healthy = healthy.unwrap_or(was_healthy);
         self.foreign_registered(service, &key.instance, instance, healthy, actor);

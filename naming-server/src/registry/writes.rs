@@ -8,6 +8,7 @@ use std::sync::Arc;
 use distro_core::{Health, Heard, Operation, Stamp, Writer, apply};
 use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
+use super::content_codec::instance_weight;
 use super::{
     BeatAnswer, BeatOutcome, CLASS_INSTANCE, Content, EventKind, Host, Instance, Patched, Registry,
     hosts, text_form,
@@ -39,8 +40,10 @@ impl Registry {
                 kept.lay_over(&mut instance)?;
             }
             let stamp = self.store.clock().issue(now);
+            let mut known_weight = None;
             let (kind, health) = match find_instance(writer, &id) {
                 Some((known, health)) => {
+                    known_weight = Some(instance_weight(known));
                     instance.id.clone_from(&known.id);
                     ((*known != instance).then_some(EventKind::Replaced), health)
                 }
@@ -61,6 +64,8 @@ impl Registry {
                     (Some(EventKind::Registered), initial_health(healthy))
                 }
             };
+            let place = (service.as_str(), &*id);
+            self.check_bytes(place, known_weight, instance_weight(&instance))?;
             writer.register(&id, stamp, Arc::new(Content::Instance(instance)), health);
             Ok(kind)
         })?;
@@ -158,6 +163,8 @@ impl Registry {
                     return Ok(Patched::NotFound);
                 };
                 let (instance, healthy) = change(known)?;
+                let (known, weight) = (instance_weight(known), instance_weight(&instance));
+                self.check_growth(weight.saturating_sub(known))?;
                 let health = healthy.map_or(health, initial_health);
                 let stamp = self.store.clock().issue(now);
                 writer.register(&id, stamp, Arc::new(Content::Instance(instance)), health);

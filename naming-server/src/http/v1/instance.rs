@@ -47,7 +47,8 @@ impl Api {
     pub(super) fn update_instance(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let (service, address, instance, healthy) = self.whole_instance(call)?;
         let record = RecordKey { instance: address.key(), is_persistent: instance.is_persistent };
-        let kept = self.keep_named(&service, &record, || named_in_form(call.params, &instance));
+        let kept =
+            self.keep_named(&service, &record, &instance, || named_in_form(call.params, &instance));
         let (writes, actor) = (self.writes.clone(), call.actor());
         let (id, is_java) = (record.text(), call.agent.is_java_1());
         let write = kept.then(move |kept| {

@@ -47,6 +47,10 @@ impl Api {
         let bytes = Metadata::new(&given, limit)?.as_json().len();
         let (parameter, targets) = self.batch_targets(call.params, &service)?;
         check_bytes(parameter, targets.len(), bytes)?;
+        if merge {
+            // All or nothing; each write asks again, as others write meanwhile.
+            self.registry.check_growth(targets.len().saturating_mul(bytes))?;
+        }
         let api = self.me.upgrade().ok_or_else(|| ApiError::unavailable("stopping"))?;
         let (given, actor) = (Arc::new(given), call.actor());
         let named = self.registry.settings.keep_operator_values.then(|| {

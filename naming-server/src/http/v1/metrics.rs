@@ -44,6 +44,7 @@ impl Api {
         };
         let removals = EventKind::ALL.into_iter().filter(|kind| kind.is_removal());
         let instances = store.visible_count(CLASS_INSTANCE) as f64;
+        let carried_help = "Bytes that instances, services and other records carry.";
         let tombstones = store.tombstone_count() as f64;
         let tombstone_bytes = store.tombstone_bytes() as f64;
         let rendered = registry.views.bytes() as f64;
@@ -51,6 +52,7 @@ impl Api {
         vec![
             Metric::gauge("naming_services", "Services now.", self.registry.service_count() as f64),
             Metric::gauge("naming_instances", "Instances now.", instances),
+            Metric::gauge("naming_carried_bytes", carried_help, store.carried_bytes() as f64),
             Metric::gauge("naming_tombstones", "Removed instances remembered.", tombstones),
             Metric::gauge("naming_tombstone_bytes", "Bytes that takes, about.", tombstone_bytes),
             Metric::gauge("naming_rendered_bytes", "Bytes of rendered lists kept.", rendered),

@@ -30,6 +30,9 @@ impl Api {
                 // Nothing is kept of what is refused.
                 Err(error) => return Write::Done(Err(error)),
                 Ok((changed, _)) => {
+                    if let Err(full) = self.registry.check_kept_change(&known, &changed) {
+                        return Write::Done(Err(full));
+                    }
                     // As it is stored.
                     let weight = named.weight.map(|_| changed.weight);
                     Some((Named { weight, ..named }, known))
@@ -59,6 +62,7 @@ impl Api {
         &self,
         service: &ServiceKey,
         key: &RecordKey<'_>,
+        instance: &Instance,
         named: impl FnOnce() -> Named,
     ) -> Write<Result<(), ApiError>> {
         if !self.registry.settings.keep_operator_values {
@@ -67,6 +71,9 @@ impl Api {
         let Some(known) = self.registry.known(service, &key.text()) else {
             return Write::Done(Ok(()));
         };
+        if let Err(full) = self.registry.check_kept_change(&known, instance) {
+            return Write::Done(Err(full));
+        }
         let named = named();
         self.writes.change_operator_values(service, key, move |before| before.with(&named, &known))
     }

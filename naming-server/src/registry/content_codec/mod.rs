@@ -89,11 +89,7 @@ pub(super) fn weight(content: &Content) -> usize {
     const OVERHEAD: usize = 16;
     OVERHEAD
         + match content {
-            Content::Instance(instance) => {
-                let id = instance.id.as_ref().map_or(0, |id| id.len());
-                let app = instance.app.as_ref().map_or(0, |app| app.len());
-                metadata_weight(&instance.metadata) + id + app
-            }
+            Content::Instance(instance) => instance_weight(instance),
             Content::Service(settings) => settings_weight(settings),
             Content::Switch(text) => text.len(),
             Content::Namespace(namespace) => namespace.name.len() + namespace.description.len(),
@@ -102,6 +98,13 @@ pub(super) fn weight(content: &Content) -> usize {
             Content::Operator(values) => values.metadata_bytes(),
             Content::Unknown(bytes) => bytes.len(),
         }
+}
+
+/// The same of an instance.
+pub(super) fn instance_weight(instance: &Instance) -> usize {
+    let id = instance.id.as_ref().map_or(0, |id| id.len());
+    let app = instance.app.as_ref().map_or(0, |app| app.len());
+    metadata_weight(&instance.metadata) + id + app
 }
 
 /// The same of the settings of a service.
