@@ -1,6 +1,7 @@
 //! An instance that fell silent is gone 35 s after it was last heard, or 10 s after the latest of
 //! the end of the disturbance and the last change of owners, whichever is later. If no member has
 //! run without a stop since it was last heard, the first that has run since counts in its place.
+//! Where removals had to be forgotten early, an old copy may be shown for a time-out longer.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +50,7 @@ impl DeadGo {
 fn gone_by(world: &World, client: usize) -> u64 {
     let heard = world.silent_since(client);
     if world.tells_what_it_heard() {
-        (heard + SILENT_MS).max(world.disturbed_at + SETTLED_MS)
+        (heard + SILENT_MS).max(world.disturbed_at + SETTLED_MS + world.grace_ms())
     } else {
         heard.max(world.disturbed_at) + ANEW_MS
     }

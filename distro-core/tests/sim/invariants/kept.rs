@@ -81,7 +81,8 @@ impl Kept {
         };
         self.disks.insert((n, c), on_disk.clone());
         let held = world.record(n, c);
-        if world.nodes[n].process.is_some() && brings_news(held.as_ref(), on_disk) {
+        let is_mark = world.is_short_of_memory && on_disk.registration.is_never();
+        if world.nodes[n].process.is_some() && brings_news(held.as_ref(), on_disk) && !is_mark {
             return Err(format!("node {n}: client {c} is {held:?}, on disk {on_disk:?}"));
         }
         Ok(())
