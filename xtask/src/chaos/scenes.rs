@@ -24,7 +24,7 @@ pub(super) async fn long_cut(stage: &mut Stage<'_>, services: usize) -> Result<(
 
 /// What is replaced while a node is cut off must not come back from it.
 pub(super) async fn crowded_slot(stage: &mut Stage<'_>) -> Result<()> {
-    const WATCHED: Duration = Duration::from_secs(40);
+    const WATCHED: Duration = Duration::from_secs(33);
     let crowd = Crowd::gather(&stage.load, stage.nodes()).await?;
     stage.split(Sides { alone: ALONE, services: 0 }).await?;
     stage.wait(5).await;
@@ -32,7 +32,9 @@ pub(super) async fn crowded_slot(stage: &mut Stage<'_>) -> Result<()> {
     // So long that nothing is remembered that counts for a moment only.
     stage.wait(20).await;
     stage.mend().await?;
-    crowd.watch(stage.nodes(), WATCHED).await;
+    // Beside everything else that is watched after the heal.
+    let nodes = stage.nodes().to_vec();
+    tokio::task::spawn_local(async move { crowd.watch(&nodes, WATCHED).await });
     Ok(())
 }
 
