@@ -789,18 +789,24 @@ fn a_renewal_that_the_network_withheld_revives_nobody() {
     );
 }
 
+/// An instance died after its last beat was forwarded, and the network withholds that for so long.
+fn with_a_withheld_beat(rules: Rules, withheld_ms: u64) -> (World, usize) {
+    let mut world = three(rules);
+    let client = client_of(&mut world, 0, &[1]);
+    world.run_for(20_000);
+    world.die(client);
+    let (tag, key) = (&*world.clients[client].tag, &*world.clients[client].key);
+    let beat = Request::Forward(Operation::hear(tag, key));
+    world.deliver(1, 0, beat, withheld_ms);
+    (world, client)
+}
+
 #[test]
 fn a_forwarded_beat_that_the_network_withheld_counts_for_nothing() {
     shows(
         |rules| {
-            let mut world = three(rules);
-            let client = client_of(&mut world, 0, &[1]);
-            world.run_for(20_000);
-            world.die(client);
-            let (tag, key) = (&*world.clients[client].tag, &*world.clients[client].key);
-            let beat = Request::Forward(Operation::hear(tag, key));
             // While the dead one is still shown, as unhealthy.
-            world.deliver(1, 0, beat, 24_000);
+            let (mut world, client) = with_a_withheld_beat(rules, 24_000);
             world.run_for(34_000);
             nobody_shows(&world, client)
         },
@@ -812,14 +818,8 @@ fn a_forwarded_beat_that_the_network_withheld_counts_for_nothing() {
 fn a_beat_ages_on_its_way() {
     shows(
         |rules| {
-            let mut world = three(rules);
-            let client = client_of(&mut world, 0, &[1]);
-            world.run_for(20_000);
-            world.die(client);
-            let (tag, key) = (&*world.clients[client].tag, &*world.clients[client].key);
-            let beat = Request::Forward(Operation::hear(tag, key));
             // Not so late that it is refused: it counts as of when it was sent.
-            world.deliver(1, 0, beat, 2_900);
+            let (mut world, client) = with_a_withheld_beat(rules, 2_900);
             world.run_for(15_700);
             matches!(world.view(0, client), Some((_, Health::Unhealthy)))
         },
