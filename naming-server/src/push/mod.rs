@@ -336,9 +336,8 @@ impl Pusher {
         subscriber: Subscriber,
         cache_time: Duration,
     ) -> Result<(), SubscribeRefused> {
-        use SubscribeRefused::{Address, AddressFull, ServiceFull, TableFull, TooLong};
         let subscribed = self.try_subscribe(subscriber, cache_time);
-        if let Err(AddressFull | ServiceFull | TableFull | Address | TooLong) = subscribed {
+        if subscribed.is_err_and(SubscribeRefused::is_turned_away) {
             self.shared.stats.refused.increment();
         }
         subscribed

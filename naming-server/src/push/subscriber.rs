@@ -130,6 +130,22 @@ pub(crate) enum SubscribeRefused {
     TooLarge,
 }
 
+impl SubscribeRefused {
+    /// Whether a limit or the address kept the subscriber out of the table. Each reason decides
+    /// here, so that a new limit is counted like the others.
+    pub(super) fn is_turned_away(self) -> bool {
+        match self {
+            Self::ServiceFull
+            | Self::AddressFull
+            | Self::TableFull
+            | Self::TextsFull
+            | Self::Address
+            | Self::TooLong => true,
+            Self::Disabled | Self::Parked | Self::Unproved | Self::TooLarge => false,
+        }
+    }
+}
+
 /// A subscriber with its lease and what is on its way to it.
 #[derive(Debug)]
 pub(super) struct Subscription {
