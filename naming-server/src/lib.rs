@@ -67,5 +67,7 @@ pub use remote::Place;
 mod server;
 pub use server::Server;
 
+mod text;
+
 #[cfg(test)]
 mod simulation;

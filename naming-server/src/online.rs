@@ -12,8 +12,8 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
-use crate::http::cut;
 use crate::password::Password;
+use crate::text::cut;
 
 /// How long one call may take; a password is hashed meanwhile, perhaps after others.
 const DEADLINE: Duration = Duration::from_secs(15);

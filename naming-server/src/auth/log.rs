@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::Refusal;
-use crate::http::cut;
 use crate::pace::Pace;
+use crate::text::cut;
 
 /// Lines in one [`PERIOD`].
 const MAX_LINES: u32 = 10;

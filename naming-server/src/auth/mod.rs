@@ -1,22 +1,19 @@
 //! Who calls: tokens and passwords, and whom to believe.
 //!
 //! What somebody may do is a matter of [`Accounts`]; which right a request needs is said beside
-//! the route table. Here it is found out who sent it. That costs next to nothing for a token or a
+//! the route table. Here it is found out who sent it, from the [`Credentials`] that a front read. That costs next to nothing for a token or a
 //! password that was verified before. A password that was not takes tens of milliseconds of one
 //! core, by intention, so it is verified beside the threads that serve, few at a time.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
-use hyper::header::AUTHORIZATION;
+use crate::registry::{Accounts, Later};
 
-use crate::http::{ApiError, Call, Later};
-use crate::registry::{Accounts, check_name};
-
+mod credentials;
+mod error;
 mod failures;
 mod flights;
 mod key;
@@ -27,6 +24,8 @@ mod passwords;
 mod tokens;
 mod verified;
 
+pub(crate) use credentials::{Credentials, Proof};
+pub(crate) use error::{AuthError, Refusal};
 use failures::Failures;
 use flights::Flights;
 pub(crate) use key::TokenKey;
@@ -37,9 +36,6 @@ pub(crate) use passwords::check_password;
 use tokens::Tokens;
 pub(crate) use tokens::worthless_token;
 use verified::Verified;
-
-/// In the header, before a token.
-const BEARER: &str = "Bearer ";
 
 /// What authentication works with.
 pub(crate) struct AuthSettings {
@@ -80,42 +76,6 @@ pub(crate) struct Auth {
     log: FailureLog,
 }
 
-/// Why nobody is believed to have sent a request. The texts are those of Nacos.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
-    /// No credentials, or wrong ones.
-    #[error("unknown user!")]
-    UnknownUser,
-    /// The token was good, and is over or was given for another password.
-    #[error("token expired!")]
-    TokenExpired,
-    /// The token is none, or was signed by somebody else.
-    #[error("token invalid!")]
-    TokenInvalid,
-    /// The token has a good signature, but does not tell which password it was given for.
-    #[error("token invalid! It has no version of the password, see auth.accept_nacos_tokens")]
-    TokenUnversioned,
-    /// Known, but not allowed.
-    #[error("authorization failed!")]
-    NotAllowed,
-    /// Too many wrong passwords.
-    #[error("too many failed log-ins, please try again in a minute!")]
-    TooManyFailures,
-    /// More log-ins wait than can be taken on.
-    #[error("too many log-ins at the same time, please try again later!")]
-    Busy,
-}
-
-impl Refusal {
-    /// What it is answered with.
-    pub(crate) fn status(self) -> StatusCode {
-        match self {
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::FORBIDDEN,
-        }
-    }
-}
-
 /// Who sent a request.
 pub(crate) enum Caller {
     /// This user.
@@ -124,13 +84,6 @@ pub(crate) enum Caller {
     Refused(Refusal),
     /// It takes a while to find out. Once the future says yes it will be known at once.
     Unverified(Later<Result<(), Refusal>>),
-}
-
-/// What a request brings to prove who sent it, the first of these that it has.
-enum Proof<'a> {
-    Token(Cow<'a, str>),
-    Password { user: Cow<'a, str>, password: Cow<'a, str> },
-    Nothing,
 }
 
 impl Auth {
@@ -149,13 +102,15 @@ impl Auth {
     }
 
     /// Finds out who sent a request.
-    pub(crate) fn identify(self: &Arc<Self>, call: &Call<'_>) -> Caller {
-        match Proof::of(call) {
-            Proof::Token(token) => match self.tokens.read(&token, &self.accounts.load()) {
+    pub(crate) fn identify(self: &Arc<Self>, credentials: &Credentials<'_>) -> Caller {
+        match &credentials.proof {
+            Proof::Token(token) => match self.tokens.read(token, &self.accounts.load()) {
                 Ok(user) => Caller::Known(user),
-                Err(refusal) => self.refuse(call, "", refusal),
+                Err(refusal) => self.refuse(credentials.address, "", refusal),
             },
-            Proof::Password { user, password } => self.identify_by_password(call, &user, &password),
+            Proof::Password { user, password } => {
+                self.identify_by_password(credentials.address, user, password)
+            }
             // Not worth a line in the log: nothing was tried.
             Proof::Nothing => Caller::Refused(Refusal::UnknownUser),
         }
@@ -164,20 +119,20 @@ impl Auth {
     /// The token that a request brings, or a new one for the password that it brings.
     ///
     /// # Errors
-    /// 403 if the password is not that of the user any more.
-    pub(crate) fn token_for(&self, call: &Call<'_>) -> Result<String, ApiError> {
-        let unknown = || ApiError::forbidden(Refusal::UnknownUser.to_string());
-        match Proof::of(call) {
-            Proof::Token(token) => Ok(token.into_owned()),
+    /// The password is not that of the user any more.
+    pub(crate) fn token_for(&self, credentials: &Credentials<'_>) -> Result<String, AuthError> {
+        let unknown = || AuthError::from(Refusal::UnknownUser);
+        match &credentials.proof {
+            Proof::Token(token) => Ok(token.clone().into_owned()),
             Proof::Password { user, password } => {
                 let accounts = self.accounts.load();
-                let hash = accounts.password_hash(&user).ok_or_else(unknown)?;
+                let hash = accounts.password_hash(user).ok_or_else(unknown)?;
                 // It may have changed since it was verified: a token for the new one would be a gift.
-                let digest = self.verified.digest(&user, &password);
+                let digest = self.verified.digest(user, password);
                 if !self.verified.contains(&digest, hash, Instant::now()) {
                     return Err(unknown());
                 }
-                self.tokens.issue(&user, hash)
+                self.tokens.issue(user, hash)
             }
             Proof::Nothing => Err(unknown()),
         }
@@ -187,22 +142,22 @@ impl Auth {
     /// been identified: a crowd of strangers at the same address is not before them.
     ///
     /// # Errors
-    /// 503 if too many wait.
-    pub(crate) async fn hash(&self, user: &str, password: String) -> Result<Arc<str>, ApiError> {
+    /// Too many wait.
+    pub(crate) async fn hash(&self, user: &str, password: String) -> Result<Arc<str>, AuthError> {
         let hashed =
             self.lanes.run(Lane::User(user.into()), move || passwords::hash(&password)).await;
         match hashed {
-            None => Err(ApiError::unavailable(Refusal::Busy.to_string())),
+            None => Err(Refusal::Busy.into()),
             Some(hash) => hash.map(Arc::from).map_err(|error| {
                 tracing::error!(%error, "a password cannot be hashed");
-                ApiError::internal("the password cannot be hashed")
+                AuthError::Internal("the password cannot be hashed")
             }),
         }
     }
 
     fn identify_by_password(
         self: &Arc<Self>,
-        call: &Call<'_>,
+        address: IpAddr,
         user: &str,
         password: &str,
     ) -> Caller {
@@ -214,13 +169,13 @@ impl Auth {
             return Caller::Known(user.into());
         }
         if check_password(password).is_err() {
-            return self.refuse(call, user, Refusal::UnknownUser);
+            return self.refuse(address, user, Refusal::UnknownUser);
         }
-        let source = Source::of(call.peer.ip());
+        let source = Source::of(address);
         if !self.failures.allow(source, user, Instant::now()) {
-            return self.refuse(call, user, Refusal::TooManyFailures);
+            return self.refuse(address, user, Refusal::TooManyFailures);
         }
-        let address = call.peer.ip().to_canonical();
+        let address = address.to_canonical();
         let attempt = Attempt { source, address, user: user.into(), hash, digest };
         let (auth, password) = (Arc::clone(self), password.to_owned());
         Caller::Unverified(Box::pin(async move { auth.attempt(attempt, password).await }))
@@ -266,13 +221,13 @@ impl Auth {
     }
 
     /// A user who is known may not do what a request asks for.
-    pub(crate) fn deny(&self, call: &Call<'_>, user: &str) -> Refusal {
-        self.log.note(call.peer.ip().to_canonical(), user, Refusal::NotAllowed);
+    pub(crate) fn deny(&self, address: IpAddr, user: &str) -> Refusal {
+        self.log.note(address.to_canonical(), user, Refusal::NotAllowed);
         Refusal::NotAllowed
     }
 
-    fn refuse(&self, call: &Call<'_>, user: &str, refusal: Refusal) -> Caller {
-        self.log.note(call.peer.ip().to_canonical(), user, refusal);
+    fn refuse(&self, address: IpAddr, user: &str, refusal: Refusal) -> Caller {
+        self.log.note(address.to_canonical(), user, refusal);
         Caller::Refused(refusal)
     }
 }
@@ -286,41 +241,4 @@ struct Attempt {
     /// `None` if there is no such user.
     hash: Option<Arc<str>>,
     digest: verified::Digest,
-}
-
-impl<'a> Proof<'a> {
-    fn of(call: &Call<'a>) -> Self {
-        let header = call.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if let Some(token) = header.and_then(|header| header.strip_prefix(BEARER)) {
-            return Self::Token(Cow::Borrowed(token));
-        }
-        match given(call, "accessToken").filter(|token| !token.trim().is_empty()) {
-            Some(token) => Self::Token(token),
-            None => match (given(call, "username"), given(call, "password")) {
-                (Some(user), Some(password)) => Self::Password { user, password },
-                _ => Self::Nothing,
-            },
-        }
-    }
-}
-
-/// The name that a login claims, true or not.
-///
-/// # Errors
-/// 400 if there is none, or none that a user can have.
-pub(crate) fn claimed_user<'a>(call: &Call<'a>) -> Result<Cow<'a, str>, ApiError> {
-    let missing = || ApiError::bad_request("Param 'username' is required.");
-    let user = given(call, "username").ok_or_else(missing)?;
-    check_name("username", &user)?;
-    Ok(user)
-}
-
-/// A credential as sent, since a password may begin with a blank: a parameter, or else a header of
-/// that name, as Nacos takes them since 2.1. A header is not percent-encoded.
-fn given<'a>(call: &Call<'a>, name: &str) -> Option<Cow<'a, str>> {
-    let header = || {
-        let value = call.headers.get(name)?;
-        str::from_utf8(value.as_bytes()).ok().map(Cow::Borrowed)
-    };
-    call.params.raw(name).or_else(header)
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 
 use super::passwords::{check_password, hash};
-use crate::http::ApiError;
-use crate::registry::{ADMIN_ROLE, Content, ROLES, Registry, USERS, Writes, check_name, role_key};
+use crate::registry::{
+    ADMIN_ROLE, Content, ROLES, Registry, RegistryError, USERS, Writes, check_name, role_key,
+};
 
 /// A user with a password, to be there when a server runs. The password itself is not kept.
 #[derive(Clone)]
@@ -24,7 +25,8 @@ impl NewUser {
     /// # Errors
     /// A name that is blank or longer than 128 bytes, a password that is empty or longer than 72.
     pub fn new(name: &str, password: &str, is_admin: bool) -> Result<Self> {
-        check_name("username", name).and_then(|()| check_password(password))?;
+        check_name("username", name)?;
+        check_password(password)?;
         let hash = hash(password).map_err(|error| anyhow!("cannot hash the password: {error}"))?;
         Ok(Self { name: name.to_owned(), hash: hash.into(), is_admin })
     }
@@ -37,7 +39,7 @@ impl NewUser {
     ///
     /// # Errors
     /// It is not.
-    pub(crate) async fn write_durably(&self, writes: &Writes) -> Result<(), ApiError> {
+    pub(crate) async fn write_durably(&self, writes: &Writes) -> Result<(), RegistryError> {
         let content = Content::User(Arc::clone(&self.hash));
         writes.write_record(USERS, &self.name, Some(content)).outcome().await?;
         if self.is_admin {

@@ -2,7 +2,7 @@
 
 use bcrypt::{BcryptError, Version};
 
-use crate::http::ApiError;
+use super::AuthError;
 
 /// As that of Nacos: 2 to the 10th rounds, about 60 ms.
 const COST: u32 = 10;
@@ -20,18 +20,18 @@ pub(super) fn cores() -> usize {
 /// Checks a password that is about to be stored; none that fails can be anybody's.
 ///
 /// # Errors
-/// 400 that names the parameter `password`.
-pub(crate) fn check_password(password: &str) -> Result<(), ApiError> {
+/// [`AuthError::Invalid`], which names the parameter `password`.
+pub(crate) fn check_password(password: &str) -> Result<(), AuthError> {
     if password.is_empty() {
-        return Err(ApiError::illegal("password", "it is empty"));
+        return Err(AuthError::bad_password("it is empty"));
     }
     if password.len() > MAX_PASSWORD {
         let reason = format!("it is longer than {MAX_PASSWORD} bytes");
-        return Err(ApiError::illegal("password", reason));
+        return Err(AuthError::bad_password(reason));
     }
     // It would end there for bcrypt.
     if password.contains('\0') {
-        return Err(ApiError::illegal("password", "it has a zero byte"));
+        return Err(AuthError::bad_password("it has a zero byte"));
     }
     Ok(())
 }
@@ -79,7 +79,7 @@ mod tests {
     fn passwords_that_bcrypt_would_cut_are_refused() {
         check_password(&"x".repeat(72)).unwrap();
         for bad in ["", &"x".repeat(73), "a\0b"] {
-            assert!(check_password(bad).unwrap_err().message.contains("'password'"));
+            assert!(check_password(bad).unwrap_err().to_string().contains("'password'"));
         }
         let own = hash(&"x".repeat(72)).unwrap();
         assert!(!verify(&"x".repeat(73), Some(&own)));

@@ -16,8 +16,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use super::AuthError;
 use super::{Refusal, TokenKey};
-use crate::http::ApiError;
 use crate::registry::AccountsView;
 
 /// Bytes of a token that is looked at.
@@ -87,7 +87,7 @@ impl Tokens {
     ///
     /// # Errors
     /// None that is known.
-    pub(super) fn issue(&self, user: &str, hash: &str) -> Result<String, ApiError> {
+    pub(super) fn issue(&self, user: &str, hash: &str) -> Result<String, AuthError> {
         let ver = Some(self.version(user, hash));
         sign(user, self.ttl, ver, &self.encoding)
     }
@@ -152,12 +152,12 @@ impl Tokens {
 ///
 /// # Errors
 /// The system has no random numbers.
-pub(crate) fn worthless_token(user: &str, ttl: Duration) -> Result<String, ApiError> {
+pub(crate) fn worthless_token(user: &str, ttl: Duration) -> Result<String, AuthError> {
     let _ = HMAC_ONLY.install_default();
     let mut key = [0; TokenKey::LEAST_BYTES];
     getrandom::fill(&mut key).map_err(|error| {
         tracing::error!(%error, "no random numbers");
-        ApiError::internal("the token cannot be made")
+        AuthError::Internal("the token cannot be made")
     })?;
     sign(user, ttl, None, &EncodingKey::from_secret(&key))
 }
@@ -167,11 +167,11 @@ fn sign(
     ttl: Duration,
     ver: Option<String>,
     key: &EncodingKey,
-) -> Result<String, ApiError> {
+) -> Result<String, AuthError> {
     let claims = Claims { sub: user.to_owned(), exp: now_s() + ttl.as_secs(), ver };
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, key).map_err(|error| {
         tracing::error!(%error, "a token cannot be made");
-        ApiError::internal("the token cannot be made")
+        AuthError::Internal("the token cannot be made")
     })
 }
 

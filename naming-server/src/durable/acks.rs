@@ -7,8 +7,18 @@ use distro_core::{Entry, Place};
 use distro_net::{Durability, Forwarder};
 
 use super::keeper::Keeper;
-use crate::http::ApiError;
-use crate::registry::{Content, NamingStore, ServiceState};
+use crate::registry::{Content, NamingStore, RegistryError, ServiceState};
+
+/// A change that is not on the disks that it should be on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}; the change may still take effect")]
+pub(crate) struct NotKept(String);
+
+impl From<NotKept> for RegistryError {
+    fn from(error: NotKept) -> Self {
+        Self::NotKept(error.to_string())
+    }
+}
 
 /// What durable writes wait for.
 #[derive(Clone)]
@@ -44,12 +54,12 @@ impl Acks {
     /// whoever has it knows that all persistent instances from before are gone.
     ///
     /// # Errors
-    /// 503 if it is not, or not in time. The write stays: it is in the store, other members may
-    /// have it, and it is tried again.
+    /// It is not, or not in time. The write stays: it is in the store, other members may have it,
+    /// and it is tried again.
     pub(crate) fn kept(
         &self,
         place: &Place,
-    ) -> impl Future<Output = Result<(), ApiError>> + Send + use<> {
+    ) -> impl Future<Output = Result<(), NotKept>> + Send + use<> {
         let kept = match &self.others {
             None => Kept::Here(self.keeper.kept(std::slice::from_ref(place))),
             // Looked up here and not in the future: whatever is written from now on is newer.
@@ -77,7 +87,7 @@ impl Acks {
                     }
                 }
             };
-            Err(ApiError::unavailable(format!("{cause}; the change may still take effect")))
+            Err(NotKept(cause))
         }
     }
 

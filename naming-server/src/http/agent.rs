@@ -1,19 +1,9 @@
 //! Who is calling, by its `User-Agent`.
 
-use std::fmt;
-
 use hyper::HeaderMap;
 use hyper::header::{HeaderValue, USER_AGENT};
 
-/// First three parts of a client's version; 0.0.0 if it has none that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
-    }
-}
+use crate::registry::{PushVersions, Version};
 
 /// Families of clients, told apart by the case-sensitive beginning of the agent text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,33 +39,6 @@ const PREFIXES: [(&str, AgentKind); 9] = [
     ("Nacos-Server", AgentKind::Server),
     ("unit-nginx", AgentKind::Tengine),
 ];
-
-/// The least version of each family that gets push packets. Families not named here get none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PushVersions {
-    /// `Nacos-Java-Client`.
-    pub(crate) java: Version,
-    /// `Nacos-DNS`; the switch is called after Python all the same.
-    pub(crate) python: Version,
-    /// `Nacos-C-Client`, `vip-client4cpp`.
-    pub(crate) c: Version,
-    /// `Nacos-Go-Client`.
-    pub(crate) go: Version,
-    /// `Nacos-CSharp-Client`.
-    pub(crate) csharp: Version,
-}
-
-impl Default for PushVersions {
-    fn default() -> Self {
-        Self {
-            java: Version(0, 1, 0),
-            python: Version(0, 4, 3),
-            c: Version(1, 0, 12),
-            go: Version(0, 1, 0),
-            csharp: Version(0, 9, 0),
-        }
-    }
-}
 
 /// The caller of one request.
 #[derive(Debug, Clone, Copy)]

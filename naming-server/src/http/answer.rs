@@ -1,11 +1,7 @@
 //! What a handler gives back: a reply, or the promise of one.
 
-use std::pin::Pin;
-
 use super::{ApiError, Reply};
-
-/// Something that waits for another member, or for the disk.
-pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+use crate::registry::{Later, Write};
 
 /// The reply to a request. Nearly always it is there at once; only a write that goes to another
 /// member, or that must be on disk, makes its client wait.
@@ -36,5 +32,21 @@ impl From<ApiError> for Answer {
 impl From<Result<Self, ApiError>> for Answer {
     fn from(result: Result<Self, ApiError>) -> Self {
         result.unwrap_or_else(Self::from)
+    }
+}
+
+impl From<Write<Reply>> for Answer {
+    fn from(write: Write<Reply>) -> Self {
+        match write {
+            Write::Done(reply) => Self::Now(reply),
+            Write::Sent(later) => Self::Later(later),
+        }
+    }
+}
+
+impl<E: Into<ApiError> + Send + 'static> Write<Result<(), E>> {
+    /// The answer to a write that says no more than that it is done.
+    pub(crate) fn into_ok(self) -> Answer {
+        self.map(|result| result.map(|()| Reply::ok()).map_err(Into::into).into()).into()
     }
 }

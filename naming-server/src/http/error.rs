@@ -85,16 +85,10 @@ impl From<ApiError> for Reply {
     }
 }
 
-impl From<Result<Self, ApiError>> for Reply {
-    fn from(result: Result<Self, ApiError>) -> Self {
-        result.unwrap_or_else(Self::from)
+impl<E: Into<ApiError>> From<Result<Self, E>> for Reply {
+    fn from(result: Result<Self, E>) -> Self {
+        result.unwrap_or_else(|error| error.into().into())
     }
-}
-
-/// The beginning of a text that may be long, for an error or a line in the log: so many bytes at
-/// most.
-pub(crate) fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
 }
 
 /// The answer to a method and path nobody handles: 501 below `/v1/ns/`, which is what clients of

@@ -18,7 +18,8 @@ use super::cors::{self, Cors};
 use super::form::Body;
 use super::reply::ReplyBody;
 use super::socket::{Progress, Standing};
-use super::{Agent, Answer, ApiError, Call, Door, Handler, HttpSettings, Later, Params, Reply};
+use super::{Agent, Answer, ApiError, Call, Door, Handler, HttpSettings, Params, Reply};
+use crate::registry::Later;
 
 /// How often a request is handled at most because it was not known who asks.
 const MOST_AGAIN: usize = 3;

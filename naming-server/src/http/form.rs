@@ -8,8 +8,9 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use multer::Multipart;
 
-use super::error::{ApiError, cut};
+use super::error::ApiError;
 use super::params::MAX_PAIRS;
+use crate::text::cut;
 
 /// Bytes of a name that is shown in an error.
 const MAX_SHOWN: usize = 64;

@@ -33,7 +33,6 @@ mod form;
 mod large;
 mod list;
 mod listen;
-mod metadata;
 mod origins;
 mod params;
 mod reply;
@@ -46,16 +45,15 @@ pub(crate) mod v1;
 pub(crate) use accept::Accept;
 #[cfg(test)]
 pub(crate) use accept::Stream;
-pub(crate) use agent::{Agent, AgentKind, PushVersions, Version};
-pub(crate) use answer::{Answer, Later};
+pub(crate) use agent::{Agent, AgentKind};
+pub(crate) use answer::Answer;
 pub(crate) use cors::may_be_of_foreign_page;
-pub(crate) use error::{ApiError, ErrorPage, cut, escape_html, no_such_api};
+pub(crate) use error::{ApiError, ErrorPage, escape_html, no_such_api};
 pub(crate) use large::{LargeAnswers, Look, MOST_ANSWER_BYTES};
 pub(crate) use list::{ListError, read_list};
 pub(crate) use listen::{ConnectionStats, serve};
-pub(crate) use metadata::metadata_text;
 pub use origins::{AllowedOrigins, NotOrigins};
-pub(crate) use params::{Params, decode, not_a_number};
+pub(crate) use params::{Params, not_a_number};
 pub(crate) use reply::Reply;
 
 /// Answers requests.

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
-use super::error::{ApiError, cut};
+use super::error::ApiError;
 use crate::nacos::push_encoded;
+use crate::text::{cut, decode, first_escape};
 
 /// Bytes of a value that is no number in the error.
 const MAX_SHOWN: usize = 64;
@@ -218,50 +219,6 @@ fn parse_double(text: &str) -> Result<f64, ApiError> {
 /// 400 in the words of Java, with the beginning of what is no number.
 pub(crate) fn not_a_number(text: &str) -> ApiError {
     ApiError::bad_request(format!("For input string: \"{}\"", cut(text, MAX_SHOWN)))
-}
-
-/// Where the first byte stands that does not stand for itself.
-fn first_escape(text: &[u8]) -> Option<usize> {
-    memchr2(b'%', b'+', text)
-}
-
-/// Decodes a form-encoded text; borrows if there is nothing to decode.
-pub(crate) fn decode(text: &[u8]) -> Cow<'_, str> {
-    let Some(first) = first_escape(text) else {
-        return str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed);
-    };
-    let mut decoded = Vec::with_capacity(text.len());
-    let (mut rest, mut next) = (text, Some(first));
-    // Between the escapes of names and JSON lie words, which are copied whole.
-    while let Some(plain) = next {
-        let (word, escape) = rest.split_at(plain);
-        decoded.extend_from_slice(word);
-        let (byte, length) = match escape {
-            [b'+', ..] => (b' ', 1),
-            [b'%', high, low, ..] => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, 3),
-                _ => (b'%', 1),
-            },
-            _ => (b'%', 1),
-        };
-        decoded.push(byte);
-        rest = escape.get(length..).unwrap_or_default();
-        // Words in JSON are short: no search worth its set-up.
-        next = rest.iter().position(|byte| matches!(byte, b'%' | b'+'));
-    }
-    decoded.extend_from_slice(rest);
-    let lossy =
-        |error: std::string::FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
-    Cow::Owned(String::from_utf8(decoded).unwrap_or_else(lossy))
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 /// Java's `String.trim`: everything up to and including the blank goes, at both ends.

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::scalar::{Given, given, text, whole};
 use super::{BadMessage, parse_json};
-use crate::http::cut;
+use crate::text::cut;
 
 /// In the open part of a report: the version of the protocol that members of our make speak among
 /// themselves. Java servers keep it and do not look at it.

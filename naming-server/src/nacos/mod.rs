@@ -45,8 +45,8 @@ pub(crate) use status::{
 pub(crate) use voter::{RaftPeer, parse_leader_beat, parse_vote};
 pub(crate) use wire::{CallError, push_encoded};
 
-use crate::http::{ApiError, cut};
 use crate::registry::{push_display, push_string};
+use crate::text::cut;
 
 /// Bytes of a broken message that are shown in the error.
 const MAX_SHOWN: usize = 80;
@@ -69,12 +69,6 @@ impl BadMessage {
     /// What is wrong with a text from the message; its beginning is shown.
     fn about(problem: &str, text: &str) -> Self {
         Self(format!("{problem}: {}", cut(text, MAX_SHOWN)))
-    }
-}
-
-impl From<BadMessage> for ApiError {
-    fn from(error: BadMessage) -> Self {
-        Self::bad_request(error.0)
     }
 }
 

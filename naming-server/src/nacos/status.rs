@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::scalar::{Given, given, text};
 use super::{BadMessage, parse_json, push_ascii_string, text_of};
-use crate::http::decode;
+use crate::text::decode;
 
 /// What a member says about the services it owns in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]

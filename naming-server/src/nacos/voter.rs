@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{BadMessage, parse_json};
-use crate::http::decode;
+use crate::text::decode;
 
 /// How long a follower says that it waits for a leader, in milliseconds; nobody looks at it.
 const LEADER_DUE_MS: u64 = 15_000;

@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::BadMessage;
-use crate::http::cut;
+use crate::text::cut;
 
 /// How long it may take to connect; for redirected writes their own deadline is shorter.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,21 +6,20 @@ use distro_core::{DATUM_KEY, Health, Key, Stamp};
 use naming_model::{RecordKey, ServiceKey};
 
 use super::content_codec::settings_weight;
-use super::{Content, EventKind, Registry, ServiceSettings};
-use crate::http::ApiError;
+use super::{Content, EventKind, Registry, RegistryError, ServiceSettings};
 
 impl Registry {
     /// Writes the settings of a service. `change` sees the present ones, `None` if there is no
     /// such service, and gives the new ones.
     ///
     /// # Errors
-    /// 400 for a name against the rules, 503 if there are too many services, and whatever `change`
+    /// `Invalid` for a name against the rules, `Full` if there are too many services, and whatever `change`
     /// refuses; nothing is written then.
     pub(crate) fn change_settings(
         &self,
         service: &ServiceKey,
-        change: impl FnOnce(Option<&ServiceSettings>) -> Result<ServiceSettings, ApiError>,
-    ) -> Result<(), ApiError> {
+        change: impl FnOnce(Option<&ServiceSettings>) -> Result<ServiceSettings, RegistryError>,
+    ) -> Result<(), RegistryError> {
         service.check_characters()?;
         let now = self.clock.tick();
         self.store.update(service.as_str(), now, |writer| {
@@ -70,8 +69,8 @@ impl Registry {
     }
 
     /// # Errors
-    /// 503 if there is no room for one more service.
-    pub(super) fn check_room_for_service(&self) -> Result<(), ApiError> {
+    /// `Full` if there is no room for one more service.
+    pub(super) fn check_room_for_service(&self) -> Result<(), RegistryError> {
         if self.has_all_services() { Err(self.too_many_services()) } else { Ok(()) }
     }
 

@@ -1,8 +1,7 @@
 //! How many bytes everything in the registry may carry.
 
 use super::content_codec::instance_weight;
-use super::{Instance, Registry};
-use crate::http::ApiError;
+use super::{Instance, Registry, RegistryError};
 
 impl Registry {
     /// Whether there is room for what a client writes under a tag and a key: something of the
@@ -10,13 +9,13 @@ impl Registry {
     /// room. What other members write is never refused: members would hold different things.
     ///
     /// # Errors
-    /// 503 if everything together would carry more bytes than it may.
+    /// `Full` if everything together would carry more bytes than it may.
     pub(super) fn check_bytes(
         &self,
         (tag, key): (&str, &str),
         known: Option<usize>,
         new: usize,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), RegistryError> {
         self.check_growth(match known {
             Some(known) => new.saturating_sub(known),
             None => new + tag.len() + key.len(),
@@ -27,12 +26,12 @@ impl Registry {
     /// must not stay if the change is refused.
     ///
     /// # Errors
-    /// 503 if there may be no room for both.
+    /// `Full` if there may be no room for both.
     pub(crate) fn check_kept_change(
         &self,
         known: &Instance,
         changed: &Instance,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), RegistryError> {
         let weight = instance_weight(changed);
         match weight.saturating_sub(instance_weight(known)) {
             0 => Ok(()),
@@ -43,8 +42,8 @@ impl Registry {
     /// The same for so many bytes more.
     ///
     /// # Errors
-    /// 503 if there is no room for them.
-    pub(crate) fn check_growth(&self, bytes: usize) -> Result<(), ApiError> {
+    /// `Full` if there is no room for them.
+    pub(crate) fn check_growth(&self, bytes: usize) -> Result<(), RegistryError> {
         let limit = self.settings.max_instance_bytes;
         if limit == 0 || bytes == 0 {
             return Ok(());
@@ -53,7 +52,7 @@ impl Registry {
         if self.store.carried_bytes().saturating_add(more) <= limit {
             return Ok(());
         }
-        Err(ApiError::unavailable(format!(
+        Err(RegistryError::Full(format!(
             "the limit of {limit} bytes that all instances and services carry \
              (registry.max_instance_bytes) is reached"
         )))

@@ -12,10 +12,9 @@ use super::content_codec::{instance_weight, settings_weight};
 use super::routed::{Patched, Place};
 use super::writes::{initial_health, number_of};
 use super::{
-    BeatAnswer, BeatOutcome, Content, EventKind, Instance, OperatorValues, Registry,
+    BeatAnswer, BeatOutcome, Content, EventKind, Instance, OperatorValues, Registry, RegistryError,
     ServiceSettings,
 };
-use crate::http::ApiError;
 
 /// For how long a change is worked out anew because others changed the same thing meanwhile.
 const TRY_WITHIN: Duration = Duration::from_secs(3);
@@ -35,7 +34,7 @@ impl Elsewhere {
         mut instance: Instance,
         healthy: bool,
         actor: String,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), RegistryError> {
         let stamp = self.issue();
         if let Some(kept) = self.registry.kept_values(&place.service, &place.id) {
             kept.lay_over(&mut instance)?;
@@ -69,8 +68,8 @@ impl Elsewhere {
         kind: EventKind,
         place: Place,
         actor: String,
-        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send,
-    ) -> Result<Patched, ApiError> {
+        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), RegistryError> + Send,
+    ) -> Result<Patched, RegistryError> {
         let mut tries = Tries::begin();
         while tries.next().await {
             let Some(known) = self.registry.find_instance(&place.service, &place.id) else {
@@ -103,9 +102,9 @@ impl Elsewhere {
     pub(super) async fn beat(
         self,
         mut place: Place,
-        whole: Option<Result<Instance, ApiError>>,
+        whole: Option<Result<Instance, RegistryError>>,
         actor: String,
-    ) -> Result<BeatAnswer, ApiError> {
+    ) -> Result<BeatAnswer, RegistryError> {
         let hear = Operation::hear(place.service.as_str(), place.id.as_str());
         let written = self.cluster.write(hear).await;
         if let Some(record) = written.record.as_ref().filter(|record| record.is_visible())
@@ -139,8 +138,8 @@ impl Elsewhere {
     pub(super) async fn change_settings(
         self,
         service: ServiceKey,
-        change: impl Fn(Option<&ServiceSettings>) -> Result<ServiceSettings, ApiError> + Send,
-    ) -> Result<(), ApiError> {
+        change: impl Fn(Option<&ServiceSettings>) -> Result<ServiceSettings, RegistryError> + Send,
+    ) -> Result<(), RegistryError> {
         service.check_characters()?;
         let mut tries = Tries::begin();
         while tries.next().await {
@@ -167,7 +166,7 @@ impl Elsewhere {
         self,
         place: Place,
         change: impl Fn(OperatorValues) -> OperatorValues + Send,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), RegistryError> {
         let Place { service, id } = place;
         let (tag, key) = (service.as_str(), RecordKey::operator_text(&id));
         let mut tries = Tries::begin();
@@ -261,10 +260,12 @@ impl Tries {
     }
 }
 
-fn contended() -> ApiError {
-    ApiError::unavailable("others change this at the same time, please try again")
+fn contended() -> RegistryError {
+    RegistryError::Contended("others change this at the same time, please try again".to_owned())
 }
 
-pub(super) fn not_yet_known() -> ApiError {
-    ApiError::unavailable("this server does not know yet which instances there are, try another")
+pub(super) fn not_yet_known() -> RegistryError {
+    RegistryError::NotReady(
+        "this server does not know yet which instances there are, try another".to_owned(),
+    )
 }

@@ -1,8 +1,7 @@
 //! The filter of the service list: services by their metadata or that of their instances.
 
 use super::service::{expression_failed, is_about_labels, label_expression};
-use super::{Metadata, NamingDatum, hosts, settings};
-use crate::http::ApiError;
+use super::{Metadata, NamingDatum, RegistryError, hosts, settings};
 
 /// `INSTANCE.metadata.k = 'v'` or `SERVICE.metadata.k = 'v'`. Java clients also write `label`
 /// instead of `metadata`.
@@ -29,8 +28,8 @@ impl MetadataFilter {
     /// the last dot, and what stands between the first and the last one means nothing.
     ///
     /// # Errors
-    /// 400 that names the parameter for everything else.
-    pub(crate) fn parse(text: &str) -> Result<Option<Self>, ApiError> {
+    /// `Invalid` that names the parameter for everything else.
+    pub(crate) fn parse(text: &str) -> Result<Option<Self>, RegistryError> {
         let Some(expression) = label_expression(text)? else { return Ok(None) };
         if is_about_labels(&expression) {
             return Ok(None);
@@ -71,7 +70,7 @@ impl MetadataFilter {
 mod tests {
     use super::*;
 
-    fn parse(expression: &str) -> Result<Option<MetadataFilter>, ApiError> {
+    fn parse(expression: &str) -> Result<Option<MetadataFilter>, RegistryError> {
         let selector = serde_json::json!({"type": "label", "expression": expression});
         MetadataFilter::parse(&selector.to_string())
     }
@@ -104,12 +103,15 @@ mod tests {
         for expression in
             ["k=v", "INSTANCE=v", "HOST.metadata.k=v", "INSTANCE.metadata.=v", "INSTANCE.k", "="]
         {
-            assert!(parse(expression).unwrap_err().message.contains("'selector'"), "{expression}");
+            assert!(
+                parse(expression).unwrap_err().to_string().contains("'selector'"),
+                "{expression}"
+            );
         }
         let long = format!(r#"{{"type":"label","expression":"{}"}}"#, "x".repeat(4_096));
         for text in ["{bad", "[]", "1", r#"{"expression":""}"#, r#"{"type":"odd"}"#, &long] {
             let error = MetadataFilter::parse(text).unwrap_err();
-            assert!(error.message.contains("'selector'"), "{text}: {}", error.message);
+            assert!(error.to_string().contains("'selector'"), "{text}: {error}");
         }
     }
 }

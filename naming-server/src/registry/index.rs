@@ -281,8 +281,7 @@ mod tests {
     use distro_net::Clock;
 
     use super::*;
-    use crate::http::ApiError;
-    use crate::registry::{Events, Registry, ServiceSettings, Watch};
+    use crate::registry::{Events, Registry, RegistryError, ServiceSettings, Watch};
 
     /// The index of a registry that has these services in namespace `n`.
     fn registry(names: &[&str]) -> Registry {
@@ -360,7 +359,7 @@ mod tests {
     #[test]
     fn a_refused_service_is_not_listed() {
         let registry = registry(&[]);
-        let refuse = |_: Option<&ServiceSettings>| Err(ApiError::bad_request("no"));
+        let refuse = |_: Option<&ServiceSettings>| Err(RegistryError::invalid("no"));
         assert!(registry.change_settings(&key("a@@s"), refuse).is_err());
         assert_eq!(registry.index.len(), 0);
     }

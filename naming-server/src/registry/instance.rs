@@ -12,9 +12,9 @@ use naming_model::{
     MIN_NONZERO_WEIGHT, RecordKey, is_unprintable,
 };
 
+use super::RegistryError;
 use super::json::{push_double, push_number, push_string};
 use super::plain::visit_plain;
-use crate::http::ApiError;
 
 /// Longest address text in bytes; the longest host name has 253.
 const MAX_ADDRESS: usize = 255;
@@ -63,8 +63,8 @@ impl Instance {
     /// An ephemeral instance of this weight and metadata; the rest has its defaults.
     ///
     /// # Errors
-    /// 400 if the weight is not within 0 to 10,000.
-    pub(crate) fn new(weight: f64, metadata: impl Into<Timed>) -> Result<Self, ApiError> {
+    /// `Invalid` if the weight is not within 0 to 10,000.
+    pub(crate) fn new(weight: f64, metadata: impl Into<Timed>) -> Result<Self, RegistryError> {
         let weight = check_weight(weight)?;
         let Timed { metadata, times } = metadata.into();
         let (enabled, is_persistent) = (true, false);
@@ -72,10 +72,10 @@ impl Instance {
     }
 
     /// Sets the application name; the two that nearly everybody sends cost nothing.
-    pub(crate) fn with_app(mut self, app: &str) -> Result<Self, ApiError> {
+    pub(crate) fn with_app(mut self, app: &str) -> Result<Self, RegistryError> {
         if app.len() > MAX_APP {
             let text = format!("Param 'app' is illegal, it is longer than {MAX_APP} bytes");
-            return Err(ApiError::bad_request(text));
+            return Err(RegistryError::invalid(text));
         }
         self.app = Some(match app {
             "unknown" => Cow::Borrowed("unknown"),
@@ -202,8 +202,8 @@ impl Metadata {
     /// Writes a map down.
     ///
     /// # Errors
-    /// 400 if that takes more than `limit` bytes.
-    pub(crate) fn new(map: &BTreeMap<String, String>, limit: usize) -> Result<Self, ApiError> {
+    /// `Invalid` if that takes more than `limit` bytes.
+    pub(crate) fn new(map: &BTreeMap<String, String>, limit: usize) -> Result<Self, RegistryError> {
         let mut json = String::from("{");
         for (key, value) in map {
             if json.len() > 1 {
@@ -217,13 +217,13 @@ impl Metadata {
         Self::within(limit, json)
     }
 
-    fn within(limit: usize, json: String) -> Result<Self, ApiError> {
+    fn within(limit: usize, json: String) -> Result<Self, RegistryError> {
         if json.len() > limit {
             let text = format!(
                 "Param 'metadata' is illegal, it takes {} bytes as JSON, the limit is {limit}",
                 json.len()
             );
-            return Err(ApiError::bad_request(text));
+            return Err(RegistryError::invalid(text));
         }
         Ok(Self(json.into()))
     }
@@ -268,7 +268,7 @@ pub(crate) struct Timed {
 impl Timed {
     /// What [`Metadata::new`] makes of the pairs of a JSON text, without a map in between. `None` if
     /// they are not plain or not unique: then it takes a parser.
-    pub(crate) fn of_plain(json: &str, limit: usize) -> Option<Result<Self, ApiError>> {
+    pub(crate) fn of_plain(json: &str, limit: usize) -> Option<Result<Self, RegistryError>> {
         let mut pairs = Vec::with_capacity(USUAL_PAIRS);
         visit_plain(json.trim(), |key, value| pairs.push((key, value)))?;
         pairs.sort_unstable();
@@ -302,11 +302,11 @@ impl From<Timed> for Metadata {
 /// The weight as it is stored.
 ///
 /// # Errors
-/// 400 if it is not within 0 to 10,000.
-pub(super) fn check_weight(weight: f64) -> Result<f64, ApiError> {
+/// `Invalid` if it is not within 0 to 10,000.
+pub(super) fn check_weight(weight: f64) -> Result<f64, RegistryError> {
     if !(0.0..=MAX_WEIGHT).contains(&weight) {
         let text = "instance format invalid: The weights range from 0.0 to 10000.0";
-        return Err(ApiError::bad_request(text));
+        return Err(RegistryError::invalid(text));
     }
     Ok(if weight > 0.0 { weight.max(MIN_NONZERO_WEIGHT) } else { 0.0 })
 }
@@ -316,18 +316,18 @@ pub(super) fn check_weight(weight: f64) -> Result<f64, ApiError> {
 /// too.
 ///
 /// # Errors
-/// 400 that names the parameter.
-pub(crate) fn check_address(ip: &str) -> Result<(), ApiError> {
+/// `Invalid` that names the parameter.
+pub(crate) fn check_address(ip: &str) -> Result<(), RegistryError> {
     if ip.is_empty() {
-        return Err(ApiError::bad_request("Param 'ip' is illegal, it is blank"));
+        return Err(RegistryError::invalid("Param 'ip' is illegal, it is blank"));
     }
     if ip.len() > MAX_ADDRESS {
         let text = format!("Param 'ip' is illegal, it is longer than {MAX_ADDRESS} bytes");
-        return Err(ApiError::bad_request(text));
+        return Err(RegistryError::invalid(text));
     }
     if ip.chars().any(|c| c.is_whitespace() || is_unprintable(c) || c == '#') {
         let text = "Param 'ip' is illegal, it has blanks, control characters or '#'";
-        return Err(ApiError::bad_request(text));
+        return Err(RegistryError::invalid(text));
     }
     check_kind(ip)
 }
@@ -335,10 +335,10 @@ pub(crate) fn check_address(ip: &str) -> Result<(), ApiError> {
 /// Checks the name of an application that a client gives. What is stored already is taken as it is.
 ///
 /// # Errors
-/// 400 that names the parameter.
-pub(crate) fn check_app(app: &str) -> Result<(), ApiError> {
+/// `Invalid` that names the parameter.
+pub(crate) fn check_app(app: &str) -> Result<(), RegistryError> {
     match app.chars().any(is_unprintable) {
-        true => Err(ApiError::illegal("app", "it has control characters")),
+        true => Err(RegistryError::illegal("app", "it has control characters")),
         false => Ok(()),
     }
 }
@@ -347,22 +347,22 @@ pub(crate) fn check_app(app: &str) -> Result<(), ApiError> {
 /// instances or of an operator's values do, or one thing could be meant and another be found.
 ///
 /// # Errors
-/// 400 that names the parameter.
-pub(crate) fn check_kind(ip: &str) -> Result<(), ApiError> {
+/// `Invalid` that names the parameter.
+pub(crate) fn check_kind(ip: &str) -> Result<(), RegistryError> {
     if RecordKey::is_address(ip) {
         return Ok(());
     }
     let mark = ip.get(..1).unwrap_or_default();
-    Err(ApiError::bad_request(format!("Param 'ip' is illegal, it begins with '{mark}'")))
+    Err(RegistryError::invalid(format!("Param 'ip' is illegal, it begins with '{mark}'")))
 }
 
 /// Checks that a port is within 0 to 65,535; 0 stands for "no port".
 ///
 /// # Errors
-/// 400 that names the parameter.
-pub(crate) fn check_port(port: i32) -> Result<u16, ApiError> {
+/// `Invalid` that names the parameter.
+pub(crate) fn check_port(port: i32) -> Result<u16, RegistryError> {
     u16::try_from(port).map_err(|_| {
-        ApiError::bad_request(format!("Param 'port' is illegal, {port} is not within 0 to 65535"))
+        RegistryError::invalid(format!("Param 'port' is illegal, {port} is not within 0 to 65535"))
     })
 }
 
@@ -483,7 +483,7 @@ mod tests {
         assert_eq!(weight(0.001), Ok(0.01));
         assert_eq!(weight(10_000.0), Ok(10_000.0));
         for bad in [-0.1, 10_000.1, f64::NAN, f64::INFINITY] {
-            assert!(weight(bad).unwrap_err().message.contains("range from 0.0 to 10000.0"));
+            assert!(weight(bad).unwrap_err().to_string().contains("range from 0.0 to 10000.0"));
         }
     }
 
@@ -494,13 +494,13 @@ mod tests {
         assert_eq!(metadata.as_json(), r#"{"a":"1","b":"\"2\""}"#);
         assert_eq!(metadata.to_map(), map);
         assert_eq!(metadata.find("b").as_deref(), Some("\"2\""));
-        assert!(Metadata::new(&map, 10).unwrap_err().message.contains("metadata"));
+        assert!(Metadata::new(&map, 10).unwrap_err().to_string().contains("metadata"));
     }
 
     #[test]
     fn plain_metadata_is_written_as_through_a_map() {
         let map = BTreeMap::from([("b".into(), "2 é".into()), ("a".into(), String::new())]);
-        let timed = |made: Result<Metadata, ApiError>| made.map(Timed::from);
+        let timed = |made: Result<Metadata, RegistryError>| made.map(Timed::from);
         let through_map = timed(Metadata::new(&map, 100));
         for json in [r#"{"a":"","b":"2 é"}"#, " {\"b\" : \"2 é\",\n\"a\":\"\"} "] {
             assert_eq!(Timed::of_plain(json, 100).unwrap(), through_map, "{json}");
@@ -531,7 +531,7 @@ mod tests {
             assert!(check_address(good).is_ok(), "{good}");
         }
         for bad in ["", "a b", "a#b", "a\nb", "!a", &"x".repeat(256)] {
-            assert!(check_address(bad).unwrap_err().message.contains("'ip'"));
+            assert!(check_address(bad).unwrap_err().to_string().contains("'ip'"));
         }
         assert_eq!(check_port(65_535), Ok(65_535));
         assert!(check_port(65_536).is_err() && check_port(-1).is_err());

@@ -17,6 +17,7 @@ mod checksum;
 mod cluster;
 mod content_codec;
 mod elsewhere;
+mod error;
 mod events;
 mod filter;
 mod foreign;
@@ -26,6 +27,7 @@ mod instance;
 mod json;
 mod kept;
 mod listing;
+mod metadata_text;
 mod namespaces;
 mod operator_values;
 mod page;
@@ -51,6 +53,7 @@ pub(crate) use checked::CheckTarget;
 pub(crate) use checksum::{hex, java_hash, java_order};
 pub(crate) use cluster::Cluster;
 pub(crate) use content_codec::ContentCodec;
+pub(crate) use error::RegistryError;
 pub(crate) use events::{Event, EventKind, Events, MAX_ACTOR};
 pub(crate) use filter::MetadataFilter;
 pub(crate) use foreign::ListTerms;
@@ -68,15 +71,13 @@ pub(crate) use records::{NAMESPACES, PERMISSIONS, ROLES, SWITCHES, USERS};
 pub(crate) use routed::{Patched, Writes};
 pub(crate) use service::{ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceSettings};
 pub(crate) use switches::{
-    CheckPace, Fields, MAX_SWITCH_ITEMS, ServerStatus, SwitchObject, SwitchSink, SwitchValues,
-    Switches, parse_status, parse_version, unsigned,
+    CheckPace, Fields, MAX_SWITCH_ITEMS, PushVersions, ServerStatus, SwitchObject, SwitchSink,
+    SwitchValues, Switches, Version, parse_status, parse_version, unsigned,
 };
 pub(crate) use upkeep::{UpkeepSettings, run as run_upkeep};
 pub(crate) use view::{Flavour, ServiceState, View, ViewQuery, Views, clusters, settings};
 pub(crate) use watch::{ChangeSink, Watch};
-pub(crate) use write::Write;
-
-use crate::http::ApiError;
+pub(crate) use write::{Later, Write};
 
 /// The datum of a service.
 pub(crate) type NamingDatum = distro_core::Datum<Content, ServiceState>;
@@ -267,9 +268,9 @@ impl Registry {
         self.index.len() as u64 >= self.settings.max_instances
     }
 
-    fn too_many_services(&self) -> ApiError {
+    fn too_many_services(&self) -> RegistryError {
         let limit = self.settings.max_instances;
-        ApiError::unavailable(format!(
+        RegistryError::Full(format!(
             "the limit of {limit} services (registry.max_instances) is reached"
         ))
     }

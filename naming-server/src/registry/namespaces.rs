@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use distro_core::Key;
 
-use super::{Content, NAMESPACES, Registry};
-use crate::http::ApiError;
+use super::{Content, NAMESPACES, Registry, RegistryError};
 
 /// Bytes of a name or description.
 const MAX_TEXT: usize = 256;
@@ -24,12 +23,16 @@ impl Namespace {
     /// Of these texts.
     ///
     /// # Errors
-    /// 400 if one of them is too long; `parameter` is what the name was given as.
-    pub(crate) fn new(parameter: &str, name: &str, description: &str) -> Result<Self, ApiError> {
+    /// `Invalid` if one of them is too long; `parameter` is what the name was given as.
+    pub(crate) fn new(
+        parameter: &str,
+        name: &str,
+        description: &str,
+    ) -> Result<Self, RegistryError> {
         for (parameter, text) in [(parameter, name), ("namespaceDesc", description)] {
             if text.len() > MAX_TEXT {
                 let text = format!("Param '{parameter}' is longer than {MAX_TEXT} bytes");
-                return Err(ApiError::bad_request(text));
+                return Err(RegistryError::invalid(text));
             }
         }
         Ok(Self { name: name.into(), description: description.into() })

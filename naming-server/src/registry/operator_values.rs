@@ -13,8 +13,7 @@ use naming_model::{RecordKey, ServiceKey};
 use serde_json::{Map, Value, json};
 
 use super::content_codec::MAX_METADATA;
-use super::{CLASS_OTHER, Content, Instance, Metadata, Registry};
-use crate::http::ApiError;
+use super::{CLASS_OTHER, Content, Instance, Metadata, Registry, RegistryError};
 
 /// What an operator set. What is `None` or not there is the client's to say.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -99,8 +98,8 @@ impl OperatorValues {
     /// client may make it, but never larger than members can give each other.
     ///
     /// # Errors
-    /// 400 if it would.
-    pub(super) fn lay_over(&self, instance: &mut Instance) -> Result<(), ApiError> {
+    /// `Invalid` if it would.
+    pub(super) fn lay_over(&self, instance: &mut Instance) -> Result<(), RegistryError> {
         if let Some(weight) = self.weight {
             instance.weight = weight;
         }
@@ -125,8 +124,8 @@ impl OperatorValues {
     }
 
     /// # Errors
-    /// 400 if its metadata takes more than `limit` bytes.
-    fn check_size(&self, limit: usize) -> Result<(), ApiError> {
+    /// `Invalid` if its metadata takes more than `limit` bytes.
+    fn check_size(&self, limit: usize) -> Result<(), RegistryError> {
         let bytes = self.metadata_bytes();
         if bytes <= limit {
             return Ok(());
@@ -135,7 +134,7 @@ impl OperatorValues {
             "Param 'metadata' is illegal, what is kept of it takes {bytes} bytes as JSON, \
              the limit is {limit}"
         );
-        Err(ApiError::bad_request(text))
+        Err(RegistryError::invalid(text))
     }
 
     /// The metadata as JSON, `null` for what is removed.
@@ -210,7 +209,7 @@ impl Registry {
         service: &ServiceKey,
         id: &str,
         change: impl FnOnce(OperatorValues) -> OperatorValues,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), RegistryError> {
         let (now, key) = (self.clock.tick(), RecordKey::operator_text(id));
         let written = self.store.update_existing(service.as_str(), now, |writer| {
             let known = writer.find_visible(&key).and_then(|(_, content)| read(content)).cloned();
@@ -232,16 +231,16 @@ impl Registry {
     }
 
     /// # Errors
-    /// 400 for too much metadata, 503 if there is no room for one more such record: instances come
+    /// `Invalid` for too much metadata, `Full` if there is no room for one more such record: instances come
     /// and go, but these stay.
     pub(super) fn check_values(
         &self,
         is_new: bool,
         values: &OperatorValues,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), RegistryError> {
         let limit = self.settings.max_instances;
         if is_new && !values.is_empty() && self.store.visible_count(CLASS_OTHER) >= limit {
-            return Err(ApiError::unavailable(format!(
+            return Err(RegistryError::Full(format!(
                 "values are kept for too many instances, the limit is {limit} \
                  (registry.max_instances)"
             )));

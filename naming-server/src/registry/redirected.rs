@@ -5,8 +5,7 @@ use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
 use super::content_codec::instance_weight;
 use super::writes::initial_health;
-use super::{Instance, Patched, Registry};
-use crate::http::ApiError;
+use super::{Instance, Patched, Registry, RegistryError};
 
 impl Registry {
     /// As [`Self::register`], in the name of the owner.
@@ -17,7 +16,7 @@ impl Registry {
         mut instance: Instance,
         healthy: bool,
         actor: &dyn Fn() -> String,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), RegistryError> {
         service.check_characters()?;
         check_cluster_name(key.cluster)?;
         let id = RecordKey::ephemeral(*key).text();
@@ -41,8 +40,8 @@ impl Registry {
         service: &ServiceKey,
         key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
-        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError>,
-    ) -> Result<Patched, ApiError> {
+        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), RegistryError>,
+    ) -> Result<Patched, RegistryError> {
         let Some(known) = self.find_instance(service, &key.text()) else {
             return Ok(Patched::NotFound);
         };

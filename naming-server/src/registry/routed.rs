@@ -12,10 +12,10 @@ use super::cluster::Cluster;
 use super::elsewhere::{Elsewhere, not_yet_known};
 use super::writes::initial_health;
 use super::{
-    BeatAnswer, Content, EventKind, Instance, OperatorValues, Registry, ServiceSettings, Write,
+    BeatAnswer, Content, EventKind, Instance, OperatorValues, Registry, RegistryError,
+    ServiceSettings, Write,
 };
 use crate::durable::Acks;
-use crate::http::ApiError;
 
 /// Carries out writes, here or where they belong.
 #[derive(Clone)]
@@ -53,21 +53,21 @@ impl Writes {
     fn durably<T: Send + 'static>(
         &self,
         wrote: (&str, &str),
-        write: Write<Result<T, ApiError>>,
-    ) -> Write<Result<T, ApiError>> {
+        write: Write<Result<T, RegistryError>>,
+    ) -> Write<Result<T, RegistryError>> {
         let Some(acks) = &self.acks else { return write };
         let place = (wrote.0.into(), wrote.1.into());
         match write {
             Write::Done(Err(error)) => Write::Done(Err(error)),
             Write::Done(Ok(outcome)) => {
                 let kept = acks.kept(&place);
-                Write::Sent(Box::pin(async move { kept.await.map(|()| outcome) }))
+                Write::Sent(Box::pin(async move { Ok(kept.await.map(|()| outcome)?) }))
             }
             Write::Sent(later) => {
                 let acks = acks.clone();
                 Write::Sent(Box::pin(async move {
                     let outcome = later.await?;
-                    acks.kept(&place).await.map(|()| outcome)
+                    Ok(acks.kept(&place).await.map(|()| outcome)?)
                 }))
             }
         }
@@ -78,8 +78,8 @@ impl Writes {
         &self,
         service: &ServiceKey,
         durable: Option<String>,
-        write: Write<Result<T, ApiError>>,
-    ) -> Write<Result<T, ApiError>> {
+        write: Write<Result<T, RegistryError>>,
+    ) -> Write<Result<T, RegistryError>> {
         match durable {
             Some(key) => self.durably((service.as_str(), &key), write),
             None => write,
@@ -119,7 +119,7 @@ impl Writes {
         instance: Instance,
         healthy: bool,
         actor: &dyn Fn() -> String,
-    ) -> Write<Result<(), ApiError>> {
+    ) -> Write<Result<(), RegistryError>> {
         if !instance.is_persistent && self.is_foreign(service) {
             let made = self.registry.register_for_owner(service, key, instance, healthy, actor);
             return Write::Done(made);
@@ -131,7 +131,7 @@ impl Writes {
                 let checked = service
                     .check_characters()
                     .and_then(|()| check_cluster_name(key.cluster))
-                    .map_err(ApiError::from);
+                    .map_err(RegistryError::from);
                 let (place, actor) = (Place::new(service, &instance.record_key(key)), actor());
                 Write::Sent(Box::pin(async move {
                     checked?;
@@ -150,7 +150,7 @@ impl Writes {
         instance: Instance,
         healthy: bool,
         actor: &dyn Fn() -> String,
-    ) -> Write<Result<(), ApiError>> {
+    ) -> Write<Result<(), RegistryError>> {
         match self.registry.check_known(service, key, &instance, healthy) {
             Err(error) => Write::Done(Err(error)),
             Ok(()) => self.register(service, key, instance, healthy, actor),
@@ -163,8 +163,8 @@ impl Writes {
         service: &ServiceKey,
         key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
-        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send + 'static,
-    ) -> Write<Result<Patched, ApiError>> {
+        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), RegistryError> + Send + 'static,
+    ) -> Write<Result<Patched, RegistryError>> {
         self.patch_as(EventKind::Updated, service, key, actor, change)
     }
 
@@ -174,8 +174,8 @@ impl Writes {
         service: &ServiceKey,
         key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
-        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send + 'static,
-    ) -> Write<Result<Patched, ApiError>> {
+        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), RegistryError> + Send + 'static,
+    ) -> Write<Result<Patched, RegistryError>> {
         if !key.is_persistent && self.is_foreign(service) {
             return Write::Done(self.registry.patch_for_owner(service, key, actor, change));
         }
@@ -196,7 +196,7 @@ impl Writes {
         service: &ServiceKey,
         key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
-    ) -> Write<Result<(), ApiError>> {
+    ) -> Write<Result<(), RegistryError>> {
         if !key.is_persistent && self.is_foreign(service) {
             self.registry.foreign_deregistered(service, &key.instance, actor);
             return Write::Done(Ok(()));
@@ -226,7 +226,7 @@ impl Writes {
         key: &RecordKey<'_>,
         healthy: bool,
         actor: &dyn Fn() -> String,
-    ) -> Write<Result<(), ApiError>> {
+    ) -> Write<Result<(), RegistryError>> {
         if self.cluster.is_none() {
             self.registry.set_health(service, key, healthy, actor);
             return self.durably_if(service, self.durable_instance(key), Write::Done(Ok(())));
@@ -248,15 +248,15 @@ impl Writes {
     /// may be known to the owner. A persistent instance needs none, and is known all the same.
     ///
     /// # Errors
-    /// As [`Registry::beat`], and 503 for an unknown instance while this node does not know enough
+    /// As [`Registry::beat`], and `NotReady` for an unknown instance while this node does not know enough
     /// to say so.
     pub(crate) fn beat(
         &self,
         service: &ServiceKey,
         key: &InstanceKey<'_>,
-        whole: Option<impl FnOnce() -> Result<Instance, ApiError>>,
+        whole: Option<impl FnOnce() -> Result<Instance, RegistryError>>,
         actor: &dyn Fn() -> String,
-    ) -> Write<Result<BeatAnswer, ApiError>> {
+    ) -> Write<Result<BeatAnswer, RegistryError>> {
         let record = RecordKey::ephemeral(*key);
         let known = self.registry.hear(service, &record.text());
         if let Some(answer) = known.or_else(|| self.registry.beat_of_persistent(service, key)) {
@@ -276,14 +276,14 @@ impl Writes {
             })),
             Some(elsewhere) => {
                 let (place, actor) = (Place::new(service, &record), actor());
-                let checked = check_cluster_name(key.cluster).map_err(ApiError::from);
+                let checked = check_cluster_name(key.cluster).map_err(RegistryError::from);
                 let whole = whole.map(|whole| checked.and_then(|()| whole()));
                 Write::Sent(Box::pin(elsewhere.beat(place, whole, actor)))
             }
         }
     }
 
-    fn check_may_judge_unknown(&self) -> Result<(), ApiError> {
+    fn check_may_judge_unknown(&self) -> Result<(), RegistryError> {
         match &self.cluster {
             Some(cluster) if !cluster.may_judge_unknown(self.registry.clock.tick()) => {
                 Err(not_yet_known())
@@ -296,8 +296,10 @@ impl Writes {
     pub(crate) fn change_settings(
         &self,
         service: &ServiceKey,
-        change: impl Fn(Option<&ServiceSettings>) -> Result<ServiceSettings, ApiError> + Send + 'static,
-    ) -> Write<Result<(), ApiError>> {
+        change: impl Fn(Option<&ServiceSettings>) -> Result<ServiceSettings, RegistryError>
+        + Send
+        + 'static,
+    ) -> Write<Result<(), RegistryError>> {
         let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.change_settings(service, change)),
             Some(elsewhere) => {
@@ -313,7 +315,7 @@ impl Writes {
         service: &ServiceKey,
         key: &RecordKey<'_>,
         change: impl Fn(OperatorValues) -> OperatorValues + Send + 'static,
-    ) -> Write<Result<(), ApiError>> {
+    ) -> Write<Result<(), RegistryError>> {
         let id = key.text();
         let durable = self.acks.is_some().then(|| RecordKey::operator_text(&id));
         let write = match self.elsewhere(service) {
@@ -331,7 +333,7 @@ impl Writes {
         &self,
         service: &ServiceKey,
         actor: &dyn Fn() -> String,
-    ) -> Write<Result<bool, ApiError>> {
+    ) -> Write<Result<bool, RegistryError>> {
         let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.delete_service(service, actor)),
             Some(elsewhere) => {
@@ -349,7 +351,7 @@ impl Writes {
         tag: &'static str,
         key: &str,
         content: Option<Content>,
-    ) -> Write<Result<(), ApiError>> {
+    ) -> Write<Result<(), RegistryError>> {
         let write = match self.elsewhere_of(tag) {
             None => {
                 self.registry.write_record(tag, key, content);

@@ -6,9 +6,10 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use super::RegistryError;
 use super::content_codec::settings_weight;
 use super::instance::Metadata;
-use crate::http::ApiError;
+use crate::text::decode;
 
 /// Clusters with settings of their own in one service.
 pub(crate) const MAX_CLUSTERS: usize = 256;
@@ -36,15 +37,15 @@ pub(crate) struct ServiceSettings {
 
 impl ServiceSettings {
     /// # Errors
-    /// 400 if they are too large to be sent to other members.
-    pub(super) fn check_size(&self) -> Result<(), ApiError> {
+    /// `Invalid` if they are too large to be sent to other members.
+    pub(super) fn check_size(&self) -> Result<(), RegistryError> {
         let bytes = settings_weight(self);
         if bytes <= MAX_SETTINGS {
             return Ok(());
         }
         let text =
             format!("the settings of the service take {bytes} bytes, the limit is {MAX_SETTINGS}");
-        Err(ApiError::bad_request(text))
+        Err(RegistryError::invalid(text))
     }
 }
 
@@ -104,16 +105,16 @@ impl HealthChecker {
     /// Reads the `healthChecker` parameter; an unknown type counts as `NONE`, as in Nacos.
     ///
     /// # Errors
-    /// 400 if it is no JSON object with a `type`, if the expected response code is no number, or if
+    /// `Invalid` if it is no JSON object with a `type`, if the expected response code is no number, or if
     /// the whole is longer than 4,096 bytes.
-    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, RegistryError> {
         if text.len() > MAX_CHECKER {
             let reason = format!("it is longer than {MAX_CHECKER} bytes");
-            return Err(ApiError::illegal("healthChecker", reason));
+            return Err(RegistryError::illegal("healthChecker", reason));
         }
         let bad = || {
             let text = "Param 'healthChecker' is illegal, it should be a JSON object with a type";
-            ApiError::bad_request(text)
+            RegistryError::invalid(text)
         };
         let fields: Map<String, Value> = serde_json::from_str(text).map_err(|_| bad())?;
         let kind = fields.get("type").and_then(Value::as_str).ok_or_else(bad)?;
@@ -174,13 +175,14 @@ impl fmt::Debug for HealthChecker {
 }
 
 /// 200 unless said; some clients write numbers as texts.
-fn response_code(given: Option<&Value>) -> Result<i64, ApiError> {
+fn response_code(given: Option<&Value>) -> Result<i64, RegistryError> {
     let code = match given {
         None | Some(Value::Null) => return Ok(200),
         Some(Value::String(text)) => text.trim().parse::<i32>().ok().map(i64::from),
         Some(number) => number.as_i64(),
     };
-    let bad = || ApiError::illegal("healthChecker", "its expectedResponseCode is no whole number");
+    let bad =
+        || RegistryError::illegal("healthChecker", "its expectedResponseCode is no whole number");
     code.ok_or_else(bad)
 }
 
@@ -205,8 +207,8 @@ impl Selector {
     /// Reads the `selector` parameter: JSON, plain or URL-encoded once more. Blank is none.
     ///
     /// # Errors
-    /// 400 with the texts of Nacos.
-    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
+    /// `Invalid` with the texts of Nacos.
+    pub(crate) fn parse(text: &str) -> Result<Self, RegistryError> {
         if text.trim().is_empty() {
             return Ok(Self::None);
         }
@@ -216,11 +218,11 @@ impl Selector {
     /// The selector of a label expression.
     ///
     /// # Errors
-    /// 400 with the text of Nacos if it is none, or if it is longer than 4,096 bytes.
-    pub(super) fn labels_of(expression: String) -> Result<Self, ApiError> {
+    /// `Invalid` with the text of Nacos if it is none, or if it is longer than 4,096 bytes.
+    pub(super) fn labels_of(expression: String) -> Result<Self, RegistryError> {
         if expression.len() > MAX_SELECTOR {
             let reason = format!("it is longer than {MAX_SELECTOR} bytes");
-            return Err(ApiError::illegal("selector", reason));
+            return Err(RegistryError::illegal("selector", reason));
         }
         let labels = parse_labels(&expression).ok_or_else(expression_failed)?;
         Ok(Self::Label { expression, labels })
@@ -241,14 +243,14 @@ impl Selector {
 /// type `none`.
 ///
 /// # Errors
-/// 400 with the texts of Nacos for another type, or if it is longer than 4,096 bytes.
-pub(super) fn label_expression(text: &str) -> Result<Option<String>, ApiError> {
+/// `Invalid` with the texts of Nacos for another type, or if it is longer than 4,096 bytes.
+pub(super) fn label_expression(text: &str) -> Result<Option<String>, RegistryError> {
     if text.len() > MAX_SELECTOR {
         let reason = format!("it is longer than {MAX_SELECTOR} bytes");
-        return Err(ApiError::illegal("selector", reason));
+        return Err(RegistryError::illegal("selector", reason));
     }
-    let bad = || ApiError::illegal("selector", "it should be a JSON object with a type");
-    let decoded = crate::http::decode(text.as_bytes());
+    let bad = || RegistryError::illegal("selector", "it should be a JSON object with a type");
+    let decoded = decode(text.as_bytes());
     let parse = |text: &str| serde_json::from_str::<Map<String, Value>>(text);
     let fields = parse(text).or_else(|_| parse(&decoded)).map_err(|_| bad())?;
     match fields.get("type").and_then(Value::as_str).ok_or_else(bad)? {
@@ -257,14 +259,14 @@ pub(super) fn label_expression(text: &str) -> Result<Option<String>, ApiError> {
             let expression = fields.get("expression").and_then(Value::as_str);
             Ok(Some(expression.unwrap_or_default().to_owned()))
         }
-        "unknown" => Err(ApiError::bad_request("not match any type of selector!")),
-        other => Err(ApiError::illegal("selector", format_args!("unknown type '{other}'"))),
+        "unknown" => Err(RegistryError::invalid("not match any type of selector!")),
+        other => Err(RegistryError::illegal("selector", format_args!("unknown type '{other}'"))),
     }
 }
 
 /// What Nacos says of an expression it cannot read, and which parameter it was in.
-pub(super) fn expression_failed() -> ApiError {
-    ApiError::illegal("selector", "parse expression failed!")
+pub(super) fn expression_failed() -> RegistryError {
+    RegistryError::illegal("selector", "parse expression failed!")
 }
 
 /// Whether it is an expression about the labels of consumers and providers.
@@ -313,7 +315,7 @@ mod tests {
         assert_eq!(Selector::parse(""), Ok(Selector::None));
         assert_eq!(Selector::parse(r#"{"type":"none"}"#), Ok(Selector::None));
         assert_eq!(Selector::parse("%7B%22type%22%3A%22none%22%7D"), Ok(Selector::None));
-        let message = |text| Selector::parse(text).unwrap_err().message;
+        let message = |text| Selector::parse(text).unwrap_err().to_string();
         assert_eq!(message(r#"{"type":"unknown"}"#), "not match any type of selector!");
         assert!(message(r#"{"type":"nope"}"#).contains("nope"));
         assert!(message("{bad").contains("'selector'"));
@@ -345,7 +347,10 @@ mod tests {
             assert_eq!(parsed(code).unwrap(), expected, "{code}");
         }
         for code in ["\"abc\"", "\"\"", "true", "[]", "2.5", "1e40"] {
-            assert!(parsed(code).unwrap_err().message.contains("expectedResponseCode"), "{code}");
+            assert!(
+                parsed(code).unwrap_err().to_string().contains("expectedResponseCode"),
+                "{code}"
+            );
         }
     }
 
@@ -361,6 +366,6 @@ mod tests {
         let clusters = |count: usize| (0..count).map(|n| (n.to_string(), large(n))).collect();
         let settings = |count| ServiceSettings { clusters: clusters(count), ..Default::default() };
         assert_eq!(settings(20).check_size(), Ok(()));
-        assert!(settings(21).check_size().unwrap_err().message.contains("2097152"));
+        assert!(settings(21).check_size().unwrap_err().to_string().contains("2097152"));
     }
 }

@@ -1,8 +1,10 @@
 //! A write as its caller sees it: done, or on its way.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 
-use crate::http::{Answer, ApiError, Later, Reply};
+/// Something that waits for another member, or for the disk.
+pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Writes of one request that are made before other requests get their turn.
 const AT_A_TIME: usize = 64;
@@ -71,14 +73,14 @@ impl<T: Send + 'static> Write<T> {
     }
 }
 
-impl<R: Send + 'static> Write<Result<R, ApiError>> {
+impl<R: Send + 'static, E: Send + 'static> Write<Result<R, E>> {
     /// A write for each item as one; ends at the first that fails. They are begun some at a time,
     /// and the next ones when those are done: waiting for another member or for the disk takes the
     /// room of a few, and many hold up a thread no longer than a few do.
     pub(crate) fn each<I>(
         items: I,
         write: impl FnMut(I::Item) -> Self + Send + 'static,
-    ) -> Write<Result<Vec<R>, ApiError>>
+    ) -> Write<Result<Vec<R>, E>>
     where
         I: IntoIterator<IntoIter: Send + 'static>,
     {
@@ -106,22 +108,6 @@ impl<R: Send + 'static> Write<Result<R, ApiError>> {
     }
 }
 
-impl Write<Result<(), ApiError>> {
-    /// The answer to a write that says no more than that it is done.
-    pub(crate) fn into_ok(self) -> Answer {
-        self.map(|result| result.map(|()| Reply::ok()).into()).into()
-    }
-}
-
-impl From<Write<Reply>> for Answer {
-    fn from(write: Write<Reply>) -> Self {
-        match write {
-            Write::Done(reply) => Self::Now(reply),
-            Write::Sent(later) => Self::Later(later),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -135,16 +121,16 @@ mod tests {
         items: usize,
         sent: usize,
         bad: usize,
-    ) -> (Write<Result<Vec<usize>, ApiError>>, Arc<AtomicUsize>) {
+    ) -> (Write<Result<Vec<usize>, &'static str>>, Arc<AtomicUsize>) {
         let begun = Arc::<AtomicUsize>::default();
         let counts = Arc::clone(&begun);
         let write = move |item: usize| {
             counts.fetch_add(1, Relaxed);
-            let outcome = if item == bad { Err(ApiError::bad_request("bad")) } else { Ok(item) };
+            let outcome = if item == bad { Err("bad") } else { Ok(item) };
             if item < sent {
                 Write::Done(outcome)
             } else {
-                Write::Sent(Box::pin(async { outcome }))
+                Write::Sent(Box::pin(async move { outcome }))
             }
         };
         (Write::each(0..items, write), begun)
@@ -166,7 +152,7 @@ mod tests {
     async fn a_failure_ends_the_writes() {
         for (sent, bad, begun_then) in [(99, 5, 64), (3, 3, 64), (9_999, 500, 512)] {
             let (write, begun) = each(1_000, sent, bad);
-            assert_eq!(write.outcome().await.unwrap_err().message, "bad");
+            assert_eq!(write.outcome().await.unwrap_err(), "bad");
             assert_eq!(begun.load(Relaxed), begun_then);
         }
     }

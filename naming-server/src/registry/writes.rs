@@ -11,9 +11,8 @@ use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 use super::content_codec::instance_weight;
 use super::{
     BeatAnswer, BeatOutcome, CLASS_INSTANCE, Content, EventKind, Host, Instance, Patched, Registry,
-    hosts, text_form,
+    RegistryError, hosts, text_form,
 };
-use crate::http::ApiError;
 
 impl Registry {
     /// Writes an instance, creating its service if need be, and renews its lease. A
@@ -22,7 +21,7 @@ impl Registry {
     /// has the same names is another instance. What an operator set of it stays, if that is kept.
     ///
     /// # Errors
-    /// 400 for names against the rules, 503 if the registry is full.
+    /// `Invalid` for names against the rules, `Full` if the registry is full.
     pub(crate) fn register(
         &self,
         service: &ServiceKey,
@@ -30,7 +29,7 @@ impl Registry {
         mut instance: Instance,
         healthy: bool,
         actor: &dyn Fn() -> String,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), RegistryError> {
         service.check_characters()?;
         check_cluster_name(key.cluster)?;
         let now = self.clock.tick();
@@ -79,14 +78,14 @@ impl Registry {
     /// kind with this address and port, in whatever cluster, as Java clients are told.
     ///
     /// # Errors
-    /// 400 if it is not.
+    /// `Missing` if it is not.
     pub(super) fn check_known(
         &self,
         service: &ServiceKey,
         key: &InstanceKey<'_>,
         instance: &Instance,
         healthy: bool,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), RegistryError> {
         let same_address = |host: Host<'_>| {
             host.key.ip == key.ip
                 && (host.key.port == key.port || host.key.port == 0)
@@ -95,13 +94,13 @@ impl Registry {
         let datum = self.find(service).ok_or_else(|| {
             let (namespace, name) = (service.namespace(), service.grouped());
             let text = format!("service not found, namespace: {namespace}, service: {name}");
-            ApiError::bad_request(text)
+            RegistryError::Missing(text)
         })?;
         if datum.read(|reader| hosts(&reader).any(same_address)) {
             return Ok(());
         }
         let form = text_form(key, instance.weight, healthy);
-        Err(ApiError::bad_request(format!("instance not exist: {form}")))
+        Err(RegistryError::Missing(format!("instance not exist: {form}")))
     }
 
     /// What is known of an instance.
@@ -153,12 +152,14 @@ impl Registry {
         service: &ServiceKey,
         key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
-        change: impl FnOnce(&Instance) -> Result<(Instance, Option<bool>), ApiError>,
-    ) -> Result<Patched, ApiError> {
+        change: impl FnOnce(&Instance) -> Result<(Instance, Option<bool>), RegistryError>,
+    ) -> Result<Patched, RegistryError> {
         let now = self.clock.tick();
         let id = key.text();
-        let patched =
-            self.store.update_existing(service.as_str(), now, |writer| -> Result<_, ApiError> {
+        let patched = self.store.update_existing(
+            service.as_str(),
+            now,
+            |writer| -> Result<_, RegistryError> {
                 let Some((known, health)) = find_instance(writer, &id) else {
                     return Ok(Patched::NotFound);
                 };
@@ -169,7 +170,8 @@ impl Registry {
                 let stamp = self.store.clock().issue(now);
                 writer.register(&id, stamp, Arc::new(Content::Instance(instance)), health);
                 Ok(Patched::Done)
-            });
+            },
+        );
         let patched = patched.unwrap_or(Ok(Patched::NotFound))?;
         if patched == Patched::Done {
             self.note(service, &id, kind, actor);
@@ -250,9 +252,9 @@ impl Registry {
     /// Those of making `whole` into an instance, and of `register`.
     pub(super) fn beat_of_unknown(
         &self,
-        whole: Option<impl FnOnce() -> Result<Instance, ApiError>>,
-        register: impl FnOnce(Instance) -> Result<(), ApiError>,
-    ) -> Result<BeatAnswer, ApiError> {
+        whole: Option<impl FnOnce() -> Result<Instance, RegistryError>>,
+        register: impl FnOnce(Instance) -> Result<(), RegistryError>,
+    ) -> Result<BeatAnswer, RegistryError> {
         let Some(whole) = whole else {
             self.beats.count(BeatOutcome::Unknown);
             return Ok(BeatAnswer::Unknown);
@@ -288,8 +290,8 @@ impl Registry {
     }
 
     /// # Errors
-    /// 503 if there is no room for one more instance, or for its service.
-    pub(super) fn check_room(&self, service: &ServiceKey) -> Result<(), ApiError> {
+    /// `Full` if there is no room for one more instance, or for its service.
+    pub(super) fn check_room(&self, service: &ServiceKey) -> Result<(), RegistryError> {
         if self.is_full() {
             return Err(self.full());
         }
@@ -300,9 +302,9 @@ impl Registry {
         self.store.visible_count(CLASS_INSTANCE) >= self.settings.max_instances
     }
 
-    fn full(&self) -> ApiError {
+    fn full(&self) -> RegistryError {
         let limit = self.settings.max_instances;
-        ApiError::unavailable(format!(
+        RegistryError::Full(format!(
             "the limit of {limit} instances (registry.max_instances) is reached"
         ))
     }

@@ -25,7 +25,7 @@ impl Api {
             change.into_iter().for_each(Pending::admitted);
             return self.dispatch(route, call).into();
         };
-        match auth.identify(call) {
+        match auth.identify(&call.credentials()) {
             Caller::Known(user) => {
                 if let Some(change) = &mut change {
                     change.by(&user);
@@ -34,7 +34,7 @@ impl Api {
                     change.into_iter().for_each(Pending::admitted);
                     self.dispatch(route, &Call { user: Some(&user), ..*call }).into()
                 } else {
-                    refused(route, &ErrorPage::of(call), auth.deny(call, &user)).into()
+                    refused(route, &ErrorPage::of(call), auth.deny(call.peer.ip(), &user)).into()
                 }
             }
             Caller::Refused(refusal) => refused(route, &ErrorPage::of(call), refusal).into(),
@@ -69,9 +69,9 @@ fn changes_by_get(route: Route, call: &Call<'_>) -> bool {
 
 /// As Nacos says it: the bare text to a log-in, a page to everybody else.
 fn refused(route: Route, page: &ErrorPage, refusal: Refusal) -> Reply {
-    let text = refusal.to_string();
+    let ApiError { status, message } = refusal.into();
     match route {
-        Route::Login => Reply::text(text).with_status(refusal.status()),
-        _ => page.reply(refusal.status(), &text),
+        Route::Login => Reply::text(message).with_status(status),
+        _ => page.reply(status, &message),
     }
 }

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{Api, Route};
 use crate::audit::{Audit, Change, Outcome, Parameters};
-use crate::http::{Call, Reply, cut};
+use crate::http::{Call, Reply};
+use crate::text::cut;
 
 /// Bytes of a text that are shown.
 const MAX_TEXT: usize = 200;

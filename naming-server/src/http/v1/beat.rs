@@ -186,9 +186,10 @@ impl Api {
         let whole = form.as_ref().map(|form| {
             || {
                 check_address(&ip)?;
-                let metadata = form
-                    .metadata()
-                    .map_or_else(|| Ok(Metadata::absent().into()), |text| self.metadata(text));
+                let metadata = form.metadata().map_or_else(
+                    || Ok(Metadata::absent().into()),
+                    |text| self.registry.parse_metadata(text),
+                );
                 let mut instance = Instance::new(form.weight, metadata?)?;
                 instance.is_persistent = !form.ephemeral;
                 Ok(instance)

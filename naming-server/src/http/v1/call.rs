@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
-use crate::http::{ApiError, Call, cut};
+use crate::http::{ApiError, Call};
 use crate::registry::MAX_ACTOR;
+use crate::text::cut;
 
 impl Call<'_> {
     /// The service the request is about: `serviceName`, or `dom` if that is blank, with the group

@@ -4,8 +4,9 @@ use naming_model::check_cluster_name;
 
 use super::Api;
 use crate::checks::{check_request, is_made};
-use crate::http::{Answer, ApiError, Call, Params, cut};
-use crate::registry::{ClusterSettings, HealthChecker, MAX_CLUSTERS};
+use crate::http::{Answer, ApiError, Call, Params};
+use crate::registry::{ClusterSettings, HealthChecker, MAX_CLUSTERS, RegistryError};
+use crate::text::cut;
 
 impl Api {
     pub(super) fn update_cluster(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
@@ -13,7 +14,7 @@ impl Api {
         let name = params.required("clusterName")?;
         let service = call.service()?;
         let grouped = service.grouped().to_owned();
-        let not_found = move || ApiError::bad_request(format!("service not found:{grouped}"));
+        let not_found = move || RegistryError::Missing(format!("service not found:{grouped}"));
         // Nacos complains of this first, and it spares the rest.
         self.registry.find(&service).ok_or_else(&not_found)?;
         let cluster = ClusterSettings {
@@ -33,7 +34,7 @@ impl Api {
             if settings.clusters.len() > MAX_CLUSTERS {
                 let reason =
                     format!("more than {MAX_CLUSTERS} clusters of a service cannot have settings");
-                return Err(ApiError::illegal("clusterName", reason));
+                return Err(RegistryError::illegal("clusterName", reason));
             }
             settings.explicit = true;
             Ok(settings)

@@ -7,8 +7,9 @@ use naming_model::is_unprintable;
 use serde_json::{Value, json};
 
 use super::{Api, COMPATIBLE_VERSION};
-use crate::http::{Answer, ApiError, Call, Reply, cut};
+use crate::http::{Answer, ApiError, Call, Reply};
 use crate::registry::{Content, NAMESPACES, Namespace};
+use crate::text::cut;
 
 /// Namespaces kept; more are refused.
 const MAX_NAMESPACES: usize = 1_000;
@@ -171,7 +172,7 @@ fn named(call: &Call<'_>, parameter: &str) -> Result<Namespace, ApiError> {
     if name.chars().any(is_unprintable) {
         return Err(ApiError::illegal(parameter, "it has control characters"));
     }
-    Namespace::new(parameter, &name, &call.params.or("namespaceDesc", ""))
+    Ok(Namespace::new(parameter, &name, &call.params.or("namespaceDesc", ""))?)
 }
 
 fn shown(id: &str, name: &str, kind: u8) -> Value {

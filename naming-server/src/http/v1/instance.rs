@@ -10,13 +10,11 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::operator_values::{clears_values, named_in_form, read_key};
-use crate::http::{
-    AgentKind, Answer, ApiError, Call, MOST_ANSWER_BYTES, Params, Reply, metadata_text,
-};
+use crate::http::{AgentKind, Answer, ApiError, Call, MOST_ANSWER_BYTES, Params, Reply};
 use crate::nacos::{InstanceStatus, render_instance_statuses};
 use crate::registry::{
-    Flavour, Host, Instance, ListReply, Metadata, MetadataChange, Named, Patched, Timed, ViewQuery,
-    Write, check_address, check_app, check_kind, check_port, hosts, list_reply,
+    Flavour, Host, Instance, ListReply, Metadata, MetadataChange, Named, Patched, RegistryError,
+    ViewQuery, Write, check_address, check_app, check_kind, check_port, hosts, list_reply,
     operator_values_json, push_id, wall_ms,
 };
 
@@ -81,7 +79,10 @@ impl Api {
         let service = call.service()?;
         let params = call.params;
         let address = address(params)?;
-        let metadata = params.optional("metadata").map(|text| self.metadata(&text)).transpose()?;
+        let metadata = params
+            .optional("metadata")
+            .map(|text| self.registry.parse_metadata(&text))
+            .transpose()?;
         let metadata = metadata.map(Metadata::from);
         let weight = params.optional("weight").map(|_| params.double("weight", 1.0)).transpose()?;
         let healthy = params.optional("healthy").map(|_| params.flag_lenient("healthy", true));
@@ -117,7 +118,9 @@ impl Api {
         let cleared = clears && self.has_values(&service, &key);
         let write = self.patch(&service, &key, call.actor(), change, named, clears);
         let outcome = move |patched| match patched {
-            Patched::NotFound if !cleared => Err(ApiError::bad_request("instance not found")),
+            Patched::NotFound if !cleared => {
+                Err(RegistryError::Missing("instance not found".to_owned()))
+            }
             Patched::NotFound | Patched::Done => Ok(()),
         };
         Ok(write.map(move |patched| patched.and_then(outcome)).into_ok())
@@ -237,7 +240,7 @@ impl Api {
         }
         // Old DNS agents expect a flat list.
         let flat = call.agent.kind == AgentKind::Dns
-            && call.agent.version <= crate::http::Version(1, 0, 1);
+            && call.agent.version <= crate::registry::Version(1, 0, 1);
         let doms = if flat {
             json!(names.into_values().flatten().collect::<Vec<_>>())
         } else {
@@ -266,7 +269,7 @@ impl Api {
         let weight = params.double("weight", 1.0)?;
         let metadata = match params.optional("metadata") {
             None if names_none => Metadata::absent().into(),
-            text => self.metadata(&text.unwrap_or_default())?,
+            text => self.registry.parse_metadata(&text.unwrap_or_default())?,
         };
         let app = params.or("app", "DEFAULT");
         check_app(&app)?;
@@ -296,33 +299,6 @@ impl Api {
             Some(_) => RecordKey { instance: *key, is_persistent: !self.is_ephemeral(params) },
         }
     }
-
-    pub(super) fn metadata(&self, text: &str) -> Result<Timed, ApiError> {
-        if text.is_empty() || text == "{}" {
-            return Ok(Metadata::default().into());
-        }
-        let limit = self.registry.settings.max_metadata_bytes;
-        check_metadata_text(text, limit)?;
-        Timed::of_plain(text, limit)
-            .unwrap_or_else(|| Metadata::new(&metadata_text(text)?, limit).map(Timed::from))
-    }
-
-    /// The pairs of a metadata text, which may still be more than an instance may have.
-    pub(super) fn metadata_map(&self, text: &str) -> Result<BTreeMap<String, String>, ApiError> {
-        check_metadata_text(text, self.registry.settings.max_metadata_bytes)?;
-        metadata_text(text)
-    }
-}
-
-/// A text is read only if it may stand for metadata within the limit: even with each character
-/// written as `\u0041`, and room for blanks.
-fn check_metadata_text(text: &str, limit: usize) -> Result<(), ApiError> {
-    let most = limit.saturating_mul(8);
-    if text.len() <= most {
-        return Ok(());
-    }
-    let reason = format_args!("its text has {} bytes, the limit is {most}", text.len());
-    Err(ApiError::illegal("metadata", reason))
 }
 
 fn address<'a>(params: &Params<'a>) -> Result<Address<'a>, ApiError> {

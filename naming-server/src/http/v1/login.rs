@@ -8,7 +8,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Api;
-use crate::auth::{Auth, claimed_user, worthless_token};
+use super::credentials::claimed_user;
+use crate::auth::{Auth, worthless_token};
 use crate::http::{ApiError, Call, Reply};
 
 /// For those who manage users while nobody needs to be one.
@@ -48,7 +49,7 @@ impl Api {
             return self.logged_in(&user, &token, true);
         };
         let user = call.user.ok_or_else(|| ApiError::forbidden("unknown user!"))?;
-        let token = auth.token_for(call)?;
+        let token = auth.token_for(&call.credentials())?;
         self.logged_in(user, &token, self.registry.accounts.load().is_admin(user))
     }
 

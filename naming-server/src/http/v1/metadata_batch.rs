@@ -41,7 +41,7 @@ impl Api {
         merge: bool,
     ) -> Result<Answer, ApiError> {
         let service = call.service()?;
-        let given = self.metadata_map(&call.params.required("metadata")?)?;
+        let given = self.registry.parse_metadata_map(&call.params.required("metadata")?)?;
         let limit = self.registry.settings.max_metadata_bytes;
         // What does not fit beside nothing does not fit beside anything.
         let bytes = Metadata::new(&given, limit)?.as_json().len();
@@ -74,7 +74,7 @@ impl Api {
             let kind = if key.is_persistent { "persist" } else { "ephemeral" };
             let name = format!("{}:{kind}", key.instance.datum_key());
             let write = api.patch(&service, &key, actor.clone(), change, named.clone(), false);
-            write.map(|patched| Ok((patched? == Patched::Done).then_some(name)))
+            write.map(|patched| patched.map(|patched| (patched == Patched::Done).then_some(name)))
         };
         Ok(Write::each(targets, write).map(|changed| Reply::from(changed.map(updated))).into())
     }

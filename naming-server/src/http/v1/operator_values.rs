@@ -5,7 +5,9 @@ use naming_model::{InstanceKey, RecordKey, ServiceKey};
 
 use super::Api;
 use crate::http::{ApiError, Params};
-use crate::registry::{Instance, MetadataChange, Named, OperatorValues, Patched, Write};
+use crate::registry::{
+    Instance, MetadataChange, Named, OperatorValues, Patched, RegistryError, Write,
+};
 
 /// The parameter of a PATCH that clears what is kept.
 const PARAMETER: &str = "operatorValues";
@@ -19,10 +21,10 @@ impl Api {
         service: &ServiceKey,
         key: &RecordKey<'_>,
         actor: String,
-        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), ApiError> + Send + 'static,
+        change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), RegistryError> + Send + 'static,
         named: Option<Named>,
         clears: bool,
-    ) -> Write<Result<Patched, ApiError>> {
+    ) -> Write<Result<Patched, RegistryError>> {
         let id = key.text();
         let known = self.registry.known(service, &id);
         let named = match (named, known) {
@@ -64,7 +66,7 @@ impl Api {
         key: &RecordKey<'_>,
         instance: &Instance,
         named: impl FnOnce() -> Named,
-    ) -> Write<Result<(), ApiError>> {
+    ) -> Write<Result<(), RegistryError>> {
         if !self.registry.settings.keep_operator_values {
             return Write::Done(Ok(()));
         }
@@ -126,6 +128,6 @@ pub(super) fn named_in_form(params: &Params<'_>, instance: &Instance) -> Named {
 }
 
 /// The key that was written down to be taken along.
-pub(super) fn read_key(id: &str) -> Result<RecordKey<'_>, ApiError> {
-    RecordKey::parse(id).ok_or_else(|| ApiError::bad_request("instance not found"))
+pub(super) fn read_key(id: &str) -> Result<RecordKey<'_>, RegistryError> {
+    RecordKey::parse(id).ok_or_else(|| RegistryError::Missing("instance not found".to_owned()))
 }

@@ -13,12 +13,13 @@ use hyper::header::CONTENT_TYPE;
 use naming_model::ServiceKey;
 
 use super::Api;
-use crate::http::{Answer, ApiError, Call, Reply, cut, no_such_api, read_list};
+use crate::http::{Answer, ApiError, Call, Reply, no_such_api, read_list};
 use crate::nacos::{
     Adapter, BadReport, PeerDatum, RaftPeer, Sender, parse_checksums, parse_datums, parse_keys,
     parse_leader_beat, parse_report, parse_statuses, parse_vote, render_datums, report_answer,
 };
 use crate::registry::wall_ms;
+use crate::text::cut;
 
 /// Bytes of the body of a message with lists: a thousand services may be in one.
 pub(super) const MOST_LISTS_BYTES: usize = 64 << 20;

@@ -10,7 +10,7 @@ use super::catalog::{PAGE_SIZE, too_long};
 use crate::http::{Answer, ApiError, Call, MOST_ANSWER_BYTES, Params, Reply, not_a_number};
 use crate::registry::{
     ClusterSettings, GroupFilter, Metadata, MetadataFilter, NamePattern, NamingDatum, Page,
-    Selector, ServiceSettings, clusters, names_json, settings,
+    RegistryError, Selector, ServiceSettings, clusters, names_json, settings,
 };
 
 impl Api {
@@ -24,7 +24,7 @@ impl Api {
         let name = service.grouped().to_owned();
         let write = self.writes.change_settings(&service, move |known| match known {
             None => Ok(settings.clone()),
-            Some(_) => Err(ApiError::bad_request(format!(
+            Some(_) => Err(RegistryError::Conflict(format!(
                 "specified service already exists, serviceName : {name}"
             ))),
         });
@@ -40,8 +40,8 @@ impl Api {
         let settings = self.service_settings(call.params, threshold)?;
         let name = service.grouped().to_owned();
         let write = self.writes.change_settings(&service, move |known| {
-            let known =
-                known.ok_or_else(|| ApiError::bad_request(format!("service {name} not found!")))?;
+            let known = known
+                .ok_or_else(|| RegistryError::Missing(format!("service {name} not found!")))?;
             Ok(ServiceSettings { clusters: known.clusters.clone(), ..settings.clone() })
         });
         Ok(write.into_ok())
@@ -51,12 +51,12 @@ impl Api {
         let service = call.service()?;
         let name = service.grouped().to_owned();
         let write = self.writes.delete_service(&service, &|| call.actor());
-        let reply = move |was_there: Result<bool, ApiError>| {
+        let reply = move |was_there: Result<bool, RegistryError>| {
             if was_there? {
                 return Ok(Reply::ok());
             }
             let text = format!("specified service not exist, serviceName : {name}");
-            Err(ApiError::bad_request(text))
+            Err(RegistryError::Missing(text))
         };
         Ok(write.map(move |was_there| Reply::from(reply(was_there))).into())
     }
@@ -168,8 +168,8 @@ impl Api {
 
     /// The metadata parameter within the limit.
     pub(super) fn limited_metadata(&self, params: &Params<'_>) -> Result<Metadata, ApiError> {
-        let map = self.metadata_map(&params.or("metadata", ""))?;
-        Metadata::new(&map, self.registry.settings.max_metadata_bytes)
+        let map = self.registry.parse_metadata_map(&params.or("metadata", ""))?;
+        Ok(Metadata::new(&map, self.registry.settings.max_metadata_bytes)?)
     }
 
     fn service_settings(

@@ -3,11 +3,12 @@
 use serde_json::value::RawValue;
 
 use super::Api;
-use crate::http::{Answer, ApiError, Call, Reply, cut, not_a_number};
+use crate::http::{Answer, ApiError, Call, Reply, not_a_number};
 use crate::registry::{
     Content, Fields, MAX_SWITCH_ITEMS, SWITCHES, SwitchObject, SwitchValues, Write, parse_status,
     parse_version, unsigned,
 };
+use crate::text::cut;
 
 /// Bytes of a value. The longest object of switches has less.
 const MAX_VALUE: usize = 256 << 10;
@@ -288,7 +289,8 @@ mod tests {
     fn set(name: &str, value: &str) -> Result<SwitchValues, String> {
         let mut values = SwitchValues::default();
         let entry = ENTRIES.iter().find(|entry| entry.name == name).unwrap();
-        (entry.set)(&mut values, value).and_then(|()| values.check()).map_err(|e| e.message)?;
+        (entry.set)(&mut values, value).map_err(|error| error.message)?;
+        values.check().map_err(|error| error.to_string())?;
         Ok(values)
     }
 

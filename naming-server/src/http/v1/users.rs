@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use super::Api;
 use crate::auth::check_password;
 use crate::http::{Answer, ApiError, Call, Reply};
-use crate::registry::{ADMIN_ROLE, Content, ROLES, USERS, Write, check_name, role_key};
+use crate::registry::{
+    ADMIN_ROLE, Content, ROLES, RegistryError, USERS, Write, check_name, role_key,
+};
 
 /// Users kept; more are refused.
 const MAX_USERS: usize = 10_000;
@@ -140,7 +142,7 @@ pub(super) fn required(call: &Call<'_>, name: &str) -> Result<String, ApiError> 
 }
 
 /// The answer to a write, if it succeeds.
-pub(super) fn said(write: Write<Result<(), ApiError>>, reply: Reply) -> Answer {
+pub(super) fn said(write: Write<Result<(), RegistryError>>, reply: Reply) -> Answer {
     write.map(|result| result.map(|()| reply).into()).into()
 }
 

@@ -9,8 +9,8 @@ use distro_net::{Address, MemberWatch};
 use tokio_util::sync::CancellationToken;
 
 use super::Adapter;
-use crate::http::cut;
 use crate::nacos::caller::Reported;
+use crate::text::cut;
 
 /// Between two reports to one member.
 const REPORT_PERIOD: Duration = Duration::from_secs(2);

@@ -1,7 +1,7 @@
 //! What may be stored of users, roles and permissions, and under which keys.
 
 use super::Action;
-use crate::http::ApiError;
+use crate::registry::RegistryError;
 
 /// Bytes of the name of a user or a role.
 const MAX_NAME: usize = 128;
@@ -29,16 +29,16 @@ impl Permission {
 /// Checks the name of a user or a role that is about to be stored.
 ///
 /// # Errors
-/// 400 that names the parameter.
-pub(crate) fn check_name(parameter: &str, name: &str) -> Result<(), ApiError> {
+/// `Invalid` that names the parameter.
+pub(crate) fn check_name(parameter: &str, name: &str) -> Result<(), RegistryError> {
     if name.chars().any(naming_model::is_unprintable) {
-        return Err(ApiError::illegal(parameter, "it has control characters"));
+        return Err(RegistryError::illegal(parameter, "it has control characters"));
     }
     check_text(parameter, name, MAX_NAME)
 }
 
-fn check_text(parameter: &str, text: &str, most: usize) -> Result<(), ApiError> {
-    let refused = |reason: &str| Err(ApiError::illegal(parameter, reason));
+fn check_text(parameter: &str, text: &str, most: usize) -> Result<(), RegistryError> {
+    let refused = |reason: &str| Err(RegistryError::illegal(parameter, reason));
     if text.trim().is_empty() {
         return refused("it is blank");
     }
@@ -54,13 +54,13 @@ fn check_text(parameter: &str, text: &str, most: usize) -> Result<(), ApiError> 
 /// Checks a permission that is about to be stored.
 ///
 /// # Errors
-/// 400 that names the parameter.
-pub(crate) fn check_permission(resource: &str, action: &str) -> Result<(), ApiError> {
+/// `Invalid` that names the parameter.
+pub(crate) fn check_permission(resource: &str, action: &str) -> Result<(), RegistryError> {
     check_text("resource", resource, MAX_RESOURCE)?;
     if matches!(action, "r" | "w" | "rw") {
         return Ok(());
     }
-    Err(ApiError::illegal("action", "it must be r, w or rw"))
+    Err(RegistryError::illegal("action", "it must be r, w or rw"))
 }
 
 /// The key of the record that this user has this role.
@@ -122,7 +122,7 @@ mod tests {
         }
         for bad in ["", " ", " a", "a\n", "a\nb", "a\0", "\u{85}", &"x".repeat(MAX_NAME + 1)] {
             let error = check_name("username", bad).unwrap_err();
-            assert!(error.message.contains("'username'"), "{bad:?}: {error}");
+            assert!(error.to_string().contains("'username'"), "{bad:?}: {error}");
         }
     }
 

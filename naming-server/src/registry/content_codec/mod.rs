@@ -17,7 +17,7 @@ use super::{
     ClusterSettings, Content, HealthChecker, Instance, Metadata, Namespace, OperatorValues,
     Selector, ServiceSettings, Timed, is_password_hash,
 };
-use crate::http::ApiError;
+use crate::registry::RegistryError;
 
 mod wire;
 
@@ -320,8 +320,8 @@ fn malformed(error: DecodeError) -> BadValue {
     BadValue(error.to_string())
 }
 
-fn refused(error: ApiError) -> BadValue {
-    BadValue(error.message)
+fn refused(error: RegistryError) -> BadValue {
+    BadValue(error.to_string())
 }
 
 #[cfg(test)]

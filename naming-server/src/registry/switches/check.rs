@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::{CheckPace, SwitchValues};
-use crate::http::ApiError;
+use crate::registry::RegistryError;
 
 /// Items of one list or map.
 pub(crate) const MAX_SWITCH_ITEMS: usize = 64;
@@ -16,8 +16,8 @@ impl SwitchValues {
     /// Checks all values.
     ///
     /// # Errors
-    /// 400 that says which one is out of its range, in the words of Nacos where it has some.
-    pub(crate) fn check(&self) -> Result<(), ApiError> {
+    /// `Invalid` that says which one is out of its range, in the words of Nacos where it has some.
+    pub(crate) fn check(&self) -> Result<(), RegistryError> {
         check_times(self)?;
         check_numbers(self)?;
         check_paces(self)?;
@@ -25,7 +25,7 @@ impl SwitchValues {
     }
 }
 
-fn check_times(values: &SwitchValues) -> Result<(), ApiError> {
+fn check_times(values: &SwitchValues) -> Result<(), RegistryError> {
     // Clients beat at this pace: below it they would do nothing else.
     within("clientBeatInterval", values.client_beat_interval_ms, 100..=60 * 60 * 1_000)?;
     let least = [
@@ -54,7 +54,7 @@ fn check_times(values: &SwitchValues) -> Result<(), ApiError> {
     within("distroServerExpiredMillis", values.distro_server_expired_ms, 1..=DAY_MS)
 }
 
-fn check_numbers(values: &SwitchValues) -> Result<(), ApiError> {
+fn check_numbers(values: &SwitchValues) -> Result<(), RegistryError> {
     let threshold = values.distro_threshold;
     ensure(threshold > 0.0 && threshold.is_finite(), || {
         format!("distroThreshold can not be zero or negative: {threshold:?}")
@@ -62,7 +62,7 @@ fn check_numbers(values: &SwitchValues) -> Result<(), ApiError> {
     within("healthCheckTimes", values.check_times.into(), 1..=1_000)
 }
 
-fn check_paces(values: &SwitchValues) -> Result<(), ApiError> {
+fn check_paces(values: &SwitchValues) -> Result<(), RegistryError> {
     for CheckPace { max_ms, min_ms, factor } in
         [values.http_check, values.tcp_check, values.mysql_check]
     {
@@ -76,7 +76,7 @@ fn check_paces(values: &SwitchValues) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn check_lists(values: &SwitchValues) -> Result<(), ApiError> {
+fn check_lists(values: &SwitchValues) -> Result<(), RegistryError> {
     let masters = values.masters.as_deref().unwrap_or_default();
     check_items("masters", masters.iter())?;
     check_items("adWeightMap", values.address_weights.keys())?;
@@ -94,7 +94,7 @@ fn check_lists(values: &SwitchValues) -> Result<(), ApiError> {
 fn check_items<'a>(
     name: &str,
     items: impl ExactSizeIterator<Item = &'a String>,
-) -> Result<(), ApiError> {
+) -> Result<(), RegistryError> {
     ensure(items.len() <= MAX_SWITCH_ITEMS, || {
         format!("{name} may have {MAX_SWITCH_ITEMS} items at most")
     })?;
@@ -106,11 +106,11 @@ fn check_items<'a>(
     Ok(())
 }
 
-fn within(name: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), ApiError> {
+fn within(name: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), RegistryError> {
     let (least, most) = (range.start(), range.end());
     ensure(range.contains(&value), || format!("{name} must be from {least} to {most}, not {value}"))
 }
 
-fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), ApiError> {
-    if holds { Ok(()) } else { Err(ApiError::bad_request(text())) }
+fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), RegistryError> {
+    if holds { Ok(()) } else { Err(RegistryError::invalid(text())) }
 }

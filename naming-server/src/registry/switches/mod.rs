@@ -13,15 +13,17 @@ use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
 use super::{Content, NamingDatum};
-use crate::http::cut;
+use crate::text::cut;
 
 mod check;
 mod object;
 mod values;
+mod versions;
 
 pub(crate) use check::MAX_SWITCH_ITEMS;
 pub(crate) use object::{Fields, SwitchObject, parse_status, parse_version, unsigned};
 pub(crate) use values::{CheckPace, ServerStatus, SwitchValues};
+pub(crate) use versions::{PushVersions, Version};
 
 /// Bytes of a value that the log shows.
 const MAX_SHOWN: usize = 200;
@@ -175,7 +177,7 @@ impl Layers {
             match SwitchObject::read(&sum) {
                 Ok(read) => values = read,
                 Err(error) => {
-                    tracing::warn!(field = %name, error = error.message, "switch ignored");
+                    tracing::warn!(field = %name, %error, "switch ignored");
                     sum.insert(name.to_string(), before);
                 }
             }

@@ -7,8 +7,10 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::versions::{PushVersions, Version};
 use super::{CheckPace, ServerStatus, SwitchValues};
-use crate::http::{ApiError, PushVersions, Version, cut};
+use crate::registry::RegistryError;
+use crate::text::cut;
 
 /// The name every Nacos server shows.
 const NAME: &str = "00-00---000-NACOS_SWITCH_DOMAIN-000---00-00";
@@ -170,9 +172,9 @@ impl SwitchObject {
     /// The values that fields stand for.
     ///
     /// # Errors
-    /// 400 for a field that is unknown or not within its range.
-    pub(crate) fn read(fields: &Fields) -> Result<SwitchValues, ApiError> {
-        let bad = |error: serde_json::Error| ApiError::bad_request(error.to_string());
+    /// `Invalid` for a field that is unknown or not within its range.
+    pub(crate) fn read(fields: &Fields) -> Result<SwitchValues, RegistryError> {
+        let bad = |error: serde_json::Error| RegistryError::invalid(error.to_string());
         let text = serde_json::to_string(fields).map_err(bad)?;
         let object: Self = serde_json::from_str(&text).map_err(bad)?;
         let values = object.into_values(&SwitchValues::default())?;
@@ -184,8 +186,8 @@ impl SwitchObject {
     /// as it is, as with Nacos. Ranges are not checked here.
     ///
     /// # Errors
-    /// 400 for what is no version or status.
-    pub(crate) fn into_values(self, known: &SwitchValues) -> Result<SwitchValues, ApiError> {
+    /// `Invalid` for what is no version or status.
+    pub(crate) fn into_values(self, known: &SwitchValues) -> Result<SwitchValues, RegistryError> {
         let status = self.overridden_server_status.as_deref();
         Ok(SwitchValues {
             masters: self.masters,
@@ -249,26 +251,26 @@ pub(crate) fn unsigned(number: i64) -> u64 {
 }
 
 /// Three numbers with dots between them.
-pub(crate) fn parse_version(text: &str) -> Result<Version, ApiError> {
+pub(crate) fn parse_version(text: &str) -> Result<Version, RegistryError> {
     let number = |part: &str| {
         part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten()
     };
     let mut parts = text.split('.').map(number);
     match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten(), parts.next()) {
         (Some(major), Some(minor), Some(patch), None) => Ok(Version(major, minor, patch)),
-        _ => Err(ApiError::bad_request("illegal version, must match: [0-9]+\\.[0-9]+\\.[0-9]+")),
+        _ => Err(RegistryError::invalid("illegal version, must match: [0-9]+\\.[0-9]+\\.[0-9]+")),
     }
 }
 
 /// A status name; `null` and nothing for none.
-pub(crate) fn parse_status(text: &str) -> Result<Option<ServerStatus>, ApiError> {
+pub(crate) fn parse_status(text: &str) -> Result<Option<ServerStatus>, RegistryError> {
     if text.is_empty() || text == "null" {
         return Ok(None);
     }
     ServerStatus::named(text).map(Some).ok_or_else(|| {
         let names = ServerStatus::ALL.map(ServerStatus::name).join(", ");
         let text = cut(text, MAX_SHOWN);
-        ApiError::bad_request(format!("illegal server status \"{text}\", must be one of {names}"))
+        RegistryError::invalid(format!("illegal server status \"{text}\", must be one of {names}"))
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::http::PushVersions;
+use super::versions::PushVersions;
 
 /// Whether this node takes requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

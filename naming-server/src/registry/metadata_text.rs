@@ -5,20 +5,59 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::error::ApiError;
+use super::{Metadata, Registry, RegistryError, Timed};
+
+impl Registry {
+    /// Reads the metadata of an instance.
+    ///
+    /// # Errors
+    /// The text is no metadata, or more than an instance may have.
+    pub(crate) fn parse_metadata(&self, text: &str) -> Result<Timed, RegistryError> {
+        if text.is_empty() || text == "{}" {
+            return Ok(Metadata::default().into());
+        }
+        let limit = self.settings.max_metadata_bytes;
+        check_metadata_text(text, limit)?;
+        Timed::of_plain(text, limit)
+            .unwrap_or_else(|| Metadata::new(&metadata_text(text)?, limit).map(Timed::from))
+    }
+
+    /// The pairs of a metadata text, which may still be more than an instance may have.
+    ///
+    /// # Errors
+    /// The text is no metadata, or far too long.
+    pub(crate) fn parse_metadata_map(
+        &self,
+        text: &str,
+    ) -> Result<BTreeMap<String, String>, RegistryError> {
+        check_metadata_text(text, self.settings.max_metadata_bytes)?;
+        metadata_text(text)
+    }
+}
+
+/// A text is read only if it may stand for metadata within the limit: even with each character
+/// written as `\u0041`, and room for blanks.
+fn check_metadata_text(text: &str, limit: usize) -> Result<(), RegistryError> {
+    let most = limit.saturating_mul(8);
+    if text.len() <= most {
+        return Ok(());
+    }
+    let reason = format_args!("its text has {} bytes, the limit is {most}", text.len());
+    Err(RegistryError::illegal("metadata", reason))
+}
 
 /// Reads a metadata text. Scalars of a JSON object become their text exactly as written (`2.50`
 /// stays `2.50`), its nulls are left out, of a repeated key the last one counts. What is no such
 /// object is read as `k=v,k2=v2`. Blank and `null` are the empty map.
 ///
 /// # Errors
-/// 400 if it is neither.
-pub(crate) fn metadata_text(text: &str) -> Result<BTreeMap<String, String>, ApiError> {
+/// It is neither.
+fn metadata_text(text: &str) -> Result<BTreeMap<String, String>, RegistryError> {
     let trimmed = text.trim();
     if trimmed.is_empty() || trimmed == "null" {
         return Ok(BTreeMap::new());
     }
-    let incorrect = || ApiError::bad_request(format!("metadata format incorrect:{text}"));
+    let incorrect = || RegistryError::invalid(format!("metadata format incorrect:{text}"));
     json_object(trimmed).or_else(|| pairs(text)).ok_or_else(incorrect)
 }
 
@@ -112,7 +151,7 @@ mod tests {
     fn what_is_neither_is_refused_with_the_whole_text() {
         for text in ["k", "k=", "=", "k==v", "a=b,,c=d", ",a=b", r#"{"a":{"b":1}}"#, "{\"a\":[]}"] {
             let error = metadata_text(text).unwrap_err();
-            assert_eq!(error.message, format!("metadata format incorrect:{text}"));
+            assert_eq!(error.to_string(), format!("metadata format incorrect:{text}"));
         }
     }
 
