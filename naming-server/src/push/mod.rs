@@ -11,22 +11,14 @@
 //! - Subscribing pushes nothing. It is the caller's to render its reply *after* subscribing: then
 //!   every change is in the reply or is pushed.
 //! - Nobody is flooded who did not ask: packets go where the request came from, or into networks
-//!   that the operator names, and few and short packets until the first ack ([`targets`]).
+//!   that the operator names, and few and short packets until the first ack ([`udp`]).
 //! - Pushing is a courtesy: whoever it does not reach finds the change with the next poll.
 
-mod delivery;
-mod driver;
-mod ids;
-mod packet;
-mod round;
-mod socket;
 mod stats;
 mod subscriber;
-mod table;
-mod targets;
 #[cfg(test)]
 mod tests;
-mod ticket;
+mod topics;
 mod udp;
 
 use std::net::IpAddr;
@@ -47,19 +39,14 @@ use crate::networks::Networks;
 use crate::registry::{Flavour, Page};
 
 // The metrics page uses them all.
-pub(crate) use socket::PushSocket;
 #[allow(unused_imports)]
 pub(crate) use stats::{Counter, DELAY_BOUNDS_MS, DelayHistogram, PushStats};
 pub(crate) use subscriber::{AgentFamily, Place, SubscribeRefused, Subscriber};
+pub(crate) use udp::PushSocket;
 
-use delivery::Rules;
-use driver::Driver;
-use ids::PacketIds;
-use packet::{PacketBudget, PacketSize, Template};
 use subscriber::Subscription;
-use table::{Table, Topic};
-use targets::{TargetRules, Targets};
-use udp::Udp;
+use topics::{Driver, Table, Topic};
+use udp::{PacketBudget, PacketIds, PacketSize, Rules, TargetRules, Targets, Template, Udp};
 
 /// How the tables of subscribers are hashed: in a way that nobody can foresee, and in tests always
 /// in the same, so that a simulation can be repeated.

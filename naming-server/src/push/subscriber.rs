@@ -11,8 +11,8 @@ use naming_model::ServiceKey;
 
 use crate::registry::Flavour;
 
-use super::delivery::Delivery;
-use super::targets::Target;
+use super::udp::Delivery;
+use super::udp::Target;
 
 /// Longest text in bytes a subscriber may carry (clusters, agent, app, tenant).
 const MAX_TEXT_BYTES: usize = 1_024;

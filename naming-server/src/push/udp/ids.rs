@@ -16,7 +16,7 @@ const LIMIT: u64 = 1 << 53;
 /// so nobody may guess the number of a packet that was sent to another address: it is derived
 /// from the address and the packet, under a key that only this process ever knew. The order of
 /// numbers says nothing: no client compares them.
-pub(super) struct PacketIds {
+pub(in crate::push) struct PacketIds {
     /// Computed up to the first byte of the message.
     mac: Hmac<Sha256>,
     next_serial: AtomicU64,
@@ -27,7 +27,7 @@ impl PacketIds {
     ///
     /// # Panics
     /// If the system has no random numbers: nothing that this process makes up would be secret.
-    pub(super) fn new() -> Self {
+    pub(in crate::push) fn new() -> Self {
         let mut key = [0; 32];
         // In tests always the same, so that a simulation can be repeated.
         if !cfg!(test) {
@@ -42,12 +42,12 @@ impl PacketIds {
     }
 
     /// The serial of one more template.
-    pub(super) fn next_serial(&self) -> u64 {
+    pub(in crate::push) fn next_serial(&self) -> u64 {
         self.next_serial.fetch_add(1, Relaxed)
     }
 
     /// The number of the packet with this template to this address.
-    pub(super) fn of(&self, serial: u64, address: SocketAddr) -> i64 {
+    pub(in crate::push) fn of(&self, serial: u64, address: SocketAddr) -> i64 {
         let ip = match address.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,

@@ -22,21 +22,21 @@ const RETRY_BLOCKED: Duration = Duration::from_millis(500);
 
 /// When to send again, and when to stop.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rules {
+pub(in crate::push) struct Rules {
     /// Without ack for this long a packet is sent again, once.
-    pub(super) ack_timeout: Duration,
+    pub(in crate::push) ack_timeout: Duration,
     /// So many times in a row unheard: parked. 0: never.
-    pub(super) park_after_misses: u32,
+    pub(in crate::push) park_after_misses: u32,
     /// A parked subscriber is tried again with one packet so long after the last one.
-    pub(super) probe_interval: Duration,
+    pub(in crate::push) probe_interval: Duration,
 }
 
 /// Ids that are no longer waited for.
-pub(super) type Released = [Option<i64>; 2];
+pub(in crate::push) type Released = [Option<i64>; 2];
 
 /// What [`Delivery::check`] found.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(in crate::push) enum Verdict {
     /// Nothing is outstanding.
     Idle,
     /// Nothing to do before [`Delivery::due`].
@@ -49,14 +49,14 @@ pub(super) enum Verdict {
 
 /// What an ack meant.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Heard {
-    pub(super) released: Released,
+pub(in crate::push) struct Heard {
+    pub(in crate::push) released: Released,
     /// The subscriber was parked before.
-    pub(super) unparked: bool,
+    pub(in crate::push) unparked: bool,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Delivery {
+pub(in crate::push) struct Delivery {
     outstanding: Option<Outstanding>,
     /// The first id since the last ack, if a newer packet has taken its place. Its ack still
     /// proves life: where the way takes longer than the pause between two packets, acks never
@@ -87,27 +87,32 @@ enum Stage {
 }
 
 impl Delivery {
-    pub(super) fn is_parked(&self) -> bool {
+    pub(in crate::push) fn is_parked(&self) -> bool {
         self.probe_at.is_some()
     }
 
     /// Something was sent and nothing heard since.
-    pub(super) fn is_silent(&self) -> bool {
+    pub(in crate::push) fn is_silent(&self) -> bool {
         self.silent_since.is_some() || self.misses > 0
     }
 
     /// Whether a packet may be sent now.
-    pub(super) fn is_ready(&self, now: Instant) -> bool {
+    pub(in crate::push) fn is_ready(&self, now: Instant) -> bool {
         self.probe_at.is_none_or(|probe_at| probe_at <= now)
     }
 
     /// The packet that waits for its ack, if it is kept.
-    pub(super) fn outstanding(&self) -> Option<&Packet> {
+    pub(in crate::push) fn outstanding(&self) -> Option<&Packet> {
         self.outstanding.as_ref()?.packet.as_ref()
     }
 
     /// Notes that `packet` is about to be sent; gives back the id no ack is expected for any more.
-    pub(super) fn begin(&mut self, packet: &Packet, now: Instant, rules: &Rules) -> Released {
+    pub(in crate::push) fn begin(
+        &mut self,
+        packet: &Packet,
+        now: Instant,
+        rules: &Rules,
+    ) -> Released {
         let mut released = None;
         self.repeated = None;
         if let Some(previous) = self.outstanding.take() {
@@ -134,12 +139,12 @@ impl Delivery {
 
     /// Plans to send `packet` once more at `due`, whether it is acked or not. A newer packet takes
     /// its place.
-    pub(super) fn repeat(&mut self, packet: &Packet, due: Instant) {
+    pub(in crate::push) fn repeat(&mut self, packet: &Packet, due: Instant) {
         self.repeated = packet.keep().then(|| (due, packet.clone()));
     }
 
     /// Notes that the packet could not be sent since the socket was full.
-    pub(super) fn blocked(&mut self, now: Instant) {
+    pub(in crate::push) fn blocked(&mut self, now: Instant) {
         if let Some(outstanding) = &mut self.outstanding
             && outstanding.stage == Stage::Sent
         {
@@ -149,7 +154,7 @@ impl Delivery {
     }
 
     /// Notes an ack; `None` if nothing was waiting for it.
-    pub(super) fn acked(&mut self, id: i64, now: Instant) -> Option<Heard> {
+    pub(in crate::push) fn acked(&mut self, id: i64, now: Instant) -> Option<Heard> {
         let mut released = [Some(id), None];
         if self.outstanding.as_ref().is_some_and(|outstanding| outstanding.id == id) {
             self.outstanding = None;
@@ -166,7 +171,7 @@ impl Delivery {
     }
 
     /// When [`Self::check`] is to be called next.
-    pub(super) fn due(&self, rules: &Rules) -> Option<Instant> {
+    pub(in crate::push) fn due(&self, rules: &Rules) -> Option<Instant> {
         let repeated = self.repeated.as_ref().map(|(due, _)| *due);
         let outstanding = self.outstanding.as_ref().map(|outstanding| outstanding.due);
         let silence_ends = outstanding.and_then(|_| self.silence_ends(rules));
@@ -174,7 +179,7 @@ impl Delivery {
     }
 
     /// Does what time demands.
-    pub(super) fn check(&mut self, now: Instant, rules: &Rules) -> Verdict {
+    pub(in crate::push) fn check(&mut self, now: Instant, rules: &Rules) -> Verdict {
         if let Some((_, packet)) = self.repeated.take_if(|(due, _)| *due <= now) {
             return Verdict::Send { packet, again: true };
         }
@@ -205,7 +210,7 @@ impl Delivery {
     }
 
     /// Forgets what is outstanding, without judging.
-    pub(super) fn give_up(&mut self) -> Released {
+    pub(in crate::push) fn give_up(&mut self) -> Released {
         self.repeated = None;
         self.silent_since = None;
         [self.outstanding.take().map(|outstanding| outstanding.id), self.earlier.take()]
@@ -224,8 +229,8 @@ impl Delivery {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::packet::{PacketBudget, Template};
     use super::*;
+    use crate::push::udp::packet::{PacketBudget, Template};
 
     const RULES: Rules = Rules {
         ack_timeout: Duration::from_secs(10),

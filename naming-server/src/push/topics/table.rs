@@ -12,11 +12,11 @@ use tokio::time::Instant;
 
 use naming_model::ServiceKey;
 
-use super::HashState;
-use super::packet::PacketSize;
-use super::stats::PushStats;
-use super::subscriber::{Place, SubscribeRefused, Subscriber, Subscription};
-use super::targets::{Target, Targets};
+use crate::push::HashState;
+use crate::push::stats::PushStats;
+use crate::push::subscriber::{Place, SubscribeRefused, Subscriber, Subscription};
+use crate::push::udp::PacketSize;
+use crate::push::udp::{Target, Targets};
 use crate::registry::{Flavour, Page};
 
 /// The table has so many shards; a sweep takes some of them at a time.
@@ -24,8 +24,8 @@ const SHARDS: usize = 64;
 
 /// A service that somebody listens to.
 #[derive(Debug)]
-pub(super) struct Topic {
-    pub(super) service: ServiceKey,
+pub(in crate::push) struct Topic {
+    pub(in crate::push) service: ServiceKey,
     members: Mutex<Members>,
     schedule: Mutex<Schedule>,
     size: Mutex<Option<KnownSize>>,
@@ -72,7 +72,7 @@ impl Topic {
 
     /// How long a packet for this subscription is in this state of the service; `None` if it is
     /// too long for any. What was found out by `measure` is kept for the next one of the kind.
-    pub(super) fn packet_size(
+    pub(in crate::push) fn packet_size(
         &self,
         subscription: &Subscription,
         revision: u64,
@@ -92,7 +92,11 @@ impl Topic {
 
     /// Whether those whose packets were put off may be pushed to now, and the next ones not for
     /// `pause`; or when.
-    pub(super) fn begin_extra(&self, now: Instant, pause: Duration) -> Result<(), Instant> {
+    pub(in crate::push) fn begin_extra(
+        &self,
+        now: Instant,
+        pause: Duration,
+    ) -> Result<(), Instant> {
         let mut schedule = self.schedule.lock();
         if let Some(next) = schedule.next_extra.filter(|next| now < *next) {
             return Err(next);
@@ -102,7 +106,7 @@ impl Topic {
     }
 
     /// Notes a change; whether the driver has to be told.
-    pub(super) fn mark(&self, now: Instant) -> bool {
+    pub(in crate::push) fn mark(&self, now: Instant) -> bool {
         let mut schedule = self.schedule.lock();
         schedule.dirty_since.get_or_insert(now);
         !std::mem::replace(&mut schedule.scheduled, true)
@@ -110,7 +114,7 @@ impl Topic {
 
     /// Takes the mark away, before anything is rendered: what changes from here on marks again.
     /// Without a mark the topic goes back to rest.
-    pub(super) fn take_mark(&self) -> Option<Instant> {
+    pub(in crate::push) fn take_mark(&self) -> Option<Instant> {
         let mut schedule = self.schedule.lock();
         let dirty_since = schedule.dirty_since.take();
         schedule.scheduled = dirty_since.is_some();
@@ -119,12 +123,15 @@ impl Topic {
 
     /// Whether the driver has it.
     #[cfg(test)]
-    pub(super) fn is_scheduled(&self) -> bool {
+    pub(in crate::push) fn is_scheduled(&self) -> bool {
         self.schedule.lock().scheduled
     }
 
     /// The subscriptions that may be pushed to now: those who answer, and those who owe an ack.
-    pub(super) fn ready(&self, now: Instant) -> (Vec<Arc<Subscription>>, Vec<Arc<Subscription>>) {
+    pub(in crate::push) fn ready(
+        &self,
+        now: Instant,
+    ) -> (Vec<Arc<Subscription>>, Vec<Arc<Subscription>>) {
         let members = self.members.lock();
         let mut answering = Vec::with_capacity(members.by_identity.len());
         let mut silent = Vec::new();
@@ -168,8 +175,8 @@ impl Topic {
 
 /// Who listens to what. A service is in the table only while it has subscribers.
 #[derive(Debug)]
-pub(super) struct Table {
-    pub(super) targets: Targets,
+pub(in crate::push) struct Table {
+    pub(in crate::push) targets: Targets,
     shards: Vec<Shard>,
     hasher: HashState,
     max_subscribers: u64,
@@ -182,7 +189,7 @@ pub(super) struct Table {
 type Shard = RwLock<HashMap<Box<str>, Arc<Topic>, HashState>>;
 
 impl Table {
-    pub(super) fn new(
+    pub(in crate::push) fn new(
         max_subscribers: usize,
         max_subscribers_per_service: usize,
         max_text_bytes: u64,
@@ -202,7 +209,7 @@ impl Table {
     }
 
     /// The topic of a service, if somebody listens. Cheap: it is asked at each change of anything.
-    pub(super) fn find(&self, tag: &str) -> Option<Arc<Topic>> {
+    pub(in crate::push) fn find(&self, tag: &str) -> Option<Arc<Topic>> {
         if self.stats.subscribers.value() == 0 {
             return None;
         }
@@ -210,7 +217,7 @@ impl Table {
     }
 
     /// Adds a subscription, which is given back, or refreshes it.
-    pub(super) fn subscribe(
+    pub(in crate::push) fn subscribe(
         &self,
         subscriber: Subscriber,
         now: Instant,
@@ -303,7 +310,7 @@ impl Table {
     }
 
     /// Removes what has expired from the next `shards` shards and gives it back.
-    pub(super) fn sweep(&self, shards: usize, now: Instant) -> Vec<Arc<Subscription>> {
+    pub(in crate::push) fn sweep(&self, shards: usize, now: Instant) -> Vec<Arc<Subscription>> {
         let mut removed = Vec::new();
         for _ in 0..shards {
             let next = self.next_swept.fetch_add(1, Ordering::Relaxed) % SHARDS;
@@ -334,7 +341,7 @@ impl Table {
 
     /// The subscriptions of a service: those on a page, in an order that stays the same from page
     /// to page, and how many there are on all pages.
-    pub(super) fn listening(
+    pub(in crate::push) fn listening(
         &self,
         service: &ServiceKey,
         page: Page,
@@ -360,9 +367,9 @@ fn order(subscription: &Subscription) -> (SocketAddr, &str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::PushSettings;
-    use super::super::subscriber::AgentFamily;
     use super::*;
+    use crate::push::AgentFamily;
+    use crate::push::PushSettings;
 
     fn subscriber(service: &str, port: u16) -> Subscriber {
         Subscriber {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::subscriber::Subscription;
+use crate::push::subscriber::Subscription;
 
 /// Says when to look at a delivery. The one whose time does not match `ticket_at` is void.
-pub(super) struct Ticket {
-    pub(super) at: Reverse<Instant>,
-    pub(super) subscription: Arc<Subscription>,
+pub(in crate::push) struct Ticket {
+    pub(in crate::push) at: Reverse<Instant>,
+    pub(in crate::push) subscription: Arc<Subscription>,
 }
 
 impl Ord for Ticket {

@@ -19,15 +19,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::Shared;
-use super::delivery::Verdict;
-use super::packet::{Packet, Template};
 use super::round::Round;
-use super::subscriber::Subscription;
 use super::table::Topic;
-use super::targets::Admission;
-use super::ticket::Ticket;
-use super::udp::Sent;
+use crate::push::Shared;
+use crate::push::subscriber::Subscription;
+use crate::push::udp::Admission;
+use crate::push::udp::Sent;
+use crate::push::udp::Ticket;
+use crate::push::udp::Verdict;
+use crate::push::udp::{Packet, Template};
 
 /// Packets sent in one turn of a round: less than a millisecond.
 const TURN: usize = 128;
@@ -43,7 +43,7 @@ const TICKETS_PER_TICK: usize = 128;
 /// Shards swept for expired subscribers at each tick: all of them in 8 s.
 const SHARDS_PER_TICK: usize = 2;
 
-pub(super) struct Driver {
+pub(in crate::push) struct Driver {
     shared: Arc<Shared>,
     rounds: VecDeque<Round>,
     /// Services pushed a short while ago, by the end of their window.
@@ -61,7 +61,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(in crate::push) fn new(shared: Arc<Shared>) -> Self {
         let tick = (shared.settings.ack_timeout / 8).clamp(Duration::from_millis(5), MAX_TICK);
         Self {
             shared,
@@ -79,7 +79,7 @@ impl Driver {
     }
 
     /// Sends, for ever. Cancelling it loses no more than packets lost on the way.
-    pub(super) async fn run(mut self) {
+    pub(in crate::push) async fn run(mut self) {
         loop {
             self.start_rounds();
             self.start_extra_rounds();

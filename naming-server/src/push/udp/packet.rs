@@ -20,7 +20,7 @@ use naming_model::PUSH_GZIP_THRESHOLD;
 use serde::{Deserialize, Deserializer, de};
 
 /// Longest ack in bytes; real ones have less than 100.
-pub(super) const MAX_ACK_BYTES: usize = 2_048;
+pub(in crate::push) const MAX_ACK_BYTES: usize = 2_048;
 
 /// Lists above this many bytes are not even compressed: none of them fits into a datagram, and
 /// finding that out the slow way ten times a second would cost more than all pushes.
@@ -43,18 +43,18 @@ const STORED_BYTES: usize = 5 + 8;
 
 /// How long a packet is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PacketSize {
+pub(in crate::push) struct PacketSize {
     /// As it is sent.
-    pub(super) datagram_bytes: usize,
+    pub(in crate::push) datagram_bytes: usize,
     /// Unpacked.
-    pub(super) plain_bytes: usize,
+    pub(in crate::push) plain_bytes: usize,
 }
 
 /// A packet without its number, for any number of subscribers.
 #[derive(Debug)]
-pub(super) struct Template {
+pub(in crate::push) struct Template {
     /// Tells it from all others of this server.
-    pub(super) serial: u64,
+    pub(in crate::push) serial: u64,
     /// Whatever comes before the end, as it is sent.
     head: Vec<u8>,
     /// Of the part before the end, if the packet is compressed.
@@ -68,7 +68,11 @@ pub(super) struct Template {
 
 impl Template {
     /// Encodes the list `data`, which must be UTF-8. `None` if that is hopeless.
-    pub(super) fn encode(serial: u64, data: &[u8], budget: &Arc<PacketBudget>) -> Option<Self> {
+    pub(in crate::push) fn encode(
+        serial: u64,
+        data: &[u8],
+        budget: &Arc<PacketBudget>,
+    ) -> Option<Self> {
         if data.len() > MAX_LIST_BYTES {
             return None;
         }
@@ -77,7 +81,7 @@ impl Template {
 
     /// A packet that says nothing and is acked all the same: clients of Java, Go, Node, C# and C++
     /// answer a type that they do not know by an ack, and do nothing else.
-    pub(super) fn probe(serial: u64, budget: &Arc<PacketBudget>) -> Option<Self> {
+    pub(in crate::push) fn probe(serial: u64, budget: &Arc<PacketBudget>) -> Option<Self> {
         Self::of_type("probe", serial, "", budget)
     }
 
@@ -95,12 +99,12 @@ impl Template {
     }
 
     /// How long its packets are.
-    pub(super) fn size(&self) -> PacketSize {
+    pub(in crate::push) fn size(&self) -> PacketSize {
         PacketSize { datagram_bytes: self.len(), plain_bytes: self.plain_bytes }
     }
 
     /// Bytes of each datagram.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::push) fn len(&self) -> usize {
         self.head.len() + TAIL_BYTES + if self.crc.is_some() { STORED_BYTES } else { 0 }
     }
 }
@@ -113,29 +117,29 @@ impl Drop for Template {
 
 /// A packet to one socket.
 #[derive(Debug, Clone)]
-pub(super) struct Packet {
+pub(in crate::push) struct Packet {
     /// What an ack must name.
-    pub(super) id: i64,
+    pub(in crate::push) id: i64,
     template: Arc<Template>,
 }
 
 impl Packet {
-    pub(super) fn new(id: i64, template: &Arc<Template>) -> Self {
+    pub(in crate::push) fn new(id: i64, template: &Arc<Template>) -> Self {
         Self { id, template: Arc::clone(template) }
     }
 
     /// Bytes of the datagram.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::push) fn len(&self) -> usize {
         self.template.len()
     }
 
     /// Whether the packet may be kept for a second send.
-    pub(super) fn keep(&self) -> bool {
+    pub(in crate::push) fn keep(&self) -> bool {
         self.template.keep
     }
 
     /// Writes the datagram over whatever `out` has.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(in crate::push) fn write(&self, out: &mut Vec<u8>) {
         let Template { head, crc, plain_bytes, .. } = &*self.template;
         let mut tail = Vec::with_capacity(TAIL_BYTES);
         tail.extend_from_slice(TAIL.0);
@@ -162,7 +166,7 @@ impl Packet {
     }
 
     /// The JSON text of the packet, at most `limit` bytes of it.
-    pub(super) fn text(&self, limit: usize) -> String {
+    pub(in crate::push) fn text(&self, limit: usize) -> String {
         use std::io::Read;
         let (mut datagram, mut text) = (Vec::new(), Vec::new());
         self.write(&mut datagram);
@@ -203,13 +207,13 @@ fn compress(plain: &[u8]) -> Option<(Vec<u8>, Option<Crc>)> {
 
 /// Bytes of packets that are alive, and how many may be kept for a second send.
 #[derive(Debug)]
-pub(super) struct PacketBudget {
+pub(in crate::push) struct PacketBudget {
     used: AtomicUsize,
     limit: usize,
 }
 
 impl PacketBudget {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(in crate::push) fn new(limit: usize) -> Self {
         Self { used: AtomicUsize::new(0), limit }
     }
 
@@ -225,7 +229,7 @@ impl PacketBudget {
 
 /// The packet id an ack names; `None` if `datagram` is no ack. Like Nacos it looks at nothing
 /// but `lastRefTime`.
-pub(super) fn parse_ack(datagram: &[u8]) -> Option<i64> {
+pub(in crate::push) fn parse_ack(datagram: &[u8]) -> Option<i64> {
     if datagram.len() > MAX_ACK_BYTES {
         return None;
     }

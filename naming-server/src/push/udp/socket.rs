@@ -22,7 +22,7 @@ impl From<UdpSocket> for PushSocket {
 }
 
 impl PushSocket {
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(in crate::push) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Real(socket) => socket.local_addr(),
             #[cfg(test)]
@@ -30,7 +30,11 @@ impl PushSocket {
         }
     }
 
-    pub(super) fn try_send_to(&self, datagram: &[u8], target: SocketAddr) -> io::Result<usize> {
+    pub(in crate::push) fn try_send_to(
+        &self,
+        datagram: &[u8],
+        target: SocketAddr,
+    ) -> io::Result<usize> {
         match self {
             Self::Real(socket) => socket.try_send_to(datagram, target),
             #[cfg(test)]
@@ -38,7 +42,7 @@ impl PushSocket {
         }
     }
 
-    pub(super) async fn writable(&self) -> io::Result<()> {
+    pub(in crate::push) async fn writable(&self) -> io::Result<()> {
         match self {
             Self::Real(socket) => socket.writable().await,
             #[cfg(test)]
@@ -46,7 +50,10 @@ impl PushSocket {
         }
     }
 
-    pub(super) async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    pub(in crate::push) async fn recv_from(
+        &self,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, SocketAddr)> {
         match self {
             Self::Real(socket) => socket.recv_from(buffer).await,
             #[cfg(test)]

@@ -1,5 +1,12 @@
 //! The UDP sink: sends datagrams, and matches the acks that come back.
 
+mod delivery;
+mod ids;
+mod packet;
+mod socket;
+mod targets;
+mod ticket;
+
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -9,20 +16,26 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::HashState;
-use super::delivery::Released;
-use super::packet::{MAX_ACK_BYTES, Packet, parse_ack};
-use super::socket::PushSocket;
-use super::stats::PushStats;
-use super::subscriber::Subscription;
-use super::targets::Target;
+use crate::push::HashState;
+use crate::push::stats::PushStats;
+use crate::push::subscriber::Subscription;
+
+pub(crate) use socket::PushSocket;
+
+pub(in crate::push) use delivery::{Delivery, Released, Rules, Verdict};
+pub(in crate::push) use ids::PacketIds;
+pub(in crate::push) use packet::{Packet, PacketBudget, PacketSize, Template};
+pub(in crate::push) use targets::{Admission, Target, TargetRules, Targets};
+pub(in crate::push) use ticket::Ticket;
+
+use packet::{MAX_ACK_BYTES, parse_ack};
 
 /// Pause after an error of the socket, so that a lasting one does not keep a core busy.
 const ERROR_PAUSE: Duration = Duration::from_millis(5);
 
 /// What became of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(in crate::push) enum Sent {
     /// The system has it. Errors count as lost on the way: what follows is the same.
     Away,
     /// The buffer of the socket was full for all the time there was.
@@ -30,7 +43,7 @@ pub(super) enum Sent {
 }
 
 #[derive(Debug)]
-pub(super) struct Udp {
+pub(in crate::push) struct Udp {
     socket: PushSocket,
     is_ipv6: bool,
     /// Acks that may come. At most two for each subscription, see `delivery`, and one for each
@@ -47,14 +60,14 @@ enum Awaited {
 }
 
 impl Udp {
-    pub(super) fn new(socket: PushSocket, stats: Arc<PushStats>) -> Self {
+    pub(in crate::push) fn new(socket: PushSocket, stats: Arc<PushStats>) -> Self {
         let is_ipv6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
         Self { socket, is_ipv6, waiting: Mutex::default(), stats }
     }
 
     /// The one form of an address, if packets can be sent there. Addresses of many receivers are
     /// refused: anybody may name them.
-    pub(super) fn target(&self, address: SocketAddr) -> Option<SocketAddr> {
+    pub(in crate::push) fn target(&self, address: SocketAddr) -> Option<SocketAddr> {
         let address = canonical(address);
         let ip = address.ip();
         let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
@@ -65,7 +78,7 @@ impl Udp {
 
     /// Prepares for the ack of packet `id`. `false` if the very same packet is on its way to the
     /// address already, for a subscription that differs in its agent only.
-    pub(super) fn expect_ack(&self, subscription: &Arc<Subscription>, id: i64) -> bool {
+    pub(in crate::push) fn expect_ack(&self, subscription: &Arc<Subscription>, id: i64) -> bool {
         use std::collections::hash_map::Entry;
         let key = (subscription.subscriber.address, id);
         match self.waiting.lock().entry(key) {
@@ -78,14 +91,14 @@ impl Udp {
     }
 
     /// Prepares for the ack of the probe `id`, and stops waiting for that of the one before.
-    pub(super) fn expect_probe(&self, target: &Arc<Target>, id: i64) {
+    pub(in crate::push) fn expect_probe(&self, target: &Arc<Target>, id: i64) {
         let before = target.set_probe(id);
         self.waiting.lock().insert((target.address, id), Awaited::Probe(Arc::clone(target)));
         self.release(target.address, [before, None]);
     }
 
     /// Stops waiting for acks.
-    pub(super) fn release(&self, address: SocketAddr, released: Released) {
+    pub(in crate::push) fn release(&self, address: SocketAddr, released: Released) {
         if released == [None, None] {
             return;
         }
@@ -100,7 +113,7 @@ impl Udp {
 
     /// Sends a datagram. While the buffer of the socket is full it waits, as long as `patience`
     /// lasts, which it uses up.
-    pub(super) async fn send(
+    pub(in crate::push) async fn send(
         &self,
         address: SocketAddr,
         datagram: &[u8],
@@ -130,7 +143,7 @@ impl Udp {
 
     /// Takes acks, for ever, and hands over the subscriptions that may be pushed to from now on
     /// because somebody has acked. Cancelling it loses at most the datagram being read.
-    pub(super) async fn receive(&self, opened: impl Fn(Vec<Arc<Subscription>>)) {
+    pub(in crate::push) async fn receive(&self, opened: impl Fn(Vec<Arc<Subscription>>)) {
         // One byte more than allowed shows that a datagram was longer.
         let mut buffer = [0; MAX_ACK_BYTES + 1];
         loop {
@@ -195,7 +208,7 @@ impl Udp {
     }
 
     /// Up to `limit` packets whose ack is waited for.
-    pub(super) fn outstanding(&self, limit: usize) -> Vec<Packet> {
+    pub(in crate::push) fn outstanding(&self, limit: usize) -> Vec<Packet> {
         let subscription = |awaited: &Awaited| match awaited {
             Awaited::Packet(subscription) => Some(Arc::clone(subscription)),
             Awaited::Probe(_) => None,

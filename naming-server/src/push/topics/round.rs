@@ -4,24 +4,24 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::packet::Template;
-use super::subscriber::Subscription;
 use super::table::Topic;
-use super::{Shared, Source};
+use crate::push::subscriber::Subscription;
+use crate::push::udp::Template;
+use crate::push::{Shared, Source};
 use crate::registry::Flavour;
 
 /// One state of a service on its way to all subscribers.
-pub(super) struct Round {
-    pub(super) topic: Arc<Topic>,
-    pub(super) started: Instant,
+pub(in crate::push) struct Round {
+    pub(in crate::push) topic: Arc<Topic>,
+    pub(in crate::push) started: Instant,
     /// The change the round is about, until the first packet has left.
-    pub(super) changed_at: Option<Instant>,
+    pub(in crate::push) changed_at: Option<Instant>,
     /// Those who owe an ack come last: who answers is served first. In both parts ordered by
     /// kind, so that keeping one packet is enough.
-    pub(super) subscriptions: Vec<Arc<Subscription>>,
-    pub(super) position: usize,
+    pub(in crate::push) subscriptions: Vec<Arc<Subscription>>,
+    pub(in crate::push) position: usize,
     /// For those alone whose packets were put off: the service is somewhere else as well.
-    pub(super) is_extra: bool,
+    pub(in crate::push) is_extra: bool,
     rendered: Option<RenderedKind>,
 }
 
@@ -32,7 +32,7 @@ struct RenderedKind {
 }
 
 impl Round {
-    pub(super) fn new(topic: Arc<Topic>, changed_at: Instant) -> Self {
+    pub(in crate::push) fn new(topic: Arc<Topic>, changed_at: Instant) -> Self {
         let started = Instant::now();
         let (mut subscriptions, silent) = topic.ready(started);
         sort_by_kind(&mut subscriptions);
@@ -45,19 +45,22 @@ impl Round {
     }
 
     /// A round for these subscriptions alone.
-    pub(super) fn extra(topic: Arc<Topic>, mut subscriptions: Vec<Arc<Subscription>>) -> Self {
+    pub(in crate::push) fn extra(
+        topic: Arc<Topic>,
+        mut subscriptions: Vec<Arc<Subscription>>,
+    ) -> Self {
         sort_by_kind(&mut subscriptions);
         let (started, changed_at, position, rendered) = (Instant::now(), None, 0, None);
         Self { topic, started, changed_at, subscriptions, position, is_extra: true, rendered }
     }
 
-    pub(super) fn is_rendered_for(&self, subscription: &Subscription) -> bool {
+    pub(in crate::push) fn is_rendered_for(&self, subscription: &Subscription) -> bool {
         let kind = self.rendered.as_ref().map(|rendered| (&*rendered.clusters, rendered.flavour));
         kind == Some(subscription.kind())
     }
 
     /// The packet for a subscriber; `None` if it could not read it.
-    pub(super) fn template_for(
+    pub(in crate::push) fn template_for(
         &mut self,
         subscription: &Subscription,
         shared: &Shared,

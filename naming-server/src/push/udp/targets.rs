@@ -16,8 +16,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::HashState;
-use super::subscriber::Subscription;
+use crate::push::HashState;
+use crate::push::subscriber::Subscription;
 
 /// Most packets to a socket without an ack, at an address that has asked and at one that has not.
 const MOST_ASKED: u32 = 20;
@@ -27,26 +27,26 @@ const UNPROVED_SHARE: u64 = 128;
 
 /// What limits the packets to an address.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TargetRules {
+pub(in crate::push) struct TargetRules {
     /// Whether the bytes to this machine count.
-    pub(super) limits_loopback: bool,
+    pub(in crate::push) limits_loopback: bool,
     /// Bytes to an address in a second.
-    pub(super) bytes_per_second: u64,
+    pub(in crate::push) bytes_per_second: u64,
     /// Longest packet to a socket without an ack.
-    pub(super) unproved_bytes: usize,
+    pub(in crate::push) unproved_bytes: usize,
     /// Time between two short packets to a socket without an ack at an address that has asked.
-    pub(super) second_after: Duration,
+    pub(in crate::push) second_after: Duration,
     /// How long an ack may take until a packet is sent again.
-    pub(super) ack_timeout: Duration,
+    pub(in crate::push) ack_timeout: Duration,
     /// Time between two packets to a socket that does not ack.
-    pub(super) probe_interval: Duration,
+    pub(in crate::push) probe_interval: Duration,
     /// Most subscriptions of the sockets of an address.
-    pub(super) max_subscriptions: usize,
+    pub(in crate::push) max_subscriptions: usize,
 }
 
 /// What may be sent to a socket now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(in crate::push) enum Admission {
     /// The packet.
     Send,
     /// A probe first.
@@ -61,8 +61,8 @@ pub(super) enum Admission {
 
 /// One socket, be it that of many subscriptions.
 #[derive(Debug)]
-pub(super) struct Target {
-    pub(super) address: SocketAddr,
+pub(in crate::push) struct Target {
+    pub(in crate::push) address: SocketAddr,
     host: Arc<Host>,
     rules: TargetRules,
     state: Mutex<State>,
@@ -86,7 +86,7 @@ struct State {
 impl Target {
     /// Whether a packet of `bytes` may go there now, or a probe to somebody who understands one.
     /// What is admitted counts as sent.
-    pub(super) fn admit(&self, bytes: usize, may_probe: bool, now: Instant) -> Admission {
+    pub(in crate::push) fn admit(&self, bytes: usize, may_probe: bool, now: Instant) -> Admission {
         let mut state = self.state.lock();
         if state.is_proved {
             return match self.host.take(true, bytes, &self.rules, now) {
@@ -111,7 +111,7 @@ impl Target {
     }
 
     /// Whether `bytes` may be sent a second time.
-    pub(super) fn may_repeat(&self, bytes: usize, now: Instant) -> bool {
+    pub(in crate::push) fn may_repeat(&self, bytes: usize, now: Instant) -> bool {
         let mut state = self.state.lock();
         let may_have = state.is_proved || state.wait_end(&self.rules, now).is_none();
         let may_repeat =
@@ -123,17 +123,17 @@ impl Target {
     }
 
     /// Takes note of the probe that is sent; gives back the one before.
-    pub(super) fn set_probe(&self, id: i64) -> Option<i64> {
+    pub(in crate::push) fn set_probe(&self, id: i64) -> Option<i64> {
         self.state.lock().probe.replace(id)
     }
 
     /// The probe that is waited for no longer.
-    pub(super) fn take_probe(&self) -> Option<i64> {
+    pub(in crate::push) fn take_probe(&self) -> Option<i64> {
         self.state.lock().probe.take()
     }
 
     /// Has a subscription be given back once the ack is there; `false` if it is there already.
-    pub(super) fn await_ack(&self, subscription: &Arc<Subscription>) -> bool {
+    pub(in crate::push) fn await_ack(&self, subscription: &Arc<Subscription>) -> bool {
         let mut state = self.state.lock();
         if state.is_proved {
             return false;
@@ -148,19 +148,19 @@ impl Target {
     }
 
     /// Notes an ack; gives back the subscriptions that waited for it.
-    pub(super) fn prove(&self) -> Vec<Arc<Subscription>> {
+    pub(in crate::push) fn prove(&self) -> Vec<Arc<Subscription>> {
         let mut state = self.state.lock();
         state.is_proved = true;
         std::mem::take(&mut state.waiting).iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Whether an ack has come from there.
-    pub(super) fn is_proved(&self) -> bool {
+    pub(in crate::push) fn is_proved(&self) -> bool {
         self.state.lock().is_proved
     }
 
     /// Whether its first packet was not acked in time.
-    pub(super) fn is_mute(&self, now: Instant) -> bool {
+    pub(in crate::push) fn is_mute(&self, now: Instant) -> bool {
         let state = self.state.lock();
         let given_up = state.first_at.map(|at| at + 2 * self.rules.ack_timeout);
         !state.is_proved && given_up.is_some_and(|at| at <= now)
@@ -257,7 +257,7 @@ impl Bucket {
 
 /// All sockets that packets go to.
 #[derive(Debug)]
-pub(super) struct Targets {
+pub(in crate::push) struct Targets {
     rules: TargetRules,
     known: Mutex<Known>,
 }
@@ -270,13 +270,17 @@ struct Known {
 }
 
 impl Targets {
-    pub(super) fn new(rules: TargetRules) -> Self {
+    pub(in crate::push) fn new(rules: TargetRules) -> Self {
         Self { rules, known: Mutex::default() }
     }
 
     /// The target of one more subscription; `None` if its address has too many. `has_asked` if the
     /// request comes from the address.
-    pub(super) fn acquire(&self, address: SocketAddr, has_asked: bool) -> Option<Arc<Target>> {
+    pub(in crate::push) fn acquire(
+        &self,
+        address: SocketAddr,
+        has_asked: bool,
+    ) -> Option<Arc<Target>> {
         let ip = address.ip();
         let known = &mut *self.known.lock();
         let is_unlimited = ip.is_loopback() && !self.rules.limits_loopback;
@@ -299,7 +303,7 @@ impl Targets {
 
     /// A subscription is gone; whether it was the last one of the socket, which has to prove
     /// itself anew from then on.
-    pub(super) fn release(&self, target: &Target) -> bool {
+    pub(in crate::push) fn release(&self, target: &Target) -> bool {
         let known = &mut *self.known.lock();
         let is_last = leave(&mut known.targets, &target.address);
         leave(&mut known.hosts, &target.address.ip());
