@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::arrivals::Arrivals;
 use crate::member::{Contact, Phase};
 use crate::slot::SlotSet;
 use crate::stamp::MemberId;
@@ -33,6 +34,7 @@ pub struct Board {
     last_run_ms: AtomicU64,
     table: RwLock<Arc<Table>>,
     notes: Mutex<Notes>,
+    arrivals: Mutex<Arrivals>,
 }
 
 /// How a member came by the data that it began with.
@@ -86,6 +88,7 @@ impl Board {
             last_run_ms: AtomicU64::new(now.as_ms()),
             table: RwLock::default(),
             notes: Mutex::default(),
+            arrivals: Mutex::default(),
         }
     }
 
@@ -151,6 +154,25 @@ impl Board {
     pub(crate) fn has_just_woken(&self, now: Tick, deadline: Duration) -> bool {
         let woken = self.woken_ms.load(Ordering::Relaxed);
         woken > 0 && now.since(Tick::from_ms(woken)) < deadline
+    }
+
+    /// When this process was last found to have been stopped; [`Tick::ZERO`] if it never was.
+    pub(crate) fn woken(&self) -> Tick {
+        Tick::from_ms(self.woken_ms.load(Ordering::Relaxed))
+    }
+
+    /// A client has set up a connection to this member. All members are told, so that whoever held
+    /// its connection before waits until it has registered here. `client` stands for what stays the
+    /// same when a client changes servers: a hash of its host, version and labels. Losing it is
+    /// harmless: the instances are gone until the client registers them.
+    pub fn note_arrival(&self, client: u64, now: Tick) {
+        self.arrivals.lock().note_own(client, now);
+    }
+
+    /// Whether a client has set up a connection to any member after `since`, as far as this member
+    /// was told within the last [`Arrivals::FRESH`].
+    pub(crate) fn has_arrived(&self, client: u64, since: Tick) -> bool {
+        self.arrivals.lock().has_arrived(client, since)
     }
 
     pub(crate) fn set_woken(&self, now: Tick) {

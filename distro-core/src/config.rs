@@ -278,6 +278,18 @@ pub struct Rules {
     pub writes_hold: bool,
     /// Who takes over from such a member writes anew what it holds.
     pub take_over: bool,
+    /// The end of a connection ends the registrations that it made, and no others.
+    pub bound_lapses: bool,
+    /// A removal by a client over its connection tells from the end of the connection.
+    pub bound_removals: bool,
+    /// Who holds a connection registers anew what was lost.
+    pub reassert: bool,
+    /// What another one ended is registered anew only for a client that has spoken since.
+    pub speaks_since: bool,
+    /// Who was stopped waits for its clients to speak.
+    pub signs_after_stop: bool,
+    /// The end of a connection waits for its client to come back elsewhere.
+    pub arrivals: bool,
 }
 
 impl Default for Rules {
@@ -313,6 +325,12 @@ impl Default for Rules {
             absence_waits: true,
             writes_hold: true,
             take_over: true,
+            bound_lapses: true,
+            bound_removals: true,
+            reassert: true,
+            speaks_since: true,
+            signs_after_stop: true,
+            arrivals: true,
         }
     }
 }

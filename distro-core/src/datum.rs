@@ -64,9 +64,11 @@ pub(crate) struct Shelf<V> {
 /// What a beat found.
 #[derive(Debug)]
 pub enum Heard<V> {
-    /// No such record, or it has expired.
+    /// No such record, or it has expired or [lapsed](crate::Store::lapse): whoever beats registers
+    /// anew.
     Unknown,
-    /// The record was deregistered; this member learned of it at `learned`.
+    /// The record was deregistered on purpose; this member learned of it at `learned`. A late beat
+    /// does not bring it back.
     Deregistered {
         /// When this member learned of the deregistration.
         learned: Tick,

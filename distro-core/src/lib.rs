@@ -89,7 +89,7 @@ mod journal;
 pub use journal::Place;
 
 mod store;
-pub use store::{Store, Verdict, Watcher};
+pub use store::{Held, Store, Verdict, Watcher};
 
 mod member;
 pub use member::{Contact, MemberState, Phase};
@@ -108,6 +108,10 @@ pub use message::{Beat, Entry, Reply, Request, Sender, Sheet, TagSum};
 
 mod board;
 pub use board::{Beginning, Board};
+
+mod arrivals;
+mod holding;
+pub use holding::{Action, ConnectionId, End, Holding, HoldingConfig};
 
 mod answer;
 pub use answer::Answer;

@@ -72,6 +72,17 @@ impl Stamp {
         self.incarnation
     }
 
+    /// The stamp that ends what was written at this one, and nothing else: greater than this, and
+    /// smaller than every other stamp that is.
+    pub(crate) const fn just_after(self) -> Self {
+        match self.incarnation.checked_add(1) {
+            Some(incarnation) => Self { incarnation, ..self },
+            None => {
+                Self { member: MemberId(self.member.0.saturating_add(1)), incarnation: 0, ..self }
+            }
+        }
+    }
+
     /// Whether this is [`Self::NEVER`].
     pub const fn is_never(self) -> bool {
         self.time == 0

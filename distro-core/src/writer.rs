@@ -144,6 +144,15 @@ impl<'a, V: Value> Writer<'a, V> {
         self.apply(key, &Record::removed(stamp), Origin::Here);
     }
 
+    /// Ends one registration of a record by a removal with the stamp `end`, unless the record was
+    /// registered again, or is over. Returns whether that changed anything.
+    pub(crate) fn end_registration(&mut self, key: &str, registration: Stamp, end: Stamp) -> bool {
+        // Under a foreign tag the owner judges, and stamps of registrations are this member's own.
+        let is_it = !self.shelf.is_foreign
+            && self.find(key).is_some_and(|record| record.registration == registration);
+        is_it && self.apply(key, &Record::removed(end), Origin::Here)
+    }
+
     /// Sets the health of a record.
     pub fn judge(&mut self, key: &str, stamp: Stamp, health: Health) {
         if self.find(key).is_some() {

@@ -1,0 +1,236 @@
+//! One connection: whether its client is there, and what follows for what it holds.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Action, ConnectionId, End, HoldingConfig, LATE_SIGNS, Place, Scene};
+use crate::record::{Key, Value};
+use crate::stamp::Stamp;
+use crate::store::Held;
+use crate::time::Tick;
+
+/// A client that changes servers may set up the new connection so long before the end of the old
+/// one is noticed: for so long it waits for an answer over that.
+const ARRIVES_BEFORE: Duration = Duration::from_secs(3);
+/// So long a registration may take: what is gone is not registered anew before it has passed.
+const REGISTERS_WITHIN: Duration = Duration::from_secs(2);
+/// From one try to renew while this member may not write, to the next.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
+
+pub(super) struct Connection<V> {
+    client: u64,
+    begun: Tick,
+    /// When its client last gave a sign of life.
+    pub(super) heard: Tick,
+    /// Whether the client was asked for a sign of life since then.
+    pub(super) is_asked: bool,
+    /// A sign of life would change something at once.
+    pub(super) waits_for_sign: bool,
+    /// When it is looked at next.
+    pub(super) due: Tick,
+    renews: Tick,
+    ended: Option<Ended>,
+    pub(super) publications: BTreeMap<Place, Publication<V>>,
+}
+
+/// How a connection is over.
+struct Ended {
+    /// An arrival of its client after this moment is one elsewhere.
+    came_after: Tick,
+    /// When what it holds lapses, and if its client has arrived elsewhere.
+    lapses: Tick,
+    lapses_at_last: Tick,
+}
+
+/// What a client holds.
+pub(super) struct Publication<V> {
+    pub(super) value: Arc<V>,
+    pub(super) registration: Stamp,
+    /// Since when it is gone because of somebody else.
+    missing_since: Option<Tick>,
+    /// When it was last asked to be registered anew.
+    asked: Option<Tick>,
+}
+
+impl<V> Publication<V> {
+    pub(super) fn new(value: Arc<V>, registration: Stamp) -> Self {
+        Self { value, registration, missing_since: None, asked: None }
+    }
+}
+
+impl<V> Connection<V> {
+    pub(super) fn new(client: u64, now: Tick, renews: Tick) -> Self {
+        Self {
+            client,
+            begun: now,
+            heard: now,
+            is_asked: false,
+            waits_for_sign: false,
+            due: renews,
+            renews,
+            ended: None,
+            publications: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Returns whether it was not over before.
+    pub(super) fn end(&mut self, how: End, config: &HoldingConfig, now: Tick) -> bool {
+        if self.is_over() {
+            return false;
+        }
+        let lapses_at_last = now.after(config.return_within);
+        let lapses = match how {
+            End::Lost => now.after(config.lapse_after),
+            End::SentAway => lapses_at_last,
+        };
+        let before = now.before(ARRIVES_BEFORE).unwrap_or(Tick::ZERO);
+        self.waits_for_sign = false;
+        self.ended = Some(Ended { came_after: before.max(self.begun), lapses, lapses_at_last });
+        true
+    }
+
+    pub(super) fn retain(&mut self, tag: &str, keeps: impl Fn(&str) -> bool) -> Vec<(Key, Stamp)> {
+        let from: Place = (tag.into(), "".into());
+        let places = self.publications.range((Bound::Included(from), Bound::Unbounded));
+        let places = places.take_while(|((of, _), _)| **of == *tag);
+        let others: Vec<Place> =
+            places.filter(|((_, key), _)| !keeps(key)).map(|(place, _)| place.clone()).collect();
+        let mut removed = Vec::new();
+        for place in others {
+            if let Some(publication) = self.publications.remove(&place) {
+                removed.push((place.1, publication.registration));
+            }
+        }
+        removed
+    }
+}
+
+impl<V: Value> Connection<V> {
+    /// Returns when to look again; `None` if nothing is left to do.
+    pub(super) fn look<A: Default + Send + Sync + 'static>(
+        &mut self,
+        id: ConnectionId,
+        scene: &mut Scene<'_, V, A>,
+        actions: &mut Vec<Action<V>>,
+    ) -> Option<Tick> {
+        let (config, now) = (scene.config, scene.now);
+        if self.ended.is_none() {
+            // What was said before a stop says nothing of now, and nobody was silent during it.
+            let since = self.heard.max(scene.woken);
+            let (asks, gives_up) = (since.after(config.ask_after), config.answer_within);
+            let gives_up = asks.after(gives_up);
+            if now < gives_up {
+                let again = self.look_after(id, asks, scene, actions);
+                return Some(again.min(if now < asks { asks } else { gives_up }));
+            }
+            actions.push(Action::Close(id));
+            self.end(End::Lost, config, now);
+        }
+        let ended = self.ended.as_ref()?;
+        let has_come =
+            || config.rules.arrivals && scene.board.has_arrived(self.client, ended.came_after);
+        if now < ended.lapses {
+            return Some(ended.lapses);
+        }
+        if now < ended.lapses_at_last && has_come() {
+            return Some(ended.lapses_at_last);
+        }
+        for ((tag, key), publication) in std::mem::take(&mut self.publications) {
+            actions.push(Action::Lapse { tag, key, registration: publication.registration });
+        }
+        None
+    }
+
+    /// Looks after a connection that is open. Returns when to look again.
+    fn look_after<A: Default + Send + Sync + 'static>(
+        &mut self,
+        id: ConnectionId,
+        asks: Tick,
+        scene: &Scene<'_, V, A>,
+        actions: &mut Vec<Action<V>>,
+    ) -> Tick {
+        let (config, now) = (scene.config, scene.now);
+        let is_alive = self.is_alive(scene);
+        let was_waiting = std::mem::take(&mut self.waits_for_sign);
+        let is_due = now >= self.renews || was_waiting;
+        if !is_alive {
+            self.waits_for_sign = true;
+        } else if is_due && !scene.board.may_write(now) && config.rules.signs_after_stop {
+            return now.after(TRY_AGAIN);
+        } else if is_due {
+            self.renew(id, scene, actions);
+            if now >= self.renews {
+                let next = self.renews.after(config.renew_period);
+                let is_late = next <= now;
+                let by_turns = || next_renewal(now, id, config.renew_period);
+                self.renews = if is_late { by_turns() } else { next };
+            }
+        }
+        // A client that is not heard since a stop is asked at once, and so is one that has to speak
+        // before what it holds is registered anew.
+        if (now >= asks || self.waits_for_sign) && !self.is_asked {
+            self.is_asked = true;
+            actions.push(Action::Ask(id));
+        }
+        if is_alive { self.renews } else { now.after(config.renew_period) }
+    }
+
+    /// Whether its client gave a sign of life a moment ago, and not before a stop of this member.
+    fn is_alive<A>(&self, scene: &Scene<'_, V, A>) -> bool {
+        let since_stop = scene.woken == Tick::ZERO || self.heard >= scene.woken.after(LATE_SIGNS);
+        since_stop && scene.now.since(self.heard) < scene.config.ask_after
+    }
+
+    /// Counts what the client holds as heard, and looks what has become of it.
+    fn renew<A: Default + Send + Sync + 'static>(
+        &mut self,
+        id: ConnectionId,
+        scene: &Scene<'_, V, A>,
+        actions: &mut Vec<Action<V>>,
+    ) {
+        let (store, now, rules) = (scene.store, scene.now, scene.config.rules);
+        let (heard, mut waits) = (self.heard, false);
+        self.publications.retain(|(tag, key), publication| {
+            match store.hold(tag, key, publication.registration, now) {
+                Held::Removed => return false,
+                Held::Shown => {
+                    publication.missing_since = None;
+                    if store.is_foreign(tag) {
+                        let (tag, key) = (Arc::clone(tag), Arc::clone(key));
+                        let value = Arc::clone(&publication.value);
+                        actions.push(Action::Beat { tag, key, value });
+                    }
+                }
+                Held::Missing { is_by_another } => {
+                    let since = *publication.missing_since.get_or_insert(now);
+                    let may_be_gone = is_by_another && heard <= since && rules.speaks_since;
+                    let is_asked =
+                        publication.asked.is_some_and(|at| now.since(at) < REGISTERS_WITHIN);
+                    waits |= may_be_gone;
+                    if !may_be_gone && !is_asked && rules.reassert {
+                        publication.asked = Some(now);
+                        let (tag, key) = (Arc::clone(tag), Arc::clone(key));
+                        let value = Arc::clone(&publication.value);
+                        actions.push(Action::Register { connection: id, tag, key, value });
+                    }
+                }
+            }
+            true
+        });
+        self.waits_for_sign = waits;
+    }
+}
+
+/// When a connection renews next, one of those that begin, or were late, together: by turns.
+pub(super) fn next_renewal(now: Tick, id: ConnectionId, period: Duration) -> Tick {
+    const TURNS: u32 = 8;
+    // Less than eight.
+    let turn = (id.0 % u64::from(TURNS)) as u32 + 1;
+    now.after(period * turn / TURNS)
+}
