@@ -6,7 +6,9 @@
 mod arrows;
 mod config_keys;
 mod layout;
+mod modules;
 mod private_text;
+mod rooms;
 mod size;
 mod struct_fields;
 
@@ -67,6 +69,7 @@ pub fn check(root: &Path) -> Result<Vec<Violation>> {
     violations.extend(private_text::check(&files));
     violations.extend(layout::check(&files));
     violations.extend(config_keys::check(&files));
+    violations.extend(rooms::check(&files));
     Ok(violations)
 }
 

@@ -10,7 +10,7 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper_util::rt::TokioIo;
 
-use super::probe::{Finding, Found};
+use super::finding::{Finding, Found};
 
 /// What the checks of Nacos call themselves.
 const AGENT: &str = "VIPServer";

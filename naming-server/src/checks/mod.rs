@@ -31,6 +31,7 @@ use crate::registry::{CheckPace, CheckTarget, HealthChecker, Registry, SwitchVal
 
 mod barrier;
 mod changes;
+mod finding;
 mod http;
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -41,9 +42,9 @@ mod schedule;
 
 pub(crate) use barrier::{Barrier, is_made};
 pub(crate) use changes::Changes;
+pub(crate) use finding::Finding;
 pub(crate) use http::check_request;
 pub(crate) use pace::Times;
-pub(crate) use probe::Finding;
 pub(crate) use reach::Reach;
 
 use barrier::Warnings;

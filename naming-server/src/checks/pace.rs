@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::probe::{Finding, Report};
+use super::finding::Finding;
+use super::probe::Report;
 use crate::registry::CheckPace;
 
 /// The switches that a result is held against.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use distro_net::{Connector, Io};
 use tokio::time::{Instant, timeout};
 
+use super::finding::{Finding, Found};
 use super::http;
 #[cfg(feature = "mysql")]
 use super::mysql;
@@ -19,24 +20,6 @@ pub(super) const DEADLINE: Duration = Duration::from_millis(500);
 
 /// `ENFILE` and `EMFILE`: too many open files, of the system and of this process.
 const TOO_MANY_FILES: [i32; 2] = [23, 24];
-
-/// What a check found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Finding {
-    /// All is well.
-    Passed,
-    /// It may be an accident: several in a row count.
-    Failed,
-    /// There is no doubt: nobody listens, or it says itself that it does not work.
-    Refused,
-    /// Nothing was found out, for reasons of this machine.
-    NotMade,
-}
-
-impl Finding {
-    /// Names for metrics, in the order of the variants.
-    pub(crate) const KINDS: [&'static str; 4] = ["passed", "failed", "refused", "not_made"];
-}
 
 /// What a check found, and why.
 #[derive(Debug)]
@@ -56,9 +39,6 @@ impl Report {
         Self { finding, reason: reason.into(), took }
     }
 }
-
-/// A finding and its reason.
-pub(super) type Found = (Finding, Cow<'static, str>);
 
 /// Checks once, within [`DEADLINE`].
 pub(super) async fn probe(

@@ -8,8 +8,9 @@ use distro_core::{Key, Tick};
 use naming_model::RecordKey;
 
 use super::barrier::Barrier;
+use super::finding::Finding;
 use super::pace::{Rules, Times};
-use super::probe::{Finding, Report};
+use super::probe::Report;
 
 /// Before the first check of an instance, and at most so much more.
 const FIRST: Duration = Duration::from_secs(2);

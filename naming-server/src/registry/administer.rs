@@ -5,7 +5,6 @@ use std::sync::Arc;
 use distro_core::{DATUM_KEY, Health, Key, Stamp};
 use naming_model::{RecordKey, ServiceKey};
 
-use super::content_codec::settings_weight;
 use super::{Content, EventKind, Registry, RegistryError, ServiceSettings};
 
 impl Registry {
@@ -35,8 +34,8 @@ impl Registry {
             if known.is_none() && self.has_all_services() {
                 return Err(self.too_many_services());
             }
-            let known = known.as_deref().map(settings_weight);
-            self.check_bytes((service.as_str(), DATUM_KEY), known, settings_weight(&settings))?;
+            let known = known.as_deref().map(ServiceSettings::weight);
+            self.check_bytes((service.as_str(), DATUM_KEY), known, settings.weight())?;
             let content = Arc::new(Content::Service(settings));
             // Issued under the lock, like all stamps: see `writes`.
             let stamp = self.store.clock().issue(now);

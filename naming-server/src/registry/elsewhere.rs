@@ -8,12 +8,11 @@ use naming_model::{PERSISTENT_MARK, RecordKey, ServiceKey};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
-use super::content_codec::{instance_weight, settings_weight};
-use super::routed::{Patched, Place};
+use super::content_codec::instance_weight;
 use super::writes::{initial_health, number_of};
 use super::{
-    BeatAnswer, BeatOutcome, Content, EventKind, Instance, OperatorValues, Registry, RegistryError,
-    ServiceSettings,
+    BeatAnswer, BeatOutcome, Content, EventKind, Instance, OperatorValues, Patched, Registry,
+    RegistryError, ServiceSettings,
 };
 
 /// For how long a change is worked out anew because others changed the same thing meanwhile.
@@ -25,6 +24,18 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 pub(super) struct Elsewhere {
     pub(super) registry: Arc<Registry>,
     pub(super) cluster: Arc<Cluster>,
+}
+
+/// An instance by its names, to be taken along.
+pub(super) struct Place {
+    pub(super) service: ServiceKey,
+    pub(super) id: String,
+}
+
+impl Place {
+    pub(super) fn new(service: &ServiceKey, key: &RecordKey<'_>) -> Self {
+        Self { service: service.clone(), id: key.text() }
+    }
 }
 
 impl Elsewhere {
@@ -149,8 +160,8 @@ impl Elsewhere {
             if known.is_none() {
                 self.registry.check_room_for_service()?;
             }
-            let (tag, known) = (service.as_str(), known.as_deref().map(settings_weight));
-            self.registry.check_bytes((tag, DATUM_KEY), known, settings_weight(&settings))?;
+            let (tag, known) = (service.as_str(), known.as_deref().map(ServiceSettings::weight));
+            self.registry.check_bytes((tag, DATUM_KEY), known, settings.weight())?;
             let value = Arc::new(Content::Service(settings));
             let register =
                 Operation::register(tag, DATUM_KEY, self.issue(), value, Health::Healthy);

@@ -7,7 +7,7 @@ use naming_model::{InstanceKey, RecordKey, ServiceKey};
 use super::Content;
 use super::instance::Instance;
 use super::json::{push_bool, push_double, push_escaped, push_number, push_string};
-use super::view::{Flavour, ViewQuery};
+use super::query::{Flavour, ViewQuery};
 
 /// What a host takes in a list besides its texts, with the longest port and a short weight.
 const HOST_BYTES: usize = 190;

@@ -5,7 +5,8 @@ use naming_model::ServiceKey;
 
 use super::host::push_names;
 use super::json::{push_number, push_string};
-use super::view::{Flavour, View};
+use super::query::Flavour;
+use super::view::View;
 
 /// What varies from one answer to the next.
 #[derive(Debug, Clone, Copy)]

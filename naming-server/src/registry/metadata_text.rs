@@ -7,6 +7,16 @@ use serde_json::value::RawValue;
 
 use super::{Metadata, Registry, RegistryError, Timed};
 
+/// Bytes of one metadata map as JSON: the most that `registry.max_metadata_bytes` may be.
+pub(super) const MAX_METADATA: usize = 1 << 20;
+
+impl Metadata {
+    /// About how many bytes it is encoded.
+    pub(super) fn weight(&self) -> usize {
+        if self.is_absent() { 0 } else { self.as_json().len() }
+    }
+}
+
 impl Registry {
     /// Reads the metadata of an instance.
     ///

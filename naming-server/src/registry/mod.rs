@@ -25,13 +25,13 @@ mod host;
 mod index;
 mod instance;
 mod json;
-mod kept;
 mod listing;
 mod metadata_text;
 mod namespaces;
 mod operator_values;
 mod page;
 mod plain;
+mod query;
 mod records;
 mod redirected;
 mod routed;
@@ -67,17 +67,18 @@ pub(crate) use listing::{ListReply, list_reply};
 pub(crate) use namespaces::Namespace;
 pub(crate) use operator_values::{MetadataChange, Named, OperatorValues, operator_values_json};
 pub(crate) use page::Page;
+pub(crate) use query::{Flavour, ViewQuery};
 pub(crate) use records::{NAMESPACES, PERMISSIONS, ROLES, SWITCHES, USERS};
-pub(crate) use routed::{Patched, Writes};
+pub(crate) use routed::Writes;
 pub(crate) use service::{ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceSettings};
 pub(crate) use switches::{
     CheckPace, Fields, MAX_SWITCH_ITEMS, PushVersions, ServerStatus, SwitchObject, SwitchSink,
     SwitchValues, Switches, Version, parse_status, parse_version, unsigned,
 };
 pub(crate) use upkeep::{UpkeepSettings, run as run_upkeep};
-pub(crate) use view::{Flavour, ServiceState, View, ViewQuery, Views, clusters, settings};
+pub(crate) use view::{ServiceState, View, Views, clusters, settings};
 pub(crate) use watch::{ChangeSink, Watch};
-pub(crate) use write::{Later, Write};
+pub(crate) use write::{Later, Patched, Write};
 
 /// The datum of a service.
 pub(crate) type NamingDatum = distro_core::Datum<Content, ServiceState>;

@@ -12,7 +12,7 @@ use distro_core::{Health, Reader, Stamp, Writer};
 use naming_model::{RecordKey, ServiceKey};
 use serde_json::{Map, Value, json};
 
-use super::content_codec::MAX_METADATA;
+use super::metadata_text::MAX_METADATA;
 use super::{CLASS_OTHER, Content, Instance, Metadata, Registry, RegistryError};
 
 /// What an operator set. What is `None` or not there is the client's to say.

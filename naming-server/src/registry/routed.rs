@@ -9,10 +9,10 @@ use distro_core::DATUM_KEY;
 use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
 use super::cluster::Cluster;
-use super::elsewhere::{Elsewhere, not_yet_known};
+use super::elsewhere::{Elsewhere, Place, not_yet_known};
 use super::writes::initial_health;
 use super::{
-    BeatAnswer, Content, EventKind, Instance, OperatorValues, Registry, RegistryError,
+    BeatAnswer, Content, EventKind, Instance, OperatorValues, Patched, Registry, RegistryError,
     ServiceSettings, Write,
 };
 use crate::durable::Acks;
@@ -23,18 +23,6 @@ pub(crate) struct Writes {
     registry: Arc<Registry>,
     cluster: Option<Arc<Cluster>>,
     acks: Option<Acks>,
-}
-
-/// An instance by its names, to be taken along.
-pub(super) struct Place {
-    pub(super) service: ServiceKey,
-    pub(super) id: String,
-}
-
-impl Place {
-    fn new(service: &ServiceKey, key: &RecordKey<'_>) -> Self {
-        Self { service: service.clone(), id: key.text() }
-    }
 }
 
 impl Writes {
@@ -363,13 +351,4 @@ impl Writes {
         };
         self.durably((tag, key), write.map(Ok))
     }
-}
-
-/// What became of a change to an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patched {
-    /// It is made.
-    Done,
-    /// There is no such instance.
-    NotFound,
 }

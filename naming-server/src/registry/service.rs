@@ -7,7 +7,6 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use super::RegistryError;
-use super::content_codec::settings_weight;
 use super::instance::Metadata;
 use crate::text::decode;
 
@@ -36,10 +35,24 @@ pub(crate) struct ServiceSettings {
 }
 
 impl ServiceSettings {
+    /// About how many bytes they are encoded.
+    pub(super) fn weight(&self) -> usize {
+        const OVERHEAD: usize = 16;
+        let selector = match &self.selector {
+            Selector::None => 0,
+            Selector::Label { expression, .. } => expression.len(),
+        };
+        let cluster = |(name, cluster): (&String, &ClusterSettings)| {
+            OVERHEAD + name.len() + cluster.metadata.weight() + cluster.checker.text_bytes()
+        };
+        let clusters: usize = self.clusters.iter().map(cluster).sum();
+        self.metadata.weight() + selector + clusters
+    }
+
     /// # Errors
     /// `Invalid` if they are too large to be sent to other members.
     pub(super) fn check_size(&self) -> Result<(), RegistryError> {
-        let bytes = settings_weight(self);
+        let bytes = self.weight();
         if bytes <= MAX_SETTINGS {
             return Ok(());
         }

@@ -10,9 +10,13 @@ use naming_model::{RecordKey, ServiceKey};
 
 use super::checksum::{Summand, service_checksum};
 use super::host::{Host, Hosts, hosts};
-use super::kept::{Kept, KeptViews};
+use super::query::ViewQuery;
 use super::service::{ClusterSettings, ServiceSettings};
 use super::{Content, NamingDatum};
+
+mod kept;
+
+use kept::{Kept, KeptViews};
 
 /// Views of one service kept at a time. Clients of a service mostly ask alike; who asks for ever
 /// new sets of clusters is served, but not remembered.
@@ -21,37 +25,6 @@ const VIEWS_PER_SERVICE: usize = 16;
 const MAX_KEPT_CLUSTERS: usize = 1_024;
 /// What a kept view takes besides its texts, roughly.
 const VIEW_BYTES: usize = 256;
-
-/// How names are written: with the group for Java clients since 1.0.0, without it for others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Flavour {
-    /// `group@@service`.
-    Grouped,
-    /// `service`.
-    Ungrouped,
-}
-
-impl Flavour {
-    /// The name of a service in this flavour.
-    pub(super) fn name_of(self, service: &ServiceKey) -> &str {
-        match self {
-            Self::Grouped => service.grouped(),
-            Self::Ungrouped => service.service(),
-        }
-    }
-}
-
-/// What a view is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ViewQuery<'a> {
-    pub(crate) flavour: Flavour,
-    pub(crate) healthy_only: bool,
-    /// Clusters asked for, separated by commas; empty for all.
-    pub(crate) clusters: &'a str,
-    /// Whether metadata that was never given is shown as `null`, as Nacos does, and not as `{}`.
-    /// For Python clients, which tell the two apart; Java ones fail on the former.
-    pub(crate) null_metadata: bool,
-}
 
 /// One rendered view.
 #[derive(Debug)]
@@ -302,6 +275,7 @@ mod tests {
     use naming_model::InstanceKey;
 
     use super::super::instance::Instance;
+    use super::super::query::Flavour;
     use super::*;
     use crate::registry::{Events, Metadata, Registry, Watch};
 

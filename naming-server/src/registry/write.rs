@@ -17,6 +17,15 @@ pub(crate) enum Write<T> {
     Sent(Later<T>),
 }
 
+/// What became of a change to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patched {
+    /// It is made.
+    Done,
+    /// There is no such instance.
+    NotFound,
+}
+
 impl<T: Send + 'static> Write<T> {
     /// The same write with what is made of its outcome.
     pub(crate) fn map<R>(self, map: impl FnOnce(T) -> R + Send + 'static) -> Write<R> {

@@ -6,8 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use mysql_common::crypto::rsa::{GetRandom, Pkcs1OaepPadding, PublicKey};
 use mysql_common::num_bigint::BigUint;
 
-use super::login::Nonce;
-use super::{End, NO_MYSQL};
+use super::{End, NO_MYSQL, Nonce};
 
 const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
 const END: &str = "-----END PUBLIC KEY-----";

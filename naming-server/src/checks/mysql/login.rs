@@ -9,7 +9,7 @@ use mysql_common::proto::MySerialize;
 
 use super::key;
 use super::wire::{MOST_BYTES, OK, Wire};
-use super::{End, NO_MYSQL};
+use super::{End, NO_MYSQL, Nonce};
 
 /// Packets from the greeting to the word that we are in; no way takes as many.
 const MOST_STEPS: usize = 8;
@@ -27,9 +27,6 @@ const ASK_FOR_KEY: u8 = 0x02;
 const NEEDED: CapabilityFlags = CapabilityFlags::CLIENT_PROTOCOL_41
     .union(CapabilityFlags::CLIENT_SECURE_CONNECTION)
     .union(CapabilityFlags::CLIENT_PLUGIN_AUTH);
-
-/// What a proof of the password is made with, so that none is like another.
-pub(super) type Nonce = [u8; 20];
 
 /// A way to prove that one knows the password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

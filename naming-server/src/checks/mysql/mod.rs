@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use distro_net::Io;
 
-use super::probe::{Finding, Found};
+use super::finding::{Finding, Found};
 use wire::Wire;
 
 mod key;
@@ -41,6 +41,9 @@ impl From<std::io::Error> for End {
         Self::Broken(error.kind().to_string().into())
     }
 }
+
+/// What a proof of the password is made with, so that none is like another.
+type Nonce = [u8; 20];
 
 /// Asks over a connection that was just made. Neither user nor password nor command is in the
 /// reason, nor what the server says of them.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Api;
+use super::paging::{PAGE_SIZE, too_long};
 use super::service::threshold_json;
 use crate::http::{ApiError, Call, Look, MOST_ANSWER_BYTES, Params, Reply, not_a_number};
 use crate::registry::{
@@ -12,8 +13,6 @@ use crate::registry::{
 
 /// Services and instances that are looked at so soon that nobody need wait for the end of it.
 const SOON_LOOKED_AT: u64 = 100_000;
-/// The parameter that makes a page too long.
-pub(super) const PAGE_SIZE: &str = "pageSize";
 /// Services that may be looked into without having to wait.
 const SHORT_PAGE: i64 = 1_000;
 /// Services on one page.
@@ -154,12 +153,6 @@ impl Api {
         });
         Ok(Reply::json(json!({ "clusters": clusters }).to_string()))
     }
-}
-
-/// The refusal of a list that is too long for one answer.
-pub(super) fn too_long(parameter: &str) -> ApiError {
-    let reason = format!("the answer would have more than {MOST_ANSWER_BYTES} bytes; ask for less");
-    ApiError::illegal(parameter, reason)
 }
 
 /// A whole number of any size that must be there.

@@ -40,6 +40,7 @@ mod metrics;
 mod operator;
 mod operator_values;
 mod page;
+mod paging;
 mod peer;
 mod peers;
 mod push;

@@ -7,7 +7,7 @@ use naming_model::ServiceKey;
 use serde_json::{Value, json};
 
 use super::Api;
-use super::catalog::PAGE_SIZE;
+use super::paging::PAGE_SIZE;
 use crate::http::{AgentKind, ApiError, Call, Reply};
 use crate::networks::bare;
 use crate::push::{AgentFamily, Subscriber};

@@ -6,7 +6,7 @@ use naming_model::{DEFAULT_GROUP, GROUP_SEPARATOR, ServiceKey};
 use serde_json::{Value, json};
 
 use super::Api;
-use super::catalog::{PAGE_SIZE, too_long};
+use super::paging::{PAGE_SIZE, too_long};
 use crate::http::{Answer, ApiError, Call, MOST_ANSWER_BYTES, Params, Reply, not_a_number};
 use crate::registry::{
     ClusterSettings, GroupFilter, Metadata, MetadataFilter, NamePattern, NamingDatum, Page,

@@ -12,6 +12,7 @@ use naming_model::check_cluster_name;
 use prost::{DecodeError, Message};
 
 use super::instance::check_weight;
+use super::metadata_text::MAX_METADATA;
 use super::service::MAX_CLUSTERS;
 use super::{
     ClusterSettings, Content, HealthChecker, Instance, Metadata, Namespace, OperatorValues,
@@ -21,8 +22,6 @@ use crate::registry::RegistryError;
 
 mod wire;
 
-/// Bytes of one metadata map as JSON: the most that `registry.max_metadata_bytes` may be.
-pub(super) const MAX_METADATA: usize = 1 << 20;
 /// Digits of an instance id that is a number.
 const MAX_ID: usize = 20;
 /// Bytes of the value of a switch. The largest that the ranges of switches allow is a list of 64
@@ -90,7 +89,7 @@ pub(super) fn weight(content: &Content) -> usize {
     OVERHEAD
         + match content {
             Content::Instance(instance) => instance_weight(instance),
-            Content::Service(settings) => settings_weight(settings),
+            Content::Service(settings) => settings.weight(),
             Content::Switch(text) => text.len(),
             Content::Namespace(namespace) => namespace.name.len() + namespace.description.len(),
             Content::User(hash) => hash.len(),
@@ -104,27 +103,7 @@ pub(super) fn weight(content: &Content) -> usize {
 pub(super) fn instance_weight(instance: &Instance) -> usize {
     let id = instance.id.as_ref().map_or(0, |id| id.len());
     let app = instance.app.as_ref().map_or(0, |app| app.len());
-    metadata_weight(&instance.metadata) + id + app
-}
-
-/// The same of the settings of a service.
-pub(super) fn settings_weight(settings: &ServiceSettings) -> usize {
-    const OVERHEAD: usize = 16;
-    let selector = match &settings.selector {
-        Selector::None => 0,
-        Selector::Label { expression, .. } => expression.len(),
-    };
-    let cluster = |(name, cluster): (&String, _)| OVERHEAD + name.len() + cluster_weight(cluster);
-    let clusters: usize = settings.clusters.iter().map(cluster).sum();
-    metadata_weight(&settings.metadata) + selector + clusters
-}
-
-fn metadata_weight(metadata: &Metadata) -> usize {
-    if metadata.is_absent() { 0 } else { metadata.as_json().len() }
-}
-
-fn cluster_weight(cluster: &ClusterSettings) -> usize {
-    metadata_weight(&cluster.metadata) + cluster.checker.text_bytes()
+    instance.metadata.weight() + id + app
 }
 
 impl From<&Instance> for wire::Instance {

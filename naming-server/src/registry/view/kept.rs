@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::view::{Flavour, View, ViewQuery};
+use super::super::query::{Flavour, ViewQuery};
+use super::View;
 
 /// The views of a service. Mostly there is one, which is found without another step.
 pub(super) struct KeptViews {
