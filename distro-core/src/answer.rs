@@ -111,6 +111,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 let heard = now.before(in_transit).unwrap_or(Tick::ZERO);
                 forward::carry_out_for(&self.store, from, &operation, heard, now)
             }
+            Request::Arrived { clients } => {
+                let at = now.before(in_transit).unwrap_or(Tick::ZERO);
+                self.board.note_arrivals(&clients, at, now);
+                Reply::Done
+            }
             Request::Leave { incarnation } => {
                 self.board.note_left(from.member, incarnation);
                 Reply::Done

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::message::Request;
 use crate::time::Tick;
 
 /// The clients that came a moment ago.
@@ -43,7 +44,6 @@ impl Arrivals {
     }
 
     /// Those that came to this member since the last call.
-    #[allow(dead_code, reason = "members do not tell each other yet")]
     pub(crate) fn take_untold(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.untold)
     }
@@ -63,9 +63,65 @@ impl Arrivals {
     }
 }
 
+/// Telling one peer of clients that came to this member. What cannot be told at once is not told: the
+/// peer then ends what the client held there, and the client registers it again.
+#[derive(Debug, Default)]
+pub(crate) struct Herald {
+    waiting: VecDeque<u64>,
+    is_sending: bool,
+}
+
+impl Herald {
+    /// The latest ones make room for themselves.
+    pub(crate) fn add(&mut self, clients: &[u64]) {
+        self.waiting.extend(clients);
+        let most = self.waiting.len().saturating_sub(Arrivals::MOST_UNTOLD);
+        self.waiting.drain(..most);
+    }
+
+    /// One request is under way at most.
+    pub(crate) fn poll<V>(&mut self) -> Option<Request<V>> {
+        if self.is_sending || self.waiting.is_empty() {
+            return None;
+        }
+        self.is_sending = true;
+        Some(Request::Arrived { clients: std::mem::take(&mut self.waiting).into() })
+    }
+
+    /// The request was answered, or will not be.
+    pub(crate) fn ended(&mut self) {
+        self.is_sending = false;
+    }
+
+    /// The peer cannot be reached.
+    pub(crate) fn give_up(&mut self) {
+        self.waiting = VecDeque::new();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_request_tells_of_the_last_clients_while_no_other_is_under_way() {
+        let told = |herald: &mut Herald| match herald.poll::<()>() {
+            Some(Request::Arrived { clients }) => clients,
+            _ => Vec::new(),
+        };
+        let mut herald = Herald::default();
+        herald.add(&[1, 2]);
+        assert_eq!(told(&mut herald), [1, 2]);
+        let crowd: Vec<u64> = (0..Arrivals::MOST_UNTOLD as u64 + 5).collect();
+        herald.add(&crowd);
+        assert!(told(&mut herald).is_empty());
+        herald.ended();
+        assert_eq!(told(&mut herald), crowd[5..]);
+        herald.ended();
+        herald.add(&[3]);
+        herald.give_up();
+        assert!(told(&mut herald).is_empty());
+    }
 
     fn at(ms: u64) -> Tick {
         Tick::from_ms(ms)

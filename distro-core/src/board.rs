@@ -169,6 +169,17 @@ impl Board {
         self.arrivals.lock().note_own(client, now);
     }
 
+    /// Clients have set up connections to another member at `at`.
+    pub(crate) fn note_arrivals(&self, clients: &[u64], at: Tick, now: Tick) {
+        let mut arrivals = self.arrivals.lock();
+        clients.iter().for_each(|client| arrivals.note(*client, at, now));
+    }
+
+    /// The clients that have come to this member since the last call.
+    pub(crate) fn take_arrivals(&self) -> Vec<u64> {
+        self.arrivals.lock().take_untold()
+    }
+
     /// Whether a client has set up a connection to any member after `since`, as far as this member
     /// was told within the last [`Arrivals::FRESH`].
     pub(crate) fn has_arrived(&self, client: u64, since: Tick) -> bool {

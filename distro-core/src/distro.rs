@@ -175,6 +175,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             self.tick(now);
         }
         self.spread_changes(now);
+        self.spread_arrivals(now);
         self.send_what_is_due(now);
     }
 

@@ -111,6 +111,12 @@ pub enum Request<V> {
     /// Merge these durable records, and answer when they are on disk there. Only to who
     /// [understands](Request::needs_minor) it.
     Hold(Vec<Entry<V>>),
+    /// These clients have just set up a connection to the sender. Only to who
+    /// [understands](Request::needs_minor) it; nothing depends on its arrival.
+    Arrived {
+        /// What stands for each: see [`Board::note_arrival`](crate::Board::note_arrival).
+        clients: Vec<u64>,
+    },
     /// The sender stops.
     Leave {
         /// Which start of it.
@@ -125,6 +131,7 @@ impl<V> Request<V> {
         match self {
             Self::Hold(_) => 3,
             Self::Account { .. } => 4,
+            Self::Arrived { .. } => 5,
             _ => 0,
         }
     }
@@ -144,7 +151,7 @@ pub enum Reply<V> {
         /// A checksum of whom it takes for members; 0 if it does not say.
         list: u64,
     },
-    /// To [`Request::Replicate`], [`Request::Hold`] and [`Request::Leave`].
+    /// To [`Request::Replicate`], [`Request::Hold`], [`Request::Arrived`] and [`Request::Leave`].
     Done,
     /// To [`Request::Replicate`]: done but for these records, which mean nothing to the receiver.
     /// It may be of another release.

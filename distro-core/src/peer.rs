@@ -1,6 +1,7 @@
 //! All that a member keeps about another one.
 
 use crate::account::Auditor;
+use crate::arrivals::Herald;
 use crate::config::DistroConfig;
 use crate::member::Member;
 use crate::renew::Renewer;
@@ -16,6 +17,7 @@ pub(crate) struct Peer {
     pub(crate) renewer: Renewer,
     pub(crate) verifier: Verifier,
     pub(crate) auditor: Auditor,
+    pub(crate) herald: Herald,
     pub(crate) next_probe: Tick,
     pub(crate) is_probing: bool,
     /// As of the last look, to notice when contact is regained.
@@ -34,6 +36,7 @@ impl Peer {
             renewer: Renewer::default(),
             verifier: Verifier::new(now),
             auditor: Auditor::new(now),
+            herald: Herald::default(),
             next_probe: now,
             is_probing: false,
             was_reachable: false,

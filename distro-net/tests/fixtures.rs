@@ -135,6 +135,7 @@ fn requests() -> Vec<(&'static str, Request<String>)> {
         ("forward-hear", forward(Operation::hear("t", "k"))),
         ("forward-judge", forward(Operation::judge("t", "k", stamp(9), Health::Unhealthy))),
         ("forward-close", forward(Operation::close("t", stamp(10)))),
+        ("arrived", Request::Arrived { clients: vec![0, 0x0123_4567_89ab_cdef, u64::MAX] }),
         ("leave", Request::Leave { incarnation: 1_700_000_000 }),
     ]
 }
@@ -177,6 +178,7 @@ fn replies() -> Vec<(&'static str, Reply<String>)> {
         ("probed", probed(contacts.clone(), 0)),
         ("probed-list", probed(contacts, 0x0123_4567_89ab_cdef)),
         ("done", Reply::Done),
+        ("done-but", Reply::DoneBut(places())),
         ("renewed", Reply::Renewed { removed: entries(), unknown: places() }),
         ("same", Reply::Same),
         ("differs", Reply::Differs { sums: sums.clone(), open: Vec::new() }),
@@ -255,9 +257,11 @@ const ADDED: [&[&str]; MINOR as usize] = [
         "accounted",
         "accounted-stopped",
         "differs-open",
+        "done-but",
         "tag-sums-open",
         "verify-open",
     ],
+    &["arrived"],
 ];
 
 #[test]

@@ -28,6 +28,18 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
     }
 
+    /// Has all that can be reached told of clients that have come to this member.
+    pub(super) fn spread_arrivals(&mut self, now: Tick) {
+        let clients = self.board.take_arrivals();
+        for peer in self.peers.values_mut() {
+            if !peer.member.is_reachable(&self.config, now) {
+                peer.herald.give_up();
+            } else if !clients.is_empty() {
+                peer.herald.add(&clients);
+            }
+        }
+    }
+
     /// Has the store remember removals of which a peer has yet to be told. No removal is forgotten
     /// sooner than the compensation window, so once in a while is enough.
     pub(super) fn publish_queued(&mut self, now: Tick) {

@@ -34,6 +34,7 @@ pub(super) enum Purpose {
     Verify,
     Load,
     Account,
+    Arrive,
     Leave,
 }
 
@@ -75,6 +76,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 }
                 let request = peer.auditor.poll(peer.member.incarnation, now);
                 due.extend(request.map(|request| (Purpose::Account, request)));
+                due.extend(peer.herald.poll().map(|request| (Purpose::Arrive, request)));
                 if self.phase == Phase::Leaving && !peer.knows_of_leave {
                     peer.knows_of_leave = true;
                     let incarnation = store.clock().incarnation();
@@ -162,6 +164,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                     }
                 }
             }
+            (Purpose::Arrive, _) => peer.herald.ended(),
             (Purpose::Leave, _) => {}
             (purpose, _) => self.call_failed(call.to, purpose, now),
         }
@@ -244,6 +247,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 }
             }
             Purpose::Account => peer.auditor.failed(now),
+            Purpose::Arrive => peer.herald.ended(),
             Purpose::Leave => peer.knows_of_leave = false,
         }
     }

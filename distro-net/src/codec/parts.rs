@@ -135,7 +135,7 @@ pub(super) fn phase(phase: Phase) -> u32 {
 /// Bytes to one message.
 pub(super) struct Decoder<'a, V> {
     values: &'a dyn ValueCodec<V>,
-    limits: &'a Limits,
+    pub(super) limits: &'a Limits,
     /// How many more fields the lists of this message may have.
     left: usize,
     /// The tag of the last place of a list.

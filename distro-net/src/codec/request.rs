@@ -44,6 +44,9 @@ impl<V> Encoder<'_, V> {
                 let account = wire::Account { slots: slots(asked), after };
                 (kind::ACCOUNT, account.encode_to_vec())
             }
+            Request::Arrived { clients } => {
+                (kind::ARRIVED, wire::Arrived { clients: clients.clone() }.encode_to_vec())
+            }
             Request::Hold(entries) => (kind::HOLD, list(self.entries(entries))),
             Request::Leave { incarnation } => {
                 (kind::LEAVE, bytes(&wire::Leave { incarnation: *incarnation }).into())
@@ -119,6 +122,18 @@ impl<V> Decoder<'_, V> {
                     last: read_slot(load.last)?,
                     after: load.after.map(|place| self.place(Some(place))).transpose()?,
                 }
+            }
+            kind::ARRIVED => {
+                let limit = self.limits.items;
+                let is_too_long = |clients: usize| clients > limit;
+                // None takes more than nine bytes, so that this is known before it takes memory.
+                let clients = match is_too_long(body.len() / 9) {
+                    true => None,
+                    false => Some(wire::Arrived::decode(body)?.clients),
+                };
+                let clients = clients.filter(|clients| !is_too_long(clients.len()));
+                let clients = clients.ok_or(CodecError::TooLarge { what: "the list", limit })?;
+                Request::Arrived { clients }
             }
             kind::FORWARD => Request::Forward(self.operation(wire::Operation::decode(body)?)?),
             kind::LEAVE => Request::Leave { incarnation: wire::Leave::decode(body)?.incarnation },

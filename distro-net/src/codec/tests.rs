@@ -130,6 +130,7 @@ fn requests() -> impl Strategy<Value = Request<String>> {
         (slots(), slots(), option::of((name(), name())))
             .prop_map(|(first, last, after)| Request::Load { first, last, after }),
         operations().prop_map(Request::Forward),
+        vec(any::<u64>(), 0..20).prop_map(|clients| Request::Arrived { clients }),
         any::<u32>().prop_map(|incarnation| Request::Leave { incarnation }),
     ]
 }
@@ -393,6 +394,7 @@ fn what_is_too_large_is_refused_before_it_takes_memory() {
     let slots = vec![Slot::at(7).unwrap(); SLOT_COUNT + 1];
     assert_eq!(refused(&Request::Tags(slots.clone())), "the list");
     assert_eq!(refused(&Request::Account { slots, after: None }), "the list");
+    assert_eq!(refused(&Request::Arrived { clients: vec![7; 11] }), "the list");
     let long = Request::Replicate(vec![entry("t", &"v".repeat(4_000))]);
     assert!(matches!(codec.encode_request(&long), Err(CodecError::TooLarge { .. })));
     let long = Bytes::from(vec![0; 4_001]);

@@ -37,6 +37,8 @@ pub(crate) mod kind {
     pub(crate) const HOLD: u32 = 10;
     /// Since 1.4, and sent to members of 1.4 only.
     pub(crate) const ACCOUNT: u32 = 11;
+    /// Since 1.5, and sent to members of 1.5 only.
+    pub(crate) const ARRIVED: u32 = 12;
 
     pub(crate) const PROBED: u32 = 64;
     /// Since 1.4 with a body, a list of the places of records that could not be read; members of
@@ -188,6 +190,13 @@ pub(crate) struct Verify {
 pub(crate) struct Slots {
     #[prost(uint32, repeated, tag = "1")]
     pub(crate) slots: Vec<u32>,
+}
+
+/// Since 1.5.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Arrived {
+    #[prost(fixed64, repeated, tag = "1")]
+    pub(crate) clients: Vec<u64>,
 }
 
 /// Since 1.4.

@@ -2,8 +2,8 @@
 
 use crate::world::World;
 
-/// A probe, a batch, a renewal, a verification, a page, an account and a farewell.
-const CALLS_PER_PEER: usize = 7;
+/// A probe, a batch, a renewal, a verification, a page, an account, news of clients and a farewell.
+const CALLS_PER_PEER: usize = 8;
 
 pub(crate) fn check(world: &World) -> Result<(), String> {
     for (n, node) in world.nodes.iter().enumerate() {
