@@ -56,6 +56,13 @@ pub(crate) struct Client {
     pub(crate) next_attempt: u64,
     /// When it acts again.
     pub(crate) wakes_at: u64,
+    /// Registers over a connection to one member, and sends no beats.
+    pub(crate) is_linked: bool,
+    /// That connection, and the one over which it registered last.
+    pub(crate) link: Option<usize>,
+    pub(crate) published: Option<usize>,
+    /// When its connection was seen to end by the member that held it, if it was killed.
+    pub(crate) hung_up: Option<u64>,
 }
 
 pub(crate) struct Attempt {
@@ -88,7 +95,16 @@ impl Client {
             call: None,
             next_attempt: 0,
             wakes_at: 0,
+            is_linked: false,
+            link: None,
+            published: None,
+            hung_up: None,
         }
+    }
+
+    /// One that registers over a connection.
+    pub(crate) fn linked(tag: &str, key: &str) -> Self {
+        Self { is_linked: true, ..Self::new(tag, key) }
     }
 
     /// Somebody who counts.

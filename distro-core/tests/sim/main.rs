@@ -6,6 +6,7 @@
 //! `FLAW=answers_early` puts a bug in.
 
 mod client;
+mod connections;
 mod disk;
 mod heal;
 mod invariants;

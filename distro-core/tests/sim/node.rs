@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use distro_core::{
-    Answer, CallId, Datum, Distro, DistroConfig, Forwarding, Health, Heard, Input, JudgeTerms, Key,
-    LeaseTerms, MemberId, Now, Operation, Record, Rules, Stamp, StampClock, Step, Store,
-    StoreConfig, Tick, Value, Verdict, Watcher,
+    Answer, CallId, Datum, Distro, DistroConfig, Forwarding, Health, Heard, HoldingConfig, Input,
+    JudgeTerms, Key, LeaseTerms, MemberId, Now, Operation, Record, Rules, Stamp, StampClock, Step,
+    Store, StoreConfig, Tick, Value, Verdict, Watcher,
 };
 use distro_net::{BadValue, ValueCodec};
 
@@ -23,7 +23,7 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    fn instance(number: u32) -> Arc<Self> {
+    pub(crate) fn instance(number: u32) -> Arc<Self> {
         Arc::new(Self { number, is_setting: false })
     }
 }
@@ -92,6 +92,12 @@ pub(crate) enum Ask {
     Judge(Health),
     /// An operator removes all that has the tag.
     Close,
+    /// Set up a connection.
+    Connect,
+    /// Register over a connection: of this number, the write of that one.
+    Publish(usize, u32),
+    /// The same, because it is there no more and the connection is.
+    PublishAnew(usize, u32),
     /// Write a durable record, or remove it: the write of this number.
     Save(u32),
     Erase(u32),
@@ -138,6 +144,8 @@ pub(crate) enum Progress {
     Told(usize, u64, Told),
     /// It is written, and to be told once it is on disk.
     Hold(usize, u64),
+    /// It is registered over a connection with this stamp, unless somebody else was faster.
+    Published(usize, u64, Ask, Option<Stamp>),
     Send(u64, MemberId, distro_core::Request<Text>, Duration),
 }
 
@@ -155,6 +163,7 @@ pub(crate) struct Process {
     next_task: u64,
     pub(crate) saver: Saver,
     pub(crate) verdicts: Arc<Verdicts>,
+    pub(crate) connections: distro_core::Holding<Text>,
     pub(crate) holdings: BTreeMap<u64, Holding>,
     /// Calls that ask others to hold something, and for which write.
     pub(crate) asked_to_hold: BTreeMap<u64, u64>,
@@ -210,6 +219,7 @@ pub(crate) struct Setup {
     pub(crate) rules: Rules,
     pub(crate) config: DistroConfig,
     pub(crate) store: StoreConfig,
+    pub(crate) holding: HoldingConfig,
     pub(crate) acks: Acks,
     pub(crate) flaws: Flaws,
 }
@@ -249,6 +259,7 @@ impl Process {
             next_task: 0,
             saver,
             verdicts,
+            connections: distro_core::Holding::new(setup.holding),
             holdings: BTreeMap::new(),
             asked_to_hold: BTreeMap::new(),
         }
@@ -307,6 +318,22 @@ impl Process {
         self.begin(client, attempt, ask, 0, operation, now)
     }
 
+    /// A client asks for something over a connection, or this member for it.
+    pub(crate) fn publish(
+        &mut self,
+        client: usize,
+        attempt: u64,
+        place: (&str, &str),
+        ask: Ask,
+        now: Tick,
+    ) -> Progress {
+        if !self.distro.board().may_write(now) {
+            return Progress::Told(client, attempt, Told::Busy);
+        }
+        let operation = self.operation(place, ask, now);
+        self.begin(client, attempt, ask, 0, operation, now)
+    }
+
     /// Reads a number, adds one, and writes that if nobody else has written meanwhile.
     fn count(
         &mut self,
@@ -336,7 +363,11 @@ impl Process {
         let (tag, key) = place;
         let stamp = self.store.clock().issue(now);
         match ask {
-            Ask::Register(version) => {
+            Ask::PublishAnew(_, version) => {
+                Operation::register(tag, key, stamp, Text::instance(version), Health::Healthy)
+                    .expecting(Stamp::NEVER)
+            }
+            Ask::Register(version) | Ask::Publish(_, version) => {
                 Operation::register(tag, key, stamp, Text::instance(version), Health::Healthy)
             }
             Ask::Save(number) => {
@@ -344,7 +375,7 @@ impl Process {
                 Operation::register(tag, key, stamp, value, Health::Healthy)
             }
             Ask::Deregister | Ask::Erase(_) => Operation::deregister(tag, key, stamp),
-            Ask::Beat(_) | Ask::Count(_) => Operation::hear(tag, key),
+            Ask::Beat(_) | Ask::Count(_) | Ask::Connect => Operation::hear(tag, key),
             Ask::Judge(health) => Operation::judge(tag, key, stamp, health),
             Ask::Close => Operation::close(tag, stamp),
         }
@@ -383,6 +414,11 @@ impl Process {
                     Progress::Told(client, attempt, Told::Counted(number))
                 }
                 Ask::Count(_) => self.count(client, attempt, place, retries + 1, now),
+                ask @ (Ask::Publish(..) | Ask::PublishAnew(..)) => {
+                    let record = written.record.filter(|_| written.is_applied);
+                    let stamp = record.map(|record| record.registration);
+                    Progress::Published(client, attempt, ask, stamp)
+                }
                 ask if ask.is_durable() => Progress::Hold(client, attempt),
                 _ => Progress::Told(client, attempt, Told::Done),
             },

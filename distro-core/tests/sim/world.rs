@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use distro_core::{DistroConfig, Input, MemberId, Request, Rules, StoreConfig};
+use distro_core::{DistroConfig, HoldingConfig, Input, MemberId, Request, Rules, StoreConfig};
 
 use distro_net::{Codec, Limits};
 
@@ -16,8 +16,11 @@ use crate::node::{Acks, Ask, Call, EarlyTexts, Flaws, Process, Setup, Text, Text
 
 mod clients;
 mod durable;
+mod links;
 mod machinery;
 mod seen;
+use links::Line;
+pub(crate) use links::Link;
 use machinery::{Event, Session};
 
 /// From one look at the invariants to the next.
@@ -75,6 +78,8 @@ pub(crate) struct World {
     pub(crate) net: Net,
     pub(crate) nodes: Vec<Node>,
     pub(crate) clients: Vec<Client>,
+    /// All connections of clients so far.
+    pub(crate) links: Vec<Link>,
     pub(crate) setup: Setup,
     codec: Codec<Text>,
     early_codec: Codec<Text>,
@@ -105,6 +110,7 @@ impl World {
     pub(crate) fn new(count: usize, seed: u64, rules: Rules) -> Self {
         let config = DistroConfig { rules, ..DistroConfig::default() };
         let store = StoreConfig { rules, is_durable, ..StoreConfig::default() };
+        let holding = HoldingConfig { rules, ..HoldingConfig::default() };
         let (acks, flaws) = (Acks::Majority, Flaws::default());
         let node = |n: usize| Node {
             id: MemberId::of(&format!("10.0.0.{n}:8848")),
@@ -132,7 +138,8 @@ impl World {
             net: Net::calm(),
             nodes: (0..count).map(node).collect(),
             clients: Vec::new(),
-            setup: Setup { rules, config, store, acks, flaws },
+            links: Vec::new(),
+            setup: Setup { rules, config, store, holding, acks, flaws },
             codec: Codec::new(Arc::new(Texts), Limits::default()),
             early_codec: Codec::new(Arc::new(EarlyTexts), Limits::default()),
             comparisons: 0,
@@ -208,6 +215,7 @@ impl World {
         self.disturbed_at = self.now;
         self.push(0, Event::Wake { node, incarnation });
         self.push(FIRST_CLEAN_UP_MS, Event::CleanUp { node, incarnation });
+        self.push(0, Event::Line(Line::Look { node, incarnation }));
     }
 
     pub(crate) fn kill(&mut self, node: usize) {
@@ -218,6 +226,7 @@ impl World {
         self.nodes[node].asleep_since = None;
         self.invariants.forget(node);
         self.tell(format!("kill {node}"));
+        self.end_links_of(node);
         let is_calm = self.net.is_calm() && !self.nodes.iter().any(|node| node.is_paused);
         for client in self.clients.iter_mut().filter(|client| client.acked_by == node) {
             client.is_lost |= !is_calm || self.now < client.acked_at + 1_000;
@@ -341,6 +350,7 @@ impl World {
     pub(crate) fn leave(&mut self, node: usize) {
         self.tell(format!("leave {node}"));
         self.input(node, Input::Leave);
+        self.send_away(node);
         self.disturbed_at = self.now;
     }
 
@@ -373,6 +383,7 @@ impl World {
         self.clients[client].steady_since = None;
         self.tell(format!("client {client} dies"));
         self.drop_call(client);
+        self.hang_up(client);
     }
 
     fn drop_call(&mut self, client: usize) {

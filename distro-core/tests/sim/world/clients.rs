@@ -7,9 +7,9 @@ use crate::node::{Ask, Told};
 
 const BEAT_MS: u64 = 5_000;
 /// From the call of an operator to the stamp of what it does, clocks being off included.
-const CLOSING_MS: u64 = 2_000;
+pub(super) const CLOSING_MS: u64 = 2_000;
 /// How long a client waits for a member.
-const CLIENT_DEADLINE_MS: u64 = 3_000;
+pub(super) const CLIENT_DEADLINE_MS: u64 = 3_000;
 
 impl World {
     pub(super) fn wake_client(&mut self, client: usize, after_ms: u64) {
@@ -18,6 +18,9 @@ impl World {
     }
 
     pub(super) fn act(&mut self, client: usize) {
+        if self.clients[client].is_linked {
+            return self.act_linked(client);
+        }
         self.decide(client);
         let Some(ask) = self.clients[client].next_ask() else { return };
         let reach = &self.clients[client].reach;
@@ -47,6 +50,9 @@ impl World {
         let state = &mut self.clients[client];
         state.next_attempt += 1;
         let number = state.next_attempt;
+        if state.is_linked {
+            return self.connect_next(client);
+        }
         let Some(call) = state.call.as_mut() else { return };
         call.number = number;
         let (Some(node), ask) = (call.left.pop(), call.ask) else {
@@ -63,6 +69,9 @@ impl World {
     pub(super) fn told(&mut self, client: usize, attempt: u64, told: Told, by: usize) {
         let now = self.now;
         let state = &mut self.clients[client];
+        if state.is_linked {
+            return self.told_linked(client, attempt, told);
+        }
         let Some(call) = state.call.as_ref().filter(|call| call.number == attempt) else { return };
         let (ask, began) = (call.ask, call.began);
         if told == Told::Busy {
@@ -95,6 +104,7 @@ impl World {
                 let wait = self.chance.range(WRITE_DELAY_MS, longest);
                 return self.wake_client(client, wait);
             }
+            (Ask::Connect | Ask::Publish(..) | Ask::PublishAnew(..), _) => {}
             (Ask::Count(_) | Ask::Judge(_) | Ask::Close, _) => {}
             (Ask::Register(version), _) => {
                 state.acked = version;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use distro_core::{Input, MemberId, Output, Passage, Place, Reply, Request, Sender, Slot, TagSum};
 use distro_net::{Codec, CodecError};
 
+use super::links::Line;
 use super::{EMPTY_LOOKS, Node, World};
 use crate::client::Life;
 use crate::disk::Waiter;
@@ -106,6 +107,7 @@ pub(super) enum Event {
         list: u64,
         members: BTreeSet<usize>,
     },
+    Line(Line),
 }
 
 impl World {
@@ -127,6 +129,7 @@ impl World {
             | Event::Reply { to, .. }
             | Event::Refused { to, .. }
             | Event::NotTaken { to, .. } => Some(*to),
+            Event::Line(line) => line.node(),
             _ => None,
         };
         if let Some(node) = node.filter(|node| self.nodes[*node].is_paused) {
@@ -193,9 +196,10 @@ impl World {
             Event::ClientDeadline { client, attempt } => {
                 let is_waiting = self.clients[client].call.as_ref();
                 if is_waiting.is_some_and(|call| call.number == attempt) {
-                    self.try_next(client);
+                    self.wait_no_more(client);
                 }
             }
+            Event::Line(line) => self.follow_line(line),
             Event::Configure { node, list, members } => {
                 if list > self.nodes[node].list {
                     self.configure(node, members);
@@ -559,6 +563,9 @@ impl World {
                 self.push(way, Event::Told { client, attempt, told, by: node });
             }
             Progress::Hold(client, attempt) => self.hold(node, client, attempt),
+            Progress::Published(_, attempt, ask, stamp) => {
+                self.published(node, attempt, ask, stamp);
+            }
             Progress::Send(task, to, request, deadline) => {
                 let deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
                 self.send(node, to, Call::Handler(task), request, deadline);
