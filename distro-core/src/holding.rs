@@ -48,8 +48,8 @@ pub struct HoldingConfig {
     /// connection that its client has set up elsewhere; all of it is within what readers may see of
     /// the dead. Default 700 ms.
     pub lapse_after: Duration,
-    /// The same if the client has set up another connection, or was sent away: within this it has
-    /// registered again. Default 5 s.
+    /// The same if the client has set up another connection, was sent away, or this member was stopped
+    /// when it may have: within this it has registered again. Default 5 s.
     pub return_within: Duration,
     /// For tests that show what a rule is good for.
     #[doc(hidden)]

@@ -37,6 +37,8 @@ pub(super) struct Connection<V> {
 
 /// How a connection is over.
 struct Ended {
+    /// When that was noticed.
+    at: Tick,
     /// An arrival of its client after this moment is one elsewhere.
     came_after: Tick,
     /// When what it holds lapses, and if its client has arrived elsewhere.
@@ -91,7 +93,8 @@ impl<V> Connection<V> {
         };
         let before = now.before(ARRIVES_BEFORE).unwrap_or(Tick::ZERO);
         self.waits_for_sign = false;
-        self.ended = Some(Ended { came_after: before.max(self.begun), lapses, lapses_at_last });
+        let came_after = before.max(self.begun);
+        self.ended = Some(Ended { at: now, came_after, lapses, lapses_at_last });
         true
     }
 
@@ -133,8 +136,12 @@ impl<V: Value> Connection<V> {
             self.end(End::Lost, config, now);
         }
         let ended = self.ended.as_ref()?;
-        let has_come =
-            || config.rules.arrivals && scene.board.has_arrived(self.client, ended.came_after);
+        // Who was stopped has not been told.
+        let was_stopped = scene.woken > Tick::ZERO && ended.at < scene.woken.after(LATE_SIGNS);
+        let has_come = || {
+            let has_arrived = || scene.board.has_arrived(self.client, ended.came_after);
+            was_stopped || config.rules.arrivals && has_arrived()
+        };
         if now < ended.lapses {
             return Some(ended.lapses);
         }

@@ -442,12 +442,22 @@ impl World {
 
     /// Runs until `is_so`, at most for so long. Returns whether it came to be.
     pub(crate) fn run_until(&mut self, span_ms: u64, is_so: impl Fn(&Self) -> bool) -> bool {
+        self.run_until_each(100, span_ms, is_so)
+    }
+
+    /// The same with a look every `step_ms`.
+    pub(crate) fn run_until_each(
+        &mut self,
+        step_ms: u64,
+        span_ms: u64,
+        is_so: impl Fn(&Self) -> bool,
+    ) -> bool {
         let end = self.now + span_ms;
         while self.now < end {
             if is_so(self) {
                 return true;
             }
-            self.run_for(100);
+            self.run_for(step_ms);
         }
         is_so(self)
     }
