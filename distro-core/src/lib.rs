@@ -51,6 +51,8 @@
 //! * A [`Watcher`] of the store wakes the driver, which then gives [`Input::Changed`].
 //! * A client's call is taken if [`Board::may_write`] says so, a read and the registration of an
 //!   unknown instance by its beat if [`Board::may_read`] does; otherwise it is answered 503.
+//! * A client that holds a connection sends no beats: [`Holding`] keeps alive what it registered, and
+//!   ends it with the connection. [`Board::note_arrival`] is told of each setup.
 //! * A client's write is a [`Forwarding`]: perform its [`Step`]s until it is done. A beat is
 //!   [`Store::hear`]; one for an unknown record is forwarded as [`Operation::Hear`]. What is
 //!   worked out from what a record says is written with [`Operation::expecting`], and worked out

@@ -61,6 +61,8 @@ pub(crate) struct Client {
     /// That connection, and the one over which it registered last.
     pub(crate) link: Option<usize>,
     pub(crate) published: Option<usize>,
+    /// When it last set one up.
+    pub(crate) linked_at: u64,
     /// When its connection was seen to end by the member that held it, if it was killed.
     pub(crate) hung_up: Option<u64>,
 }
@@ -98,6 +100,7 @@ impl Client {
             is_linked: false,
             link: None,
             published: None,
+            linked_at: 0,
             hung_up: None,
         }
     }

@@ -145,7 +145,7 @@ pub(crate) enum Progress {
     /// It is written, and to be told once it is on disk.
     Hold(usize, u64),
     /// It is registered over a connection with this stamp, unless somebody else was faster.
-    Published(usize, u64, Ask, Option<Stamp>),
+    Published(u64, Ask, Option<Stamp>),
     Send(u64, MemberId, distro_core::Request<Text>, Duration),
 }
 
@@ -417,7 +417,7 @@ impl Process {
                 ask @ (Ask::Publish(..) | Ask::PublishAnew(..)) => {
                     let record = written.record.filter(|_| written.is_applied);
                     let stamp = record.map(|record| record.registration);
-                    Progress::Published(client, attempt, ask, stamp)
+                    Progress::Published(attempt, ask, stamp)
                 }
                 ask if ask.is_durable() => Progress::Hold(client, attempt),
                 _ => Progress::Told(client, attempt, Told::Done),

@@ -10,6 +10,8 @@ use crate::world::World;
 
 const SEEDS: u64 = 200;
 const CLIENTS: u64 = 8;
+/// Of clients that register over a connection.
+const LINKED: u64 = 6;
 const KEEPERS: u64 = 8;
 /// Nodes that are not members at first.
 const SPARE: usize = 2;
@@ -55,6 +57,12 @@ fn rules() -> Rules {
         "local_cleanup" => rules.local_cleanup = false,
         "compare_open" => rules.compare_open = false,
         "lists" => rules.lists = false,
+        "bound_lapses" => rules.bound_lapses = false,
+        "bound_removals" => rules.bound_removals = false,
+        "reassert" => rules.reassert = false,
+        "speaks_since" => rules.speaks_since = false,
+        "signs_after_stop" => rules.signs_after_stop = false,
+        "arrivals" => rules.arrivals = false,
         other => panic!("there is no rule {other}"),
     }
     rules
@@ -150,6 +158,13 @@ fn run(seed: u64) -> World {
             // One that speaks to a member or two only.
             let some = world.chance.shuffled(count);
             client.reach = some.into_iter().take(1 + (n % 2) as usize).collect();
+        }
+        world.add_client(client);
+    }
+    for n in 0..LINKED {
+        let mut client = Client::linked(&format!("link-{}", n % 4), &format!("key-{n}"));
+        if world.chance.permille(150) {
+            client.reach = world.chance.shuffled(count).into_iter().take(2).collect();
         }
         world.add_client(client);
     }
@@ -398,6 +413,14 @@ fn mend(world: &mut World) {
 fn clients_do_something(world: &mut World) {
     for client in 0..world.clients.len() {
         let is_alive = world.clients[client].life == Life::Alive;
+        if is_alive && world.clients[client].is_linked {
+            match world.chance.range(0, 12) {
+                0 => world.sever(client),
+                1 => world.vanish(client),
+                2 | 3 => world.change_servers(client),
+                _ => {}
+            }
+        }
         match world.chance.range(0, 12) {
             0 if is_alive => world.deregister(client),
             1 if is_alive => world.die(client),

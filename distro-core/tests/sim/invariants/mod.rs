@@ -8,6 +8,7 @@ mod bounded;
 mod counts;
 mod dead_go;
 mod kept;
+mod lapses;
 mod live_stay;
 mod no_resurrection;
 mod one_judge;
@@ -42,6 +43,7 @@ impl Invariants {
         self.no_resurrection.check(world)?;
         self.live_stay.check(world)?;
         self.dead_go.check(world)?;
+        lapses::check(world)?;
         self.counts.check()?;
         self.kept.check(world)?;
         self.agreement.check(world)?;

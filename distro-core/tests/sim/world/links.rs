@@ -159,7 +159,7 @@ impl World {
             return self.wake_client(client, 1_000);
         };
         let link = self.links.len();
-        state.link = Some(link);
+        (state.link, state.linked_at) = (Some(link), self.now);
         self.links.push(Link {
             client,
             node,

@@ -563,7 +563,7 @@ impl World {
                 self.push(way, Event::Told { client, attempt, told, by: node });
             }
             Progress::Hold(client, attempt) => self.hold(node, client, attempt),
-            Progress::Published(_, attempt, ask, stamp) => {
+            Progress::Published(attempt, ask, stamp) => {
                 self.published(node, attempt, ask, stamp);
             }
             Progress::Send(task, to, request, deadline) => {
