@@ -42,12 +42,39 @@ pub(crate) struct PushStats {
     pub(crate) parked: Counter,
     /// From a change to the first packet about it.
     pub(crate) delay: DelayHistogram,
+    /// What streams get.
+    pub(crate) streams: StreamStats,
+}
+
+/// What is counted of lists on streams. All only grow.
+#[derive(Debug, Default)]
+pub(crate) struct StreamStats {
+    /// Lists sent for the first time.
+    pub(crate) sent: Counter,
+    /// Lists sent once more: no ack came in time, or the client said that it failed.
+    pub(crate) resent: Counter,
+    /// Lists whose ack arrived.
+    pub(crate) acked: Counter,
+    /// Answers of clients that could not take a list.
+    pub(crate) failed: Counter,
+    /// Connections closed since they acked nothing for too long.
+    pub(crate) closed: Counter,
+    /// From a change to the list about it, on each connection.
+    pub(crate) delay: DelayHistogram,
+    /// From a list to its ack.
+    pub(crate) ack_delay: DelayHistogram,
 }
 
 impl PushStats {
     /// Notes how long after a change its first packet left.
     pub(crate) fn observe_delay(&self, delay: Duration) {
         self.delay.observe(delay);
+    }
+
+    /// Packets and lists on streams that were sent for the first time, and acked.
+    pub(super) fn sent_and_acked(&self) -> (u64, u64) {
+        let Self { sent, acked, streams, .. } = self;
+        (sent.value() + streams.sent.value(), acked.value() + streams.acked.value())
     }
 }
 
@@ -93,7 +120,8 @@ pub(crate) struct DelayHistogram {
 }
 
 impl DelayHistogram {
-    fn observe(&self, delay: Duration) {
+    /// Counts a delay.
+    pub(super) fn observe(&self, delay: Duration) {
         let delay_us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
         let bucket = DELAY_BOUNDS_MS.partition_point(|bound_ms| bound_ms * 1_000 < delay_us);
         if let Some(count) = self.counts.get(bucket) {

@@ -1,25 +1,14 @@
-//! Who is pushed to.
+//! Who is pushed to, and why somebody is not.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-
-use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use naming_model::ServiceKey;
 
 use crate::registry::Flavour;
 
-use super::udp::Delivery;
-use super::udp::Target;
-
 /// Longest text in bytes a subscriber may carry (clusters, agent, app, tenant).
 const MAX_TEXT_BYTES: usize = 1_024;
-/// A change so shortly after a poll may overtake the answer to it.
-const ANSWER_TIME: Duration = Duration::from_millis(100);
-/// So long after a poll its answer has been read.
-const REPEAT_AFTER: Duration = Duration::from_millis(300);
 
 /// As much of the kind of an agent as decides which packets it can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +42,7 @@ pub(crate) enum Place {
     Named,
 }
 
-/// Who wants to hear of the changes of a service. It is another one if service, address,
+/// Who wants packets about the changes of a service. It is another one if service, address,
 /// clusters or agent differ; flavour and family follow from the agent. What else changes at a
 /// refresh is not taken over.
 #[derive(Debug, Clone)]
@@ -79,17 +68,59 @@ pub(crate) struct Subscriber {
 }
 
 impl Subscriber {
-    /// Whether its texts are short enough to be kept.
-    pub(super) fn is_short(&self) -> bool {
-        let texts = [&self.clusters, &self.agent, &self.app, &self.tenant];
-        texts.iter().all(|text| text.len() <= MAX_TEXT_BYTES)
+    /// The texts that count and whose length is limited.
+    pub(super) fn texts(&self) -> Texts<'_> {
+        Texts([&self.clusters, &self.agent, &self.app, &self.tenant])
     }
 
-    /// Bytes of its texts, namespace and name of the service included.
-    pub(super) fn text_bytes(&self) -> u64 {
-        let texts = [&self.clusters, &self.agent, &self.app, &self.tenant];
-        let bytes: usize = texts.iter().map(|text| text.len()).sum();
-        u64::try_from(bytes + self.service.as_str().len()).unwrap_or(u64::MAX)
+    /// How lists of subscribers show it.
+    pub(super) fn listed(&self) -> Listed {
+        Listed {
+            address: self.address,
+            agent: Arc::clone(&self.agent),
+            clusters: Arc::clone(&self.clusters),
+            app: Arc::clone(&self.app),
+            tenant: Arc::clone(&self.tenant),
+        }
+    }
+}
+
+/// A subscriber as lists of subscribers show it, whatever it is told by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Listed {
+    /// The other end: the socket that packets go to, or the client's end of the connection.
+    pub(crate) address: SocketAddr,
+    /// The text of the agent.
+    pub(crate) agent: Arc<str>,
+    /// The clusters asked for, as text.
+    pub(crate) clusters: Arc<str>,
+    /// What the client calls its application.
+    pub(crate) app: Arc<str>,
+    /// The parameter `tid`, or the tenant of the connection.
+    pub(crate) tenant: Arc<str>,
+}
+
+impl Listed {
+    /// The texts that count and whose length is limited.
+    pub(super) fn texts(&self) -> Texts<'_> {
+        Texts([&self.clusters, &self.agent, &self.app, &self.tenant])
+    }
+}
+
+/// The texts of a subscriber.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Texts<'a>([&'a str; 4]);
+
+impl Texts<'_> {
+    /// Whether they are short enough to be kept.
+    pub(super) fn are_short(self) -> bool {
+        self.0.iter().all(|text| text.len() <= MAX_TEXT_BYTES)
+    }
+
+    /// Their bytes, with namespace and name of the service.
+    pub(super) fn bytes(self, service: &ServiceKey) -> u64 {
+        let bytes: usize = self.0.iter().map(|text| text.len()).sum();
+        u64::try_from(bytes + service.as_str().len()).unwrap_or(u64::MAX)
     }
 }
 
@@ -142,102 +173,6 @@ impl SubscribeRefused {
             | Self::Address
             | Self::TooLong => true,
             Self::Disabled | Self::Parked | Self::Unproved | Self::TooLarge => false,
-        }
-    }
-}
-
-/// A subscriber with its lease and what is on its way to it.
-#[derive(Debug)]
-pub(super) struct Subscription {
-    pub(super) subscriber: Subscriber,
-    pub(super) target: Arc<Target>,
-    pub(super) state: Mutex<State>,
-}
-
-#[derive(Debug)]
-pub(super) struct State {
-    expires: Instant,
-    lifetime: Duration,
-    /// When it asked for the list again. The first time does not count: it comes only once.
-    polled_at: Option<Instant>,
-    /// Out of the table; nothing may be sent any more.
-    pub(super) removed: bool,
-    pub(super) too_large: bool,
-    /// Its packet is put off: it is to be pushed to as soon as its address may get one.
-    pub(super) waiting: bool,
-    pub(super) delivery: Delivery,
-    /// When the driver will look at the delivery next.
-    pub(super) ticket_at: Option<Instant>,
-}
-
-impl State {
-    pub(super) fn renew(&mut self, now: Instant) {
-        self.expires = now + self.lifetime;
-    }
-
-    pub(super) fn is_alive(&self, now: Instant) -> bool {
-        !self.removed && now < self.expires
-    }
-
-    /// When a packet that is sent now has to be sent once more because the answer to a poll, which
-    /// shows the list as it was, may still be under way. Java clients take whatever comes last: the
-    /// old list would then stay until their next poll.
-    pub(super) fn repeat_at(&self, now: Instant) -> Option<Instant> {
-        let polled_at = self.polled_at?;
-        (now < polled_at + ANSWER_TIME).then_some(polled_at + REPEAT_AFTER)
-    }
-
-    /// Whether a packet may be sent now.
-    pub(super) fn is_ready(&self, now: Instant) -> bool {
-        self.is_alive(now) && self.delivery.is_ready(now)
-    }
-}
-
-impl Subscription {
-    pub(super) fn new(
-        subscriber: Subscriber,
-        target: Arc<Target>,
-        now: Instant,
-        lifetime: Duration,
-    ) -> Self {
-        let state = State {
-            expires: now + lifetime,
-            lifetime,
-            polled_at: None,
-            removed: false,
-            too_large: false,
-            waiting: false,
-            delivery: Delivery::default(),
-            ticket_at: None,
-        };
-        Self { subscriber, target, state: Mutex::new(state) }
-    }
-
-    /// What its packets depend on.
-    pub(super) fn kind(&self) -> (&str, Flavour) {
-        (&self.subscriber.clusters, self.subscriber.flavour)
-    }
-
-    pub(super) fn refresh(&self, now: Instant, lifetime: Duration) -> Result<(), SubscribeRefused> {
-        let mut state = self.state.lock();
-        state.lifetime = lifetime;
-        state.polled_at = Some(now);
-        state.renew(now);
-        drop(state);
-        self.standing(now)
-    }
-
-    /// Whether changes will be pushed to it, as far as that is known.
-    pub(super) fn standing(&self, now: Instant) -> Result<(), SubscribeRefused> {
-        let state = self.state.lock();
-        if state.delivery.is_parked() || self.target.is_mute(now) {
-            Err(SubscribeRefused::Parked)
-        } else if state.too_large {
-            Err(SubscribeRefused::TooLarge)
-        } else if self.subscriber.place == Place::Guess && !self.target.is_proved() {
-            Err(SubscribeRefused::Unproved)
-        } else {
-            Ok(())
         }
     }
 }

@@ -9,6 +9,9 @@ pub(crate) enum Flavour {
     Grouped,
     /// `service`.
     Ungrouped,
+    /// Another list altogether, for clients of 2.x and 3.x: see
+    /// [`Registry::service_info`](super::Registry::service_info).
+    Grpc,
 }
 
 impl Flavour {
@@ -16,7 +19,7 @@ impl Flavour {
     pub(super) fn name_of(self, service: &ServiceKey) -> &str {
         match self {
             Self::Grouped => service.grouped(),
-            Self::Ungrouped => service.service(),
+            Self::Ungrouped | Self::Grpc => service.service(),
         }
     }
 }

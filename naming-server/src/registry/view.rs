@@ -10,9 +10,10 @@ use naming_model::{RecordKey, ServiceKey};
 
 use super::checksum::{Summand, service_checksum};
 use super::host::{Host, Hosts, hosts};
-use super::query::ViewQuery;
+use super::query::{Flavour, ViewQuery};
 use super::service::{ClusterSettings, ServiceSettings};
-use super::{Content, NamingDatum};
+use super::service_info::render_info;
+use super::{Content, NamingDatum, wall_ms};
 
 mod kept;
 
@@ -81,12 +82,16 @@ pub(crate) struct ServiceState {
     /// The checksum of the service as such, likewise: see
     /// [`Registry::service_checksum`](super::Registry::service_checksum).
     pub(super) service_checksum: ArcSwapOption<(u64, Arc<str>)>,
+    /// The `lastRefTime` of the latest view for clients that look at it.
+    last_ref: AtomicU64,
 }
 
 /// Renders views and keeps them within a number of bytes.
 pub(crate) struct Views {
     bytes: Arc<AtomicUsize>,
     rendered: AtomicU64,
+    /// The greatest `lastRefTime` that was said of an unknown service.
+    last_ref_of_unknown: AtomicU64,
     max_bytes: usize,
     protect_at_zero: bool,
 }
@@ -95,7 +100,8 @@ impl Views {
     /// `max_bytes` of rendered lists are kept; beyond that every list is rendered anew.
     /// `protect_at_zero`: see the configuration.
     pub(crate) fn new(max_bytes: usize, protect_at_zero: bool) -> Self {
-        Self { bytes: Arc::default(), rendered: AtomicU64::new(0), max_bytes, protect_at_zero }
+        let (bytes, rendered, last_ref_of_unknown) = Default::default();
+        Self { bytes, rendered, last_ref_of_unknown, max_bytes, protect_at_zero }
     }
 
     /// Bytes of rendered lists in memory now.
@@ -167,6 +173,9 @@ impl Views {
         let Some(service) = ServiceKey::from_tag(datum.tag()) else {
             unreachable!("every tag in the store was made from a service key");
         };
+        if query.flavour == Flavour::Grpc {
+            return self.render_info(datum, &service, query);
+        }
         datum.read(|reader| {
             let hosts = Hosts::collect(&reader, query.clusters);
             let settings = settings(&reader);
@@ -194,6 +203,51 @@ impl Views {
                 metadata: metadata.map(Box::from),
             }
         })
+    }
+}
+
+/// Lists for clients that take the one with the later `lastRefTime`.
+impl Views {
+    fn render_info(
+        &self,
+        datum: &NamingDatum,
+        service: &ServiceKey,
+        query: &ViewQuery<'_>,
+    ) -> View {
+        datum.read(|reader| {
+            // Under the lock: nothing changes meanwhile, so a later state gets a later time.
+            let last_ref = self.next_last_ref(datum.attached(), wall_ms());
+            let settings = settings(&reader);
+            let opening =
+                render_info(&reader, service, &settings, query, self.protect_at_zero, last_ref);
+            View {
+                revision: reader.revision(),
+                is_known: reader.is_open(),
+                has_candidates: true,
+                _charge: Charge::new(
+                    &self.bytes,
+                    VIEW_BYTES + opening.len() + query.clusters.len(),
+                ),
+                opening,
+                // These lists have none.
+                checksum: [b'0'; 32],
+                metadata: None,
+            }
+        })
+    }
+
+    /// The wall clock, or more if that is not later than what was said before.
+    fn next_last_ref(&self, state: &ServiceState, now_ms: u64) -> u64 {
+        let unknown = self.last_ref_of_unknown.load(Ordering::Relaxed);
+        let next = |last: u64| now_ms.max(last.max(unknown).saturating_add(1));
+        let before = state.last_ref.update(Ordering::Relaxed, Ordering::Relaxed, next);
+        next(before)
+    }
+
+    /// What is said of a service that nothing is kept of. Views of it from now on say more.
+    pub(super) fn last_ref_of_unknown(&self, now_ms: u64) -> u64 {
+        self.last_ref_of_unknown.fetch_max(now_ms, Ordering::Relaxed);
+        now_ms
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Api, Route};
 use crate::checks::Barrier;
 use crate::http::{ApiError, Reply};
 use crate::metrics::{Histogram, Metric, render};
-use crate::push::DELAY_BOUNDS_MS;
+use crate::push::{DELAY_BOUNDS_MS, DelayHistogram, StreamStats};
 use crate::registry::{CLASS_INSTANCE, EventKind};
 
 impl Api {
@@ -117,13 +117,9 @@ impl Api {
         let (bytes_help, bytes) = ("Bytes of their texts.", stats.subscriber_bytes.value());
         metrics.push(Metric::gauge("naming_subscriber_bytes", bytes_help, bytes as f64));
         metrics.push(Metric::gauge("naming_subscribers_parked", parked_help, parked as f64));
-        let bounds = DELAY_BOUNDS_MS.iter().map(|bound_ms| *bound_ms as f64 / 1_000.0);
-        let delays = Histogram {
-            sum: stats.delay.sum().as_secs_f64(),
-            buckets: bounds.chain([f64::INFINITY]).zip(stats.delay.buckets()).collect(),
-        };
         let help = "Seconds from a change to its first push packet.";
-        metrics.push(Metric::histogram("naming_push_delay_seconds", help, delays));
+        metrics.push(Metric::histogram("naming_push_delay_seconds", help, delays(&stats.delay)));
+        metrics.extend(stream_metrics(&stats.streams));
         metrics
     }
 
@@ -159,5 +155,33 @@ impl Api {
             Metric::counter("naming_connections_accepted", "Connections served.", accepted),
             Metric::counter("naming_connections_refused", refused_help, refused),
         ]
+    }
+}
+
+fn stream_metrics(stats: &StreamStats) -> Vec<Metric> {
+    let counters = [
+        ("naming_stream_pushes_sent", "Lists sent on streams for the first time.", &stats.sent),
+        ("naming_stream_pushes_acked", "Lists on streams whose ack arrived.", &stats.acked),
+        ("naming_stream_pushes_resent", "Lists sent on streams once more.", &stats.resent),
+        ("naming_stream_pushes_failed", "Lists that a client could not take.", &stats.failed),
+        ("naming_streams_closed_unacked", "Streams closed for want of acks.", &stats.closed),
+    ];
+    let counters = counters.map(|(name, help, count)| Metric::counter(name, help, count.value()));
+    let delay_help = "Seconds from a change to the list about it, on each stream.";
+    let ack_help = "Seconds from a list on a stream to its ack.";
+    let histograms = [
+        ("naming_stream_push_delay_seconds", delay_help, &stats.delay),
+        ("naming_stream_ack_seconds", ack_help, &stats.ack_delay),
+    ];
+    let histograms =
+        histograms.map(|(name, help, found)| Metric::histogram(name, help, delays(found)));
+    counters.into_iter().chain(histograms).collect()
+}
+
+fn delays(found: &DelayHistogram) -> Histogram {
+    let bounds = DELAY_BOUNDS_MS.iter().map(|bound_ms| *bound_ms as f64 / 1_000.0);
+    Histogram {
+        sum: found.sum().as_secs_f64(),
+        buckets: bounds.chain([f64::INFINITY]).zip(found.buckets()).collect(),
     }
 }

@@ -10,7 +10,7 @@ use super::Api;
 use super::paging::PAGE_SIZE;
 use crate::http::{AgentKind, ApiError, Call, Reply};
 use crate::networks::bare;
-use crate::push::{AgentFamily, Subscriber};
+use crate::push::{AgentFamily, Listed, Subscriber};
 use crate::registry::{Flavour, Page};
 
 /// Subscribers on one page.
@@ -68,7 +68,8 @@ impl Api {
                 format!("{on_page} subscribers are on this page, the limit is {MOST_ON_PAGE}");
             return Err(ApiError::illegal(PAGE_SIZE, reason));
         }
-        let shown: Vec<Value> = found.iter().map(subscriber_json).collect();
+        let shown: Vec<Value> =
+            found.iter().map(|listed| subscriber_json(&service, listed)).collect();
         self.answers.json(json!({ "subscribers": shown, "count": count }).to_string())
     }
 
@@ -96,13 +97,13 @@ fn named_ip(call: &Call<'_>) -> Option<IpAddr> {
     bare(&call.params.optional("clientIP")?).parse().ok()
 }
 
-fn subscriber_json(subscriber: &Subscriber) -> Value {
+fn subscriber_json(service: &ServiceKey, subscriber: &Listed) -> Value {
     json!({
         "addrStr": subscriber.address.to_string(),
         "agent": &*subscriber.agent,
         "app": &*subscriber.app,
         "ip": subscriber.address.ip().to_canonical().to_string(),
-        "namespaceId": subscriber.service.namespace(),
-        "serviceName": subscriber.service.grouped(),
+        "namespaceId": service.namespace(),
+        "serviceName": service.grouped(),
     })
 }

@@ -46,7 +46,7 @@ impl Source for FakeSource {
         }
         let name = match flavour {
             Flavour::Grouped => service.grouped(),
-            Flavour::Ungrouped => service.service(),
+            Flavour::Ungrouped | Flavour::Grpc => service.service(),
         };
         Rendered { revision, data: self.list(name, clusters, revision).into() }
     }
@@ -121,7 +121,7 @@ impl World {
 }
 
 /// Of the service `g@@s`.
-fn subscribers(world: &World) -> Vec<Subscriber> {
+fn subscribers(world: &World) -> Vec<Listed> {
     let service = ServiceKey::parse("public", "g@@s").unwrap();
     world.pusher.subscribers(&service, Page::new(1, 100)).0
 }

@@ -1,8 +1,10 @@
-//! Who listens to which service, and when each of them is told of changes.
+//! Who listens to which service, and when they are told of changes, whatever they are told by.
 
 mod driver;
 mod round;
 mod table;
+mod topic;
 
-pub(super) use driver::Driver;
-pub(super) use table::{Table, Topic};
+pub(in crate::push) use driver::Driver;
+pub(in crate::push) use table::Table;
+pub(in crate::push) use topic::Topic;

@@ -2,179 +2,27 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use tokio::time::Instant;
 
 use naming_model::ServiceKey;
 
+use super::topic::Topic;
 use crate::push::HashState;
 use crate::push::stats::PushStats;
-use crate::push::subscriber::{Place, SubscribeRefused, Subscriber, Subscription};
-use crate::push::udp::PacketSize;
-use crate::push::udp::{Target, Targets};
-use crate::registry::{Flavour, Page};
+use crate::push::stream::{StreamListener, StreamSink, listed};
+use crate::push::subscriber::{Listed, Place, SubscribeRefused, Subscriber, Texts};
+use crate::push::udp::{Identity, Subscription, Target, Targets};
+use crate::registry::Page;
 
 /// The table has so many shards; a sweep takes some of them at a time.
 const SHARDS: usize = 64;
 
-/// A service that somebody listens to.
-#[derive(Debug)]
-pub(in crate::push) struct Topic {
-    pub(in crate::push) service: ServiceKey,
-    members: Mutex<Members>,
-    schedule: Mutex<Schedule>,
-    size: Mutex<Option<KnownSize>>,
-}
-
-/// How long the packets of a kind are in one state of the service.
-#[derive(Debug)]
-struct KnownSize {
-    clusters: Arc<str>,
-    flavour: Flavour,
-    revision: u64,
-    size: Option<PacketSize>,
-}
-
-#[derive(Debug, Default)]
-struct Members {
-    /// Empty and out of the table: whoever still holds it must look again.
-    closed: bool,
-    by_identity: HashMap<Identity, Arc<Subscription>, HashState>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Identity {
-    address: SocketAddr,
-    clusters: Arc<str>,
-    agent: Arc<str>,
-}
-
-#[derive(Debug, Default)]
-struct Schedule {
-    /// The oldest change nobody was told about.
-    dirty_since: Option<Instant>,
-    /// When those whose packets were put off may be pushed to again.
-    next_extra: Option<Instant>,
-    /// The driver has it: queued, being sent, or in the window after that.
-    scheduled: bool,
-}
-
-impl Topic {
-    fn new(service: ServiceKey) -> Self {
-        let (members, schedule, size) = Default::default();
-        Self { service, members, schedule, size }
-    }
-
-    /// How long a packet for this subscription is in this state of the service; `None` if it is
-    /// too long for any. What was found out by `measure` is kept for the next one of the kind.
-    pub(in crate::push) fn packet_size(
-        &self,
-        subscription: &Subscription,
-        revision: u64,
-        measure: impl FnOnce() -> Option<PacketSize>,
-    ) -> Option<PacketSize> {
-        let (clusters, flavour) = subscription.kind();
-        if let Some(known) = &*self.size.lock()
-            && (&*known.clusters, known.flavour, known.revision) == (clusters, flavour, revision)
-        {
-            return known.size;
-        }
-        let size = measure();
-        let clusters = Arc::clone(&subscription.subscriber.clusters);
-        *self.size.lock() = Some(KnownSize { clusters, flavour, revision, size });
-        size
-    }
-
-    /// Whether those whose packets were put off may be pushed to now, and the next ones not for
-    /// `pause`; or when.
-    pub(in crate::push) fn begin_extra(
-        &self,
-        now: Instant,
-        pause: Duration,
-    ) -> Result<(), Instant> {
-        let mut schedule = self.schedule.lock();
-        if let Some(next) = schedule.next_extra.filter(|next| now < *next) {
-            return Err(next);
-        }
-        schedule.next_extra = Some(now + pause);
-        Ok(())
-    }
-
-    /// Notes a change; whether the driver has to be told.
-    pub(in crate::push) fn mark(&self, now: Instant) -> bool {
-        let mut schedule = self.schedule.lock();
-        schedule.dirty_since.get_or_insert(now);
-        !std::mem::replace(&mut schedule.scheduled, true)
-    }
-
-    /// Takes the mark away, before anything is rendered: what changes from here on marks again.
-    /// Without a mark the topic goes back to rest.
-    pub(in crate::push) fn take_mark(&self) -> Option<Instant> {
-        let mut schedule = self.schedule.lock();
-        let dirty_since = schedule.dirty_since.take();
-        schedule.scheduled = dirty_since.is_some();
-        dirty_since
-    }
-
-    /// Whether the driver has it.
-    #[cfg(test)]
-    pub(in crate::push) fn is_scheduled(&self) -> bool {
-        self.schedule.lock().scheduled
-    }
-
-    /// The subscriptions that may be pushed to now: those who answer, and those who owe an ack.
-    pub(in crate::push) fn ready(
-        &self,
-        now: Instant,
-    ) -> (Vec<Arc<Subscription>>, Vec<Arc<Subscription>>) {
-        let members = self.members.lock();
-        let mut answering = Vec::with_capacity(members.by_identity.len());
-        let mut silent = Vec::new();
-        for subscription in members.by_identity.values() {
-            let state = subscription.state.lock();
-            if !state.is_ready(now) {
-                continue;
-            }
-            let list = if state.delivery.is_silent() { &mut silent } else { &mut answering };
-            list.push(Arc::clone(subscription));
-        }
-        (answering, silent)
-    }
-
-    fn subscriptions(&self) -> Vec<Arc<Subscription>> {
-        self.members.lock().by_identity.values().cloned().collect()
-    }
-
-    /// Removes what has expired; whether the topic is closed.
-    fn sweep(&self, now: Instant, removed: &mut Vec<Arc<Subscription>>) -> bool {
-        let mut members = self.members.lock();
-        let before = removed.len();
-        members.by_identity.retain(|_, subscription| {
-            let mut state = subscription.state.lock();
-            if state.is_alive(now) {
-                return true;
-            }
-            state.removed = true;
-            removed.push(Arc::clone(subscription));
-            false
-        });
-        if removed.len() > before
-            && members.by_identity.capacity() > 4 * members.by_identity.len() + 16
-        {
-            members.by_identity.shrink_to_fit();
-        }
-        members.closed = members.by_identity.is_empty();
-        members.closed
-    }
-}
-
 /// Who listens to what. A service is in the table only while it has subscribers.
-#[derive(Debug)]
 pub(in crate::push) struct Table {
     pub(in crate::push) targets: Targets,
     shards: Vec<Shard>,
@@ -183,6 +31,7 @@ pub(in crate::push) struct Table {
     max_subscribers_per_service: usize,
     max_text_bytes: u64,
     next_swept: AtomicUsize,
+    next_serial: AtomicU64,
     stats: Arc<PushStats>,
 }
 
@@ -204,6 +53,7 @@ impl Table {
             max_subscribers: u64::try_from(max_subscribers).unwrap_or(u64::MAX),
             max_subscribers_per_service,
             next_swept: AtomicUsize::new(0),
+            next_serial: AtomicU64::new(0),
             stats,
         }
     }
@@ -216,40 +66,34 @@ impl Table {
         self.shard(tag).read().get(tag).cloned()
     }
 
-    /// Adds a subscription, which is given back, or refreshes it.
+    /// Adds a subscription to packets, which is given back, or refreshes it.
     pub(in crate::push) fn subscribe(
         &self,
         subscriber: Subscriber,
         now: Instant,
         lifetime: Duration,
     ) -> Result<Option<Arc<Subscription>>, SubscribeRefused> {
-        if !subscriber.is_short() {
+        if !subscriber.texts().are_short() {
             return Err(SubscribeRefused::TooLong);
         }
-        let identity = Identity {
-            address: subscriber.address,
-            clusters: Arc::clone(&subscriber.clusters),
-            agent: Arc::clone(&subscriber.agent),
-        };
+        let identity = Identity::of(&subscriber);
         loop {
             let topic = self.find_or_add(&subscriber.service)?;
-            let mut members = topic.members.lock();
-            if members.closed {
+            let mut listeners = topic.listeners.lock();
+            if listeners.closed {
                 // The sweep is about to remove it; no need to wait for that.
-                drop(members);
+                drop(listeners);
                 self.remove(&topic);
                 continue;
             }
-            if let Some(known) = members.by_identity.get(&identity) {
+            if let Some(known) = listeners.udp.find(&identity) {
                 return known.refresh(now, lifetime).map(|()| None);
             }
-            let count = members.by_identity.len();
-            let target = match self.admit(&subscriber, count) {
+            let target = match self.admit_socket(&subscriber, listeners.count()) {
                 Ok(target) => target,
                 Err(refused) => {
-                    members.closed = count == 0;
-                    let is_closed = members.closed;
-                    drop(members);
+                    let is_closed = listeners.close_if_empty();
+                    drop(listeners);
                     if is_closed {
                         self.remove(&topic);
                     }
@@ -257,13 +101,75 @@ impl Table {
                 }
             };
             let subscription = Arc::new(Subscription::new(subscriber, target, now, lifetime));
-            members.by_identity.insert(identity, Arc::clone(&subscription));
+            listeners.udp.add(identity, Arc::clone(&subscription));
             return Ok(Some(subscription));
         }
     }
 
-    /// Makes room for one more subscription of a service that has `count`.
-    fn admit(
+    /// Adds a connection to those that listen to a service, or replaces the clusters it has asked
+    /// for; the serial of the subscription.
+    pub(in crate::push) fn subscribe_stream(
+        &self,
+        service: &ServiceKey,
+        clusters: &Arc<str>,
+        sink: Arc<dyn StreamSink>,
+    ) -> Result<u64, SubscribeRefused> {
+        let shown = listed(&*sink, clusters);
+        if !shown.texts().are_short() {
+            return Err(SubscribeRefused::TooLong);
+        }
+        let text_bytes = shown.texts().bytes(service);
+        loop {
+            let topic = self.find_or_add(service)?;
+            let mut listeners = topic.listeners.lock();
+            if listeners.closed {
+                drop(listeners);
+                self.remove(&topic);
+                continue;
+            }
+            let before = listeners.streams.find(sink.connection()).map(|known| known.text_bytes);
+            let admitted = match before {
+                None => self.admit(shown.texts(), service, listeners.count()),
+                Some(before) => self.exchange_texts(before, text_bytes),
+            };
+            if let Err(refused) = admitted {
+                let is_closed = listeners.close_if_empty();
+                drop(listeners);
+                if is_closed {
+                    self.remove(&topic);
+                }
+                return Err(refused);
+            }
+            let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
+            let clusters = Arc::clone(clusters);
+            listeners.streams.put(StreamListener { sink, clusters, serial, text_bytes });
+            return Ok(serial);
+        }
+    }
+
+    /// Ends the subscription of a connection, unless there is a newer one in its place.
+    pub(in crate::push) fn unsubscribe_stream(
+        &self,
+        service: &ServiceKey,
+        connection: u64,
+        serial: u64,
+    ) {
+        let Some(topic) = self.shard(service.as_str()).read().get(service.as_str()).cloned() else {
+            return;
+        };
+        let mut listeners = topic.listeners.lock();
+        let Some(removed) = listeners.streams.remove(connection, serial) else { return };
+        let is_closed = listeners.close_if_empty();
+        drop(listeners);
+        self.stats.subscribers.subtract(1);
+        self.stats.subscriber_bytes.subtract(removed.text_bytes);
+        if is_closed {
+            self.remove(&topic);
+        }
+    }
+
+    /// Makes room for one more subscription to packets about a service that has `count`.
+    fn admit_socket(
         &self,
         subscriber: &Subscriber,
         count: usize,
@@ -274,16 +180,41 @@ impl Table {
         let has_asked = subscriber.place != Place::Named;
         let target = self.targets.acquire(subscriber.address, has_asked);
         let target = target.ok_or(SubscribeRefused::AddressFull)?;
-        if !self.stats.subscribers.increment_below(self.max_subscribers) {
+        let admitted = self.admit(subscriber.texts(), &subscriber.service, count);
+        if admitted.is_err() {
             self.targets.release(&target);
+        }
+        admitted.map(|()| target)
+    }
+
+    /// Makes room for one more subscription of a service that has `count`.
+    fn admit(
+        &self,
+        texts: Texts<'_>,
+        service: &ServiceKey,
+        count: usize,
+    ) -> Result<(), SubscribeRefused> {
+        if count >= self.max_subscribers_per_service {
+            return Err(SubscribeRefused::ServiceFull);
+        }
+        if !self.stats.subscribers.increment_below(self.max_subscribers) {
             return Err(SubscribeRefused::TableFull);
         }
-        if !self.stats.subscriber_bytes.add_within(subscriber.text_bytes(), self.max_text_bytes) {
+        if !self.stats.subscriber_bytes.add_within(texts.bytes(service), self.max_text_bytes) {
             self.stats.subscribers.subtract(1);
-            self.targets.release(&target);
             return Err(SubscribeRefused::TextsFull);
         }
-        Ok(target)
+        Ok(())
+    }
+
+    /// Counts other texts in the place of those before.
+    fn exchange_texts(&self, before: u64, after: u64) -> Result<(), SubscribeRefused> {
+        let bytes = &self.stats.subscriber_bytes;
+        if !bytes.add_within(after.saturating_sub(before), self.max_text_bytes) {
+            return Err(SubscribeRefused::TextsFull);
+        }
+        bytes.subtract(before.saturating_sub(after));
+        Ok(())
     }
 
     fn find_or_add(&self, service: &ServiceKey) -> Result<Arc<Topic>, SubscribeRefused> {
@@ -319,7 +250,10 @@ impl Table {
             }
         }
         self.stats.subscribers.subtract(u64::try_from(removed.len()).unwrap_or(0));
-        let bytes = removed.iter().map(|subscription| subscription.subscriber.text_bytes());
+        let bytes = removed.iter().map(|removed| {
+            let subscriber = &removed.subscriber;
+            subscriber.texts().bytes(&subscriber.service)
+        });
         self.stats.subscriber_bytes.subtract(bytes.sum());
         removed
     }
@@ -332,26 +266,24 @@ impl Table {
         }
         if closed {
             let mut topics = shard.write();
-            topics.retain(|_, topic| !topic.members.lock().closed);
+            topics.retain(|_, topic| !topic.listeners.lock().closed);
             if topics.capacity() > 4 * topics.len() + 16 {
                 topics.shrink_to_fit();
             }
         }
     }
 
-    /// The subscriptions of a service: those on a page, in an order that stays the same from page
-    /// to page, and how many there are on all pages.
+    /// The subscribers of a service: those on a page, in an order that stays the same from page to
+    /// page, and how many there are on all pages.
     pub(in crate::push) fn listening(
         &self,
         service: &ServiceKey,
         page: Page,
         now: Instant,
-    ) -> (Vec<Arc<Subscription>>, usize) {
-        let topic = self.find(service.as_str());
-        let mut found = topic.map_or_else(Vec::new, |topic| topic.subscriptions());
-        found.retain(|subscription| subscription.state.lock().is_alive(now));
+    ) -> (Vec<Listed>, usize) {
+        let found = self.find(service.as_str()).map_or_else(Vec::new, |topic| topic.listed(now));
         let count = found.len();
-        (page.of_sorted(found, |left, right| order(left).cmp(&order(right))), count)
+        (page.of_sorted(found, Listed::cmp), count)
     }
 
     fn shard(&self, tag: &str) -> &Shard {
@@ -360,16 +292,12 @@ impl Table {
     }
 }
 
-fn order(subscription: &Subscription) -> (SocketAddr, &str, &str) {
-    let subscriber = &subscription.subscriber;
-    (subscriber.address, &subscriber.agent, &subscriber.clusters)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::push::AgentFamily;
     use crate::push::PushSettings;
+    use crate::registry::Flavour;
 
     fn subscriber(service: &str, port: u16) -> Subscriber {
         Subscriber {
@@ -415,7 +343,7 @@ mod tests {
             assert!(table.subscribe(subscriber, now, LIFETIME).is_ok());
         }
         assert_eq!(table.stats.subscribers.value(), 4);
-        assert_eq!(table.find("public##g@@s").unwrap().subscriptions().len(), 4);
+        assert_eq!(table.find("public##g@@s").unwrap().listed(now).len(), 4);
     }
 
     #[test]
@@ -444,7 +372,7 @@ mod tests {
             let (app, tenant) = (Arc::clone(&text), text);
             Subscriber { clusters, agent, app, tenant, ..subscriber("g@@s", port) }
         };
-        let each = large(1).text_bytes();
+        let each = large(1).texts().bytes(&large(1).service);
         assert_eq!(each, 4_000 + "public##g@@s".len() as u64);
         let (table, now) = (table_of_texts(100, 100, 3 * each - 1), Instant::now());
         for port in [1, 2] {
@@ -484,7 +412,7 @@ mod tests {
         assert_eq!(table.stats.subscribers.value(), 1);
         assert_eq!(table.shards.iter().map(|shard| shard.read().len()).sum::<usize>(), 1);
         let topic = table.find("public##g@@s1").unwrap();
-        assert!(topic.members.lock().by_identity.capacity() < 20);
+        assert!(topic.listeners.lock().udp.capacity() < 20);
         assert_eq!(table.sweep(SHARDS, later + LIFETIME).len(), 1);
         assert!(table.find("public##g@@s1").is_none());
         assert!(table.subscribe(subscriber("g@@s1", 1), later, LIFETIME).is_ok());
@@ -530,7 +458,7 @@ mod tests {
         let ports = |namespace, service, page, now| {
             let key = ServiceKey::parse(namespace, service).unwrap();
             let (found, count) = table.listening(&key, page, now);
-            let port = |found: &Arc<Subscription>| found.subscriber.address.port();
+            let port = |found: &Listed| found.address.port();
             (found.iter().map(port).collect::<Vec<_>>(), count)
         };
         let all = Page::new(1, i64::MAX);
@@ -542,18 +470,5 @@ mod tests {
             assert_eq!(ports(namespace, service, all, now), (vec![], 0));
         }
         assert_eq!(ports("public", "group@@orders", all, now + LIFETIME), (vec![], 0));
-    }
-
-    #[test]
-    fn a_change_after_the_mark_was_taken_marks_again() {
-        let topic = Topic::new(ServiceKey::parse("public", "g@@s").unwrap());
-        let now = Instant::now();
-        assert!(topic.mark(now));
-        assert!(!topic.mark(now + LIFETIME), "already with the driver");
-        assert_eq!(topic.take_mark(), Some(now), "the oldest change counts");
-        assert!(!topic.mark(now), "the driver still has it and will look again");
-        assert_eq!(topic.take_mark(), Some(now));
-        assert_eq!(topic.take_mark(), None);
-        assert!(topic.mark(now), "at rest again");
     }
 }

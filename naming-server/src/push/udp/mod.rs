@@ -1,9 +1,15 @@
 //! The UDP sink: sends datagrams, and matches the acks that come back.
 
+mod batch;
 mod delivery;
 mod ids;
+mod limits;
+mod listeners;
+mod pace;
 mod packet;
+mod sender;
 mod socket;
+mod subscription;
 mod targets;
 mod ticket;
 
@@ -17,17 +23,22 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::push::HashState;
+use crate::push::PushSettings;
 use crate::push::stats::PushStats;
-use crate::push::subscriber::Subscription;
 
 pub(crate) use socket::PushSocket;
 
+pub(in crate::push) use batch::Batch;
 pub(in crate::push) use delivery::{Delivery, Released, Rules, Verdict};
-pub(in crate::push) use ids::PacketIds;
+pub(in crate::push) use listeners::{Identity, UdpListeners};
+pub(in crate::push) use pace::UdpPace;
 pub(in crate::push) use packet::{Packet, PacketBudget, PacketSize, Template};
+pub(in crate::push) use sender::Sender;
+pub(in crate::push) use subscription::Subscription;
 pub(in crate::push) use targets::{Admission, Target, TargetRules, Targets};
 pub(in crate::push) use ticket::Ticket;
 
+use ids::PacketIds;
 use packet::{MAX_ACK_BYTES, parse_ack};
 
 /// Pause after an error of the socket, so that a lasting one does not keep a core busy.
@@ -42,13 +53,17 @@ pub(in crate::push) enum Sent {
     Blocked,
 }
 
-#[derive(Debug)]
 pub(in crate::push) struct Udp {
     socket: PushSocket,
     is_ipv6: bool,
+    rules: Rules,
+    ids: PacketIds,
+    budget: Arc<PacketBudget>,
     /// Acks that may come. At most two for each subscription, see `delivery`, and one for each
     /// target.
     waiting: Mutex<HashMap<(SocketAddr, i64), Awaited, HashState>>,
+    /// Subscriptions whose packets were put off until somebody acked, which has happened.
+    opened: Mutex<Vec<Arc<Subscription>>>,
     stats: Arc<PushStats>,
 }
 
@@ -60,9 +75,20 @@ enum Awaited {
 }
 
 impl Udp {
-    pub(in crate::push) fn new(socket: PushSocket, stats: Arc<PushStats>) -> Self {
+    pub(in crate::push) fn new(
+        socket: PushSocket,
+        settings: &PushSettings,
+        stats: Arc<PushStats>,
+    ) -> Self {
         let is_ipv6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
-        Self { socket, is_ipv6, waiting: Mutex::default(), stats }
+        let rules = Rules {
+            ack_timeout: settings.ack_timeout,
+            park_after_misses: settings.park_after_misses,
+            probe_interval: settings.probe_interval,
+        };
+        let (ids, budget) = (PacketIds::new(), PacketBudget::new(settings.max_kept_bytes));
+        let (budget, waiting, opened) = (Arc::new(budget), Mutex::default(), Mutex::default());
+        Self { socket, is_ipv6, rules, ids, budget, waiting, opened, stats }
     }
 
     /// The one form of an address, if packets can be sent there. Addresses of many receivers are
@@ -141,9 +167,9 @@ impl Udp {
         }
     }
 
-    /// Takes acks, for ever, and hands over the subscriptions that may be pushed to from now on
+    /// Takes acks, for ever, and calls `opened` when subscriptions may be pushed to from now on
     /// because somebody has acked. Cancelling it loses at most the datagram being read.
-    pub(in crate::push) async fn receive(&self, opened: impl Fn(Vec<Arc<Subscription>>)) {
+    pub(in crate::push) async fn receive(&self, opened: impl Fn()) {
         // One byte more than allowed shows that a datagram was longer.
         let mut buffer = [0; MAX_ACK_BYTES + 1];
         loop {
@@ -152,7 +178,8 @@ impl Udp {
                     let datagram = buffer.get(..length).unwrap_or_default();
                     let waiting = self.hear(canonical(source), datagram);
                     if !waiting.is_empty() {
-                        opened(waiting);
+                        self.opened.lock().extend(waiting);
+                        opened();
                     }
                 }
                 Err(error) => {
@@ -248,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn addresses_have_one_form_and_name_one_host() {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let udp = Udp::new(socket.into(), Arc::default());
+        let udp = Udp::new(socket.into(), &PushSettings::default(), Arc::default());
         let target = |text: &str| udp.target(text.parse().unwrap()).map(|found| found.to_string());
         assert_eq!(target("10.0.0.1:5000").as_deref(), Some("10.0.0.1:5000"));
         assert_eq!(target("[::ffff:10.0.0.1]:5000").as_deref(), Some("10.0.0.1:5000"));

@@ -16,8 +16,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::Subscription;
 use crate::push::HashState;
-use crate::push::subscriber::Subscription;
 
 /// Most packets to a socket without an ack, at an address that has asked and at one that has not.
 const MOST_ASKED: u32 = 20;

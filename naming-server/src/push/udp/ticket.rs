@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::push::subscriber::Subscription;
+use super::Subscription;
 
 /// Says when to look at a delivery. The one whose time does not match `ticket_at` is void.
 pub(in crate::push) struct Ticket {
