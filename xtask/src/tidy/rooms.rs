@@ -52,7 +52,11 @@ const MAY_CLOSE_A_CIRCLE: &[(&str, &str, &str)] = &[
         "the keeper starts the thread that saves, and that thread reads what the keeper notes",
     ),
     ("durable/rejoin", "durable/keeper", "the start of a keeper after a long absence"),
-    ("push/targets", "push/subscriber", "a target holds subscriptions, which count its acks"),
+    (
+        "push/udp/targets",
+        "push/udp/subscription",
+        "a target holds subscriptions, which count its acks",
+    ),
 ];
 
 /// Checks the rooms of the server.

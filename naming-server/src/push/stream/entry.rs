@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::outbox::{Heard, OutboxRules};
+use super::rules::{Heard, OutboxRules};
 
 /// Numbers under which one list may have been sent and its ack still counts.
 const MAX_IDS: usize = 4;

@@ -14,6 +14,7 @@ mod entry;
 mod ids;
 mod listeners;
 mod outbox;
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +27,8 @@ use tokio::time::Instant;
 use super::Shared;
 
 pub(crate) use ids::RequestIds;
-pub(crate) use outbox::{Due, Heard, Outbox, OutboxRules, Silent};
+pub(crate) use outbox::{Due, Outbox, Silent};
+pub(crate) use rules::{Heard, OutboxRules};
 
 pub(in crate::push) use listeners::{StreamListener, StreamListeners, listed};
 
