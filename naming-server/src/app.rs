@@ -19,10 +19,11 @@ use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiCluster, ApiParts};
 use crate::membership::{Membership, NacosMembership, Origin};
 use crate::nacos::{Adapter, AdapterParts, AdapterSettings, Found, Outboxes};
+use crate::naming::{Naming, NamingParts};
 use crate::push::{PushSocket, PushStats, Pusher, Rendered, Source};
 use crate::registry::{
     self, ChangeSink, Cluster, Content, Events, Flavour, ListReply, Registry, ServiceState,
-    UpkeepSettings, ViewQuery, Watch, list_reply, wall_ms,
+    UpkeepSettings, ViewQuery, Watch, Writes, list_reply, wall_ms,
 };
 use crate::secret_watch::follow_secret;
 
@@ -156,22 +157,29 @@ impl App {
         let reach = config.check_reach();
         let checks = Checks::new(Arc::clone(&registry), changes, sockets.checks, reach, seed);
         let checks = Arc::new(checks);
-        let parts = ApiParts {
+        let way = member.cluster.as_ref().map(|cluster| Arc::clone(&cluster.writes));
+        let naming = Arc::new(Naming::new(NamingParts {
+            writes: Writes::new(Arc::clone(&registry), way.clone(), acks),
             registry,
             pusher,
+            cluster: way,
+            auth,
+            audit,
+            server: address.as_str().to_owned(),
+        }));
+        let parts = ApiParts {
+            naming,
             push_stats,
             control: member.control.clone(),
             checks: Arc::clone(&checks),
             cluster: member.cluster,
             nacos: nacos.as_ref().map(|nacos| Arc::clone(&nacos.adapter)),
-            auth,
             token_ttl: Duration::from_secs(config.auth.token_ttl_s),
-            acks,
+            keeper: keeper.clone(),
             cache: cache.clone(),
             address,
             context_path: config.http_settings().context_path,
             connections,
-            audit,
         };
         Self {
             api: Arc::new_cyclic(|me| Api::new(parts, me.clone())),
@@ -219,7 +227,7 @@ impl App {
             ("driver", tokio::spawn(self.driver.run(shutdown.clone()))),
             ("upkeep", tokio::spawn(upkeep)),
             ("checks", tokio::spawn(self.checks.run(shutdown.clone()))),
-            ("push", tokio::spawn(self.api.pusher.clone().run(shutdown.clone()))),
+            ("push", tokio::spawn(self.api.naming().pusher().clone().run(shutdown.clone()))),
         ];
         let api = Arc::clone(&self.api);
         let miss_users = api.miss_users(self.first_user, shutdown.clone());

@@ -43,6 +43,8 @@ pub use migrate::{CheckArguments, CheckReport, MigrateCommand, MigrationCheck};
 
 mod nacos;
 
+mod naming;
+
 mod networks;
 pub use networks::{Networks, NotNetworks};
 

@@ -42,11 +42,6 @@ impl Acks {
         Self { keeper, store, timeout, others }
     }
 
-    /// What writes the disk of this member.
-    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
-        &self.keeper
-    }
-
     /// Waits until what is held of this record now is on disk where it should be. What others
     /// write to it meanwhile may be there in its place.
     ///

@@ -78,11 +78,6 @@ impl<'a> Agent<'a> {
         self.kind == AgentKind::Java && self.version >= Version(1, 0, 0)
     }
 
-    /// Another member of the cluster.
-    pub(crate) fn is_server(&self) -> bool {
-        self.kind == AgentKind::Server
-    }
-
     /// Whether the caller understands push packets.
     pub(crate) fn pushable(&self, versions: &PushVersions) -> bool {
         let least = match self.kind {
@@ -214,11 +209,11 @@ mod tests {
         let mut headers = HeaderMap::new();
         assert_eq!(Agent::from_headers(&headers).kind, AgentKind::Unknown);
         headers.insert("client-version", HeaderValue::from_static("Nacos-Server:v1.4.8"));
-        assert!(Agent::from_headers(&headers).is_server());
+        assert_eq!(Agent::from_headers(&headers).kind, AgentKind::Server);
         headers.insert(USER_AGENT, HeaderValue::from_static(""));
-        assert!(Agent::from_headers(&headers).is_server());
+        assert_eq!(Agent::from_headers(&headers).kind, AgentKind::Server);
         headers.insert(USER_AGENT, HeaderValue::from_static("curl/8"));
-        assert!(!Agent::from_headers(&headers).is_server());
+        assert_ne!(Agent::from_headers(&headers).kind, AgentKind::Server);
     }
 
     proptest! {

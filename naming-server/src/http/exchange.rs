@@ -19,6 +19,7 @@ use super::form::Body;
 use super::reply::ReplyBody;
 use super::socket::{Progress, Standing};
 use super::{Agent, Answer, ApiError, Call, Door, Handler, HttpSettings, Params, Reply};
+use crate::naming::Clearance;
 use crate::registry::Later;
 
 /// How often a request is handled at most because it was not known who asks.
@@ -193,6 +194,7 @@ impl<H: Handler> Exchange<H> {
                 peer,
                 body: &body.bytes,
                 user: None,
+                clearance: Clearance::default(),
             })
         };
 

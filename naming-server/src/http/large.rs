@@ -1,8 +1,7 @@
-//! Answers that may be long, and questions that take a look at everything: how many of them there
-//! may be at a time.
+//! Answers that may be long: how many of them there may be at a time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -20,7 +19,6 @@ const SMALL: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct LargeAnswers {
     sending: AtomicUsize,
-    is_looking: AtomicBool,
 }
 
 impl LargeAnswers {
@@ -38,27 +36,6 @@ impl LargeAnswers {
             return Err(ApiError::unavailable("too many long answers at a time"));
         }
         Ok(Reply::json(Bytes::from_owner(counted)))
-    }
-
-    /// The right to look at all there is, one at a time: whoever asks holds a thread meanwhile.
-    ///
-    /// # Errors
-    /// 503 while another one looks.
-    pub(crate) fn look(&self) -> Result<Look<'_>, ApiError> {
-        if self.is_looking.swap(true, Ordering::Acquire) {
-            return Err(ApiError::unavailable("another search through everything is under way"));
-        }
-        Ok(Look(self))
-    }
-}
-
-/// A look at everything, until this is dropped.
-#[derive(Debug)]
-pub(crate) struct Look<'a>(&'a LargeAnswers);
-
-impl Drop for Look<'_> {
-    fn drop(&mut self) {
-        self.0.is_looking.store(false, Ordering::Release);
     }
 }
 
@@ -96,14 +73,5 @@ mod tests {
         assert_eq!(answers.sending.load(Ordering::Relaxed), MOST_ANSWER_BYTES);
         drop(copy);
         assert_eq!(answers.sending.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn one_looks_at_everything_at_a_time() {
-        let answers = LargeAnswers::default();
-        let look = answers.look().unwrap();
-        assert_eq!(answers.look().unwrap_err().status.as_u16(), 503);
-        drop(look);
-        answers.look().unwrap();
     }
 }

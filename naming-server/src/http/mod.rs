@@ -22,6 +22,8 @@ use bytes::Bytes;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 
+use crate::naming::Clearance;
+
 mod accept;
 mod agent;
 mod answer;
@@ -49,7 +51,7 @@ pub(crate) use agent::{Agent, AgentKind};
 pub(crate) use answer::Answer;
 pub(crate) use cors::may_be_of_foreign_page;
 pub(crate) use error::{ApiError, ErrorPage, escape_html, no_such_api};
-pub(crate) use large::{LargeAnswers, Look, MOST_ANSWER_BYTES};
+pub(crate) use large::{LargeAnswers, MOST_ANSWER_BYTES};
 pub(crate) use list::{ListError, read_list};
 pub(crate) use listen::{ConnectionStats, serve};
 pub use origins::{AllowedOrigins, NotOrigins};
@@ -126,6 +128,8 @@ pub(crate) struct Call<'a> {
     pub(crate) body: &'a Bytes,
     /// The user who has proved to have sent it; `None` where no proof is asked for.
     pub(crate) user: Option<&'a str>,
+    /// What has been checked of it so far.
+    pub(crate) clearance: Clearance,
 }
 
 /// How much of what the server accepts from its connections.

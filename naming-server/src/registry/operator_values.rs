@@ -46,6 +46,21 @@ pub(crate) enum MetadataChange {
     Remove(Arc<BTreeMap<String, String>>),
 }
 
+impl MetadataChange {
+    /// The metadata of an instance with this change made.
+    pub(crate) fn applied_to(&self, known: &Instance) -> BTreeMap<String, String> {
+        let mut map = known.metadata.to_map();
+        match self {
+            Self::Replace(whole) => map = (**whole).clone(),
+            Self::Merge(set) => {
+                map.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
+            }
+            Self::Remove(keys) => map.retain(|name, _| !keys.contains_key(name)),
+        }
+        map
+    }
+}
+
 impl OperatorValues {
     /// Whether nothing is set.
     pub(crate) fn is_empty(&self) -> bool {

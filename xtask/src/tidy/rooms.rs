@@ -1,7 +1,9 @@
 //! Which room of the server may use which, and that no two files use each other.
 //!
 //! ```text
-//! fronts     http                      parse, call, format
+//! fronts     http                      parse, call one use case, format
+//!    │
+//! naming     the use cases             gate, rights, audit, limits
 //!    │
 //! rooms      registry push auth audit durable checks nacos      know no front and no status
 //!    │
@@ -30,6 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("metrics", &[]),
     ("nacos", &["registry", "text"]),
+    ("naming", &["audit", "auth", "push", "registry", "text"]),
     ("networks", &[]),
     ("pace", &[]),
     ("push", &["networks", "registry"]),
@@ -42,7 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Crates that rooms below the fronts must not name, since they belong to one front.
 const OF_FRONTS: &[&str] = &["hyper", "http"];
 /// Rooms that must not name them. Health checks and Java servers are called over HTTP.
-const WITHOUT_FRONTS: &[&str] = &["registry", "durable", "auth", "push", "audit"];
+const WITHOUT_FRONTS: &[&str] = &["naming", "registry", "durable", "auth", "push", "audit"];
 
 /// Arrows that close a circle and stand all the same, with the reason.
 const MAY_CLOSE_A_CIRCLE: &[(&str, &str, &str)] = &[

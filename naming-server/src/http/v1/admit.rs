@@ -1,10 +1,9 @@
 //! The check of who sends a request and whether they may, before it is handled.
 
-use super::audit::Pending;
 use super::rights::Right;
 use super::{Api, Route};
-use crate::auth::{Caller, Refusal};
 use crate::http::{Answer, ApiError, Call, ErrorPage, Reply, may_be_of_foreign_page};
+use crate::naming::{Identity, Watched};
 
 impl Api {
     /// Handles a request if its sender may send it. `change` is told who that is.
@@ -12,7 +11,7 @@ impl Api {
         &self,
         route: Route,
         call: &Call<'_>,
-        mut change: Option<&mut Pending>,
+        mut change: Option<&mut Watched>,
     ) -> Answer {
         if changes_by_get(route, call) && may_be_of_foreign_page(call.headers) {
             let text = "a page of another origin may have made the browser send this; use another \
@@ -20,31 +19,38 @@ impl Api {
             return ApiError::forbidden(text).into();
         }
         let right = Right::of(route);
-        let is_open = Self::is_open(right, call) || self.is_of_member(route, call);
-        let Some(auth) = self.auth.as_ref().filter(|_| !is_open) else {
-            change.into_iter().for_each(Pending::admitted);
-            return self.dispatch(route, call).into();
-        };
-        match auth.identify(&call.credentials()) {
-            Caller::Known(user) => {
+        if Self::is_open(right, call) || self.auth.is_none() {
+            return self.admitted(route, call, change);
+        }
+        if self.is_of_member(route, call) {
+            let clearance = self.naming.admit_member(&call.caller());
+            return self.admitted(route, &Call { clearance, ..*call }, change);
+        }
+        match self.naming.identify(&call.credentials()) {
+            Identity::Anybody => self.admitted(route, call, change),
+            Identity::User(user) => {
                 if let Some(change) = &mut change {
                     change.by(&user);
                 }
-                if self.may(&user, right, call) {
-                    change.into_iter().for_each(Pending::admitted);
-                    self.dispatch(route, &Call { user: Some(&user), ..*call }).into()
-                } else {
-                    refused(route, &ErrorPage::of(call), auth.deny(call.peer.ip(), &user)).into()
+                let call = Call { user: Some(&user), ..*call };
+                match self.check(right, &call) {
+                    Ok(clearance) => self.admitted(route, &Call { clearance, ..call }, change),
+                    Err(refusal) => refused(route, &ErrorPage::of(&call), refusal).into(),
                 }
             }
-            Caller::Refused(refusal) => refused(route, &ErrorPage::of(call), refusal).into(),
-            Caller::Unverified(check) => {
+            Identity::Refused(refusal) => refused(route, &ErrorPage::of(call), refusal).into(),
+            Identity::Unverified(check) => {
                 let page = ErrorPage::of(call);
                 Answer::Again(Box::pin(async move {
                     check.await.err().map(|refusal| refused(route, &page, refusal))
                 }))
             }
         }
+    }
+
+    fn admitted(&self, route: Route, call: &Call<'_>, change: Option<&mut Watched>) -> Answer {
+        change.into_iter().for_each(Watched::admitted);
+        self.dispatch(route, call).into()
     }
 }
 
@@ -68,7 +74,7 @@ fn changes_by_get(route: Route, call: &Call<'_>) -> bool {
 }
 
 /// As Nacos says it: the bare text to a log-in, a page to everybody else.
-fn refused(route: Route, page: &ErrorPage, refusal: Refusal) -> Reply {
+fn refused(route: Route, page: &ErrorPage, refusal: impl Into<ApiError>) -> Reply {
     let ApiError { status, message } = refusal.into();
     match route {
         Route::Login => Reply::text(message).with_status(status),

@@ -196,7 +196,7 @@ impl Api {
             }
         });
         let registry = Arc::clone(&self.registry);
-        let write = self.writes.beat(service, &key, whole, &|| call.actor());
+        let write = self.naming.beat(&call.caller(), service, &key, whole);
         Ok(write
             .map(move |answer| answer.map(|answer| beat_reply(&registry, answer)).into())
             .into())

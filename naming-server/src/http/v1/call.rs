@@ -1,13 +1,11 @@
 //! What the requests of the naming API have in common.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use naming_model::{DEFAULT_NAMESPACE, ServiceKey};
 
 use crate::http::{ApiError, Call};
-use crate::registry::MAX_ACTOR;
-use crate::text::cut;
+use crate::naming::{Caller, Front};
 
 impl Call<'_> {
     /// The service the request is about: `serviceName`, or `dom` if that is blank, with the group
@@ -39,51 +37,14 @@ impl Call<'_> {
         self.params.or("namespaceId", DEFAULT_NAMESPACE)
     }
 
-    /// Who calls, for events: address and agent, after the user and an `@` if that is known. No
-    /// longer than events keep it, since an agent may be as long as a head.
-    pub(crate) fn actor(&self) -> String {
-        /// An IPv4 address and a blank; an IPv6 address makes the text grow once.
-        const SHORT_ADDRESS: usize = 16;
-        let agent = cut(self.agent.text, MAX_ACTOR);
-        let mut actor = String::with_capacity(SHORT_ADDRESS + agent.len());
-        if let Some(user) = self.user {
-            actor.push_str(user);
-            actor.push('@');
-        }
-        push_ip(&mut actor, self.peer.ip());
-        if !agent.is_empty() {
-            actor.push(' ');
-            actor.push_str(agent);
-        }
-        actor
-    }
-}
-
-/// Every new registration says who made it, so the usual form is written without formatting.
-fn push_ip(out: &mut String, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(ip) => {
-            for (n, octet) in ip.octets().into_iter().enumerate() {
-                if n > 0 {
-                    out.push('.');
-                }
-                out.push_str(itoa::Buffer::new().format(octet));
-            }
-        }
-        IpAddr::V6(ip) => out.push_str(&ip.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_written_as_they_are_displayed() {
-        for text in ["0.0.0.0", "127.0.0.1", "10.20.255.9", "::1", "fe80::1"] {
-            let mut out = String::new();
-            push_ip(&mut out, text.parse().unwrap());
-            assert_eq!(out, text);
+    /// Who calls, for the use cases.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        Caller {
+            user: self.user,
+            peer: self.peer,
+            agent: self.agent.text,
+            front: Front::Http,
+            clearance: self.clearance,
         }
     }
 }

@@ -5,14 +5,11 @@ use serde_json::{Value, json};
 use super::Api;
 use super::paging::{PAGE_SIZE, too_long};
 use super::service::threshold_json;
-use crate::http::{ApiError, Call, Look, MOST_ANSWER_BYTES, Params, Reply, not_a_number};
+use crate::http::{ApiError, Call, MOST_ANSWER_BYTES, Params, Reply, not_a_number};
 use crate::registry::{
-    CLASS_INSTANCE, CatalogQuery, ClusterSettings, ListedService, NamePattern, Page, clusters,
-    hosts, settings,
+    CatalogQuery, ClusterSettings, ListedService, NamePattern, Page, clusters, hosts, settings,
 };
 
-/// Services and instances that are looked at so soon that nobody need wait for the end of it.
-const SOON_LOOKED_AT: u64 = 100_000;
 /// Services that may be looked into without having to wait.
 const SHORT_PAGE: i64 = 1_000;
 /// Services on one page.
@@ -39,7 +36,7 @@ impl Api {
         };
         let looks_at_all =
             size > SHORT_PAGE || query.is_about_names() || query.is_about_instances();
-        let _look = looks_at_all.then(|| self.look_at_all()).transpose()?;
+        let _look = looks_at_all.then(|| self.naming.look_at_all()).transpose()?;
         let too_many = |count: usize| {
             let reason = format!("{count} services are on this page, the limit is {MOST_SERVICES}");
             ApiError::illegal(PAGE_SIZE, reason)
@@ -52,14 +49,6 @@ impl Api {
         }
         let services: Vec<Value> = services.iter().map(|listed| self.counted(listed)).collect();
         self.answers.json(json!({ "serviceList": services, "count": count }).to_string())
-    }
-
-    /// The right to look at all there is, where that is so much that it takes one.
-    pub(super) fn look_at_all(&self) -> Result<Option<Look<'_>>, ApiError> {
-        let registry = &self.registry;
-        let instances = registry.store.visible_count(CLASS_INSTANCE);
-        let all = instances.saturating_add(registry.service_count() as u64);
-        (all > SOON_LOOKED_AT).then(|| self.answers.look()).transpose()
     }
 
     fn counted(&self, (service, datum): &ListedService) -> Value {
@@ -76,7 +65,7 @@ impl Api {
 
     pub(super) fn catalog_service(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let service = call.service()?;
-        let reply = self.existing(&service)?.read(|reader| {
+        let reply = self.naming.existing(&service)?.read(|reader| {
             let settings = settings(&reader);
             let cluster = |(name, cluster): (&str, &ClusterSettings)| {
                 json!({
@@ -117,7 +106,7 @@ impl Api {
         let size = not_negative(call.params, "pageSize")?;
         // Page 0 is empty here, unlike in all other lists.
         let page = Page::new(number, if number == 0 { 0 } else { size });
-        let datum = self.existing(&service)?;
+        let datum = self.naming.existing(&service)?;
         let (list, count) = self
             .registry
             .instances_json(&service, &datum, &cluster, page, MOST_ANSWER_BYTES)

@@ -5,7 +5,7 @@ use naming_model::check_cluster_name;
 use super::Api;
 use crate::checks::{check_request, is_made};
 use crate::http::{Answer, ApiError, Call, Params};
-use crate::registry::{ClusterSettings, HealthChecker, MAX_CLUSTERS, RegistryError};
+use crate::registry::{ClusterSettings, HealthChecker, RegistryError};
 use crate::text::cut;
 
 impl Api {
@@ -13,10 +13,11 @@ impl Api {
         let params = call.params;
         let name = params.required("clusterName")?;
         let service = call.service()?;
-        let grouped = service.grouped().to_owned();
-        let not_found = move || RegistryError::Missing(format!("service not found:{grouped}"));
         // Nacos complains of this first, and it spares the rest.
-        self.registry.find(&service).ok_or_else(&not_found)?;
+        if self.registry.find(&service).is_none() {
+            let text = format!("service not found:{}", service.grouped());
+            return Err(RegistryError::Missing(text).into());
+        }
         let cluster = ClusterSettings {
             check_port: check_port(params)?,
             use_instance_port: {
@@ -27,18 +28,7 @@ impl Api {
             metadata: self.limited_metadata(params)?,
         };
         check_cluster_name(&name)?;
-        let name = name.into_owned();
-        let write = self.writes.change_settings(&service, move |known| {
-            let mut settings = known.ok_or_else(&not_found)?.clone();
-            settings.clusters.insert(name.clone(), cluster.clone());
-            if settings.clusters.len() > MAX_CLUSTERS {
-                let reason =
-                    format!("more than {MAX_CLUSTERS} clusters of a service cannot have settings");
-                return Err(RegistryError::illegal("clusterName", reason));
-            }
-            settings.explicit = true;
-            Ok(settings)
-        });
+        let write = self.naming.set_cluster(&call.caller(), &service, name.into_owned(), cluster);
         Ok(write.into_ok())
     }
 }

@@ -4,6 +4,7 @@
 use crate::auth::{AuthError, Refusal};
 use crate::http::ApiError;
 use crate::nacos::BadMessage;
+use crate::naming::NamingError;
 use crate::registry::RegistryError;
 
 impl From<RegistryError> for ApiError {
@@ -35,6 +36,17 @@ impl From<AuthError> for ApiError {
             AuthError::Refused(refusal) => refusal.into(),
             AuthError::Invalid(text) => Self::bad_request(text),
             AuthError::Internal(text) => Self::internal(text),
+        }
+    }
+}
+
+impl From<NamingError> for ApiError {
+    fn from(error: NamingError) -> Self {
+        match error {
+            NamingError::Registry(error) => error.into(),
+            NamingError::Auth(error) => error.into(),
+            NamingError::NotFound(text) => Self::not_found(text),
+            NamingError::Closed(_) | NamingError::Busy(_) => Self::unavailable(error.to_string()),
         }
     }
 }

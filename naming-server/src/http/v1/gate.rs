@@ -3,38 +3,30 @@
 
 use hyper::{Method, StatusCode};
 
-use super::{Api, ApiCluster, Route};
+use super::{Api, Route};
 use crate::http::{Call, Reply};
-use crate::registry::{ServerStatus, SwitchValues};
+use crate::naming::{Access, Clearance};
+use crate::registry::SwitchValues;
 
 impl Api {
-    /// The refusal of a request that may not pass. Only the naming API is gated, and never the
-    /// switches: whoever closed the gate must be able to open it again.
-    pub(super) fn gate(&self, route: Option<Route>, call: &Call<'_>) -> Option<Reply> {
+    /// What a request has once it has passed the gate, or its refusal. Only the naming API is
+    /// gated, and never the switches: whoever closed the gate must be able to open it again.
+    pub(super) fn gate(&self, route: Option<Route>, call: &Call<'_>) -> Result<Clearance, Reply> {
         let is_switches = matches!(route, Some(Route::SwitchesRead | Route::SwitchesUpdate));
         // What servers say to each other keeps the others going, whatever this one does.
         let is_of_servers = route == Some(Route::PeerProtocol);
         if is_switches || is_of_servers || !call.is_naming() {
-            return None;
+            return Ok(call.clearance);
         }
         let switches = self.registry.switches.load();
         if let Some(status) = limited(&switches, call) {
-            return Some(Reply::text("").with_status(status));
+            return Err(Reply::text("").with_status(status));
         }
-        let status = switches.status();
-        if !passes(status, call) {
-            return Some(refusal(status));
-        }
-        let is_about_instances = !route.is_some_and(is_about_this_server);
-        (is_about_instances && !self.knows_enough(call)).then(|| refusal(ServerStatus::Starting))
-    }
-
-    /// Whether a member of a cluster has loaded what there is, and has compared it since it was
-    /// last stopped. Writes need the latter only: one that waited in a socket meanwhile is late.
-    fn knows_enough(&self, call: &Call<'_>) -> bool {
-        self.cluster.as_ref().is_none_or(|ApiCluster { writes, .. }| {
-            let now = self.registry.clock.tick();
-            if call.method == Method::GET { writes.may_read(now) } else { writes.may_write(now) }
+        let access = if call.method == Method::GET { Access::Read } else { Access::Write };
+        let asks_registry = !route.is_some_and(is_about_this_server);
+        let passed = self.naming.pass(&switches, &call.caller(), access, asks_registry);
+        passed.map_err(|closed| {
+            Reply::text(closed.to_string()).with_status(StatusCode::SERVICE_UNAVAILABLE)
         })
     }
 }
@@ -53,11 +45,6 @@ fn is_about_this_server(route: Route) -> bool {
     )
 }
 
-fn refusal(status: ServerStatus) -> Reply {
-    let text = format!("server is {}now, please try again later!", status.name());
-    Reply::text(text).with_status(StatusCode::SERVICE_UNAVAILABLE)
-}
-
 fn limited(switches: &SwitchValues, call: &Call<'_>) -> Option<StatusCode> {
     if switches.limited_urls.is_empty() {
         return None;
@@ -66,14 +53,4 @@ fn limited(switches: &SwitchValues, call: &Call<'_>) -> Option<StatusCode> {
     let (_, status) =
         switches.limited_urls.iter().find(|(prefix, _)| target.starts_with(prefix))?;
     StatusCode::from_u16(*status).ok()
-}
-
-fn passes(status: ServerStatus, call: &Call<'_>) -> bool {
-    match status {
-        ServerStatus::Up => true,
-        _ if call.agent.is_server() => true,
-        ServerStatus::WriteOnly => call.method != Method::GET,
-        ServerStatus::ReadOnly => call.method == Method::GET,
-        ServerStatus::Starting | ServerStatus::Down | ServerStatus::Paused => false,
-    }
 }

@@ -9,13 +9,13 @@ use naming_model::{
 use serde_json::{Value, json};
 
 use super::Api;
-use super::operator_values::{clears_values, named_in_form, read_key};
+use super::operator_values::{clears_values, named_in_form};
 use crate::http::{AgentKind, Answer, ApiError, Call, MOST_ANSWER_BYTES, Params, Reply};
 use crate::nacos::{InstanceStatus, render_instance_statuses};
+use crate::naming::{Asked, Patch};
 use crate::registry::{
-    Flavour, Host, Instance, ListReply, Metadata, MetadataChange, Named, Patched, RegistryError,
-    ViewQuery, Write, check_address, check_app, check_kind, check_port, hosts, list_reply,
-    operator_values_json, push_id, wall_ms,
+    Flavour, Host, Instance, ListReply, Metadata, View, ViewQuery, check_address, check_app,
+    check_kind, check_port, hosts, list_reply, operator_values_json, push_id, wall_ms,
 };
 
 /// The parameters that name an instance.
@@ -35,8 +35,7 @@ impl Api {
     pub(super) fn register_instance(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let (service, address, instance, healthy) = self.whole_instance(call)?;
         let key = address.key();
-        let write = self.writes.register(&service, &key, instance, healthy, &|| call.actor());
-        Ok(write.into_ok())
+        Ok(self.naming.register(&call.caller(), &service, &key, instance, healthy).into_ok())
     }
 
     /// Java clients update what is there; for all others this is another way to register. Whoever
@@ -44,23 +43,10 @@ impl Api {
     /// registration and beat, and the name of an agent proves nothing.
     pub(super) fn update_instance(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let (service, address, instance, healthy) = self.whole_instance(call)?;
-        let record = RecordKey { instance: address.key(), is_persistent: instance.is_persistent };
-        let kept =
-            self.keep_named(&service, &record, &instance, || named_in_form(call.params, &instance));
-        let (writes, actor) = (self.writes.clone(), call.actor());
-        let (id, is_java) = (record.text(), call.agent.is_java_1());
-        let write = kept.then(move |kept| {
-            let key = match kept.and_then(|()| read_key(&id)) {
-                Ok(key) => key.instance,
-                Err(error) => return Write::Done(Err(error)),
-            };
-            let actor = || actor.clone();
-            if is_java {
-                writes.update(&service, &key, instance, healthy, &actor)
-            } else {
-                writes.register(&service, &key, instance, healthy, &actor)
-            }
-        });
+        let (key, whole) = (address.key(), (instance, healthy));
+        let named = |instance: &Instance| named_in_form(call.params, instance);
+        let must_exist = call.agent.is_java_1();
+        let write = self.naming.update(&call.caller(), &service, &key, whole, named, must_exist);
         Ok(write.into_ok())
     }
 
@@ -69,8 +55,7 @@ impl Api {
         let address = address(call.params)?;
         call.params.double("weight", 1.0)?;
         let key = self.removed_instance(call.params, &service, &address.key());
-        let write = self.writes.deregister(&service, &key, &|| call.actor());
-        Ok(write.into_ok())
+        Ok(self.naming.deregister(&call.caller(), &service, &key).into_ok())
     }
 
     /// Nacos does not ask for the kind, and takes the persistent one if there are both: that is what
@@ -79,51 +64,19 @@ impl Api {
         let service = call.service()?;
         let params = call.params;
         let address = address(params)?;
-        let metadata = params
-            .optional("metadata")
-            .map(|text| self.registry.parse_metadata(&text))
-            .transpose()?;
-        let metadata = metadata.map(Metadata::from);
-        let weight = params.optional("weight").map(|_| params.double("weight", 1.0)).transpose()?;
-        let healthy = params.optional("healthy").map(|_| params.flag_lenient("healthy", true));
-        let enabled = params.optional("enabled").map(|_| params.flag_lenient("enabled", true));
+        let given = |name| params.optional(name).is_some();
+        let metadata = params.optional("metadata");
+        let metadata = metadata.map(|text| self.registry.parse_metadata(&text)).transpose()?;
+        let weight = given("weight").then(|| params.double("weight", 1.0)).transpose()?;
+        let healthy = given("healthy").then(|| params.flag_lenient("healthy", true));
+        let enabled = given("enabled").then(|| params.flag_lenient("enabled", true));
         let app = params.optional("app").map(Cow::into_owned);
         app.as_deref().map_or(Ok(()), check_app)?;
         let clears = clears_values(params)?;
-        let named = || Named {
-            is_whole: false,
-            weight,
-            enabled,
-            metadata: metadata.as_ref().map(|map| MetadataChange::Replace(map.to_map().into())),
-        };
-        let ephemeral =
-            params.optional("ephemeral").map(|_| params.flag_numeric("ephemeral", true));
-        let named = self.registry.settings.keep_operator_values.then(named);
-        let change = move |known: &Instance| {
-            let metadata = metadata.clone().unwrap_or_else(|| known.metadata.clone());
-            let mut instance = Instance::new(weight.unwrap_or(known.weight), metadata)?;
-            instance.id.clone_from(&known.id);
-            instance.app.clone_from(&known.app);
-            instance.enabled = enabled.unwrap_or(known.enabled);
-            instance.is_persistent = known.is_persistent;
-            if let Some(app) = &app {
-                instance = instance.with_app(app)?;
-            }
-            Ok((instance, healthy))
-        };
-        let key = match clears {
-            true => self.choose_kind_to_clear(&service, &address.key(), ephemeral),
-            false => self.registry.choose_kind(&service, &address.key(), ephemeral),
-        };
-        let cleared = clears && self.has_values(&service, &key);
-        let write = self.patch(&service, &key, call.actor(), change, named, clears);
-        let outcome = move |patched| match patched {
-            Patched::NotFound if !cleared => {
-                Err(RegistryError::Missing("instance not found".to_owned()))
-            }
-            Patched::NotFound | Patched::Done => Ok(()),
-        };
-        Ok(write.map(move |patched| patched.and_then(outcome)).into_ok())
+        let ephemeral = given("ephemeral").then(|| params.flag_numeric("ephemeral", true));
+        let metadata = metadata.map(Metadata::from);
+        let patch = Patch { ephemeral, weight, healthy, enabled, metadata, app, clears };
+        Ok(self.naming.patch(&call.caller(), &service, &address.key(), patch).into_ok())
     }
 
     pub(super) fn instance_detail(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -174,20 +127,21 @@ impl Api {
         let flavour = if call.agent.is_java_1() { Flavour::Grouped } else { Flavour::Ungrouped };
         let healthy_only = params.flag_strict("healthyOnly", false);
         let udp_port = params.int("udpPort", 0)?;
-        let cache_ms = self.subscribe(call, service, &clusters, flavour, udp_port);
+        let subscriber = self.subscriber(call, service, &clusters, flavour, udp_port);
         let null_metadata = call.agent.text.starts_with("Nacos-Python-Client");
         let query = ViewQuery { flavour, healthy_only, clusters: &clusters, null_metadata };
         let is_check = params.flag_strict("isCheck", false);
         let wall_ms = wall_ms();
-        let reply =
-            ListReply { service, flavour, cache_ms, clusters: &clusters, env: &env, wall_ms };
-        Ok(self.registry.read_view(service, &query, |view| {
+        let read = |view: Option<&View>, cache_ms| {
             if is_check && view.is_some_and(|view| view.has_candidates) {
                 return Reply::json("{}");
             }
+            let clusters = &clusters;
+            let reply = ListReply { service, flavour, cache_ms, clusters, env: &env, wall_ms };
             let [body, tail] = list_reply(view, &reply);
             Reply::json_in_parts(body, tail)
-        }))
+        };
+        Ok(self.naming.list(&call.caller(), Asked { service, query, subscriber }, read)?)
     }
 
     pub(super) fn instance_statuses(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -215,7 +169,7 @@ impl Api {
     }
 
     pub(super) fn legacy_names(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
-        let _look = self.look_at_all()?;
+        let _look = self.naming.look_at_all()?;
         let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let (mut count, mut bytes) = (0, 0);
         for namespace in self.registry.index.namespaces() {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Api;
 use crate::http::{Answer, ApiError, Call, ListError, Params, Reply, read_list};
-use crate::registry::{Host, Instance, Metadata, MetadataChange, Named, Patched, Write, hosts};
+use crate::registry::{Host, Metadata, MetadataChange, hosts};
 
 /// Instances that one request may be about.
 const MOST_TARGETS: usize = 10_000;
@@ -51,32 +51,14 @@ impl Api {
             // All or nothing; each write asks again, as others write meanwhile.
             self.registry.check_growth(targets.len().saturating_mul(bytes))?;
         }
-        let api = self.me.upgrade().ok_or_else(|| ApiError::unavailable("stopping"))?;
-        let (given, actor) = (Arc::new(given), call.actor());
-        let named = self.registry.settings.keep_operator_values.then(|| {
-            let change = if merge { MetadataChange::Merge } else { MetadataChange::Remove };
-            Named { metadata: Some(change(Arc::clone(&given))), ..Named::default() }
-        });
-        let write = move |target: Target| {
-            let given = Arc::clone(&given);
-            let change = move |known: &Instance| {
-                let mut map = known.metadata.to_map();
-                if merge {
-                    map.extend(given.iter().map(|(key, value)| (key.clone(), value.clone())));
-                } else {
-                    map.retain(|name, _| !given.contains_key(name));
-                }
-                let mut instance = known.clone();
-                instance.set_metadata(Metadata::new(&map, limit)?);
-                Ok((instance, None))
-            };
-            let key = target.key();
-            let kind = if key.is_persistent { "persist" } else { "ephemeral" };
-            let name = format!("{}:{kind}", key.instance.datum_key());
-            let write = api.patch(&service, &key, actor.clone(), change, named.clone(), false);
-            write.map(|patched| patched.map(|patched| (patched == Patched::Done).then_some(name)))
+        let given = Arc::new(given);
+        let change = match merge {
+            true => MetadataChange::Merge(given),
+            false => MetadataChange::Remove(given),
         };
-        Ok(Write::each(targets, write).map(|changed| Reply::from(changed.map(updated))).into())
+        let targets = targets.iter().map(|target| target.key().text()).collect();
+        let write = self.naming.change_metadata(&call.caller(), &service, targets, change);
+        Ok(write.map(|changed| Reply::from(changed.map(|changed| updated(&changed)))).into())
     }
 
     /// Whom a request is about, and the parameter that says so.
@@ -135,8 +117,14 @@ fn check_bytes(parameter: &str, targets: usize, bytes: usize) -> Result<(), ApiE
     Err(ApiError::illegal(parameter, reason))
 }
 
-fn updated(changed: Vec<Option<String>>) -> Reply {
-    let updated: Vec<String> = changed.into_iter().flatten().collect();
+/// The answer with the record keys of those that were changed.
+fn updated(changed: &[String]) -> Reply {
+    let named = |key: RecordKey<'_>| {
+        let kind = if key.is_persistent { "persist" } else { "ephemeral" };
+        format!("{}:{kind}", key.instance.datum_key())
+    };
+    let keys = changed.iter().filter_map(|id| RecordKey::parse(id));
+    let updated: Vec<String> = keys.map(named).collect();
     Reply::json(json!({ "updated": updated }).to_string())
 }
 

@@ -13,9 +13,10 @@ use super::{
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::checks::Checks;
-use crate::durable::{Acks, InstanceCache, Keeper};
+use crate::durable::{InstanceCache, Keeper};
 use crate::metrics::RequestCounts;
 use crate::nacos::Adapter;
+use crate::naming::Naming;
 use crate::push::{PushStats, Pusher};
 use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
 
@@ -64,6 +65,8 @@ const COMPATIBLE_VERSION: &str = "1.4.8";
 
 /// What the handlers work with.
 pub(crate) struct Api {
+    /// What the requests about services and instances are carried out by.
+    naming: Arc<Naming>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) pusher: Pusher,
     /// The way of all writes.
@@ -105,23 +108,20 @@ struct Started {
 
 /// What an [`Api`] is made of.
 pub(crate) struct ApiParts {
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) pusher: Pusher,
+    pub(crate) naming: Arc<Naming>,
     pub(crate) push_stats: Arc<PushStats>,
     pub(crate) control: Control<Content>,
     pub(crate) checks: Arc<Checks>,
     pub(crate) cluster: Option<ApiCluster>,
     pub(crate) nacos: Option<Arc<Adapter>>,
-    pub(crate) auth: Option<Arc<Auth>>,
     pub(crate) token_ttl: Duration,
-    /// Whose disk durable writes wait for, if anything is kept on disk.
-    pub(crate) acks: Option<Acks>,
+    /// What writes durable records, if anything is kept on disk.
+    pub(crate) keeper: Option<Arc<Keeper>>,
     /// What saves ephemeral instances, if anything does.
     pub(crate) cache: Option<Arc<InstanceCache>>,
     pub(crate) address: Address,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,
-    pub(crate) audit: Arc<Audit>,
 }
 
 /// What a member of a cluster has besides.
@@ -144,14 +144,17 @@ impl Handler for Api {
         let route = find_route(call);
         let mut change = self.watch_change(route, call);
         let answer = match (self.gate(route, call), route) {
-            (Some(refusal), _) => {
+            (Err(refusal), _) => {
                 if let Some(change) = change.take() {
-                    change.refused(&refusal);
+                    audit::refused(change, &refusal);
                 }
                 refusal.into()
             }
-            (None, Some(route)) => self.admit(route, call, change.as_mut()),
-            (None, None) => no_such_api(call).into(),
+            (Ok(clearance), Some(route)) => {
+                let clearance = change.iter().fold(clearance, |kept, change| change.clear(kept));
+                self.admit(route, &Call { clearance, ..*call }, change.as_mut())
+            }
+            (Ok(_), None) => no_such_api(call).into(),
         };
         // What has no route counts in a row of its own, the last.
         let row = route.map_or(Route::ALL.len(), |route| route as usize);
@@ -159,7 +162,7 @@ impl Handler for Api {
             Answer::Now(reply) => {
                 self.requests.count(row, reply.status.as_u16());
                 if let Some(change) = change {
-                    change.answered(&reply);
+                    audit::answered(change, &reply);
                 }
                 Answer::Now(reply)
             }
@@ -169,7 +172,7 @@ impl Handler for Api {
                     let reply = later.await;
                     requests.count(row, reply.status.as_u16());
                     if let Some(change) = change {
-                        change.answered(&reply);
+                        audit::answered(change, &reply);
                     }
                     reply
                 }))
@@ -183,7 +186,7 @@ impl Handler for Api {
                         requests.count(row, reply.status.as_u16());
                     }
                     match (change, &refusal) {
-                        (Some(change), Some(reply)) => change.answered(reply),
+                        (Some(change), Some(reply)) => audit::answered(change, reply),
                         (Some(change), None) => change.forget(),
                         (None, _) => {}
                     }
@@ -226,30 +229,28 @@ impl Handler for Api {
 impl Api {
     pub(crate) fn new(parts: ApiParts, me: Weak<Self>) -> Self {
         let ApiParts {
-            registry,
-            pusher,
+            naming,
             push_stats,
             control,
             checks,
             cluster,
             nacos,
-            auth,
             token_ttl,
-            acks,
+            keeper,
             cache,
             address,
             context_path,
             connections,
-            audit,
         } = parts;
-        let way = cluster.as_ref().map(|cluster| Arc::clone(&cluster.writes));
-        let keeper = acks.as_ref().map(|acks| Arc::clone(acks.keeper()));
         Self {
-            writes: Writes::new(Arc::clone(&registry), way, acks),
+            writes: naming.writes().clone(),
+            registry: Arc::clone(naming.registry()),
+            pusher: naming.pusher().clone(),
+            auth: naming.auth().cloned(),
+            audit: Arc::clone(naming.audit()),
+            naming,
             keeper,
             cache,
-            registry,
-            pusher,
             push_stats,
             control,
             checks,
@@ -257,17 +258,20 @@ impl Api {
             cluster,
             nacos,
             me,
-            auth,
             token_ttl,
             context_path,
             connections,
-            audit,
             requests: Arc::new(RequestCounts::new(Route::ALL.len() + 1)),
             system: System::default(),
             answers: Arc::default(),
             responsible: Responsible::default(),
             started: Started { instant: Instant::now(), wall_ms: wall_ms() },
         }
+    }
+
+    /// What all fronts stand on.
+    pub(crate) fn naming(&self) -> &Arc<Naming> {
+        &self.naming
     }
 
     /// The way of all writes.

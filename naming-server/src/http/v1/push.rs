@@ -1,7 +1,6 @@
 //! Subscribing by asking for a list, and who has subscribed.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use naming_model::ServiceKey;
 use serde_json::{Value, json};
@@ -17,24 +16,25 @@ use crate::registry::{Flavour, Page};
 const MOST_ON_PAGE: usize = 10_000;
 
 impl Api {
-    /// Notes the caller as a subscriber if it asks for that, and says when it should ask again,
-    /// in milliseconds: later if it will be told of changes.
-    pub(super) fn subscribe(
+    /// Whom to tell of changes: the caller, if it asks for that and understands what it is told.
+    pub(super) fn subscriber(
         &self,
         call: &Call<'_>,
         service: &ServiceKey,
         clusters: &str,
         flavour: Flavour,
         udp_port: i32,
-    ) -> u64 {
-        let switches = self.registry.switches.load();
-        let wanted = udp_port > 0 && switches.push_enabled;
-        if !wanted || !call.agent.pushable(&switches.push_versions) {
-            return switches.default_cache_ms;
+    ) -> Option<Subscriber> {
+        if udp_port <= 0 {
+            return None;
         }
-        let Ok(port) = u16::try_from(udp_port) else { return switches.default_cache_ms };
+        let switches = self.registry.switches.load();
+        if !switches.push_enabled || !call.agent.pushable(&switches.push_versions) {
+            return None;
+        }
+        let port = u16::try_from(udp_port).ok()?;
         let (ip, place) = self.pusher.place(call.peer.ip(), named_ip(call));
-        let subscriber = Subscriber {
+        Some(Subscriber {
             service: service.clone(),
             address: SocketAddr::new(ip, port),
             place,
@@ -49,11 +49,7 @@ impl Api {
             },
             app: call.params.or("app", "").into(),
             tenant: call.params.or("tid", "").into(),
-        };
-        match self.pusher.subscribe(subscriber, Duration::from_millis(switches.push_cache_ms)) {
-            Ok(()) => switches.push_cache_ms,
-            Err(_) => switches.default_cache_ms,
-        }
+        })
     }
 
     pub(super) fn subscribers(&self, call: &Call<'_>) -> Result<Reply, ApiError> {

@@ -17,6 +17,7 @@ use super::beat::parse_beat;
 use super::{Api, Route};
 use crate::http::{Agent, Answer, ApiError, Call, Params, Reply};
 use crate::nacos::{Adapter, CallError, Owner, Redirect, RetainedWrite};
+use crate::naming::Clearance;
 
 /// What the owner says if it does not take itself for it.
 const NOT_RESPONSIBLE: &str = "invalid redirect request";
@@ -143,6 +144,7 @@ struct OwnedCall {
     headers: HeaderMap,
     peer: SocketAddr,
     user: Option<String>,
+    clearance: Clearance,
 }
 
 impl OwnedCall {
@@ -156,6 +158,7 @@ impl OwnedCall {
             headers: call.headers.clone(),
             peer: call.peer,
             user: call.user.map(str::to_owned),
+            clearance: call.clearance,
         }
     }
 
@@ -172,6 +175,7 @@ impl OwnedCall {
             peer: self.peer,
             body: &Bytes::new(),
             user: self.user.as_deref(),
+            clearance: self.clearance,
         })
     }
 

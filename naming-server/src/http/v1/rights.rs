@@ -11,7 +11,8 @@ use naming_model::ServiceKey;
 use super::redirect::is_redirected;
 use super::{Api, Route};
 use crate::http::{ApiError, Call};
-use crate::registry::{Action, Resource};
+use crate::naming::{Clearance, NamingError, Need};
+use crate::registry::Action;
 
 use Action::{Read, Write};
 
@@ -133,33 +134,36 @@ impl Route {
 }
 
 impl Api {
-    /// Whether this user has the right that a request needs.
-    pub(super) fn may(&self, user: &str, right: Right, call: &Call<'_>) -> bool {
-        let accounts = self.registry.accounts.load();
-        let on = |action, resource: Resource<'_>| accounts.may(user, action, &resource);
+    /// What a request has whose caller has the right that it needs.
+    ///
+    /// # Errors
+    /// The caller lacks the right.
+    pub(super) fn check(&self, right: Right, call: &Call<'_>) -> Result<Clearance, NamingError> {
+        let admit = |need: Need<'_>| self.naming.admit(&call.caller(), &need);
         let namespace = call.namespace();
         let on_service = |action, service: Result<ServiceKey, ApiError>| match &service {
-            Ok(service) => on(action, Resource::Service(service)),
+            Ok(service) => admit(Need::Service(action, service)),
             // It will be refused; who may not see the rest learns nothing from that.
-            Err(_) => on(action, Resource::Namespace(&namespace)),
+            Err(_) => admit(Need::Namespace(action, &namespace)),
         };
         match right {
-            Right::Open => true,
-            Right::AnyUser => accounts.has_user(user),
-            Right::Administrator => accounts.is_admin(user),
+            Right::Open => admit(Need::Nothing),
+            Right::AnyUser => admit(Need::AnyUser),
+            Right::Administrator => admit(Need::Administrator),
             Right::Service(action) => on_service(action, call.service()),
             Right::Dom(action) => on_service(action, self.legacy_service(call)),
             Right::Statuses => on_service(Read, self.service_of_key(call)),
-            Right::Namespace(action) => on(action, Resource::Namespace(&namespace)),
+            Right::Namespace(action) => admit(Need::Namespace(action, &namespace)),
             Right::NamespaceOrAll => match call.params.optional("namespaceId") {
-                Some(namespace) => on(Read, Resource::Namespace(&namespace)),
-                None => on(Read, Resource::AllNamespaces),
+                Some(namespace) => admit(Need::Namespace(Read, &namespace)),
+                None => admit(Need::AllNamespaces(Read)),
             },
-            Right::AllNamespaces => on(Read, Resource::AllNamespaces),
+            Right::AllNamespaces => admit(Need::AllNamespaces(Read)),
             Right::Events if names_service(call) => on_service(Read, call.service()),
-            Right::Events => accounts.is_admin(user),
-            Right::PushState => !touches_subscribers(call) || accounts.is_admin(user),
-            Right::Switches => on(Write, Resource::Named("naming/switches")),
+            Right::Events => admit(Need::Administrator),
+            Right::PushState if touches_subscribers(call) => admit(Need::Administrator),
+            Right::PushState => admit(Need::Nothing),
+            Right::Switches => admit(Need::Switches),
         }
     }
 

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use naming_model::{DEFAULT_GROUP, GROUP_SEPARATOR, ServiceKey};
+use naming_model::{DEFAULT_GROUP, GROUP_SEPARATOR};
 use serde_json::{Value, json};
 
 use super::Api;
 use super::paging::{PAGE_SIZE, too_long};
 use crate::http::{Answer, ApiError, Call, MOST_ANSWER_BYTES, Params, Reply, not_a_number};
+use crate::naming::ServiceNames;
 use crate::registry::{
-    ClusterSettings, GroupFilter, Metadata, MetadataFilter, NamePattern, NamingDatum, Page,
-    RegistryError, Selector, ServiceSettings, clusters, names_json, settings,
+    ClusterSettings, GroupFilter, Metadata, MetadataFilter, NamePattern, Page, Selector,
+    ServiceSettings, clusters, settings,
 };
 
 impl Api {
@@ -21,14 +22,7 @@ impl Api {
             Some(text) => given_threshold(call.params)?.ok_or_else(|| no_threshold(&text))?,
         };
         let settings = self.service_settings(call.params, threshold)?;
-        let name = service.grouped().to_owned();
-        let write = self.writes.change_settings(&service, move |known| match known {
-            None => Ok(settings.clone()),
-            Some(_) => Err(RegistryError::Conflict(format!(
-                "specified service already exists, serviceName : {name}"
-            ))),
-        });
-        Ok(write.into_ok())
+        Ok(self.naming.create_service(&call.caller(), &service, settings).into_ok())
     }
 
     /// Replaces everything but the settings of the clusters; what is left out is cleared.
@@ -38,32 +32,17 @@ impl Api {
         // What cannot be read counts as 0, as in Nacos.
         let threshold = given_threshold(call.params)?.unwrap_or(0.0);
         let settings = self.service_settings(call.params, threshold)?;
-        let name = service.grouped().to_owned();
-        let write = self.writes.change_settings(&service, move |known| {
-            let known = known
-                .ok_or_else(|| RegistryError::Missing(format!("service {name} not found!")))?;
-            Ok(ServiceSettings { clusters: known.clusters.clone(), ..settings.clone() })
-        });
-        Ok(write.into_ok())
+        Ok(self.naming.update_service(&call.caller(), &service, settings).into_ok())
     }
 
     pub(super) fn delete_service(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let service = call.service()?;
-        let name = service.grouped().to_owned();
-        let write = self.writes.delete_service(&service, &|| call.actor());
-        let reply = move |was_there: Result<bool, RegistryError>| {
-            if was_there? {
-                return Ok(Reply::ok());
-            }
-            let text = format!("specified service not exist, serviceName : {name}");
-            Err(RegistryError::Missing(text))
-        };
-        Ok(write.map(move |was_there| Reply::from(reply(was_there))).into())
+        Ok(self.naming.delete_service(&call.caller(), &service).into_ok())
     }
 
     pub(super) fn service_detail(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let service = call.service()?;
-        let datum = self.existing(&service)?;
+        let datum = self.naming.existing(&service)?;
         let detail = datum.read(|reader| {
             let settings = settings(&reader);
             let cluster = |(name, cluster): (&str, &ClusterSettings)| {
@@ -101,9 +80,8 @@ impl Api {
             None => None,
         };
         let filter = filter.as_ref();
-        let _look = filter.map(|_| self.look_at_all()).transpose()?;
-        let index = &self.registry.index;
-        let names = names_json(index, &namespace, group, page, filter, MOST_ANSWER_BYTES);
+        let names = ServiceNames { namespace: &namespace, group, filter, page };
+        let names = self.naming.list_services(&call.caller(), &names, MOST_ANSWER_BYTES)?;
         self.answers.json(names.ok_or_else(|| too_long(PAGE_SIZE))?)
     }
 
@@ -115,7 +93,7 @@ impl Api {
             Some(namespace) => vec![namespace.into_owned()],
             None => self.registry.index.namespaces(),
         };
-        let _look = self.look_at_all()?;
+        let _look = self.naming.look_at_all()?;
         let (mut services, mut bytes) = (BTreeMap::new(), 0);
         for namespace in namespaces {
             let mut names = Vec::new();
@@ -151,19 +129,6 @@ impl Api {
 
     pub(super) fn selector_types(&self) -> Reply {
         Reply::json(json!(["label", "none"]).to_string())
-    }
-
-    /// The datum of a service that must exist.
-    ///
-    /// # Errors
-    /// 404 if it does not.
-    pub(super) fn existing(
-        &self,
-        service: &ServiceKey,
-    ) -> Result<std::sync::Arc<NamingDatum>, ApiError> {
-        self.registry.find(service).ok_or_else(|| {
-            ApiError::not_found(format!("service {} is not found!", service.grouped()))
-        })
     }
 
     /// The metadata parameter within the limit.

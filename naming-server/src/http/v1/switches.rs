@@ -161,7 +161,7 @@ impl Api {
         })?;
         let fields = entry.fields(&self.registry.switches.load(), value.trim())?;
         let effect = if entry.no_effect.is_empty() { "at once" } else { entry.no_effect };
-        let by = call.actor();
+        let by = call.caller().actor();
         let (value, by) = (cut(value.trim(), MAX_SHOWN), cut(&by, MAX_SHOWN));
         tracing::info!(entry = entry.name, value, effect, here_alone, by, "switch set");
         if here_alone {

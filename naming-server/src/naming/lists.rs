@@ -1,0 +1,78 @@
+//! What clients ask: lists of instances, with or without hearing of their changes, and of services.
+
+use std::time::Duration;
+
+use naming_model::ServiceKey;
+
+use super::{Access, Caller, Naming, NamingError, Need};
+use crate::push::Subscriber;
+use crate::registry::{Action, GroupFilter, MetadataFilter, Page, View, ViewQuery, names_json};
+
+/// What a list is asked for with.
+pub(crate) struct Asked<'a> {
+    pub(crate) service: &'a ServiceKey,
+    pub(crate) query: ViewQuery<'a>,
+    /// Who wants to hear of changes; `None` to ask once.
+    pub(crate) subscriber: Option<Subscriber>,
+}
+
+/// Which names of services are asked for.
+pub(crate) struct ServiceNames<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) group: GroupFilter<'a>,
+    pub(crate) filter: Option<&'a MetadataFilter>,
+    pub(crate) page: Page,
+}
+
+impl Naming {
+    /// Reads the view of a service, `None` if there is no such service; `read` must be quick. A
+    /// subscriber is noted first: a change in between is in the view, or is pushed. `read` also
+    /// gets after how many milliseconds the client should ask again: later if it is told of
+    /// changes.
+    ///
+    /// # Errors
+    /// The gate is closed; the caller may not read the service.
+    pub(crate) fn list<R>(
+        &self,
+        caller: &Caller<'_>,
+        asked: Asked<'_>,
+        read: impl FnOnce(Option<&View>, u64) -> R,
+    ) -> Result<R, NamingError> {
+        let Asked { service, query, subscriber } = asked;
+        self.enter(caller, Access::Read, &Need::Service(Action::Read, service))?;
+        let cache_ms = self.subscribe(subscriber);
+        Ok(self.registry.read_view(service, &query, |view| read(view, cache_ms)))
+    }
+
+    /// Notes a subscriber, if there is one, and gives the milliseconds until it should ask again.
+    fn subscribe(&self, subscriber: Option<Subscriber>) -> u64 {
+        let switches = self.registry.switches.load();
+        let Some(subscriber) = subscriber.filter(|_| switches.push_enabled) else {
+            return switches.default_cache_ms;
+        };
+        let lifetime = Duration::from_millis(switches.push_cache_ms);
+        match self.pusher.subscribe(subscriber, lifetime) {
+            Ok(()) => switches.push_cache_ms,
+            // Too many subscribe: this one polls.
+            Err(_) => switches.default_cache_ms,
+        }
+    }
+
+    /// One page of names of services as JSON, with their number; `None` if that is more than `most`
+    /// bytes.
+    ///
+    /// # Errors
+    /// The gate is closed; the caller may not read the namespace; another caller looks at
+    /// everything.
+    pub(crate) fn list_services(
+        &self,
+        caller: &Caller<'_>,
+        names: &ServiceNames<'_>,
+        most: usize,
+    ) -> Result<Option<String>, NamingError> {
+        let ServiceNames { namespace, group, filter, page } = names;
+        self.enter(caller, Access::Read, &Need::Namespace(Action::Read, namespace))?;
+        let _look = filter.map(|_| self.look_at_all()).transpose()?;
+        Ok(names_json(&self.registry.index, namespace, *group, *page, *filter, most))
+    }
+}

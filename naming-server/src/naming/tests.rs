@@ -1,0 +1,208 @@
+//! A front without HTTP: what it need not do is what this layer does.
+
+use std::borrow::Cow;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use distro_net::{Address, TcpConnector};
+use naming_model::{InstanceKey, RecordKey, ServiceKey};
+use tempfile::TempDir;
+use tokio::net::UdpSocket;
+
+use super::*;
+use crate::app::{App, Resources, Sockets};
+use crate::audit::AuditSettings;
+use crate::auth::{AuthError, AuthSettings, Credentials, NewUser, Proof, Refusal, TokenKey};
+use crate::membership::Origin;
+use crate::push::{AgentFamily, Place, Subscriber};
+use crate::registry::{
+    Content, Flavour, Instance, Metadata, PERMISSIONS, Page, ROLES, SWITCHES, ServiceSettings,
+    View, ViewQuery, permission_key, role_key,
+};
+
+const KEY: InstanceKey<'_> = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "DEFAULT" };
+
+/// A front of one client.
+struct Stub {
+    naming: Arc<Naming>,
+    audit: Arc<Audit>,
+    folder: TempDir,
+    _app: App,
+}
+
+impl Stub {
+    /// A server with authentication, an audit file, and the users `writer`, who may do everything
+    /// in the group `g`, and `reader`, who may look at it. Their passwords are their names.
+    async fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("audit.log");
+        let settings = AuditSettings { file, max_bytes: 1 << 20, files: 2 };
+        let audit = Arc::new(Audit::open(Some(settings)).unwrap());
+        let key = TokenKey::parse("YSBrZXkgb2YgdGVzdHMsIGFuZCBvZiB0ZXN0cyBvbmx5").unwrap();
+        let auth = AuthSettings::new(key, Duration::from_secs(60), false).unwrap();
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let sockets = Sockets { push: socket.into(), checks: Arc::new(TcpConnector) };
+        let resources =
+            Resources { audit: Arc::clone(&audit), auth: Some(auth), ..Resources::default() };
+        let origin = Origin::new("127.0.0.1:8848".parse::<Address>().unwrap());
+        let app = App::new(&crate::Config::default(), origin, None, sockets, resources);
+        let registry = &app.api.registry;
+        for (user, action) in [("writer", "rw"), ("reader", "r")] {
+            NewUser::new(user, user, false).unwrap().write(registry);
+            registry.write_record(ROLES, &role_key(user, user), Some(Content::Grant));
+            let permission = permission_key(user, "*:g:*", action);
+            registry.write_record(PERMISSIONS, &permission, Some(Content::Grant));
+        }
+        Self { naming: Arc::clone(app.api.naming()), audit, folder, _app: app }
+    }
+
+    async fn register(&self, user: Option<&str>) -> Result<(), NamingError> {
+        let instance = Instance::new(1.0, Metadata::default()).unwrap();
+        let write = self.naming.register(&caller(user), &service(), &KEY, instance, true);
+        write.outcome().await
+    }
+
+    fn list<R>(
+        &self,
+        user: &str,
+        subscriber: Option<Subscriber>,
+        read: impl FnOnce(Option<&View>, u64) -> R,
+    ) -> Result<R, NamingError> {
+        let query = ViewQuery {
+            flavour: Flavour::Grouped,
+            healthy_only: false,
+            clusters: "",
+            null_metadata: false,
+        };
+        let asked = Asked { service: &service(), query, subscriber };
+        self.naming.list(&caller(Some(user)), asked, read)
+    }
+
+    /// The lines of the audit file, once all are written.
+    async fn audit_lines(&self) -> Vec<serde_json::Value> {
+        self.audit.finish(Duration::from_secs(10)).await;
+        let text = std::fs::read_to_string(self.folder.path().join("audit.log")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn caller(user: Option<&str>) -> Caller<'_> {
+    Caller::new(user, SocketAddr::from(([127, 0, 0, 1], 4_000)), "stub/1.0")
+}
+
+fn service() -> ServiceKey {
+    ServiceKey::parse("public", "g@@s").unwrap()
+}
+
+fn subscriber() -> Subscriber {
+    Subscriber {
+        service: service(),
+        address: SocketAddr::from(([127, 0, 0, 1], 5_000)),
+        place: Place::Caller,
+        clusters: "".into(),
+        agent: "stub/1.0".into(),
+        flavour: Flavour::Grouped,
+        family: AgentFamily::Other,
+        app: "".into(),
+        tenant: "".into(),
+    }
+}
+
+fn not_allowed() -> NamingError {
+    NamingError::Auth(AuthError::Refused(Refusal::NotAllowed))
+}
+
+#[tokio::test]
+async fn a_front_registers_subscribes_and_deregisters() {
+    let stub = Stub::start().await;
+    stub.register(Some("writer")).await.unwrap();
+    let is_there = |view: Option<&View>, _| view.is_some_and(|view| view.has_candidates);
+    assert!(stub.list("reader", None, is_there).unwrap());
+    let (_, before) = stub.naming.pusher().subscribers(&service(), Page::new(1, 10));
+    let polled_ms = stub.list("reader", None, |_, cache_ms| cache_ms).unwrap();
+    let pushed_ms = stub.list("reader", Some(subscriber()), |_, cache_ms| cache_ms).unwrap();
+    let (_, after) = stub.naming.pusher().subscribers(&service(), Page::new(1, 10));
+    assert_eq!((before, after), (0, 1));
+    assert!(pushed_ms > polled_ms, "{pushed_ms} and {polled_ms}");
+    let key = RecordKey::ephemeral(KEY);
+    let gone = stub.naming.deregister(&caller(Some("writer")), &service(), &key);
+    gone.outcome().await.unwrap();
+    assert!(!stub.list("reader", None, is_there).unwrap());
+}
+
+#[tokio::test]
+async fn a_caller_without_the_right_is_refused_and_nothing_is_written() {
+    let stub = Stub::start().await;
+    assert_eq!(stub.register(Some("reader")).await, Err(not_allowed()));
+    assert_eq!(stub.register(None).await, Err(Refusal::UnknownUser.into()));
+    assert_eq!(stub.list("stranger", Some(subscriber()), |_, _| ()), Err(not_allowed()));
+    assert_eq!(stub.naming.pusher().subscribers(&service(), Page::new(1, 10)).1, 0);
+    let foreign = ServiceKey::parse("public", "other@@s").unwrap();
+    let settings = ServiceSettings::default();
+    let made = stub.naming.create_service(&caller(Some("writer")), &foreign, settings);
+    assert_eq!(made.outcome().await, Err(not_allowed()));
+    assert_eq!(stub.naming.registry().service_count(), 0);
+}
+
+#[tokio::test]
+async fn administrative_writes_are_audited_whatever_front_they_come_by() {
+    let stub = Stub::start().await;
+    for user in ["writer", "reader"] {
+        let settings = ServiceSettings::default();
+        let made = stub.naming.create_service(&caller(Some(user)), &service(), settings);
+        assert_eq!(made.outcome().await.is_ok(), user == "writer");
+    }
+    stub.register(Some("writer")).await.unwrap();
+    let patch = Patch { weight: Some(2.0), ..Patch::default() };
+    let patched = stub.naming.patch(&caller(Some("writer")), &service(), &KEY, patch);
+    patched.outcome().await.unwrap();
+    let lines = stub.audit_lines().await;
+    let shown: Vec<_> = lines
+        .iter()
+        .map(|line| ["action", "user", "outcome", "agent"].map(|name| line[name].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ["service_create", "writer", "ok", "stub/1.0"],
+            ["service_create", "reader", "refused", "stub/1.0"],
+            ["instance_patch", "writer", "ok", "stub/1.0"],
+        ]
+    );
+    assert_eq!(lines[2]["parameters"]["ip"], "10.0.0.1");
+}
+
+#[tokio::test]
+async fn a_closed_gate_holds_for_every_front() {
+    let stub = Stub::start().await;
+    let status = Content::Switch(r#""READ_ONLY""#.into());
+    stub.naming.registry().write_record(SWITCHES, "overriddenServerStatus", Some(status));
+    let refused = stub.register(Some("writer")).await.unwrap_err();
+    assert_eq!(refused, NamingError::Closed(crate::registry::ServerStatus::ReadOnly));
+    stub.list("reader", None, |_, _| ()).unwrap();
+}
+
+#[tokio::test]
+async fn credentials_are_known_now_or_later() {
+    let stub = Stub::start().await;
+    let with = |proof| Credentials { address: Ipv4Addr::LOCALHOST.into(), proof };
+    let password = |password: &'static str| {
+        with(Proof::Password { user: "writer".into(), password: password.into() })
+    };
+    let Identity::Unverified(check) = stub.naming.identify(&password("writer")) else {
+        panic!("nobody has verified the password");
+    };
+    check.await.unwrap();
+    let Identity::User(user) = stub.naming.identify(&password("writer")) else {
+        panic!("the password is verified");
+    };
+    assert_eq!(&*user, "writer");
+    let token = stub.naming.auth().unwrap().token_for(&password("writer")).unwrap();
+    let known = stub.naming.identify(&with(Proof::Token(token.into())));
+    assert!(matches!(known, Identity::User(user) if &*user == "writer"));
+    let bad = stub.naming.identify(&with(Proof::Token(Cow::Borrowed("x"))));
+    assert!(matches!(bad, Identity::Refused(Refusal::TokenInvalid)));
+    let nobody = stub.naming.identify(&with(Proof::Nothing));
+    assert!(matches!(nobody, Identity::Refused(Refusal::UnknownUser)));
+}
