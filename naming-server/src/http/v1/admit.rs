@@ -1,7 +1,11 @@
 //! The check of who sends a request and whether they may, before it is handled.
 
+use hyper::Method;
+
+use super::Api;
 use super::rights::Right;
-use super::{Api, Route};
+use super::route::{Class, RouteSpec, Servers};
+use super::routes::Route;
 use crate::http::{Answer, ApiError, Call, ErrorPage, Reply, may_be_of_foreign_page};
 use crate::naming::{Identity, Watched};
 
@@ -18,7 +22,7 @@ impl Api {
                         client";
             return ApiError::forbidden(text).into();
         }
-        let right = Right::of(route);
+        let right = route.spec().right;
         if Self::is_open(right, call) || self.auth.is_none() {
             return self.admitted(route, call, change);
         }
@@ -58,7 +62,8 @@ impl Api {
     /// Whether another server of Nacos sends what such servers send each other: that server need
     /// not be a user. Unlike in Nacos, the same header opens nothing else.
     fn is_of_member(&self, route: Route, call: &Call<'_>) -> bool {
-        let nacos = self.nacos.as_ref().filter(|_| route.is_among_members());
+        let servers = route.spec().servers;
+        let nacos = self.nacos.as_ref().filter(|_| servers != Servers::Same);
         nacos.is_some_and(|nacos| nacos.has_proved(call.headers))
     }
 }
@@ -66,10 +71,10 @@ impl Api {
 /// Whether a request changes something although it is a GET. A browser sends GETs for any page, and
 /// does not say for which.
 fn changes_by_get(route: Route, call: &Call<'_>) -> bool {
-    match route {
-        Route::LegacyBeat => true,
-        Route::PushState => call.params.flag_strict("reset", false),
-        _ => false,
+    let RouteSpec { class, right, .. } = route.spec();
+    match class {
+        Class::Writes => call.method == Method::GET,
+        _ => *right == Right::PushState && call.params.flag_strict("reset", false),
     }
 }
 

@@ -1,8 +1,10 @@
-//! Which requests are administrative writes, and what is told of them.
+//! What audit lines tell of requests. Which requests have one, the route table says.
 
 use serde_json::{Map, Value};
 
-use super::{Api, Route};
+use super::Api;
+use super::route::Audit;
+use super::routes::Route;
 use crate::audit::{Outcome, Parameters};
 use crate::http::{Call, Reply};
 use crate::naming::{Watched, short};
@@ -54,43 +56,15 @@ const SHOWN: &[&str] = &[
     "instances",
 ];
 
-impl Route {
-    /// Whether it changes what operators are responsible for. Registrations, deregistrations and
-    /// beats do not: the events tell of those.
-    pub(super) fn is_administrative(self) -> bool {
-        matches!(
-            self,
-            Self::ServiceCreate
-                | Self::ServiceUpdate
-                | Self::ServiceDelete
-                | Self::ClusterUpdate
-                | Self::HealthUpdate
-                | Self::InstanceUpdate
-                | Self::InstancePatch
-                | Self::MetadataBatchUpdate
-                | Self::MetadataBatchDelete
-                | Self::SwitchesUpdate
-                | Self::LogLevel
-                | Self::NamespaceCreate
-                | Self::NamespaceUpdate
-                | Self::NamespaceDelete
-                | Self::UserCreate
-                | Self::UserDelete
-                | Self::UserPassword
-                | Self::RoleAdd
-                | Self::RoleDelete
-                | Self::PermissionAdd
-                | Self::PermissionDelete
-        )
-    }
-}
-
 impl Api {
     /// Begins to watch a request, if it is an administrative write.
     pub(super) fn watch_change(&self, route: Option<Route>, call: &Call<'_>) -> Option<Watched> {
-        let route = route.filter(|route| route.is_administrative())?;
+        let row = route?.spec();
+        if row.audit == Audit::NoLine {
+            return None;
+        }
         let forwarded_for = header(call, "x-forwarded-for");
-        Some(self.naming.watch(route.label(), &call.caller(), forwarded_for, parameters(call)))
+        Some(self.naming.watch(row.label, &call.caller(), forwarded_for, parameters(call)))
     }
 }
 

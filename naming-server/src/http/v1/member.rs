@@ -7,7 +7,7 @@ use distro_net::MemberStatus;
 use serde_json::{Value, json};
 
 use super::{Api, COMPATIBLE_VERSION};
-use crate::http::{ApiError, Call, Reply};
+use crate::http::{Answer, ApiError, Call, Reply};
 use crate::nacos::{Adapter, OtherShown, Owner, PeerState};
 use crate::registry::wall_ms;
 
@@ -36,7 +36,7 @@ impl Api {
     }
 
     /// Another server tells of itself. It is told whether it is a member, as text.
-    pub(super) fn member_report(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    fn member_report(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let Some(sender) = reported_address(call.body) else {
             let refusal = json!({
                 "code": 400, "message": "Node information is illegal", "data": null,
@@ -47,7 +47,23 @@ impl Api {
         Ok(result(&json!(is_member.to_string())))
     }
 
-    pub(super) fn refuse_member_admin(&self) -> Result<Reply, ApiError> {
+    /// Takes a report of a member, of either make.
+    pub(super) fn hear_report(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        match &self.nacos {
+            Some(nacos) => self.take_report(nacos, call),
+            None => self.member_report(call),
+        }
+    }
+
+    /// Only servers of Nacos are taken off the list by a call.
+    pub(super) fn administer_members(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
+        match &self.nacos {
+            Some(nacos) if call.path.ends_with("/leave") => self.take_leaving(nacos, call),
+            _ => self.refuse_member_admin().map(Answer::Now),
+        }
+    }
+
+    fn refuse_member_admin(&self) -> Result<Reply, ApiError> {
         let text = "members are not changed by calls: change the list that the members read \
                     (cluster.members_file, cluster.dns_name), or stop the member; calls of Nacos \
                     servers need cluster.dialect = \"nacos\"";

@@ -137,7 +137,7 @@ impl Api {
 
     fn http_metrics(&self) -> Vec<Metric> {
         let requests = self.requests.all().map(|(row, status, count)| {
-            let route = Route::ALL.get(row).map_or("none", |route| route.label());
+            let route = Route::ALL.get(row).map_or("none", |route| route.spec().label);
             let status = if status == 0 { "other".into() } else { status.to_string().into() };
             (vec![("route", route.into()), ("status", status)], count)
         });

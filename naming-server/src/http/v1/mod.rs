@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use distro_net::{Address, CALL_PATH, Control, PATH_PREFIX, Peers, Refusal, Service};
 use hyper::http::request::Parts;
 
-use super::{
-    Answer, ApiError, Call, ConnectionStats, Door, Handler, LargeAnswers, Reply, no_such_api,
-};
+use super::{Answer, ApiError, Call, ConnectionStats, Door, Handler, LargeAnswers, no_such_api};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::checks::Checks;
@@ -50,13 +48,17 @@ mod responsible;
 mod rights;
 mod roles;
 mod route;
+mod routes;
 mod service;
 mod switches;
 mod system;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use responsible::Responsible;
-use route::{Route, find_route};
+use route::find_route;
+use routes::Route;
 use system::System;
 
 /// The version of Nacos this API is that of. Clients and tools compare it, so our own would only
@@ -293,95 +295,6 @@ impl Api {
 
     /// Handles a request that is for this server.
     fn handle_here(&self, route: Route, call: &Call<'_>) -> Result<Answer, ApiError> {
-        let reply = match route {
-            Route::InstanceList => self.list_instances(call),
-            Route::InstanceBeat => return self.beat(call),
-            Route::InstanceRegister => return self.register_instance(call),
-            Route::InstanceDeregister => return self.deregister_instance(call),
-            Route::InstanceUpdate => return self.update_instance(call),
-            Route::InstancePatch => return self.patch_instance(call),
-            Route::InstanceDetail => self.instance_detail(call),
-            Route::InstanceStatuses => self.instance_statuses(call),
-            Route::MetadataBatchUpdate => return self.change_metadata_batch(call, true),
-            Route::MetadataBatchDelete => return self.change_metadata_batch(call, false),
-            Route::LegacyList => self.legacy_list(call),
-            Route::LegacyBeat => return self.legacy_beat(call),
-            Route::LegacyNames => self.legacy_names(call),
-            Route::OperatorMetrics => self.operator_metrics(),
-            Route::SwitchesRead => self.read_switches(),
-            Route::SwitchesUpdate => return self.update_switches(call),
-            Route::OperatorServers => self.operator_servers(call),
-            Route::ResponsibleServer => self.responsible_server(call),
-            Route::DistroStatus => self.distro_status(call),
-            Route::LogLevel => self.set_log_level(call),
-            Route::EventsRead => self.events(call),
-            Route::PeerProtocol => return self.answer_server(call),
-            Route::MemberSelf => self.member_self(),
-            Route::MemberNodes => self.member_nodes(call),
-            Route::MemberSimpleNodes => self.member_simple_nodes(),
-            Route::MemberHealth => self.member_health(),
-            Route::MemberReport => match &self.nacos {
-                Some(nacos) => self.take_report(nacos, call),
-                None => self.member_report(call),
-            },
-            Route::MemberAdmin => match &self.nacos {
-                Some(nacos) if call.path.ends_with("/leave") => {
-                    return self.take_leaving(nacos, call);
-                }
-                _ => self.refuse_member_admin(),
-            },
-            Route::Peer => return Ok(self.answer_peer(call)),
-            Route::Liveness => self.alive(),
-            Route::Readiness => self.ready(),
-            Route::ActuatorHealth => self.actuator_health(),
-            Route::ServerState => self.server_state(),
-            Route::NamespacesRead => self.read_namespaces(call),
-            Route::NamespaceCreate => return self.create_namespace(call),
-            Route::NamespaceUpdate => return self.update_namespace(call),
-            Route::NamespaceDelete => return self.delete_namespace(call),
-            Route::Login => self.log_in(call),
-            Route::UserCreate => return self.create_user(call),
-            Route::UserDelete => return self.delete_user(call),
-            Route::UserPassword => return self.change_password(call),
-            Route::UserList => self.list_users(call),
-            Route::UserSearch => self.search_users(call),
-            Route::RoleList => self.list_roles(call),
-            Route::RoleSearch => self.search_roles(call),
-            Route::RoleAdd => return self.add_role(call),
-            Route::RoleDelete => return self.delete_role(call),
-            Route::PermissionList => self.list_permissions(call),
-            Route::PermissionAdd => return self.add_permission(call),
-            Route::PermissionDelete => return self.delete_permission(call),
-            Route::Auth => self.auth().map(|_| no_such_api(call)),
-            // A configuration has changed, which is nothing to this server. Whoever says so would
-            // repeat it for ever.
-            Route::Configuration
-                if self.nacos.is_some() && call.path == "/v1/cs/communication/dataChange" =>
-            {
-                Ok(Reply::json("true"))
-            }
-            Route::Configuration => self.refuse_configuration(),
-            Route::ServerList => self.server_list(),
-            Route::Metrics => self.metrics_page(),
-            Route::Page => self.page(call),
-            Route::ServiceSubscribers => self.subscribers(call),
-            Route::PushState => Ok(self.push_state(call)),
-            Route::ServiceCreate => return self.create_service(call),
-            Route::ServiceUpdate => return self.update_service(call),
-            Route::ServiceDelete => return self.delete_service(call),
-            Route::ServiceDetail => self.service_detail(call),
-            Route::ServiceList => self.list_services(call),
-            Route::ServiceNames => self.service_names(call),
-            Route::ServiceChecksum => self.service_checksum(call),
-            Route::SelectorTypes => Ok(self.selector_types()),
-            Route::CatalogServices => self.catalog_services(call),
-            Route::CatalogService => self.catalog_service(call),
-            Route::CatalogInstances => self.catalog_instances(call),
-            Route::CatalogResponseTimes => self.catalog_response_times(call),
-            Route::ClusterUpdate => return self.update_cluster(call),
-            Route::HealthUpdate => return self.update_health(call),
-            Route::HealthServer => Ok(self.health_server()),
-        };
-        reply.map(Answer::Now)
+        (route.spec().handler)(self, call)
     }
 }

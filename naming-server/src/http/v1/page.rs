@@ -36,7 +36,12 @@ impl Api {
         )))
     }
 
-    pub(super) fn refuse_configuration(&self) -> Result<Reply, ApiError> {
+    /// That a configuration has changed is nothing to this server. Another one that says so would
+    /// repeat it for ever if it were refused.
+    pub(super) fn answer_configuration(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        if self.nacos.is_some() && call.path == "/v1/cs/communication/dataChange" {
+            return Ok(Reply::json("true"));
+        }
         let text = "this is a naming server; it does not offer configuration (/v1/cs)";
         Err(ApiError::not_implemented(text))
     }

@@ -13,8 +13,10 @@ use hyper::{HeaderMap, Method, StatusCode};
 use naming_model::{CODE_UNKNOWN_INSTANCE, DEFAULT_CLUSTER, InstanceKey, RecordKey, ServiceKey};
 use serde::Deserialize;
 
+use super::Api;
 use super::beat::parse_beat;
-use super::{Api, Route};
+use super::route::Servers;
+use super::routes::Route;
 use crate::http::{Agent, Answer, ApiError, Call, Params, Reply};
 use crate::nacos::{Adapter, CallError, Owner, Redirect, RetainedWrite};
 use crate::naming::Clearance;
@@ -25,7 +27,7 @@ const NOT_RESPONSIBLE: &str = "invalid redirect request";
 impl Api {
     /// The answer to a write that is not for this server; `None` for whatever is answered here.
     pub(super) fn redirect(&self, route: Route, call: &Call<'_>) -> Option<Answer> {
-        let nacos = self.nacos.as_ref().filter(|_| is_redirected(route))?;
+        let nacos = self.nacos.as_ref().filter(|_| route.spec().servers == Servers::Pass)?;
         // What is wrong with it is said by its handler.
         let service = match route {
             Route::LegacyBeat => self.legacy_service(call).ok()?,
@@ -95,20 +97,6 @@ impl Api {
             }
         }
     }
-}
-
-pub(super) fn is_redirected(route: Route) -> bool {
-    is_beat(route)
-        || matches!(
-            route,
-            Route::InstanceRegister
-                | Route::InstanceDeregister
-                | Route::InstanceUpdate
-                | Route::InstancePatch
-                | Route::MetadataBatchUpdate
-                | Route::MetadataBatchDelete
-                | Route::HealthUpdate
-        )
 }
 
 fn is_beat(route: Route) -> bool {

@@ -1,20 +1,18 @@
-//! Which right each request needs while authentication is on.
+//! Whether a request has the right that its row asks for, while authentication is on.
 //!
-//! There is one row for every route, so none can be forgotten, and what a request is about is read
-//! as its handler reads it, so that no spelling of a name is checked as one thing and done to
-//! another.
+//! What a request is about is read as its handler reads it, so that no spelling of a name is checked
+//! as one thing and done to another.
 
 use std::borrow::Cow;
 
 use naming_model::ServiceKey;
 
-use super::redirect::is_redirected;
-use super::{Api, Route};
+use super::Api;
 use crate::http::{ApiError, Call};
 use crate::naming::{Clearance, NamingError, Need};
 use crate::registry::Action;
 
-use Action::{Read, Write};
+use Action::Read;
 
 /// What its sender must be allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,93 +42,6 @@ pub(super) enum Right {
     PushState,
     /// To change the switches.
     Switches,
-}
-
-impl Right {
-    /// The row of the table.
-    pub(super) fn of(route: Route) -> Self {
-        match route {
-            Route::InstanceList
-            | Route::InstanceDetail
-            | Route::ServiceDetail
-            | Route::ServiceSubscribers
-            | Route::ServiceChecksum
-            | Route::CatalogService
-            | Route::CatalogInstances
-            | Route::CatalogResponseTimes
-            | Route::ResponsibleServer => Self::Service(Read),
-            Route::InstanceBeat
-            | Route::InstanceRegister
-            | Route::InstanceDeregister
-            | Route::InstanceUpdate
-            | Route::InstancePatch
-            | Route::MetadataBatchUpdate
-            | Route::MetadataBatchDelete
-            | Route::ServiceCreate
-            | Route::ServiceDelete
-            | Route::ServiceUpdate
-            | Route::HealthUpdate
-            | Route::ClusterUpdate => Self::Service(Write),
-            Route::LegacyList => Self::Dom(Read),
-            Route::LegacyBeat => Self::Dom(Write),
-            Route::LegacyNames => Self::AllNamespaces,
-            Route::InstanceStatuses => Self::Statuses,
-            Route::ServiceList | Route::CatalogServices => Self::Namespace(Read),
-            Route::ServiceNames => Self::NamespaceOrAll,
-            Route::EventsRead => Self::Events,
-            Route::PushState => Self::PushState,
-            Route::SwitchesUpdate => Self::Switches,
-            Route::LogLevel
-            | Route::NamespaceCreate
-            | Route::NamespaceUpdate
-            | Route::NamespaceDelete
-            | Route::UserCreate
-            | Route::UserDelete
-            | Route::UserList
-            | Route::UserSearch
-            | Route::RoleList
-            | Route::RoleSearch
-            | Route::RoleAdd
-            | Route::RoleDelete
-            | Route::PermissionList
-            | Route::PermissionAdd
-            | Route::PermissionDelete => Self::Administrator,
-            Route::Login | Route::UserPassword => Self::AnyUser,
-            Route::SelectorTypes
-            | Route::HealthServer
-            | Route::OperatorMetrics
-            | Route::SwitchesRead
-            | Route::OperatorServers
-            | Route::DistroStatus
-            | Route::PeerProtocol
-            | Route::Peer
-            | Route::MemberSelf
-            | Route::MemberNodes
-            | Route::MemberSimpleNodes
-            | Route::MemberHealth
-            | Route::MemberReport
-            | Route::MemberAdmin
-            | Route::Liveness
-            | Route::Readiness
-            | Route::ActuatorHealth
-            | Route::ServerState
-            | Route::NamespacesRead
-            | Route::Auth
-            | Route::Configuration
-            | Route::ServerList
-            | Route::Metrics
-            | Route::Page => Self::Open,
-        }
-    }
-}
-
-impl Route {
-    /// Whether servers of Nacos send this to each other: they ask for states and subscribers, and
-    /// pass on writes of instances, whose senders they have checked. All else that they send each
-    /// other needs no user and asks for proof itself.
-    pub(super) fn is_among_members(self) -> bool {
-        is_redirected(self) || matches!(self, Self::InstanceStatuses | Self::ServiceSubscribers)
-    }
 }
 
 impl Api {

@@ -1,247 +1,194 @@
-//! The route table.
+//! What a row of the route table says, and how a request finds its row.
 
 use distro_net::PATH_PREFIX;
 
-use crate::http::Call;
+use super::Api;
+use super::rights::Right;
+use super::routes::{ENTRIES, Route};
+use crate::http::{Answer, ApiError, Call, Reply};
 
-macro_rules! routes {
-    ($($name:ident = $label:literal,)*) => {
-        /// What a request asks for.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Route {
-            $($name,)*
-        }
-
-        impl Route {
-            /// All routes.
-            pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// The name in metrics.
-            pub(crate) fn label(self) -> &'static str {
-                match self {
-                    $(Self::$name => $label,)*
-                }
-            }
-        }
-    };
+/// All that is to be known of a route. There is no default: a row that leaves something out does
+/// not compile, nor does a write that anybody may send.
+#[derive(Debug)]
+pub(super) struct RouteSpec {
+    /// The name in metrics and audit lines.
+    pub(super) label: &'static str,
+    /// Whether it changes something.
+    pub(super) class: Class,
+    /// What must be open for it.
+    pub(super) gate: Gate,
+    /// What its sender must be allowed.
+    pub(super) right: Right,
+    /// Whether it has an audit line.
+    pub(super) audit: Audit,
+    /// What servers of Nacos have to do with it.
+    pub(super) servers: Servers,
+    pub(super) handler: Handler,
 }
 
-routes! {
-    InstanceList = "instance_list",
-    InstanceBeat = "instance_beat",
-    InstanceRegister = "instance_register",
-    InstanceDeregister = "instance_deregister",
-    InstanceUpdate = "instance_update",
-    InstancePatch = "instance_patch",
-    InstanceDetail = "instance_detail",
-    InstanceStatuses = "instance_statuses",
-    MetadataBatchUpdate = "metadata_batch_update",
-    MetadataBatchDelete = "metadata_batch_delete",
-    LegacyList = "legacy_list",
-    LegacyBeat = "legacy_beat",
-    LegacyNames = "legacy_names",
-    ServiceCreate = "service_create",
-    ServiceDelete = "service_delete",
-    ServiceUpdate = "service_update",
-    ServiceDetail = "service_detail",
-    ServiceList = "service_list",
-    ServiceNames = "service_names",
-    ServiceSubscribers = "service_subscribers",
-    ServiceChecksum = "service_checksum",
-    SelectorTypes = "selector_types",
-    CatalogServices = "catalog_services",
-    CatalogService = "catalog_service",
-    CatalogInstances = "catalog_instances",
-    CatalogResponseTimes = "catalog_response_times",
-    HealthUpdate = "health_update",
-    HealthServer = "health_server",
-    ClusterUpdate = "cluster_update",
-    OperatorMetrics = "operator_metrics",
-    SwitchesRead = "switches_read",
-    SwitchesUpdate = "switches_update",
-    OperatorServers = "operator_servers",
-    ResponsibleServer = "responsible_server",
-    DistroStatus = "distro_status",
-    PushState = "push_state",
-    LogLevel = "log_level",
-    EventsRead = "events",
-    PeerProtocol = "peer_protocol",
-    Peer = "peer",
-    MemberSelf = "member_self",
-    MemberNodes = "member_nodes",
-    MemberSimpleNodes = "member_simple_nodes",
-    MemberHealth = "member_health",
-    MemberReport = "member_report",
-    MemberAdmin = "member_admin",
-    Liveness = "liveness",
-    Readiness = "readiness",
-    ActuatorHealth = "actuator_health",
-    ServerState = "server_state",
-    NamespacesRead = "namespaces_read",
-    NamespaceCreate = "namespace_create",
-    NamespaceUpdate = "namespace_update",
-    NamespaceDelete = "namespace_delete",
-    Login = "login",
-    UserCreate = "user_create",
-    UserDelete = "user_delete",
-    UserPassword = "user_password",
-    UserList = "user_list",
-    UserSearch = "user_search",
-    RoleList = "role_list",
-    RoleSearch = "role_search",
-    RoleAdd = "role_add",
-    RoleDelete = "role_delete",
-    PermissionList = "permission_list",
-    PermissionAdd = "permission_add",
-    PermissionDelete = "permission_delete",
-    Auth = "auth",
-    Configuration = "configuration",
-    ServerList = "server_list",
-    Metrics = "metrics",
-    Page = "page",
+/// Carries out a request of a route.
+pub(super) type Handler = fn(&Api, &Call<'_>) -> Result<Answer, ApiError>;
+
+/// Whether a route changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Nothing.
+    Reads,
+    /// Something, by whatever method.
+    Writes,
+    /// Whatever other servers want: it asks for proof itself.
+    Talks,
 }
 
-/// The route of a request, if there is one. HEAD is GET, except in the naming API. Methods that Nacos does not offer on a path are no
-/// route either.
+/// What must be open for a request of the naming API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// This server must take requests, and know enough to answer this one.
+    Whole,
+    /// This server must take requests. Operators and health checks ask a server that is not ready,
+    /// too.
+    Status,
+    /// Nothing: it opens the gate, is what servers say to each other, or is no part of the naming
+    /// API.
+    Nothing,
+}
+
+/// Whether a request has an audit line. Registrations, deregistrations and beats have none: the
+/// events tell of those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audit {
+    Line,
+    NoLine,
+}
+
+/// What servers of Nacos have to do with a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Servers {
+    /// Nothing more than everybody.
+    Same,
+    /// They ask each other.
+    Ask,
+    /// They pass it on to the owner of the service, after they have checked its sender.
+    Pass,
+}
+
+/// A method and a path, and the route that they lead to.
+pub(super) struct Entry {
+    method: Verb,
+    path: &'static str,
+    /// Whether more may follow the path.
+    is_open_ended: bool,
+    /// Whether it also holds without the context path.
+    is_everywhere: bool,
+    route: Route,
+}
+
+/// A method as far as routes tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Post,
+    Put,
+    Delete,
+    Patch,
+    /// In the table: any. Of a request: one that only such rows answer.
+    Any,
+}
+
+impl Entry {
+    /// A path that ends with `*` stands for all that begin so, one that begins with `~` holds with
+    /// and without the context path.
+    pub(super) const fn new(method: Verb, path: &'static str, route: Route) -> Self {
+        let (is_everywhere, path) = match path.as_bytes() {
+            [b'~', ..] => (true, path.split_at(1).1),
+            _ => (false, path),
+        };
+        let (is_open_ended, path) = match path.as_bytes() {
+            [.., b'*'] => (true, path.split_at(path.len() - 1).0),
+            _ => (false, path),
+        };
+        Self { method, path, is_open_ended, is_everywhere, route }
+    }
+
+    #[cfg(test)]
+    pub(super) fn method(&self) -> Verb {
+        self.method
+    }
+
+    /// A path that leads here.
+    #[cfg(test)]
+    pub(super) fn example(&self) -> String {
+        if self.is_open_ended { format!("{}x", self.path) } else { self.path.to_owned() }
+    }
+
+    fn matches(&self, method: Verb, path: &str) -> bool {
+        if self.is_open_ended {
+            return (self.method == method || self.method == Verb::Any)
+                && path.starts_with(self.path);
+        }
+        self.method == method && path == self.path
+    }
+}
+
+impl Verb {
+    fn of(method: &str) -> Self {
+        match method {
+            "GET" => Self::Get,
+            "PUT" => Self::Put,
+            "POST" => Self::Post,
+            "DELETE" => Self::Delete,
+            "PATCH" => Self::Patch,
+            _ => Self::Any,
+        }
+    }
+}
+
+impl RouteSpec {
+    /// What this says of a write is checked when it is compiled.
+    pub(super) const fn checked(self) -> Self {
+        if matches!(self.class, Class::Writes) {
+            assert!(!matches!(self.right, Right::Open), "a write needs a right");
+        }
+        if matches!(self.audit, Audit::Line) {
+            assert!(matches!(self.class, Class::Writes), "only writes have audit lines");
+        }
+        self
+    }
+}
+
+/// The route of a request, if there is one: the first in the table, which begins with the routes
+/// that are asked for most. HEAD is GET, except in the naming API. Methods that Nacos does not offer
+/// on a path are no route either.
 pub(super) fn find_route(call: &Call<'_>) -> Option<Route> {
     let method = match call.method.as_str() {
         // Load balancers probe with HEAD. The answer is that to GET; the shell leaves its body out.
-        "HEAD" if !call.is_naming() => "GET",
-        method => method,
+        "HEAD" if !call.is_naming() => Verb::Get,
+        method => Verb::of(method),
     };
-    if !call.under_context {
-        return outside_route(method, call.path);
+    find(method, call.path, call.under_context)
+}
+
+fn find(method: Verb, path: &str, under_context: bool) -> Option<Route> {
+    let found = ENTRIES
+        .iter()
+        .find(|entry| (under_context || entry.is_everywhere) && entry.matches(method, path));
+    found.map(|entry| entry.route)
+}
+
+/// The handler of a route that is answered at once.
+pub(super) fn now(reply: Result<Reply, ApiError>) -> Result<Answer, ApiError> {
+    reply.map(Answer::Now)
+}
+
+const _: () = {
+    let (prefix, bytes) = (PATH_PREFIX.as_bytes(), super::routes::PEER_PATH.as_bytes());
+    assert!(bytes.len() == prefix.len() + 2, "the path of members is that of distro-net");
+    let mut at = 0;
+    while at < prefix.len() {
+        assert!(bytes[at + 1] == prefix[at], "the path of members is that of distro-net");
+        at += 1;
     }
-    let path = call.path;
-    if let Some(path) = path.strip_prefix("/v1/ns/") {
-        return instance_route(method, path).or_else(|| naming_route(method, path));
-    }
-    if let Some(path) = path.strip_prefix("/v1/auth/") {
-        return Some(auth_route(method, path).unwrap_or(Route::Auth));
-    }
-    if path.starts_with("/v1/cs/") {
-        return Some(Route::Configuration);
-    }
-    core_route(method, path).or_else(|| outside_route(method, path))
-}
-
-/// The instance API, which also answers below its old name `api`.
-fn instance_route(method: &str, path: &str) -> Option<Route> {
-    let rest = path.strip_prefix("instance").or_else(|| path.strip_prefix("api"))?;
-    Some(match (method, rest) {
-        ("GET", "/list") => Route::InstanceList,
-        ("PUT", "/beat") => Route::InstanceBeat,
-        ("POST", "") => Route::InstanceRegister,
-        ("DELETE", "") => Route::InstanceDeregister,
-        ("PUT", "") => Route::InstanceUpdate,
-        ("PATCH", "") => Route::InstancePatch,
-        ("GET", "") => Route::InstanceDetail,
-        ("GET", "/statuses") => Route::InstanceStatuses,
-        ("PUT", "/metadata/batch") => Route::MetadataBatchUpdate,
-        ("DELETE", "/metadata/batch") => Route::MetadataBatchDelete,
-        _ => return None,
-    })
-}
-
-fn naming_route(method: &str, path: &str) -> Option<Route> {
-    Some(match (method, path) {
-        ("GET", "api/srvIPXT") => Route::LegacyList,
-        ("GET", "api/clientBeat") => Route::LegacyBeat,
-        ("GET", "api/allDomNames") => Route::LegacyNames,
-        ("POST", "service") => Route::ServiceCreate,
-        ("DELETE", "service") => Route::ServiceDelete,
-        ("PUT", "service") => Route::ServiceUpdate,
-        ("GET", "service") => Route::ServiceDetail,
-        ("GET", "service/list") => Route::ServiceList,
-        ("GET", "service/names") => Route::ServiceNames,
-        ("GET", "service/subscribers") => Route::ServiceSubscribers,
-        ("PUT", "service/checksum") => Route::ServiceChecksum,
-        ("GET", "service/selector/types") => Route::SelectorTypes,
-        ("GET", "catalog/services") => Route::CatalogServices,
-        ("GET", "catalog/service") => Route::CatalogService,
-        ("GET", "catalog/instances") => Route::CatalogInstances,
-        ("GET", "catalog/rt/service") => Route::CatalogResponseTimes,
-        ("PUT", "health" | "health/instance") => Route::HealthUpdate,
-        ("GET", "health/server") => Route::HealthServer,
-        ("PUT", "cluster") => Route::ClusterUpdate,
-        ("POST", "service/status") => Route::PeerProtocol,
-        (_, path) if path.starts_with("distro/") || path.starts_with("raft/") => {
-            Route::PeerProtocol
-        }
-        (method, path) => {
-            let path = path.strip_prefix("operator/").or_else(|| path.strip_prefix("ops/"))?;
-            return operator_route(method, path);
-        }
-    })
-}
-
-fn operator_route(method: &str, path: &str) -> Option<Route> {
-    Some(match (method, path) {
-        ("GET", "metrics") => Route::OperatorMetrics,
-        ("GET", "switches") => Route::SwitchesRead,
-        ("PUT", "switches") => Route::SwitchesUpdate,
-        ("GET", "servers") => Route::OperatorServers,
-        ("GET", "distro/server") => Route::ResponsibleServer,
-        ("GET", "distro/status") => Route::DistroStatus,
-        ("GET", "push/state") => Route::PushState,
-        ("GET", "events") => Route::EventsRead,
-        ("PUT", "log") => Route::LogLevel,
-        ("GET", "server/status" | "cluster/state") => Route::PeerProtocol,
-        _ => return None,
-    })
-}
-
-fn auth_route(method: &str, path: &str) -> Option<Route> {
-    Some(match (method, path) {
-        ("POST", "login" | "users/login") => Route::Login,
-        ("POST", "users") => Route::UserCreate,
-        ("DELETE", "users") => Route::UserDelete,
-        ("PUT", "users") => Route::UserPassword,
-        ("GET", "users") => Route::UserList,
-        ("GET", "users/search") => Route::UserSearch,
-        ("GET", "roles") => Route::RoleList,
-        ("GET", "roles/search") => Route::RoleSearch,
-        ("POST", "roles") => Route::RoleAdd,
-        ("DELETE", "roles") => Route::RoleDelete,
-        ("GET", "permissions") => Route::PermissionList,
-        ("POST", "permissions") => Route::PermissionAdd,
-        ("DELETE", "permissions") => Route::PermissionDelete,
-        _ => return None,
-    })
-}
-
-fn core_route(method: &str, path: &str) -> Option<Route> {
-    Some(match (method, path) {
-        ("GET", "/v1/core/cluster/self") => Route::MemberSelf,
-        ("GET", "/v1/core/cluster/nodes") => Route::MemberNodes,
-        ("GET", "/v1/core/cluster/simple/nodes") => Route::MemberSimpleNodes,
-        ("GET", "/v1/core/cluster/health") => Route::MemberHealth,
-        ("POST", "/v1/core/cluster/report") => Route::MemberReport,
-        ("POST", "/v1/core/cluster/switch/lookup" | "/v1/core/cluster/server/leave") => {
-            Route::MemberAdmin
-        }
-        ("GET", "/v1/console/health/liveness") => Route::Liveness,
-        ("GET", "/v1/console/health/readiness") => Route::Readiness,
-        ("GET", "/actuator/health") => Route::ActuatorHealth,
-        ("GET", "/v1/console/server/state") => Route::ServerState,
-        ("GET", "/v1/console/namespaces") => Route::NamespacesRead,
-        ("POST", "/v1/console/namespaces") => Route::NamespaceCreate,
-        ("PUT", "/v1/console/namespaces") => Route::NamespaceUpdate,
-        ("DELETE", "/v1/console/namespaces") => Route::NamespaceDelete,
-        ("GET", "/serverlist") => Route::ServerList,
-        _ => return None,
-    })
-}
-
-/// What answers with and without the context path.
-fn outside_route(method: &str, path: &str) -> Option<Route> {
-    Some(match (method, path) {
-        ("GET", "/metrics") => Route::Metrics,
-        ("GET", "/" | "/index.html") => Route::Page,
-        ("POST", path) if path.starts_with(PATH_PREFIX) => Route::Peer,
-        _ => return None,
-    })
-}
+};
 
 #[cfg(test)]
 mod tests {
@@ -249,19 +196,35 @@ mod tests {
 
     #[test]
     fn labels_are_unique() {
-        let mut labels: Vec<_> = Route::ALL.iter().map(|route| route.label()).collect();
+        let mut labels: Vec<_> = Route::ALL.iter().map(|route| route.spec().label).collect();
         labels.sort_unstable();
         labels.dedup();
         assert_eq!(labels.len(), Route::ALL.len());
     }
 
     #[test]
+    fn every_row_has_a_path_that_leads_to_it() {
+        for route in Route::ALL {
+            let mut own = ENTRIES.iter().filter(|entry| entry.route == *route).peekable();
+            assert!(own.peek().is_some(), "{route:?}");
+            for entry in own {
+                assert_eq!(find(entry.method, entry.path, true), Some(*route), "{}", entry.path);
+                let outside = find(entry.method, entry.path, false);
+                assert_eq!(outside, entry.is_everywhere.then_some(*route), "{}", entry.path);
+            }
+        }
+    }
+
+    #[test]
     fn methods_that_nacos_does_not_offer_are_no_route() {
-        assert_eq!(instance_route("GET", "instance/beat"), None);
-        assert_eq!(instance_route("POST", "api/list"), None);
-        assert_eq!(instance_route("GET", "api/list"), Some(Route::InstanceList));
-        assert_eq!(naming_route("POST", "service/names"), None);
-        assert_eq!(naming_route("GET", "ops/metrics"), Some(Route::OperatorMetrics));
-        assert_eq!(naming_route("GET", "health/checkers"), None);
+        let find = |method, path: &str| find(method, &format!("/v1/ns/{path}"), true);
+        assert_eq!(find(Verb::Get, "instance/beat"), None);
+        assert_eq!(find(Verb::Post, "api/list"), None);
+        assert_eq!(find(Verb::Get, "api/list"), Some(Route::InstanceList));
+        assert_eq!(find(Verb::Post, "service/names"), None);
+        assert_eq!(find(Verb::Get, "ops/metrics"), Some(Route::OperatorMetrics));
+        assert_eq!(find(Verb::Get, "health/checkers"), None);
+        assert_eq!(find(Verb::Any, "distro/whatever"), Some(Route::PeerProtocol));
+        assert_eq!(find(Verb::Any, "instance"), None);
     }
 }
