@@ -246,6 +246,8 @@ pub struct Rules {
     pub lists: bool,
     /// A judgement of a member that was out of hearing waits for somebody to take it back.
     pub late_judges: bool,
+    /// A judgement speaks of the registration that it was made of, and of no newer one.
+    pub per_registration: bool,
     /// Closing a datum ends what others hold of it, too.
     pub close_all: bool,
     /// A removal is remembered while a peer has yet to be told of it, and the budget is of bytes.
@@ -309,6 +311,7 @@ impl Default for Rules {
             relay: true,
             lists: true,
             late_judges: true,
+            per_registration: true,
             close_all: true,
             keep_queued_removals: true,
             doubt: true,

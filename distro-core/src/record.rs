@@ -1,5 +1,6 @@
 //! Records, and the one order in which they merge.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,14 +76,15 @@ pub enum Health {
     Expired,
 }
 
-/// One entry of a datum in three parts, each merged by its own stamp:
+/// One entry of a datum in three parts, each with its own stamp:
 ///
 /// * *registration*: what a client or operator wrote;
-/// * *liveness*: what the owner judged;
+/// * *liveness*: what the owner judged of that registration;
 /// * *deregistered*: the greatest stamp of an explicit removal.
 ///
 /// So a health flip never undoes an update, an expiry that is taken back never revives old
-/// content, and nothing undoes a deregistration but a later registration.
+/// content, nothing undoes a deregistration but a later registration, and a member that has not
+/// heard of a registration cannot end it.
 #[derive(Debug)]
 pub struct Record<V> {
     /// When the value was written.
@@ -128,9 +130,9 @@ impl<V: Value> Record<V> {
         Self { deregistered: stamp, ..Self::default() }
     }
 
-    /// A judgement.
-    pub fn judged(stamp: Stamp, judged: Health) -> Self {
-        Self { liveness: stamp, judged, ..Self::default() }
+    /// A judgement of what was registered at `registration`.
+    pub fn judged(registration: Stamp, stamp: Stamp, judged: Health) -> Self {
+        Self { registration, liveness: stamp, judged, ..Self::default() }
     }
 
     /// The health as of now: a registration newer than the last judgement starts healthy.
@@ -166,11 +168,25 @@ impl<V: Value> Record<V> {
     /// Takes over every part of `other` that is newer. The only way in which a record changes.
     /// Returns whether anything did.
     ///
+    /// A liveness belongs to the registration beside it: a newer registration brings its own, and
+    /// of the same registration the newer one counts. Who judged an older registration did not know
+    /// of the newer one, whatever the stamp of the judgement.
+    ///
     /// Merging is commutative, associative and idempotent: in whatever order and however often
     /// records arrive, all members end with the same parts.
     pub fn merge(&mut self, other: &Self) -> bool {
+        self.merge_by(other, true)
+    }
+
+    /// The same; if not `per_registration`, by the stamp of a liveness alone.
+    pub(crate) fn merge_by(&mut self, other: &Self, per_registration: bool) -> bool {
         let was_visible = self.is_visible();
         let mut changed = false;
+        let is_judged = match other.registration.cmp(&self.registration) {
+            Ordering::Less if per_registration => false,
+            Ordering::Greater if per_registration => true,
+            _ => other.liveness > self.liveness,
+        };
         if other.registration > self.registration {
             self.registration = other.registration;
             self.value.clone_from(&other.value);
@@ -179,7 +195,7 @@ impl<V: Value> Record<V> {
             // A member that never heard the record may have dropped its content at expiry.
             self.value.clone_from(&other.value);
         }
-        if other.liveness > self.liveness {
+        if is_judged {
             self.liveness = other.liveness;
             self.judged = other.judged;
             changed = true;
@@ -251,8 +267,7 @@ impl Stamps {
     /// that forget at different times remind each other for ever.
     pub fn has_news_for(&self, others: Option<&Self>) -> bool {
         let Some(others) = others else { return self.is_visible };
-        self.registration > others.registration
-            || self.liveness > others.liveness
+        (self.registration, self.liveness) > (others.registration, others.liveness)
             || self.deregistered > others.deregistered
             || (self.is_visible
                 && !others.is_visible
@@ -385,7 +400,7 @@ mod tests {
     fn nothing_undoes_a_deregistration_but_a_later_registration() {
         let mut record = Record::registered(stamp(1), value(1), Health::Healthy);
         record.merge(&Record::removed(stamp(5)));
-        record.merge(&Record::judged(stamp(9), Health::Healthy));
+        record.merge(&Record::judged(stamp(1), stamp(9), Health::Healthy));
         record.merge(&Record::registered(stamp(4), value(4), Health::Healthy));
         assert!(!record.is_visible());
         record.merge(&Record::registered(stamp(10), value(10), Health::Healthy));
@@ -393,25 +408,31 @@ mod tests {
     }
 
     #[test]
-    fn a_health_flip_does_not_undo_an_update() {
+    fn a_health_flip_does_not_undo_an_update_and_does_not_judge_it() {
         let mut here = Record::registered(stamp(1), value(1), Health::Healthy);
         let mut there = here.clone();
-        here.merge(&Record::judged(stamp(3), Health::Unhealthy));
-        there.merge(&Record { registration: stamp(2), value: Some(value(2)), ..Record::default() });
-        here.merge(&there);
-        assert_eq!(here.health(), Health::Unhealthy);
-        assert_eq!(here.value.as_deref(), Some(&Text(2)));
+        here.merge(&Record::judged(stamp(1), stamp(3), Health::Unhealthy));
+        there.merge(&Record::registered(stamp(2), value(2), Health::Healthy));
+        let mut both = here.clone();
+        both.merge(&there);
+        assert_eq!((both.health(), both.value.as_deref()), (Health::Healthy, Some(&Text(2))));
+        assert!(!there.merge(&here) && !here.stamps().has_news_for(Some(&there.stamps())));
+        assert!(there.stamps().has_news_for(Some(&here.stamps())));
+        // Who knows the update may judge it.
+        there.merge(&Record::judged(stamp(2), stamp(4), Health::Unhealthy));
+        both.merge(&there);
+        assert_eq!(both.health(), Health::Unhealthy);
     }
 
     #[test]
     fn content_that_was_dropped_at_expiry_comes_back_with_the_whole_record() {
         let whole = Record::registered(stamp(1), value(1), Health::Healthy);
         let mut here = whole.clone();
-        here.merge(&Record::judged(stamp(2), Health::Expired));
+        here.merge(&Record::judged(stamp(1), stamp(2), Health::Expired));
         here.value = None;
         let mut refuted = whole;
-        refuted.merge(&Record::judged(stamp(3), Health::Healthy));
-        here.merge(&Record::judged(stamp(3), Health::Healthy));
+        refuted.merge(&Record::judged(stamp(1), stamp(3), Health::Healthy));
+        here.merge(&Record::judged(stamp(1), stamp(3), Health::Healthy));
         assert!(!here.is_visible() && refuted.stamps().has_news_for(Some(&here.stamps())));
         assert!(here.merge(&refuted) && here.is_visible());
         assert!(!refuted.stamps().has_news_for(Some(&here.stamps())));
@@ -420,7 +441,7 @@ mod tests {
     #[test]
     fn an_expired_record_starts_healthy_when_registered_again() {
         let mut record = Record::registered(stamp(1), value(1), Health::Unhealthy);
-        record.merge(&Record::judged(stamp(2), Health::Expired));
+        record.merge(&Record::judged(stamp(1), stamp(2), Health::Expired));
         assert!(record.is_tombstone());
         record.merge(&Record {
             registration: stamp(3),

@@ -155,8 +155,8 @@ impl<'a, V: Value> Writer<'a, V> {
 
     /// Sets the health of a record.
     pub fn judge(&mut self, key: &str, stamp: Stamp, health: Health) {
-        if self.find(key).is_some() {
-            self.apply(key, &Record::judged(stamp, health), Origin::Here);
+        if let Some(known) = self.find(key).map(|record| record.registration) {
+            self.apply(key, &Record::judged(known, stamp, health), Origin::Here);
         }
     }
 
@@ -207,9 +207,7 @@ impl<'a, V: Value> Writer<'a, V> {
         let refuted = self.refutation(key, incoming);
         let is_well = refuted.as_ref().is_some_and(|record| record.health() == Health::Healthy);
         if !is_well && self.must_wait(key, incoming) {
-            let rest =
-                Record { liveness: Stamp::NEVER, judged: Health::Healthy, ..incoming.clone() };
-            return self.apply(key, &rest, Origin::Elsewhere);
+            return self.apply(key, &without_judgement(incoming), Origin::Elsewhere);
         }
         match refuted {
             Some(refuted) => {
@@ -233,8 +231,7 @@ impl<'a, V: Value> Writer<'a, V> {
         }
         let Some((record, value)) = self.find_visible(key) else { return false };
         let is_worse = health > record.health()
-            && incoming.registration == record.registration
-            && incoming.liveness > record.liveness;
+            && (incoming.registration, incoming.liveness) > (record.registration, record.liveness);
         let (Some(lease), true) = (value.lease(), is_worse && self.shared.config.rules.late_judges)
         else {
             return false;
@@ -260,7 +257,7 @@ impl<'a, V: Value> Writer<'a, V> {
             Some(entry) => (entry.record.clone(), entry.heard()),
             None => packed().map(|entry| (entry.record.clone(), entry.heard()))?,
         };
-        merged.merge(incoming);
+        merged.merge_by(incoming, self.shared.config.rules.per_registration);
         if merged.registration <= merged.deregistered || merged.health() == Health::Healthy {
             return None;
         }
@@ -319,6 +316,15 @@ impl<'a, V: Value> Writer<'a, V> {
             schedule,
             wrote_nothing: self.shelf.is_empty(),
         }
+    }
+}
+
+/// What a record says besides its judgement: of a registration whose content is gone, only what was
+/// removed.
+fn without_judgement<V: Value>(record: &Record<V>) -> Record<V> {
+    match record.value {
+        None => Record::removed(record.deregistered),
+        Some(_) => Record { liveness: Stamp::NEVER, judged: Health::Healthy, ..record.clone() },
     }
 }
 

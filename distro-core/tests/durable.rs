@@ -205,7 +205,8 @@ fn a_lease_that_came_back_gets_a_full_time_out_and_nobody_claims_to_have_heard_i
     let (other, _) = store();
     restore(&other, saved(&before), at(1_000));
     let foreign = Stamp::from_parts(3_000_000_000_000 << 16, MemberId(9), 1);
-    let judged = Record::judged(foreign, Health::Expired);
+    let of = read(&other, "s", |reader| reader.find("a").unwrap().registration);
+    let judged = Record::judged(of, foreign, Health::Expired);
     other.update("s", at(1_001), |writer| writer.merge("a", &judged));
     assert!(visible(&other, "s").is_empty());
     assert!(matches!(other.hear("s", "a", at(1_002)), Heard::Unknown));

@@ -189,8 +189,8 @@ impl Pair {
                 assert_eq!(done, is_visible);
             }
             Step::Judge(n, health) => {
-                if model.known.contains_key(&key(n)) {
-                    model.apply(&key(n), &Record::judged(stamp, health), now);
+                if let Some(of) = model.known.get(&key(n)).map(|known| known.record.registration) {
+                    model.apply(&key(n), &Record::judged(of, stamp, health), now);
                 }
                 store.update(TAG, now, |writer| writer.judge(&key(n), stamp, health));
             }

@@ -91,7 +91,7 @@ impl Member {
         member.live_until(now);
         let stamp = member.store.clock().issue(at(0));
         let record = Record::registered(stamp, Arc::new(Text(1)), Health::Healthy);
-        let judged = Record::judged(member.store.clock().issue(at(0)), Health::Unhealthy);
+        let judged = Record::judged(stamp, member.store.clock().issue(at(0)), Health::Unhealthy);
         let entry = |record| Entry { tag: "t".into(), key: "k".into(), record };
         let told = Request::Replicate(vec![entry(record), entry(judged)]);
         assert!(matches!(member.ask(told, Duration::ZERO, now), Reply::Done));

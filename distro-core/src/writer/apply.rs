@@ -39,7 +39,7 @@ impl<V: Value> Writer<'_, V> {
             false => Aspect::of(&entry.record, self.tag, key, is_foreign, config),
         };
         let stamps = entry.record.stamps();
-        if !entry.record.merge(incoming) {
+        if !entry.record.merge_by(incoming, config.rules.per_registration) {
             entry.hear_from(origin, self.heard);
             if let (btree_map::Entry::Vacant(vacant), Some((_, place))) = (found, packed)
                 && other.record.value.is_some()

@@ -104,8 +104,8 @@ impl<V: Value> Writer<'_, V> {
         let lease = value.and_then(|value| value.lease());
         let is_alive = entry.heard().is_some_and(|at| self.now.since(at) < SIGN_OF_LIFE);
         if lease.is_some() && is_alive {
-            let stamp = self.shared.clock.issue(self.now);
-            self.apply(key, &Record::judged(stamp, Health::Healthy), Origin::Here);
+            let (of, stamp) = (entry.record.registration, self.shared.clock.issue(self.now));
+            self.apply(key, &Record::judged(of, stamp, Health::Healthy), Origin::Here);
         }
     }
 }

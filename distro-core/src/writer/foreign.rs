@@ -184,14 +184,13 @@ impl<V: Value> Writer<'_, V> {
             if self.is_held(key, terms.as_of) || (self.shared.config.is_durable)(self.tag, key) {
                 continue;
             }
-            let known = self.find_visible(key).map(|(record, value)| (record.health(), value));
+            let known = self.find_visible(key);
             let health = self.believed(key, value, *health, terms.is_settled);
             match known {
                 None if room == 0 => {}
                 Some((known, held)) if held.shows_like(value) => {
-                    if known != health {
-                        let stamp = self.list_stamp(key);
-                        self.apply(key, &Record::judged(stamp, health), Origin::List);
+                    if known.health() != health {
+                        self.judge_listed(key, known.registration, health);
                     }
                 }
                 known => {
@@ -207,6 +206,12 @@ impl<V: Value> Writer<'_, V> {
             }
         }
         true
+    }
+
+    /// Sets the health of what was registered at `of`, as its owner tells it.
+    fn judge_listed(&mut self, key: &str, of: Stamp, health: Health) {
+        let stamp = self.list_stamp(key);
+        self.apply(key, &Record::judged(of, stamp, health), Origin::List);
     }
 
     /// The records that a list says are gone by not having them.
@@ -260,18 +265,18 @@ impl<V: Value> Writer<'_, V> {
         if !self.shelf.is_foreign {
             return;
         }
-        let told: Vec<(Key, Health)> = self
+        let told: Vec<(Key, Stamp, Health)> = self
             .shelf
             .visible()
             .filter_map(|(key, record, value)| {
                 value.lease()?;
                 let health = self.believed(key, value, health_of(key)?, terms.is_settled);
-                (health != record.health()).then(|| (Arc::clone(key), health))
+                (health != record.health()).then(|| (Arc::clone(key), record.registration, health))
             })
             .collect();
-        for (key, health) in told {
+        for (key, of, health) in told {
             if !self.is_held(&key, terms.as_of) {
-                self.apply(&key, &Record::judged(self.list_stamp(&key), health), Origin::List);
+                self.judge_listed(&key, of, health);
             }
         }
     }
@@ -327,13 +332,11 @@ impl<V: Value> Writer<'_, V> {
 
     /// Makes a record healthy that was heard.
     pub(crate) fn revive(&mut self, key: &str) -> bool {
-        let health = self.find_visible(key).map(|(record, _)| record.health());
-        if health != Some(Health::Unhealthy) {
-            return false;
-        }
+        let known =
+            self.find_visible(key).map(|(record, _)| (record.health(), record.registration));
+        let Some((Health::Unhealthy, of)) = known else { return false };
         if self.shelf.is_foreign {
-            let stamp = self.list_stamp(key);
-            self.apply(key, &Record::judged(stamp, Health::Healthy), Origin::List);
+            self.judge_listed(key, of, Health::Healthy);
         } else {
             self.judge(key, self.shared.clock.issue(self.now), Health::Healthy);
         }

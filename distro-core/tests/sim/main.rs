@@ -10,6 +10,7 @@ mod connections;
 mod disk;
 mod heal;
 mod invariants;
+mod judgements;
 mod keeping;
 mod net;
 mod node;

@@ -139,24 +139,27 @@ fn a_new_owner_waits_before_it_judges() {
 
 #[test]
 fn who_heard_an_instance_refutes_that_it_is_gone_and_its_last_write_stays() {
-    shows(
-        |rules| {
-            let mut world = three(rules);
-            let client = client_of(&mut world, 0, &[1, 2]);
-            world.cut(0, 1);
-            world.cut(0, 2);
-            world.run_for(1_000);
+    let story = |rules, writes: bool| {
+        let mut world = three(rules);
+        let client = client_of(&mut world, 0, &[1, 2]);
+        world.cut(0, 1);
+        world.cut(0, 2);
+        world.run_for(1_000);
+        if writes {
             world.write_again(client);
-            // So long that the owner gives it up, although it waits for more beats than usual.
-            world.run_for(240_000);
-            let is_given_up = world.view(0, client).is_none();
-            world.heal();
-            stays(&mut world, client, &[1, 2], 20_000)
-                && is_given_up
-                && everybody_shows(&world, client, 2)
-        },
-        |rules| rules.refute = false,
-    );
+        }
+        // So long that the owner gives it up, although it waits for more beats than usual.
+        world.run_for(240_000);
+        let is_given_up = world.view(0, client).is_none();
+        world.heal();
+        stays(&mut world, client, &[1, 2], 20_000)
+            && is_given_up
+            && everybody_shows(&world, client, if writes { 2 } else { 1 })
+    };
+    shows(|rules| story(rules, false), |rules| rules.refute = false);
+    // What was written meanwhile is not what the owner has judged.
+    let both = |rules: &mut Rules| (rules.refute, rules.per_registration) = (false, false);
+    shows(|rules| story(rules, true), both);
 }
 
 #[test]

@@ -1,0 +1,107 @@
+//! Stories of judgements that somebody makes who does not know enough, and of records that are in
+//! doubt.
+
+use distro_core::{Health, MemberId, Ring, Rules, Slot};
+
+use crate::client::Client;
+use crate::scenarios::{shows, three};
+use crate::world::World;
+
+/// More than a member of three waits before it judges while it cannot hear the two others.
+const PATIENCE_MS: u64 = 200_000;
+
+/// A tag that `whole` owns among three, and `pair` among the first two.
+fn tag_of(world: &World, whole: usize, pair: usize) -> String {
+    let ids: Vec<MemberId> = world.nodes.iter().map(|node| node.id).collect();
+    let (all, two) = (Ring::new(&ids), Ring::new(&ids[..2]));
+    let is_it =
+        |slot: Slot| all.owner(slot) == Some(ids[whole]) && two.owner(slot) == Some(ids[pair]);
+    let mut tags = (0..).map(|n| format!("tag-{n}"));
+    tags.find(|tag| is_it(Slot::of(tag))).expect("there are tags for all")
+}
+
+/// Whether these members show the instance as healthy all the time, looked at closely.
+fn stays_closely(world: &mut World, client: usize, nodes: &[usize], span_ms: u64) -> bool {
+    let end = world.now + span_ms;
+    while world.now < end {
+        world.run_for(2);
+        let is_well =
+            |node: &usize| matches!(world.view(*node, client), Some((_, Health::Healthy)));
+        if !nodes.iter().all(is_well) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Cuts the third member off from the two others.
+fn cut_third(world: &mut World) {
+    world.cut(0, 2);
+    world.cut(1, 2);
+}
+
+/// The third member and the second speak again, and the third and the first do not.
+fn heal_in_part(world: &mut World) {
+    world.heal();
+    world.cut(0, 2);
+}
+
+/// An instance falls silent for a while, and is registered anew with the first of two members that
+/// are together. The third, which is cut off, judges what it knows: the registration before.
+fn registered_anew_in_a_cut(rules: Rules, heal: impl Fn(&mut World)) -> bool {
+    (0..4).all(|n| {
+        let mut world = three(rules);
+        let mut client = Client::new(&tag_of(&world, 2, n % 2), "key");
+        client.reach = vec![0];
+        let client = world.add_client(client);
+        world.run_for(20_000 + n as u64 * 300);
+        cut_third(&mut world);
+        world.die(client);
+        world.run_for(10_000);
+        world.write_again(client);
+        world.run_for(PATIENCE_MS);
+        assert_eq!(world.view(2, client), None);
+        heal(&mut world);
+        let is_well = stays_closely(&mut world, client, &[0, 1], 20_000);
+        world.heal();
+        is_well && stays_closely(&mut world, client, &[0, 1], 10_000) && {
+            world.view(2, client) == Some((2, Health::Healthy)) && world.roots_agree()
+        }
+    })
+}
+
+#[test]
+fn a_judgement_of_an_older_registration_does_not_end_a_newer_one() {
+    let without = |rules: &mut Rules| rules.per_registration = false;
+    shows(|rules| registered_anew_in_a_cut(rules, World::heal), without);
+    // For as long as nobody who hears the instance is told of the judgement.
+    shows(|rules| registered_anew_in_a_cut(rules, heal_in_part), without);
+}
+
+#[test]
+fn a_judgement_that_comes_with_a_newer_registration_waits_like_any_other() {
+    shows(
+        |rules| {
+            (0..12).all(|n| {
+                let mut world = three(rules);
+                let mut client = Client::new(&tag_of(&world, 2, 0), "key");
+                client.reach = vec![0];
+                let client = world.add_client(client);
+                world.run_for(20_000 + n * 100);
+                cut_third(&mut world);
+                world.run_for(8_000);
+                // It writes once where the others do not see it, and beats there no more.
+                world.clients[client].reach = vec![2];
+                world.write_again(client);
+                world.run_for(1_000);
+                world.clients[client].reach = vec![0];
+                world.run_for(PATIENCE_MS);
+                assert!(world.view(2, client).is_none() && world.view(1, client).is_some());
+                world.heal();
+                stays_closely(&mut world, client, &[0, 1], 10_000)
+                    && world.view(1, client) == Some((2, Health::Healthy))
+            })
+        },
+        |rules| rules.late_judges = false,
+    );
+}
