@@ -246,6 +246,8 @@ pub struct Rules {
     pub lists: bool,
     /// A judgement of a member that was out of hearing waits for somebody to take it back.
     pub late_judges: bool,
+    /// The owner is shown a judgement that waits.
+    pub show_owner: bool,
     /// A judgement speaks of the registration that it was made of, and of no newer one.
     pub per_registration: bool,
     /// Closing a datum ends what others hold of it, too.
@@ -311,6 +313,7 @@ impl Default for Rules {
             relay: true,
             lists: true,
             late_judges: true,
+            show_owner: true,
             per_registration: true,
             close_all: true,
             keep_queued_removals: true,

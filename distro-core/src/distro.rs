@@ -25,6 +25,7 @@ mod contact;
 
 mod io;
 use accounts::Accounts;
+mod withheld;
 use calls::Call;
 pub use io::{CallId, Input, MemberView, Output};
 
@@ -299,6 +300,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         self.advance_phase(now);
         self.rest(now);
         self.look_around(now);
+        self.show_withheld(now);
         self.probe(now);
         self.notice_given(now);
         self.settle(now);

@@ -4,6 +4,10 @@
 //! reaches, among others, members that did not hear those records either: their beats went to a
 //! third member, which will take the judgement back as soon as it is told of it. Until then nobody
 //! else should believe it.
+//!
+//! The third member may not reach the judge. So a judgement waits until every instance that lives
+//! has beaten once more: a beat whose owner cannot be reached goes round by others, this member among
+//! them. And the owner, which hears of all beats, is shown the judgement.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,12 +15,16 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::stamp::MemberId;
+use crate::journal::Place;
+use crate::lease::LEAST_SETTLING;
+use crate::record::Health;
+use crate::stamp::{MemberId, Stamp};
 use crate::time::Tick;
 
-/// For so long a judgement waits for somebody to take it back: comparisons with all members begin
-/// at once when one is heard again, and are over in less.
-const WAIT: Duration = Duration::from_secs(3);
+/// For so long a judgement waits for somebody to take it back.
+const WAIT: Duration = LEAST_SETTLING;
+/// So many judgements that wait are shown to owners; more come up again with the next comparison.
+const MOST_WITHHELD: usize = 100_000;
 
 /// Who was out of hearing, and whose judgements wait because of that.
 #[derive(Debug, Default)]
@@ -24,6 +32,7 @@ pub(crate) struct LateJudges {
     judges: Mutex<BTreeMap<MemberId, LateJudge>>,
     /// When the last judgement that waits has waited long enough, in milliseconds; 0: none waits.
     over_ms: AtomicU64,
+    withheld: Mutex<Withheld>,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +41,22 @@ struct LateJudge {
     heard: Option<Tick>,
     /// When the first of its judgements had to wait.
     waits_since: Option<Tick>,
+}
+
+/// A judgement that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Judgement {
+    pub(crate) registration: Stamp,
+    pub(crate) liveness: Stamp,
+    pub(crate) judged: Health,
+}
+
+/// Judgements that wait, until that is over.
+#[derive(Debug, Default)]
+struct Withheld {
+    known: BTreeMap<Place, Stamp>,
+    /// Those of which their owners are yet to be told.
+    fresh: BTreeMap<Place, Judgement>,
 }
 
 impl LateJudges {
@@ -56,12 +81,31 @@ impl LateJudges {
         let since = *judge.waits_since.get_or_insert(now);
         let must_wait = now.since(since) < WAIT;
         if must_wait {
-            self.over_ms.fetch_max(since.after(WAIT).as_ms().max(1), Ordering::Relaxed);
+            let over = judge.heard.unwrap_or(since).after(WAIT);
+            self.over_ms.fetch_max(over.as_ms().max(1), Ordering::Relaxed);
         }
         must_wait
     }
 
-    /// Whether a member cannot be heard.
+    /// The owner of a record is to be shown a judgement that waits, once.
+    pub(crate) fn withhold(&self, place: Place, judgement: Judgement) {
+        let mut withheld = self.withheld.lock();
+        let has_room = withheld.known.len() < MOST_WITHHELD;
+        let is_known = withheld.known.get(&place).map(|known| *known == judgement.liveness);
+        if is_known == Some(false) || is_known.is_none() && has_room {
+            withheld.known.insert(place.clone(), judgement.liveness);
+            withheld.fresh.insert(place, judgement);
+        }
+    }
+
+    /// Some of those of which owners are yet to be told.
+    pub(crate) fn take_withheld(&self, most: usize) -> Vec<(Place, Judgement)> {
+        let fresh = &mut self.withheld.lock().fresh;
+        std::iter::from_fn(|| fresh.pop_first()).take(most).collect()
+    }
+
+    /// Whether somebody may hear a record who cannot be asked for it, so that owners judge with
+    /// patience.
     pub(crate) fn is_anybody_lost(&self) -> bool {
         self.judges.lock().values().any(|judge| judge.heard.is_none())
     }
@@ -76,9 +120,13 @@ impl LateJudges {
     /// again. Says so once.
     pub(crate) fn take_over(&self, now: Tick) -> bool {
         let over = self.over_ms.load(Ordering::Relaxed);
-        over > 0
+        let is_over = over > 0
             && now.as_ms() >= over
-            && self.over_ms.compare_exchange(over, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && self.over_ms.compare_exchange(over, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_over {
+            *self.withheld.lock() = Withheld::default();
+        }
+        is_over
     }
 }
 
@@ -93,12 +141,36 @@ mod tests {
         assert!(!judges.must_wait(a, at(1)));
         judges.lost(a);
         assert!(judges.must_wait(a, at(100)) && !judges.must_wait(b, at(100)));
-        assert!(!judges.take_over(at(102)));
-        assert!(judges.take_over(at(103)) && !judges.take_over(at(103)));
+        assert!(!judges.take_over(at(106)));
+        assert!(judges.take_over(at(107)) && !judges.take_over(at(107)));
         // It may never be heard again.
-        assert!(!judges.must_wait(a, at(103)));
+        assert!(!judges.must_wait(a, at(107)));
         judges.found(a, at(200));
-        assert!(judges.must_wait(a, at(202)) && !judges.must_wait(a, at(203)));
+        assert!(judges.must_wait(a, at(206)) && !judges.must_wait(a, at(207)));
         assert!(judges.judges.lock().is_empty());
+        assert!(judges.take_over(at(207)));
+    }
+
+    #[test]
+    fn an_owner_is_shown_each_judgement_once_until_all_are_over() {
+        let (judges, judge) = (LateJudges::default(), MemberId(1));
+        let at = |seconds: u64| Tick::from_ms(seconds * 1_000);
+        let place = |n: u8| Place::from(("tag".into(), n.to_string().into()));
+        let judgement = |time| Judgement {
+            registration: Stamp::from_parts(1, judge, 1),
+            liveness: Stamp::from_parts(time, judge, 1),
+            judged: Health::Expired,
+        };
+        judges.found(judge, at(1));
+        assert!(judges.must_wait(judge, at(1)));
+        (0..3).for_each(|n| judges.withhold(place(n), judgement(5)));
+        assert_eq!(judges.take_withheld(2).len(), 2);
+        (0..3).for_each(|n| judges.withhold(place(n), judgement(5)));
+        assert_eq!(judges.take_withheld(2), [(place(2), judgement(5))]);
+        judges.withhold(place(0), judgement(6));
+        assert_eq!(judges.take_withheld(2), [(place(0), judgement(6))]);
+        assert!(judges.take_over(at(8)));
+        judges.withhold(place(0), judgement(6));
+        assert_eq!(judges.take_withheld(2).len(), 1);
     }
 }

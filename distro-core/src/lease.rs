@@ -23,7 +23,7 @@ const BEATS_PER_TIMEOUT: u32 = 3;
 /// two fifths of one, in which every instance that lives is heard by somebody who is heard here,
 /// whatever died with a member or hung at one that was stopped. At least as long as that takes with
 /// the usual interval of 5 s.
-const LEAST_SETTLING: Duration = Duration::from_secs(7);
+pub(crate) const LEAST_SETTLING: Duration = Duration::from_secs(7);
 
 /// What is known of the silence of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

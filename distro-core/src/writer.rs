@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::datum::{Entry, Shelf, UNSCHEDULED};
+use crate::late::Judgement;
 use crate::lease::{JudgeTerms, Silence, bucket_moment};
 use crate::record::{DATUM_KEY, Health, Key, Record, Value};
 use crate::slot::Slot;
@@ -207,6 +208,7 @@ impl<'a, V: Value> Writer<'a, V> {
         let refuted = self.refutation(key, incoming);
         let is_well = refuted.as_ref().is_some_and(|record| record.health() == Health::Healthy);
         if !is_well && self.must_wait(key, incoming) {
+            self.show_owner(key, incoming);
             return self.apply(key, &without_judgement(incoming), Origin::Elsewhere);
         }
         match refuted {
@@ -239,6 +241,17 @@ impl<'a, V: Value> Writer<'a, V> {
         let owned_since = self.shared.judged_since(self.tag, self.slot);
         let knows = owned_since.is_some_and(|at| self.now.since(at) >= lease.expire_after);
         !knows && self.shared.late.must_wait(incoming.liveness.member(), self.now)
+    }
+
+    /// Has the owner told of a judgement that is not believed here, unless that made it.
+    fn show_owner(&self, key: &str, incoming: &Record<V>) {
+        let Record { registration, liveness, judged, .. } = *incoming;
+        let owner = self.shared.owner(self.tag, self.slot);
+        let knows = owner == Some(self.shared.clock.member()) || owner == Some(liveness.member());
+        if !knows && self.shared.config.rules.show_owner {
+            let place = (self.tag.into(), key.into());
+            self.shared.late.withhold(place, Judgement { registration, liveness, judged });
+        }
     }
 
     /// Takes back a judgement of a record that was heard within its time-out after all.

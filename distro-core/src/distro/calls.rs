@@ -30,6 +30,8 @@ pub(super) struct Call {
 pub(super) enum Purpose {
     Probe,
     Replicate,
+    /// Of judgements that are not believed here: whatever comes of it, comes by replication.
+    Show,
     Renew,
     Verify,
     Load,
@@ -120,6 +122,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 }
                 self.take_hearsay(&contacts, call.sent);
             }
+            (Purpose::Show, _) => {}
             (Purpose::Replicate, Reply::Done) => peer.replicator.succeeded(),
             (Purpose::Replicate, Reply::DoneBut(unread)) => {
                 peer.replicator.succeeded();
@@ -234,6 +237,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         match purpose {
             Purpose::Probe => peer.is_probing = false,
+            Purpose::Show => {}
             Purpose::Replicate => peer.replicator.failed(&self.config, &mut self.random, now),
             Purpose::Renew => {
                 for (place, heard) in peer.renewer.failed() {

@@ -105,3 +105,52 @@ fn a_judgement_that_comes_with_a_newer_registration_waits_like_any_other() {
         |rules| rules.late_judges = false,
     );
 }
+
+/// Clients speak to the first member alone. The third, which hears nobody, gives them up, and is
+/// heard again by the second first, for a minute by that one only. Whether those that live stay on
+/// the first two.
+fn heals_in_part(rules: Rules, owner: usize) -> bool {
+    (0..4).all(|n| {
+        let mut world = three(rules);
+        let tag = tag_of(&world, owner, 0);
+        let clients: Vec<usize> = (0..5)
+            .map(|key| {
+                let mut client = Client::new(&tag, &format!("key-{key}"));
+                client.reach = vec![0];
+                world.run_for(1_000);
+                world.add_client(client)
+            })
+            .collect();
+        world.run_for(20_000 + n * 300);
+        cut_third(&mut world);
+        world.run_for(PATIENCE_MS);
+        assert!(clients.iter().all(|client| world.view(2, *client).is_none()));
+        heal_in_part(&mut world);
+        let mut is_well = true;
+        let mut watch = |world: &mut World, span_ms: u64| {
+            for _ in 0..span_ms / 5 {
+                world.run_for(5);
+                let is_shown = |(client, node): (&usize, usize)| {
+                    matches!(world.view(node, *client), Some((1, Health::Healthy)))
+                };
+                is_well &= clients.iter().all(|c| is_shown((c, 0)) && is_shown((c, 1)));
+            }
+        };
+        watch(&mut world, 60_000);
+        world.heal();
+        watch(&mut world, 20_000);
+        is_well && world.roots_agree()
+    })
+}
+
+#[test]
+fn a_judgement_from_within_a_cut_is_shown_to_the_owner_who_hears_everybody() {
+    shows(|rules| heals_in_part(rules, 0), |rules| rules.show_owner = false);
+}
+
+#[test]
+fn a_judgement_from_within_a_cut_waits_until_every_instance_that_lives_has_beaten() {
+    // The judge is the owner itself, or becomes that in a moment: nobody else is shown the judgement.
+    let unshown = |rules| Rules { show_owner: false, ..rules };
+    shows(|rules| heals_in_part(unshown(rules), 2), |rules| rules.late_judges = false);
+}

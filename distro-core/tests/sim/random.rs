@@ -52,6 +52,7 @@ fn rules() -> Rules {
         "end_calls" => rules.end_calls = false,
         "close_all" => rules.close_all = false,
         "late_judges" => rules.late_judges = false,
+        "show_owner" => rules.show_owner = false,
         "per_registration" => rules.per_registration = false,
         "keep_queued_removals" => rules.keep_queued_removals = false,
         "doubt" => rules.doubt = false,
