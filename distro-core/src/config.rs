@@ -242,6 +242,8 @@ pub struct Rules {
     pub late_calls: bool,
     /// Beats that the owner does not acknowledge go round by others.
     pub relay: bool,
+    /// Beats that nobody can be given wait until somebody can.
+    pub strand: bool,
     /// While lists of members differ, beats go to all and judging is slower.
     pub lists: bool,
     /// A judgement of a member that was out of hearing waits for somebody to take it back.
@@ -311,6 +313,7 @@ impl Default for Rules {
             refuse_late: true,
             late_calls: true,
             relay: true,
+            strand: true,
             lists: true,
             late_judges: true,
             show_owner: true,

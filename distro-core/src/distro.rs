@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::answer::Answer;
 use crate::board::{BRIEF_STOP, Beginning, Board};
 use crate::config::DistroConfig;
+use crate::journal::{HeardAt, Place};
 use crate::lease::{JudgeTerms, LONGEST_PATIENCE, patience};
 use crate::load::Loader;
 use crate::member::{MemberState, Phase};
@@ -76,6 +77,8 @@ pub struct Distro<V: Value, A> {
     alone_since: Option<Tick>,
     has_disbelieved: bool,
     next_renewal: Tick,
+    /// Beats that were heard while nobody could be told of them.
+    stranded: BTreeMap<Place, HeardAt>,
     /// When it is next published which slots have something that peers must be told of.
     next_queued: Tick,
     leave_by: Option<Tick>,
@@ -122,6 +125,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             alone_since: None,
             has_disbelieved: false,
             next_renewal: now,
+            stranded: BTreeMap::new(),
             next_queued: now,
             leave_by: None,
         };

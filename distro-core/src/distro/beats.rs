@@ -58,6 +58,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// Gives each beat to the owner of its slot.
     pub(super) fn spread_beats(&mut self) {
         let mut beats = self.store.journal().take_heard();
+        if self.peers.values().any(|peer| peer.was_reachable) {
+            for (place, heard) in std::mem::take(&mut self.stranded) {
+                beats.entry(place).or_insert(heard);
+            }
+        }
         for peer in self.peers.values_mut().filter(|peer| !peer.was_reachable) {
             // By the time that it is back they would be old.
             for (place, heard) in peer.renewer.give_up() {
@@ -79,6 +84,21 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             } else {
                 let owner = peer.member.id;
                 self.relay(owner, &place, heard);
+                self.strand(place, heard);
+            }
+        }
+    }
+
+    /// Keeps a beat that nobody can be given, if so, until somebody can. A cut that is over before
+    /// the owner notices it is no event to the owner: it does not ask what was heard meanwhile.
+    fn strand(&mut self, place: Place, heard: HeardAt) {
+        let is_alone = !self.peers.values().any(|peer| peer.was_reachable);
+        let has_room = self.stranded.len() < self.config.queue_keys;
+        if is_alone && self.config.rules.strand && (has_room || self.stranded.contains_key(&place))
+        {
+            let known = self.stranded.entry(place).or_insert(heard);
+            if known.tick < heard.tick {
+                *known = heard;
             }
         }
     }

@@ -45,6 +45,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         self.board.set_list(list_checksum(me, self.peers.keys()));
         self.states.retain(|id, _| self.peers.contains_key(id));
         self.store.journal().keep(!self.peers.is_empty());
+        if self.peers.is_empty() {
+            self.stranded.clear();
+        }
         self.look_around(now);
     }
 

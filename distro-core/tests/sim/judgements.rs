@@ -106,6 +106,38 @@ fn a_judgement_that_comes_with_a_newer_registration_waits_like_any_other() {
     );
 }
 
+#[test]
+fn a_beat_that_falls_into_a_brief_cut_reaches_the_owner_when_that_is_over() {
+    shows(
+        |rules| {
+            // Whenever in the round of probes it happens, and for how long.
+            (0..50).all(|n| {
+                let mut world = three(rules);
+                world.run_for(n / 10 * 200);
+                let mut client = Client::new(&world.tag_owned_by(0, 0), "key");
+                client.reach = vec![1];
+                let client = world.add_client(client);
+                world.run_for(20_000);
+                let heard = world.clients[client].last_heard;
+                assert!(world.run_until(6_000, |world| world.clients[client].last_heard > heard));
+                let heard = world.clients[client].last_heard;
+                // Just before its next beat, the last before it dies. The owner takes no notice.
+                world.run_for(heard + 4_950 - world.now);
+                world.cut(0, 1);
+                world.cut(1, 2);
+                world.run_for(2_000 + n % 10 * 100);
+                let last_beat = world.clients[client].last_heard;
+                assert!(last_beat > heard);
+                world.die(client);
+                world.heal();
+                world.run_for(last_beat + 34_000 - world.now);
+                (0..3).all(|node| world.view(node, client).is_none())
+            })
+        },
+        |rules| rules.strand = false,
+    );
+}
+
 /// Clients speak to the first member alone. The third, which hears nobody, gives them up, and is
 /// heard again by the second first, for a minute by that one only. Whether those that live stay on
 /// the first two.

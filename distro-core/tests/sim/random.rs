@@ -45,6 +45,7 @@ fn rules() -> Rules {
         "refuse_late" => rules.refuse_late = false,
         "late_calls" => rules.late_calls = false,
         "relay" => rules.relay = false,
+        "strand" => rules.strand = false,
         "hearsay" => rules.hearsay = false,
         "verify" => rules.verify = false,
         "renew" => rules.renew = false,
