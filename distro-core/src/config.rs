@@ -258,6 +258,8 @@ pub struct Rules {
     pub keep_queued_removals: bool,
     /// Who had to forget removals early does not take on trust what others show it.
     pub doubt: bool,
+    /// What is in doubt waits for its owner anew after each event.
+    pub doubt_anew: bool,
     /// Clean-up takes empty datums out of this member's own list, and tells nobody.
     pub local_cleanup: bool,
     /// Members compare which datums they list.
@@ -321,6 +323,7 @@ impl Default for Rules {
             close_all: true,
             keep_queued_removals: true,
             doubt: true,
+            doubt_anew: true,
             local_cleanup: true,
             compare_open: true,
             hearsay: true,

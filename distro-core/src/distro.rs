@@ -25,8 +25,8 @@ mod calls;
 mod contact;
 
 mod io;
-use accounts::Accounts;
 mod withheld;
+use accounts::Accounts;
 use calls::Call;
 pub use io::{CallId, Input, MemberView, Output};
 
@@ -262,7 +262,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         if !self.config.rules.pause {
             return;
         }
-        self.listening_since = now;
+        self.listen_anew(now);
         self.accounts.listening_since = now;
         self.board.set_woken(now);
         self.board.set_listening_since(now);
@@ -300,11 +300,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             self.outputs.push_back(Output::Disbelieved);
         }
         self.notice_contact(now);
+        self.show_withheld(now);
         self.compare_lists(now);
         self.advance_phase(now);
         self.rest(now);
         self.look_around(now);
-        self.show_withheld(now);
         self.probe(now);
         self.notice_given(now);
         self.settle(now);

@@ -10,7 +10,7 @@
 //! them. And the owner, which hears of all beats, is shown the judgement.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -33,6 +33,9 @@ pub(crate) struct LateJudges {
     /// When the last judgement that waits has waited long enough, in milliseconds; 0: none waits.
     over_ms: AtomicU64,
     withheld: Mutex<Withheld>,
+    /// When silence last began to count anew, for this member or, as far as it sees, for others.
+    event_ms: AtomicU64,
+    lists_differ: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +110,23 @@ impl LateJudges {
     /// Whether somebody may hear a record who cannot be asked for it, so that owners judge with
     /// patience.
     pub(crate) fn is_anybody_lost(&self) -> bool {
-        self.judges.lock().values().any(|judge| judge.heard.is_none())
+        self.lists_differ.load(Ordering::Relaxed)
+            || self.judges.lock().values().any(|judge| judge.heard.is_none())
+    }
+
+    /// A member takes others for members than this one does, or no member does any more.
+    pub(crate) fn set_lists_differ(&self, differ: bool) {
+        self.lists_differ.store(differ, Ordering::Relaxed);
+    }
+
+    /// Silence counts anew from now on.
+    pub(crate) fn note_event(&self, now: Tick) {
+        self.event_ms.fetch_max(now.as_ms(), Ordering::Relaxed);
+    }
+
+    /// When silence last began to count anew.
+    pub(crate) fn last_event(&self) -> Tick {
+        Tick::from_ms(self.event_ms.load(Ordering::Relaxed))
     }
 
     /// Something was not believed: the others are to be asked at once.

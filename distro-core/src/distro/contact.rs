@@ -61,11 +61,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             return;
         }
         self.lists_differ = differ;
+        self.store.shared.late.set_lists_differ(differ);
         self.store.journal().take_all(differ);
         self.outputs.push_back(Output::ListsDiffer(differ));
         if !differ {
             // What the others heard meanwhile may not have come here.
-            self.listening_since = now;
+            self.listen_anew(now);
             self.ask_for_all(None, now);
         }
     }
@@ -101,7 +102,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
         if !regained.is_empty() && self.config.rules.regain_grace {
             // What they heard meanwhile is not known here.
-            self.listening_since = now;
+            self.listen_anew(now);
             regained.into_iter().for_each(|member| self.ask_for_all(Some(member), now));
         }
         let is_alone = !self.peers.is_empty() && self.peers.values().all(|p| !p.was_reachable);
@@ -113,6 +114,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         {
             self.store.forget_unheard(now);
         }
+    }
+
+    /// Silence counts anew for every record.
+    pub(super) fn listen_anew(&mut self, now: Tick) {
+        self.listening_since = now;
+        self.store.shared.late.note_event(now);
     }
 
     /// From joining to up.

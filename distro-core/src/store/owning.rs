@@ -36,6 +36,13 @@ impl Shared {
         self.tag_owners.as_ref().map_or(Tick::ZERO, TagOwners::since)
     }
 
+    /// Since when the owner of a slot is who it is; where tags fall to members one by one, since
+    /// when all owners are.
+    pub(crate) fn owner_since(&self, slot: Slot) -> Tick {
+        let since_ms = || self.slots[slot.index()].since_ms.load(Ordering::Acquire);
+        self.tag_owners.as_ref().map_or_else(|| Tick::from_ms(since_ms()), TagOwners::since)
+    }
+
     /// Since when silence under a tag is this member's to judge, if it is.
     pub(crate) fn judged_since(&self, tag: &str, slot: Slot) -> Option<Tick> {
         let (rules, state) = (&self.config.rules, &self.slots[slot.index()]);

@@ -60,14 +60,24 @@ impl<V: Value> Writer<'_, V> {
         if heard.is_some_and(|at| self.now.since(at) < SIGN_OF_LIFE) {
             return Belief::News;
         }
-        let owned_since = self.shared.judged_since(self.tag, self.slot);
-        let has_passed = |since: Tick| self.now.since(since) >= time_out;
-        match owned_since {
-            Some(since) if has_passed(since.max(known.learned)) => Belief::Over,
+        let silent_for = self.now.since(self.doubted_since(known));
+        match self.shared.judged_since(self.tag, self.slot) {
+            Some(_) if silent_for >= time_out => Belief::Over,
             // The owner would have judged it by now.
-            None if self.now.since(known.learned) >= time_out * 3 / 2 => Belief::News,
+            None if silent_for >= time_out * 3 / 2 => Belief::News,
             _ => Belief::Doubt,
         }
+    }
+
+    /// Since when the owner, be it this member, has had the chance to hear of a record that is in
+    /// doubt, or to judge its silence. Each event after which silence counts anew begins that again.
+    fn doubted_since(&self, known: &Tombstone) -> Tick {
+        if !self.shared.config.rules.doubt_anew {
+            let owned_since = self.shared.judged_since(self.tag, self.slot);
+            return known.learned.max(owned_since.unwrap_or(Tick::ZERO));
+        }
+        let owner_since = self.shared.owner_since(self.slot);
+        known.learned.max(owner_since).max(self.shared.late.last_event())
     }
 
     /// Keeps that a record was shown, and nothing else.

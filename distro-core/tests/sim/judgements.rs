@@ -106,6 +106,47 @@ fn a_judgement_that_comes_with_a_newer_registration_waits_like_any_other() {
     );
 }
 
+/// Members that have no room to remember removals are shown one that they have forgotten, cannot
+/// hear whoever shows it for a while, and hear it again. Whether nobody else shows it all the time.
+fn doubts(rules: Rules, seed: u64) -> bool {
+    let mut world = World::new(3, seed, rules);
+    world.setup.store.tombstone_bytes = 0;
+    world.setup.store.tombstones_per_slot = 0;
+    (0..3).for_each(|node| world.start(node));
+    world.run_for(10_000);
+    world.invariants.are_off = true;
+    let owner = seed as usize % 2;
+    let mut client = Client::new(&tag_of(&world, owner, owner), "key");
+    client.reach = vec![0, 1];
+    let client = world.add_client(client);
+    world.run_for(20_000);
+    cut_third(&mut world);
+    world.run_for(8_000);
+    world.deregister(client);
+    world.run_for(65_000);
+    assert!([0, 1].iter().all(|node| world.record(*node, client).is_none()), "it is forgotten");
+    world.heal();
+    let mut is_well = true;
+    let mut watch = |world: &mut World, span_ms: u64| {
+        for _ in 0..span_ms / 20 {
+            world.run_for(20);
+            is_well &= [0, 1].iter().all(|node| world.view(*node, client).is_none());
+        }
+    };
+    watch(&mut world, 20_000);
+    assert!(world.view(2, client).is_some());
+    cut_third(&mut world);
+    watch(&mut world, 30_000);
+    world.heal();
+    watch(&mut world, 45_000);
+    is_well && world.view(2, client).is_none() && world.roots_agree()
+}
+
+#[test]
+fn what_is_in_doubt_waits_for_its_owner_anew_after_each_event() {
+    shows(|rules| (0..10).all(|seed| doubts(rules, seed)), |rules| rules.doubt_anew = false);
+}
+
 #[test]
 fn a_beat_that_falls_into_a_brief_cut_reaches_the_owner_when_that_is_over() {
     shows(

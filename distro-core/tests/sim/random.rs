@@ -57,6 +57,7 @@ fn rules() -> Rules {
         "per_registration" => rules.per_registration = false,
         "keep_queued_removals" => rules.keep_queued_removals = false,
         "doubt" => rules.doubt = false,
+        "doubt_anew" => rules.doubt_anew = false,
         "local_cleanup" => rules.local_cleanup = false,
         "compare_open" => rules.compare_open = false,
         "lists" => rules.lists = false,
