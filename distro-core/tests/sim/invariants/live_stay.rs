@@ -17,6 +17,9 @@ const HEARD_HERE_MS: u64 = 14_000;
 const BEATS_MS: u64 = 14_000;
 /// From the end of a cut or a stop, members notice each other within this.
 const NOTICED_MS: u64 = 3_000;
+/// Within this a member has told the owner of a beat: the next batch, its way, and a tick. Owner and
+/// hearer are both right when silence ends in the moment before.
+const TOLD_MS: u64 = 400;
 /// How many members may lie between.
 const MOST_HOPS: usize = 2;
 
@@ -28,6 +31,8 @@ pub(crate) struct LiveStay {
     connected: BTreeMap<(usize, usize), u64>,
     /// Since when two members have been connected directly, and nothing was lost between them.
     direct: BTreeMap<(usize, usize), u64>,
+    /// When a member last heard a client, that it has told the owner by now.
+    told: BTreeMap<(usize, usize), u64>,
 }
 
 impl LiveStay {
@@ -35,6 +40,17 @@ impl LiveStay {
         self.well.retain(|(n, _), _| *n != node);
         self.connected.retain(|(a, b), _| *a != node && *b != node);
         self.direct.retain(|(a, b), _| *a != node && *b != node);
+        self.told.retain(|(n, _), _| *n != node);
+    }
+
+    /// Keeps what members have told. Their last beat but one counts while the last is on its way.
+    fn tell(&mut self, world: &World) {
+        for (n, node) in world.nodes.iter().enumerate() {
+            let is_told = |(_, at): &(&usize, &u64)| **at + TOLD_MS <= world.now;
+            for (client, at) in node.heard.iter().filter(is_told) {
+                self.told.insert((n, *client), *at);
+            }
+        }
     }
 
     /// What members have judged to be silent since the last look.
@@ -56,7 +72,10 @@ impl LiveStay {
         for (h, hears) in world.nodes.iter().enumerate() {
             let since = if h == node { Some(&0) } else { self.direct.get(&(h, node)) };
             let is_told = since.is_some_and(|since| since + NOTICED_MS < world.now);
-            let heard = hears.heard.get(&client);
+            let heard = match h == node {
+                true => hears.heard.get(&client),
+                false => self.told.get(&(h, client)),
+            };
             if is_told && heard.is_some_and(|at| at + 10_000 > world.now) {
                 return Err(format!("node {node} has judged client {client}, whom {h} hears"));
             }
@@ -66,6 +85,7 @@ impl LiveStay {
 
     pub(crate) fn check(&mut self, world: &World) -> Result<(), String> {
         self.connect(world);
+        self.tell(world);
         self.check_verdicts(world)?;
         for (c, client) in world.clients.iter().enumerate() {
             for n in 0..world.nodes.len() {
