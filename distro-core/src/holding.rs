@@ -165,8 +165,9 @@ impl<V> Holding<V> {
     }
 
     /// A client has registered something over its connection: the stamp is that of the record as it
-    /// was [written](crate::Written), which may not be the one that was issued. Returns what must be
-    /// done at once if the connection is over.
+    /// was [written](crate::Written), which may not be the one that was issued; [`Stamp::NEVER`] if a
+    /// later registration stood in its way: then it is registered anew when that one is gone. Returns
+    /// what must be done at once if the connection is over.
     #[must_use]
     pub fn registered(
         &mut self,

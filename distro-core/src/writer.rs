@@ -150,6 +150,7 @@ impl<'a, V: Value> Writer<'a, V> {
     pub(crate) fn end_registration(&mut self, key: &str, registration: Stamp, end: Stamp) -> bool {
         // Under a foreign tag the owner judges, and stamps of registrations are this member's own.
         let is_it = !self.shelf.is_foreign
+            && !registration.is_never()
             && self.find(key).is_some_and(|record| record.registration == registration);
         is_it && self.apply(key, &Record::removed(end), Origin::Here)
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distro_core::{
-    Distro, DistroConfig, Health, Input, JudgeTerms, LeaseTerms, ListTerms, Listed, MemberId, Now,
-    Operation, OwnerPolicy, Record, Rules, StampClock, Store, StoreConfig, Tick, Value, apply,
+    Action, ConnectionId, Distro, DistroConfig, Health, Held, Holding, HoldingConfig, Input,
+    JudgeTerms, LeaseTerms, ListTerms, Listed, MemberId, Now, Operation, OwnerPolicy, Record,
+    Rules, StampClock, Store, StoreConfig, Tick, Value, apply,
 };
 
 const TAG: &str = "tag-0";
@@ -369,4 +370,40 @@ fn a_list_adds_no_more_than_there_is_room_for() {
     let terms = ListTerms { is_settled: true, is_told: true, as_of: at(1), room: 2 };
     a.store.take_list(TAG, &list, terms, at(1));
     assert_eq!(a.shown().len(), 2);
+}
+
+/// A holder looks at its connection at this second.
+fn look(holding: &mut Holding<Text>, member: &mut Member, second: u64) -> Vec<Action<Text>> {
+    member.distro.handle_input(at(second), Input::Tick);
+    holding.heard(ConnectionId(1), at(second));
+    holding.tick(&member.store, &member.distro.board().clone(), at(second))
+}
+
+#[test]
+fn what_a_connection_holds_under_a_foreign_tag_is_left_to_its_owner() {
+    let (mut a, _) = pair(Rules::default());
+    a.take(&["k"], 1, true);
+    let stamp = a.record("k").expect("it was listed").registration;
+    let mut holding = Holding::new(HoldingConfig::default());
+    holding.begin(ConnectionId(1), 7, at(1));
+    let place = || (TAG.into(), "k".into());
+    assert!(holding.registered(ConnectionId(1), place(), Arc::new(Text(1)), stamp).is_none());
+    for second in 2..9 {
+        for action in look(&mut holding, &mut a, second) {
+            assert!(matches!(action, Action::Beat { key, .. } if &*key == "k"));
+            assert_eq!(a.store.hold(TAG, "k", stamp, at(second)), Held::Shown);
+        }
+    }
+    // A list without it may be a loss as well as a removal: the client is asked, and it comes back.
+    a.take(&[], 9, true);
+    assert_eq!(a.shown(), [""; 0]);
+    let is_by_another = true;
+    assert_eq!(a.store.hold(TAG, "k", stamp, at(10)), Held::Missing { is_by_another });
+    let actions: Vec<_> = (10..18).flat_map(|s| look(&mut holding, &mut a, s)).collect();
+    assert!(actions.iter().any(|action| matches!(action, Action::Register { .. })));
+    // Nothing is ended here but by the owner.
+    a.take(&["k"], 20, true);
+    let stamp = a.record("k").expect("it was listed").registration;
+    assert!(!a.store.lapse(TAG, "k", stamp, at(21)) && !a.store.retract(TAG, "k", stamp, at(21)));
+    assert_eq!(a.shown(), ["k"]);
 }

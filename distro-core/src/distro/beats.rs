@@ -31,13 +31,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// Has all that can be reached told of clients that have come to this member.
     pub(super) fn spread_arrivals(&mut self, now: Tick) {
         let clients = self.board.take_arrivals();
-        for peer in self.peers.values_mut() {
-            if !peer.member.is_reachable(&self.config, now) {
-                peer.herald.give_up();
-            } else if !clients.is_empty() {
-                peer.herald.add(&clients);
-            }
+        if clients.is_empty() {
+            return;
         }
+        let config = &self.config;
+        let reached = self.peers.values_mut().filter(|peer| peer.member.is_reachable(config, now));
+        reached.for_each(|peer| peer.herald.add(&clients));
     }
 
     /// Has the store remember removals of which a peer has yet to be told. No removal is forgotten

@@ -80,6 +80,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 peer.replicator.hurry();
                 peer.verifier.demand(now);
             }
+            if !is_reachable {
+                peer.herald.give_up();
+            }
             peer.was_reachable = is_reachable;
             let was_unheard = peer.unheard();
             if peer.follow_contact(&self.config, now) {

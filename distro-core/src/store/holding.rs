@@ -16,7 +16,8 @@ pub enum Held {
     Removed,
     /// The record has expired or lapsed, or is not known here.
     Missing {
-        /// Another registration came later, and that one has ended.
+        /// Somebody else has to do with it: another registration came later and has ended, or the owner
+        /// of a foreign tag does not list it.
         is_by_another: bool,
     },
 }
@@ -78,7 +79,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
             {
                 Held::Removed
             }
-            Some(record) => Held::Missing { is_by_another: record.registration > registration },
+            Some(record) => {
+                let ended = record.registration.max(record.deregistered);
+                Held::Missing { is_by_another: ended > registration }
+            }
         })
     }
 }

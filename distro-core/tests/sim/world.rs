@@ -16,6 +16,7 @@ use crate::node::{Acks, Ask, Call, EarlyTexts, Flaws, Process, Setup, Text, Text
 
 mod clients;
 mod durable;
+mod holders;
 mod links;
 mod machinery;
 mod seen;
@@ -467,6 +468,7 @@ impl World {
         let is_torn = self.nodes.iter().any(|node| node.is_paused || differs(node));
         if is_torn || !self.net.is_calm() {
             self.disturbed_at = self.now;
+            self.spoil_moves();
         }
         let mut invariants = std::mem::take(&mut self.invariants);
         if let Err(broken) = invariants.check(self) {
