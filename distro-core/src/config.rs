@@ -286,6 +286,8 @@ pub struct Rules {
     pub writes_hold: bool,
     /// Who takes over from such a member writes anew what it holds.
     pub take_over: bool,
+    /// The end of a connection ends something.
+    pub lapses: bool,
     /// The end of a connection ends the registrations that it made, and no others.
     pub bound_lapses: bool,
     /// A removal by a client over its connection tells from the end of the connection.
@@ -337,6 +339,7 @@ impl Default for Rules {
             absence_waits: true,
             writes_hold: true,
             take_over: true,
+            lapses: true,
             bound_lapses: true,
             bound_removals: true,
             reassert: true,

@@ -37,7 +37,7 @@ pub struct ConnectionId(pub u64);
 #[derive(Debug, Clone, Copy)]
 pub struct HoldingConfig {
     /// From one renewal of what a connection registered to the next. Well below the shortest time-out
-    /// of a record; each renewal costs as much as a beat. Default 5 s.
+    /// of what is registered over connections, whatever its client says of beats; each renewal costs as much as a beat. Default 5 s.
     pub renew_period: Duration,
     /// Who has given no sign of life for so long is asked for one, and nothing is renewed for it any
     /// more. Longer than the pauses of clients that have nothing to say. Default 20 s.

@@ -148,7 +148,8 @@ impl<V: Value> Connection<V> {
         if now < ended.lapses_at_last && has_come() {
             return Some(ended.lapses_at_last);
         }
-        for ((tag, key), publication) in std::mem::take(&mut self.publications) {
+        let publications = std::mem::take(&mut self.publications);
+        for ((tag, key), publication) in publications.into_iter().filter(|_| config.rules.lapses) {
             actions.push(Action::Lapse { tag, key, registration: publication.registration });
         }
         None

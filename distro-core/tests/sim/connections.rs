@@ -44,25 +44,35 @@ fn an_instance_lives_as_long_as_its_connection_whoever_owns_it() {
 
 #[test]
 fn an_instance_whose_client_was_killed_is_gone_within_a_second_and_its_way() {
-    let mut world = three(Rules::default());
-    let client = client_of(&mut world, 0, 1);
-    world.run_for(20_000);
-    world.die(client);
-    assert!(stays(&mut world, client, &[0, 1, 2], 500));
-    world.run_for(LAPSED_MS - 500);
-    assert!(nobody_shows(&world, client));
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let client = client_of(&mut world, 0, 1);
+            world.run_for(20_000);
+            world.die(client);
+            let stayed = stays(&mut world, client, &[0, 1, 2], 500);
+            world.run_for(LAPSED_MS - 500);
+            stayed && nobody_shows(&world, client)
+        },
+        |rules| rules.lapses = false,
+    );
 }
 
 #[test]
 fn an_instance_whose_client_vanished_is_gone_after_a_question_and_stays_until_then() {
-    let mut world = three(Rules::default());
-    let client = client_of(&mut world, 0, 1);
-    world.run_for(20_000);
-    world.vanish(client);
-    assert!(stays(&mut world, client, &[0, 1, 2], 15_000));
-    assert!(world.run_until(13_000, |world| nobody_shows(world, client)));
-    world.run_for(60_000);
-    assert!(nobody_shows(&world, client));
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let client = client_of(&mut world, 0, 1);
+            world.run_for(20_000);
+            world.vanish(client);
+            let stayed = stays(&mut world, client, &[0, 1, 2], 15_000);
+            let went = world.run_until(13_000, |world| nobody_shows(world, client));
+            world.run_for(60_000);
+            stayed && went && nobody_shows(&world, client)
+        },
+        |rules| rules.lapses = false,
+    );
 }
 
 /// A client whose connection breaks without notice goes to another member. Runs until it has
@@ -137,15 +147,20 @@ fn a_client_that_changes_servers_is_missing_nowhere() {
 
 #[test]
 fn a_client_that_comes_back_and_does_not_register_is_gone_in_time() {
-    let mut world = three(Rules::default());
-    let client = client_of(&mut world, 0, 1);
-    world.run_for(8_000);
-    world.clients[client].reach = vec![2];
-    world.change_servers(client);
-    world.run_for(20);
-    world.die(client);
-    world.run_for(5_000 + SPREAD_MS);
-    assert!(nobody_shows(&world, client));
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let client = client_of(&mut world, 0, 1);
+            world.run_for(8_000);
+            world.clients[client].reach = vec![2];
+            world.change_servers(client);
+            world.run_for(20);
+            world.die(client);
+            world.run_for(5_000 + SPREAD_MS);
+            nobody_shows(&world, client)
+        },
+        |rules| rules.lapses = false,
+    );
 }
 
 /// The holder is stopped. What a client said to it meanwhile waits in the socket; then the client is
@@ -182,17 +197,22 @@ fn a_holder_that_wakes_believes_nothing_that_was_said_while_it_was_stopped() {
 
 #[test]
 fn a_holder_that_was_stopped_for_a_moment_costs_its_clients_nothing() {
-    for seed in 0..20 {
-        let mut world = World::settled(3, seed, Rules::default());
-        world.invariants.are_off = true;
-        let client = client_of(&mut world, 0, 1);
-        world.clients[client].reach.clear();
-        world.run_for(10_000 + 250 * seed);
-        world.pause(1);
-        world.run_for(4_000);
-        world.resume(1);
-        assert!(stays(&mut world, client, &[0, 1, 2], 60_000), "{}", world.story());
-    }
+    shows(
+        |rules| {
+            (0..20).all(|seed| {
+                let mut world = World::settled(3, seed, rules);
+                world.invariants.are_off = true;
+                let client = client_of(&mut world, 0, 1);
+                world.clients[client].reach.clear();
+                world.run_for(10_000 + 250 * seed);
+                world.pause(1);
+                world.run_for(4_000);
+                world.resume(1);
+                stays(&mut world, client, &[0, 1, 2], 60_000)
+            })
+        },
+        |rules| rules.signs_after_stop = false,
+    );
 }
 
 #[test]

@@ -61,6 +61,7 @@ fn rules() -> Rules {
         "local_cleanup" => rules.local_cleanup = false,
         "compare_open" => rules.compare_open = false,
         "lists" => rules.lists = false,
+        "lapses" => rules.lapses = false,
         "bound_lapses" => rules.bound_lapses = false,
         "bound_removals" => rules.bound_removals = false,
         "reassert" => rules.reassert = false,
