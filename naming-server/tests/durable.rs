@@ -215,6 +215,10 @@ fn a_disk_that_fills_up_fails_writes_and_loses_none_that_was_acknowledged() {
     // It is as ready as before, and says what it cannot do.
     let note = program.call("GET", READY).expect(200);
     assert!(note.starts_with("OK, degraded: durable data"), "{note}");
+    // An instance that is to last waits for the disk, too, when its first beat registers it.
+    let beat = "%7B%22ip%22:%2210.0.0.2%22,%22port%22:80,%22ephemeral%22:false%7D";
+    let beat = program.call("PUT", &format!("instance/beat?serviceName=p&beat={beat}"));
+    assert_eq!(beat.status, 503, "{beat:?}");
     // What needs no disk goes on.
     program.call("POST", "instance?serviceName=e&ip=10.0.0.1&port=80").expect(200);
     program.call("GET", "service?serviceName=s0").expect(200);

@@ -350,8 +350,8 @@ fn they_outlive_a_restart_and_so_does_their_end() {
     assert_eq!(weight(&server), 1.0);
 }
 
-#[test]
-fn all_members_keep_them() {
+/// Three members that keep what operators set.
+fn keeping_cluster() -> Cluster {
     let mut cluster = Cluster::start(3);
     // Started again with the setting, which is off otherwise.
     for member in 0..3 {
@@ -368,8 +368,37 @@ fn all_members_keep_them() {
         cluster.members[usize::from(member)] = Some(server.unwrap());
     }
     cluster.wait_until_ready();
-    // Enough services that every member owns one.
-    let instance = |number: u8| format!("instance?serviceName=s{number}&ip=10.0.0.1&port=80");
+    cluster
+}
+
+/// Enough services that every member owns one.
+fn instance_of(number: u8) -> String {
+    format!("instance?serviceName=s{number}&ip=10.0.0.1&port=80")
+}
+
+#[test]
+fn registrations_at_the_same_time_undo_nothing_that_is_set() {
+    let cluster = keeping_cluster();
+    let member = cluster.member(0);
+    for number in 0..9 {
+        let instance = instance_of(number);
+        member.call("POST", &instance).expect(200);
+        for weight in 2..12 {
+            std::thread::scope(|scope| {
+                // One that came later would set right what this one has undone.
+                scope.spawn(|| member.call("POST", &instance).expect(200));
+                member.call("PATCH", &format!("{instance}&weight={weight}")).expect(200);
+            });
+            let shown = member.get(&instance).json();
+            assert_eq!(shown["weight"], json!(f64::from(weight)), "{instance}");
+        }
+    }
+}
+
+#[test]
+fn all_members_keep_them() {
+    let cluster = keeping_cluster();
+    let instance = instance_of;
     for number in 0..9 {
         let (instance, first) = (instance(number), cluster.member(number % 3));
         first.call("POST", &format!("{instance}&metadata=zone%3Da")).expect(200);

@@ -29,14 +29,7 @@ impl Registry {
                 },
                 None => writer.is_open().then(Arc::default),
             };
-            let settings = Arc::new(change(known.as_deref())?);
-            settings.check_size()?;
-            if known.is_none() && self.has_all_services() {
-                return Err(self.too_many_services());
-            }
-            let known = known.as_deref().map(ServiceSettings::weight);
-            self.check_bytes((service.as_str(), DATUM_KEY), known, settings.weight())?;
-            let content = Arc::new(Content::Service(settings));
+            let content = self.plan_settings(service, known.as_deref(), change)?;
             // Issued under the lock, like all stamps: see `writes`.
             let stamp = self.store.clock().issue(now);
             writer.register(DATUM_KEY, stamp, content, Health::Healthy);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use distro_core::{DATUM_KEY, Health, Key, Writer};
 use naming_model::{RecordKey, ServiceKey};
 
-use super::writes::{find_instance, initial_health};
+use super::plan::initial_health;
+use super::writes::find_instance;
 use super::{
     ClusterSettings, Content, EventKind, HealthChecker, Instance, Registry, ServiceSettings,
     settings,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distro_core::{DATUM_KEY, Health, Operation, Stamp};
-use naming_model::{PERSISTENT_MARK, RecordKey, ServiceKey};
+use naming_model::{RecordKey, ServiceKey};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
-use super::content_codec::instance_weight;
-use super::writes::{initial_health, number_of};
+use super::plan::{Known, Planned, PlannedValues};
+use super::writes::number_of;
 use super::{
     BeatAnswer, BeatOutcome, Content, EventKind, Instance, OperatorValues, Patched, Registry,
     RegistryError, ServiceSettings,
@@ -42,31 +42,24 @@ impl Elsewhere {
     pub(super) async fn register(
         self,
         place: Place,
-        mut instance: Instance,
+        instance: Instance,
         healthy: bool,
         actor: String,
     ) -> Result<(), RegistryError> {
+        // Issued before anything is looked at. No lock holds off what an operator sets meanwhile
+        // through this member, as it does at the owner; that gets a newer stamp, and stays.
         let stamp = self.issue();
-        if let Some(kept) = self.registry.kept_values(&place.service, &place.id) {
-            kept.lay_over(&mut instance)?;
-        }
+        let kept = self.registry.kept_values(&place.service, &place.id);
         let known = self.registry.find_instance(&place.service, &place.id);
-        let (kind, health) = match &known {
-            Some(known) => {
-                instance.id.clone_from(&known.instance.id);
-                ((known.instance != instance).then_some(EventKind::Replaced), known.health)
-            }
-            None => {
-                self.registry.check_room(&place.service)?;
-                if instance.wants_snowflake_id() {
-                    instance.id = Some(number_of(stamp).to_string().into());
-                }
-                (Some(EventKind::Registered), initial_health(healthy))
-            }
+        let known = Known {
+            instance: known.as_ref().map(|known| (&known.instance, known.health)),
+            kept: kept.as_ref(),
+            has_service: self.registry.find(&place.service).is_some(),
         };
-        let known = known.as_ref().map(|known| instance_weight(&known.instance));
-        let id = (place.service.as_str(), &*place.id);
-        self.registry.check_bytes(id, known, instance_weight(&instance))?;
+        let key = (place.service.as_str(), &*place.id);
+        let number = || number_of(stamp);
+        let planned = self.registry.plan_registration(key, &known, instance, healthy, number)?;
+        let Planned { instance, health, kind } = planned;
         self.cluster.write(Self::registration(&place, stamp, instance, health)).await;
         if let Some(kind) = kind {
             self.registry.note(&place.service, &place.id, kind, &|| actor.clone());
@@ -86,10 +79,9 @@ impl Elsewhere {
             let Some(known) = self.registry.find_instance(&place.service, &place.id) else {
                 return Ok(Patched::NotFound);
             };
-            let (instance, healthy) = change(&known.instance)?;
-            let grown = instance_weight(&instance).saturating_sub(instance_weight(&known.instance));
-            self.registry.check_growth(grown)?;
-            let health = healthy.map_or(known.health, initial_health);
+            let before = (&known.instance, known.health);
+            let Planned { instance, health, .. } =
+                self.registry.plan_patch(before, kind, &change)?;
             let register = Self::registration(&place, self.issue(), instance, health);
             if self.cluster.write(register.expecting(known.written)).await.is_applied {
                 self.registry.note(&place.service, &place.id, kind, &|| actor.clone());
@@ -109,41 +101,27 @@ impl Elsewhere {
         }
     }
 
-    /// The beat of an ephemeral instance, unless it carries the whole of a persistent one.
-    pub(super) async fn beat(
-        self,
-        mut place: Place,
-        whole: Option<Result<Instance, RegistryError>>,
-        actor: String,
-    ) -> Result<BeatAnswer, RegistryError> {
+    /// Has the owner take a beat that is unknown here. `None` if it is unknown there, too.
+    ///
+    /// # Errors
+    /// `NotReady` while this member does not know enough to say so.
+    pub(super) async fn hear(self, place: Place) -> Result<Option<BeatAnswer>, RegistryError> {
         let hear = Operation::hear(place.service.as_str(), place.id.as_str());
         let written = self.cluster.write(hear).await;
         if let Some(record) = written.record.as_ref().filter(|record| record.is_visible())
             && let Some(Content::Instance(instance)) = record.value.as_deref()
         {
             self.registry.beats.count(BeatOutcome::Known);
-            return Ok(BeatAnswer::Known { interval_ms: instance.beat_interval_ms() });
+            return Ok(Some(BeatAnswer::Known { interval_ms: instance.beat_interval_ms() }));
         }
         // What the owner remembers of it is known here, too, by now.
         if let Some(answer) = self.registry.hear(&place.service, &place.id) {
-            return Ok(answer);
+            return Ok(Some(answer));
         }
-        if !self.cluster.may_judge_unknown(self.registry.clock.tick()) {
-            return Err(not_yet_known());
+        match self.cluster.may_judge_unknown(self.registry.clock.tick()) {
+            true => Ok(None),
+            false => Err(not_yet_known()),
         }
-        let Some(instance) = whole.transpose()? else {
-            self.registry.beats.count(BeatOutcome::Unknown);
-            return Ok(BeatAnswer::Unknown);
-        };
-        place.service.check_characters()?;
-        if instance.is_persistent {
-            place.id.insert(0, PERSISTENT_MARK);
-        }
-        let interval_ms = instance.beat_interval_ms();
-        let registry = Arc::clone(&self.registry);
-        self.register(place, instance, true, actor).await?;
-        registry.beats.count(BeatOutcome::Registered);
-        Ok(BeatAnswer::Known { interval_ms })
     }
 
     pub(super) async fn change_settings(
@@ -155,14 +133,8 @@ impl Elsewhere {
         let mut tries = Tries::begin();
         while tries.next().await {
             let (known, written) = self.registry.find_settings(&service);
-            let settings = Arc::new(change(known.as_deref())?);
-            settings.check_size()?;
-            if known.is_none() {
-                self.registry.check_room_for_service()?;
-            }
-            let (tag, known) = (service.as_str(), known.as_deref().map(ServiceSettings::weight));
-            self.registry.check_bytes((tag, DATUM_KEY), known, settings.weight())?;
-            let value = Arc::new(Content::Service(settings));
+            let value = self.registry.plan_settings(&service, known.as_deref(), &change)?;
+            let tag = service.as_str();
             let register =
                 Operation::register(tag, DATUM_KEY, self.issue(), value, Health::Healthy);
             let register = register.expecting(written);
@@ -183,19 +155,16 @@ impl Elsewhere {
         let mut tries = Tries::begin();
         while tries.next().await {
             let found = self.registry.find_operator_values(&service, &id);
-            let (is_new, written) = (found.is_none(), found.as_ref().map(|(_, written)| *written));
-            let known = found.map(|(values, _)| values).unwrap_or_default();
-            let values = change(known.clone());
-            self.registry.check_values(is_new, &values)?;
-            if values == known {
-                return Ok(());
-            }
-            let known = (!is_new).then(|| known.metadata_bytes());
-            self.registry.check_bytes((tag, &key), known, values.metadata_bytes())?;
-            if values.is_empty() {
-                self.cluster.write(Operation::deregister(tag, key, self.issue())).await;
-                return Ok(());
-            }
+            let known = found.as_ref().map(|(values, _)| values);
+            let values = match self.registry.plan_values((tag, &key), known, &change)? {
+                PlannedValues::Same => return Ok(()),
+                PlannedValues::Removed => {
+                    self.cluster.write(Operation::deregister(tag, key, self.issue())).await;
+                    return Ok(());
+                }
+                PlannedValues::Kept(values) => values,
+            };
+            let written = found.map(|(_, written)| written);
             let value = Arc::new(Content::Operator(Box::new(values)));
             let register = Operation::register(tag, &*key, self.issue(), value, Health::Healthy);
             let register = register.expecting(written.unwrap_or(Stamp::NEVER));

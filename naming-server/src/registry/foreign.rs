@@ -9,8 +9,8 @@ use std::sync::Arc;
 use distro_core::{Listed, Tick};
 use naming_model::{InstanceKey, RecordKey, ServiceKey, is_unprintable};
 
+use super::plan::initial_health;
 use super::view::{checksum, settings};
-use super::writes::initial_health;
 use super::{
     CLASS_INSTANCE, Content, EventKind, Host, Instance, Metadata, Registry, check_address, hosts,
     push_id,
@@ -297,6 +297,7 @@ mod tests {
 
     use distro_core::{Input, MemberId, OwnerPolicy, StampClock};
     use distro_net::{Clock, Driver};
+    use naming_model::META_ID_GENERATOR;
 
     use super::*;
     use crate::nacos::owner_number;
@@ -323,6 +324,48 @@ mod tests {
 
     fn service() -> ServiceKey {
         ServiceKey::parse("public", "g@@s").unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_is_registered_for_the_owner_gets_a_number_if_it_wants_one() {
+        let (registry, _control) = registry().await;
+        let generator = (META_ID_GENERATOR.to_owned(), "snowflake".to_owned());
+        let metadata = Metadata::new(&[generator].into(), 4_096).unwrap();
+        let made = Instance::new(1.0, metadata).unwrap();
+        let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "DEFAULT" };
+        registry.register_for_owner(&service(), &key, made, true, &String::new).unwrap();
+        let id = registry.peer_list(&service())[0].id.clone().unwrap();
+        assert!(id.parse::<u64>().is_ok(), "{id}");
+    }
+
+    #[tokio::test]
+    async fn of_patches_for_the_owner_at_the_same_time_none_is_lost() {
+        let (registry, _control) = registry().await;
+        let made = Instance::new(1.0, Metadata::default()).unwrap();
+        let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "DEFAULT" };
+        registry.register_for_owner(&service(), &key, made, true, &String::new).unwrap();
+        let key = RecordKey::ephemeral(key);
+        let set = |name: &str| {
+            let change = |known: &Instance| {
+                // Time for another one to come between.
+                std::thread::sleep(std::time::Duration::from_millis(2));
+                let mut map = known.metadata.to_map();
+                map.insert(name.to_owned(), "set".to_owned());
+                let mut changed = known.clone();
+                changed.set_metadata(Metadata::new(&map, 4_096)?);
+                Ok((changed, None))
+            };
+            registry.patch_for_owner(&service(), &key, &String::new, change).unwrap();
+        };
+        let names = ["a", "b", "c", "d"];
+        std::thread::scope(|scope| {
+            for name in names {
+                let set = &set;
+                scope.spawn(move || set(name));
+            }
+        });
+        let found = registry.find_instance(&service(), &key.text()).unwrap();
+        assert_eq!(found.instance.metadata.to_map().len(), names.len());
     }
 
     fn instance(ip: &str) -> PeerInstance {

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use distro_core::{LeaseTerms, StampClock, Store, StoreConfig, Tick, Value, Watcher};
 use distro_net::Clock;
 use naming_model::ServiceKey;
+use parking_lot::Mutex;
 
 mod accounts;
 mod administer;
@@ -31,6 +32,7 @@ mod namespaces;
 mod operator_values;
 mod page;
 mod plain;
+mod plan;
 mod query;
 mod records;
 mod redirected;
@@ -193,6 +195,8 @@ pub(crate) struct Registry {
     pub(crate) views: Views,
     pub(crate) index: Arc<ServiceIndex>,
     pub(crate) beats: BeatCounts,
+    /// Held by a write in the name of a Java owner, before all locks of the store.
+    writes_for_owners: Mutex<()>,
     pub(crate) settings: RegistrySettings,
 }
 
@@ -231,6 +235,7 @@ impl Registry {
             views: Views::new(settings.rendered_bytes, settings.protect_at_zero),
             index,
             beats: BeatCounts::default(),
+            writes_for_owners: Mutex::new(()),
             settings,
         }
     }

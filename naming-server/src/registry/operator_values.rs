@@ -13,6 +13,7 @@ use naming_model::{RecordKey, ServiceKey};
 use serde_json::{Map, Value, json};
 
 use super::metadata_text::MAX_METADATA;
+use super::plan::PlannedValues;
 use super::{CLASS_OTHER, Content, Instance, Metadata, Registry, RegistryError};
 
 /// What an operator set. What is `None` or not there is the client's to say.
@@ -227,18 +228,17 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let (now, key) = (self.clock.tick(), RecordKey::operator_text(id));
         let written = self.store.update_existing(service.as_str(), now, |writer| {
-            let known = writer.find_visible(&key).and_then(|(_, content)| read(content)).cloned();
-            let values = change(known.clone().unwrap_or_default());
-            self.check_values(known.is_none(), &values)?;
+            let known = writer.find_visible(&key).and_then(|(_, content)| read(content));
+            let planned = self.plan_values((service.as_str(), &key), known, change)?;
             // Issued under the lock, like all stamps: see `writes`.
             let stamp = self.store.clock().issue(now);
-            if values.is_empty() && known.is_some() {
-                writer.deregister(&key, stamp);
-            } else if known.as_ref() != Some(&values) && !values.is_empty() {
-                let known = known.as_ref().map(OperatorValues::metadata_bytes);
-                self.check_bytes((service.as_str(), &key), known, values.metadata_bytes())?;
-                let content = Arc::new(Content::Operator(Box::new(values)));
-                writer.register(&key, stamp, content, Health::Healthy);
+            match planned {
+                PlannedValues::Same => {}
+                PlannedValues::Removed => _ = writer.deregister(&key, stamp),
+                PlannedValues::Kept(values) => {
+                    let content = Arc::new(Content::Operator(Box::new(values)));
+                    writer.register(&key, stamp, content, Health::Healthy);
+                }
             }
             Ok(())
         });

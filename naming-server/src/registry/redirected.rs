@@ -1,11 +1,15 @@
 //! Writes to services that a Java server owns, as they are made here: after it has carried them
 //! out, so that their clients find them, or in its place while it cannot be asked.
+//!
+//! Such a write looks, plans and writes in three steps, without the lock of the service over them:
+//! the core alone stamps what a Java server owns. So there is one at a time, or a patch would be
+//! made from what another one is about to replace.
 
 use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
-use super::content_codec::instance_weight;
-use super::writes::initial_health;
-use super::{Instance, Patched, Registry, RegistryError};
+use super::plan::{Known, initial_health};
+use super::writes::number_of;
+use super::{EventKind, Instance, Patched, Registry, RegistryError};
 
 impl Registry {
     /// As [`Self::register`], in the name of the owner.
@@ -13,24 +17,25 @@ impl Registry {
         &self,
         service: &ServiceKey,
         key: &InstanceKey<'_>,
-        mut instance: Instance,
+        instance: Instance,
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) -> Result<(), RegistryError> {
         service.check_characters()?;
         check_cluster_name(key.cluster)?;
         let id = RecordKey::ephemeral(*key).text();
-        if let Some(kept) = self.kept_values(service, &id) {
-            kept.lay_over(&mut instance)?;
-        }
+        let _one_at_a_time = self.writes_for_owners.lock();
+        let kept = self.kept_values(service, &id);
         let known = self.find_instance(service, &id);
-        match &known {
-            Some(known) => instance.id.clone_from(&known.instance.id),
-            None => self.check_room(service)?,
-        }
-        let known = known.map(|known| instance_weight(&known.instance));
-        self.check_bytes((service.as_str(), &id), known, instance_weight(&instance))?;
-        self.foreign_registered(service, key, instance, healthy, actor);
+        let known = Known {
+            instance: known.as_ref().map(|known| (&known.instance, known.health)),
+            kept: kept.as_ref(),
+            has_service: self.find(service).is_some(),
+        };
+        let number = || number_of(self.store.clock().issue(self.clock.tick()));
+        let place = (service.as_str(), &*id);
+        let planned = self.plan_registration(place, &known, instance, healthy, number)?;
+        self.foreign_registered(service, key, planned.instance, healthy, actor);
         Ok(())
     }
 
@@ -42,15 +47,14 @@ impl Registry {
         actor: &dyn Fn() -> String,
         change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), RegistryError>,
     ) -> Result<Patched, RegistryError> {
+        let _one_at_a_time = self.writes_for_owners.lock();
         let Some(known) = self.find_instance(service, &key.text()) else {
             return Ok(Patched::NotFound);
         };
-        let (instance, healthy) = change(&known.instance)?;
-        let (was, is) = (instance_weight(&known.instance), instance_weight(&instance));
-        self.check_growth(is.saturating_sub(was))?;
-        let was_healthy = known.health == initial_health(true);
-        let healthy = healthy.unwrap_or(was_healthy);
-        self.foreign_registered(service, &key.instance, instance, healthy, actor);
+        let known = (&known.instance, known.health);
+        let planned = self.plan_patch(known, EventKind::Updated, change)?;
+        let is_healthy = planned.health == initial_health(true);
+        self.foreign_registered(service, &key.instance, planned.instance, is_healthy, actor);
         Ok(Patched::Done)
     }
 }

@@ -10,10 +10,10 @@ use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
 use super::cluster::Cluster;
 use super::elsewhere::{Elsewhere, Place, not_yet_known};
-use super::writes::initial_health;
+use super::plan::initial_health;
 use super::{
-    BeatAnswer, Content, EventKind, Instance, OperatorValues, Patched, Registry, RegistryError,
-    ServiceSettings, Write,
+    BeatAnswer, BeatOutcome, Content, EventKind, Instance, Later, OperatorValues, Patched,
+    Registry, RegistryError, ServiceSettings, Write,
 };
 use crate::durable::Acks;
 
@@ -250,25 +250,61 @@ impl Writes {
         if let Some(answer) = known.or_else(|| self.registry.beat_of_persistent(service, key)) {
             return Write::Done(Ok(answer));
         }
-        let registry = &self.registry;
         if self.is_foreign(service) {
-            return Write::Done(registry.beat_of_unknown(whole, |instance| {
-                registry.register_for_owner(service, key, instance, true, actor)
-            }));
+            return self.beat_of_unknown(service, key, whole, actor);
         }
         match self.elsewhere(service) {
-            None => Write::Done(self.check_may_judge_unknown().and_then(|()| {
-                registry.beat_of_unknown(whole, |instance| {
-                    registry.register(service, key, instance, true, actor)
-                })
-            })),
+            None => match self.check_may_judge_unknown() {
+                Ok(()) => self.beat_of_unknown(service, key, whole, actor),
+                Err(error) => Write::Done(Err(error)),
+            },
             Some(elsewhere) => {
                 let (place, actor) = (Place::new(service, &record), actor());
                 let checked = check_cluster_name(key.cluster).map_err(RegistryError::from);
                 let whole = whole.map(|whole| checked.and_then(|()| whole()));
-                Write::Sent(Box::pin(elsewhere.beat(place, whole, actor)))
+                let (writes, service, id) = (self.clone(), service.clone(), record.text());
+                let heard = Write::Sent(Box::pin(elsewhere.hear(place)) as Later<_>);
+                heard.then(move |heard| match (heard, RecordKey::parse(&id)) {
+                    (Err(error), _) => Write::Done(Err(error)),
+                    (Ok(Some(answer)), _) => Write::Done(Ok(answer)),
+                    (Ok(None), Some(key)) => {
+                        let whole = whole.map(|whole| move || whole);
+                        writes.beat_of_unknown(&service, &key.instance, whole, &|| actor.clone())
+                    }
+                    // Names that no instance can have: what is wrong with them is said.
+                    (Ok(None), None) => Write::Done(match whole {
+                        Some(Err(error)) => Err(error),
+                        _ => Ok(BeatAnswer::Unknown),
+                    }),
+                })
             }
         }
+    }
+
+    /// Takes a beat of an instance that nobody knows. One that carries the whole instance registers
+    /// it, as any other registration: where it belongs, and on disk if it is to last.
+    fn beat_of_unknown(
+        &self,
+        service: &ServiceKey,
+        key: &InstanceKey<'_>,
+        whole: Option<impl FnOnce() -> Result<Instance, RegistryError>>,
+        actor: &dyn Fn() -> String,
+    ) -> Write<Result<BeatAnswer, RegistryError>> {
+        let instance = match whole.map(|whole| whole()).transpose() {
+            Ok(Some(instance)) => instance,
+            Ok(None) => {
+                self.registry.beats.count(BeatOutcome::Unknown);
+                return Write::Done(Ok(BeatAnswer::Unknown));
+            }
+            Err(error) => return Write::Done(Err(error)),
+        };
+        let interval_ms = instance.beat_interval_ms();
+        let registry = Arc::clone(&self.registry);
+        self.register(service, key, instance, true, actor).map(move |registered| {
+            registered?;
+            registry.beats.count(BeatOutcome::Registered);
+            Ok(BeatAnswer::Known { interval_ms })
+        })
     }
 
     fn check_may_judge_unknown(&self) -> Result<(), RegistryError> {

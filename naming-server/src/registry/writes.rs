@@ -8,7 +8,7 @@ use std::sync::Arc;
 use distro_core::{Health, Heard, Operation, Stamp, Writer, apply};
 use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
-use super::content_codec::instance_weight;
+use super::plan::{Known, Planned, initial_health};
 use super::{
     BeatAnswer, BeatOutcome, CLASS_INSTANCE, Content, EventKind, Host, Instance, Patched, Registry,
     RegistryError, hosts, text_form,
@@ -26,7 +26,7 @@ impl Registry {
         &self,
         service: &ServiceKey,
         key: &InstanceKey<'_>,
-        mut instance: Instance,
+        instance: Instance,
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) -> Result<(), RegistryError> {
@@ -35,38 +35,22 @@ impl Registry {
         let now = self.clock.tick();
         let id = instance.record_key(key).text();
         let kind = self.store.update(service.as_str(), now, |writer| {
-            if let Some(kept) = self.kept_values_in(writer, &id) {
-                kept.lay_over(&mut instance)?;
-            }
             let stamp = self.store.clock().issue(now);
-            let mut known_weight = None;
-            let (kind, health) = match find_instance(writer, &id) {
-                Some((known, health)) => {
-                    known_weight = Some(instance_weight(known));
-                    instance.id.clone_from(&known.id);
-                    ((*known != instance).then_some(EventKind::Replaced), health)
-                }
-                None if self.is_full() => return Err(self.full()),
-                None if !writer.is_open() && self.has_all_services() => {
-                    return Err(self.too_many_services());
-                }
-                None => {
-                    if instance.wants_snowflake_id() {
-                        // Other members may number the same service, while they disagree about
-                        // who owns it.
-                        let number = match self.settings.is_member {
-                            true => number_of(stamp),
-                            false => free_number(writer),
-                        };
-                        instance.id = Some(number.to_string().into());
-                    }
-                    (Some(EventKind::Registered), initial_health(healthy))
-                }
+            let known = Known {
+                instance: find_instance(writer, &id),
+                kept: self.kept_values_in(writer, &id),
+                has_service: writer.is_open(),
+            };
+            // Other members may number the same service, while they disagree about who owns it.
+            let number = || match self.settings.is_member {
+                true => number_of(stamp),
+                false => free_number(writer),
             };
             let place = (service.as_str(), &*id);
-            self.check_bytes(place, known_weight, instance_weight(&instance))?;
+            let planned = self.plan_registration(place, &known, instance, healthy, number)?;
+            let Planned { instance, health, kind } = planned;
             writer.register(&id, stamp, Arc::new(Content::Instance(instance)), health);
-            Ok(kind)
+            Ok::<_, RegistryError>(kind)
         })?;
         if let Some(kind) = kind {
             self.note(service, &id, kind, actor);
@@ -160,13 +144,10 @@ impl Registry {
             service.as_str(),
             now,
             |writer| -> Result<_, RegistryError> {
-                let Some((known, health)) = find_instance(writer, &id) else {
+                let Some(known) = find_instance(writer, &id) else {
                     return Ok(Patched::NotFound);
                 };
-                let (instance, healthy) = change(known)?;
-                let (known, weight) = (instance_weight(known), instance_weight(&instance));
-                self.check_growth(weight.saturating_sub(known))?;
-                let health = healthy.map_or(health, initial_health);
+                let Planned { instance, health, .. } = self.plan_patch(known, kind, change)?;
                 let stamp = self.store.clock().issue(now);
                 writer.register(&id, stamp, Arc::new(Content::Instance(instance)), health);
                 Ok(Patched::Done)
@@ -245,27 +226,6 @@ impl Registry {
         Some(BeatAnswer::Known { interval_ms: known.instance.beat_interval_ms() })
     }
 
-    /// Takes a beat of an instance that is not known. One that carries the whole instance has it
-    /// registered by `register`.
-    ///
-    /// # Errors
-    /// Those of making `whole` into an instance, and of `register`.
-    pub(super) fn beat_of_unknown(
-        &self,
-        whole: Option<impl FnOnce() -> Result<Instance, RegistryError>>,
-        register: impl FnOnce(Instance) -> Result<(), RegistryError>,
-    ) -> Result<BeatAnswer, RegistryError> {
-        let Some(whole) = whole else {
-            self.beats.count(BeatOutcome::Unknown);
-            return Ok(BeatAnswer::Unknown);
-        };
-        let instance = whole()?;
-        let interval_ms = instance.beat_interval_ms();
-        register(instance)?;
-        self.beats.count(BeatOutcome::Registered);
-        Ok(BeatAnswer::Known { interval_ms })
-    }
-
     /// Sets the health of an instance by hand. Nothing happens if it is not there.
     pub(crate) fn set_health(
         &self,
@@ -289,20 +249,11 @@ impl Registry {
         }
     }
 
-    /// # Errors
-    /// `Full` if there is no room for one more instance, or for its service.
-    pub(super) fn check_room(&self, service: &ServiceKey) -> Result<(), RegistryError> {
-        if self.is_full() {
-            return Err(self.full());
-        }
-        if self.find(service).is_none() { self.check_room_for_service() } else { Ok(()) }
-    }
-
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.store.visible_count(CLASS_INSTANCE) >= self.settings.max_instances
     }
 
-    fn full(&self) -> RegistryError {
+    pub(super) fn full(&self) -> RegistryError {
         let limit = self.settings.max_instances;
         RegistryError::Full(format!(
             "the limit of {limit} instances (registry.max_instances) is reached"
@@ -316,10 +267,6 @@ pub(super) struct KnownInstance {
     pub(super) health: Health,
     /// When it was written.
     pub(super) written: Stamp,
-}
-
-pub(super) fn initial_health(healthy: bool) -> Health {
-    if healthy { Health::Healthy } else { Health::Unhealthy }
 }
 
 pub(super) fn find_instance<'a>(

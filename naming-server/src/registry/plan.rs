@@ -1,0 +1,155 @@
+//! What a write comes to: one rule for each kind, whoever carries it out.
+//!
+//! ```text
+//! wish, what is known ──► plan ──► here, under the lock of the service   (writes, administer)
+//!                              ──► an operation for the owner            (elsewhere)
+//!                              ──► beside a Java owner                   (redirected)
+//! ```
+
+use std::sync::Arc;
+
+use distro_core::{DATUM_KEY, Health};
+use naming_model::ServiceKey;
+
+use super::content_codec::instance_weight;
+use super::{
+    Content, EventKind, Instance, OperatorValues, Registry, RegistryError, ServiceSettings,
+};
+
+/// What is known where an instance is about to be registered.
+pub(super) struct Known<'a> {
+    /// The instance as it is there.
+    pub(super) instance: Option<(&'a Instance, Health)>,
+    /// What an operator set of it, if that is kept.
+    pub(super) kept: Option<&'a OperatorValues>,
+    /// Whether its service is there.
+    pub(super) has_service: bool,
+}
+
+/// What is to be written of an instance.
+pub(super) struct Planned {
+    pub(super) instance: Instance,
+    pub(super) health: Health,
+    /// What the event says; `None` if nothing changes that anybody sees.
+    pub(super) kind: Option<EventKind>,
+}
+
+/// What is to be done with the values that an operator set.
+pub(super) enum PlannedValues {
+    /// They stay as they are.
+    Same,
+    /// Nothing is kept any more.
+    Removed,
+    /// These are kept.
+    Kept(OperatorValues),
+}
+
+impl Registry {
+    /// A registration. It replaces the whole entry but keeps its id and its health, and what an
+    /// operator set is laid over it. `number` gives a new instance its id, if it wants one.
+    ///
+    /// # Errors
+    /// `Invalid` if it does not fit with what an operator set, `Full` if there is no room.
+    #[inline]
+    pub(super) fn plan_registration(
+        &self,
+        place: (&str, &str),
+        known: &Known<'_>,
+        mut instance: Instance,
+        healthy: bool,
+        number: impl FnOnce() -> u64,
+    ) -> Result<Planned, RegistryError> {
+        if let Some(kept) = known.kept {
+            kept.lay_over(&mut instance)?;
+        }
+        let (kind, health) = match known.instance {
+            Some((before, health)) => {
+                instance.id.clone_from(&before.id);
+                ((*before != instance).then_some(EventKind::Replaced), health)
+            }
+            None => {
+                self.check_room(known.has_service)?;
+                if instance.wants_snowflake_id() {
+                    instance.id = Some(number().to_string().into());
+                }
+                (Some(EventKind::Registered), initial_health(healthy))
+            }
+        };
+        let before = known.instance.map(|(before, _)| instance_weight(before));
+        self.check_bytes(place, before, instance_weight(&instance))?;
+        Ok(Planned { instance, health, kind })
+    }
+
+    /// A change of parts of an instance, which the events call `kind`.
+    ///
+    /// # Errors
+    /// What `change` refuses, `Full` if there is no room.
+    pub(super) fn plan_patch(
+        &self,
+        (known, health): (&Instance, Health),
+        kind: EventKind,
+        change: impl FnOnce(&Instance) -> Result<(Instance, Option<bool>), RegistryError>,
+    ) -> Result<Planned, RegistryError> {
+        let (instance, healthy) = change(known)?;
+        let grown = instance_weight(&instance).saturating_sub(instance_weight(known));
+        self.check_growth(grown)?;
+        Ok(Planned { instance, health: healthy.map_or(health, initial_health), kind: Some(kind) })
+    }
+
+    /// A change of the settings of a service.
+    ///
+    /// # Errors
+    /// What `change` refuses, `Invalid` if they are too large, `Full` if there is no room.
+    pub(super) fn plan_settings(
+        &self,
+        service: &ServiceKey,
+        known: Option<&ServiceSettings>,
+        change: impl FnOnce(Option<&ServiceSettings>) -> Result<ServiceSettings, RegistryError>,
+    ) -> Result<Arc<Content>, RegistryError> {
+        let settings = change(known)?;
+        settings.check_size()?;
+        if known.is_none() {
+            self.check_room_for_service()?;
+        }
+        let before = known.map(ServiceSettings::weight);
+        self.check_bytes((service.as_str(), DATUM_KEY), before, settings.weight())?;
+        Ok(Arc::new(Content::Service(Arc::new(settings))))
+    }
+
+    /// A change of what an operator set of an instance.
+    ///
+    /// # Errors
+    /// As [`Self::check_values`].
+    pub(super) fn plan_values(
+        &self,
+        place: (&str, &str),
+        known: Option<&OperatorValues>,
+        change: impl FnOnce(OperatorValues) -> OperatorValues,
+    ) -> Result<PlannedValues, RegistryError> {
+        let values = change(known.cloned().unwrap_or_default());
+        self.check_values(known.is_none(), &values)?;
+        if values.is_empty() {
+            let was_kept = known.is_some();
+            return Ok(if was_kept { PlannedValues::Removed } else { PlannedValues::Same });
+        }
+        if known == Some(&values) {
+            return Ok(PlannedValues::Same);
+        }
+        let before = known.map(OperatorValues::metadata_bytes);
+        self.check_bytes(place, before, values.metadata_bytes())?;
+        Ok(PlannedValues::Kept(values))
+    }
+
+    /// # Errors
+    /// `Full` if there is no room for one more instance, or for its service.
+    fn check_room(&self, has_service: bool) -> Result<(), RegistryError> {
+        if self.is_full() {
+            return Err(self.full());
+        }
+        if has_service { Ok(()) } else { self.check_room_for_service() }
+    }
+}
+
+pub(super) fn initial_health(healthy: bool) -> Health {
+    if healthy { Health::Healthy } else { Health::Unhealthy }
+}
