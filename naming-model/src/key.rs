@@ -163,6 +163,24 @@ impl ServiceKey {
         Err(NameError::ServiceCharacters(self.grouped().to_owned()))
     }
 
+    /// Checks the characters of a name that is about to be stored, where more are allowed than
+    /// [`Self::check_characters`] says: all that are neither blank nor
+    /// [unprintable](is_unprintable).
+    ///
+    /// # Errors
+    /// [`NameError::ServiceCharacters`], [`NameError::NamespaceCharacters`].
+    pub fn check_printable(&self) -> Result<(), NameError> {
+        if self.namespace().chars().any(is_unprintable) {
+            return Err(NameError::NamespaceCharacters);
+        }
+        let is_bad = |c: char| c.is_whitespace() || is_unprintable(c);
+        // What a tag is taken apart at.
+        if self.grouped().contains(is_bad) || self.grouped().contains(NAMESPACE_SEPARATOR) {
+            return Err(NameError::ServiceCharacters(self.grouped().to_owned()));
+        }
+        Ok(())
+    }
+
     /// The whole key, which is also the tag that decides responsibility.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -34,6 +34,7 @@ impl Patch {
         instance.app.clone_from(&known.app);
         instance.enabled = self.enabled.unwrap_or(known.enabled);
         instance.is_persistent = known.is_persistent;
+        instance.keep_held(known);
         if let Some(app) = &self.app {
             instance = instance.with_app(app)?;
         }
@@ -79,7 +80,7 @@ impl Naming {
                     false => self.registry.choose_kind(service, key, patch.ephemeral),
                 };
                 let cleared = clears && self.has_values(service, &key);
-                let named = self.registry.settings.keep_operator_values.then(|| patch.named());
+                let named = self.registry.keeps_values_at(service, &key).then(|| patch.named());
                 let change = move |known: &Instance| patch.apply(known);
                 let write = self.patch_with(service, &key, caller.actor(), change, named, clears);
                 begun(write.map(move |patched| match patched? {
@@ -119,14 +120,14 @@ impl Naming {
                 }
                 let (naming, service, actor) = (Arc::clone(self), service.clone(), caller.actor());
                 let limit = self.registry.settings.max_metadata_bytes;
-                let kept = self.registry.settings.keep_operator_values;
                 let write = move |id: String| {
                     let key = match read_key(&id) {
                         Ok(key) => key,
                         Err(error) => return Write::Done(Err(error)),
                     };
+                    let keeps = naming.registry.keeps_values_at(&service, &key);
                     let named =
-                        kept.then(|| Named { metadata: Some(change.clone()), ..Named::default() });
+                        keeps.then(|| Named { metadata: Some(change.clone()), ..Named::default() });
                     let change = change.clone();
                     let apply = move |known: &Instance| {
                         let mut instance = known.clone();

@@ -70,7 +70,7 @@ impl Naming {
         caller: &Caller<'_>,
         service: &ServiceKey,
         key: &InstanceKey<'_>,
-        (instance, healthy): (Instance, bool),
+        (mut instance, healthy): (Instance, bool),
         named: impl FnOnce(&Instance) -> Named,
         must_exist: bool,
     ) -> Write<Result<(), NamingError>> {
@@ -80,6 +80,7 @@ impl Naming {
                 return Write::Done(Err(refused));
             }
             let record = instance.record_key(key);
+            self.registry.keep_held(service, &record, &mut instance);
             let kept = self.keep_named(service, &record, &instance, named);
             let (writes, service, actor) = (self.writes.clone(), service.clone(), caller.actor());
             let id = record.text();
@@ -115,12 +116,12 @@ impl Naming {
         instance: &Instance,
         named: impl FnOnce(&Instance) -> Named,
     ) -> Write<Result<(), RegistryError>> {
-        if !self.registry.settings.keep_operator_values {
-            return Write::Done(Ok(()));
-        }
         let Some(known) = self.registry.known(service, &key.text()) else {
             return Write::Done(Ok(()));
         };
+        if !self.registry.keeps_values_of(&known) {
+            return Write::Done(Ok(()));
+        }
         if let Err(full) = self.registry.check_kept_change(&known, instance) {
             return Write::Done(Err(full));
         }

@@ -49,7 +49,7 @@ impl Elsewhere {
         // Issued before anything is looked at. No lock holds off what an operator sets meanwhile
         // through this member, as it does at the owner; that gets a newer stamp, and stays.
         let stamp = self.issue();
-        let kept = self.registry.kept_values(&place.service, &place.id);
+        let kept = self.registry.kept_values(&place.service, &place.id, &instance);
         let known = self.registry.find_instance(&place.service, &place.id);
         let known = Known {
             instance: known.as_ref().map(|known| (&known.instance, known.health)),
@@ -115,7 +115,7 @@ impl Elsewhere {
             return Ok(Some(BeatAnswer::Known { interval_ms: instance.beat_interval_ms() }));
         }
         // What the owner remembers of it is known here, too, by now.
-        if let Some(answer) = self.registry.hear(&place.service, &place.id) {
+        if let Some((answer, _)) = self.registry.hear(&place.service, &place.id) {
             return Ok(Some(answer));
         }
         match self.cluster.may_judge_unknown(self.registry.clock.tick()) {

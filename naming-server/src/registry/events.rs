@@ -37,11 +37,13 @@ pub(crate) enum EventKind {
     Healthy,
     /// No beat came for so long that it was removed.
     Expired,
+    /// The connection that held it has ended.
+    Lapsed,
 }
 
 impl EventKind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Restored,
         Self::Registered,
         Self::Replaced,
@@ -51,6 +53,7 @@ impl EventKind {
         Self::Unhealthy,
         Self::Healthy,
         Self::Expired,
+        Self::Lapsed,
     ];
 
     /// The word for it in events, log and metrics.
@@ -65,12 +68,13 @@ impl EventKind {
             Self::Unhealthy => "unhealthy",
             Self::Healthy => "healthy",
             Self::Expired => "expired",
+            Self::Lapsed => "lapsed",
         }
     }
 
     /// Whether the instance is gone after it.
     pub(crate) fn is_removal(self) -> bool {
-        matches!(self, Self::Deregistered | Self::ServiceDeleted | Self::Expired)
+        matches!(self, Self::Deregistered | Self::ServiceDeleted | Self::Expired | Self::Lapsed)
     }
 }
 

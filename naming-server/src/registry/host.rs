@@ -32,7 +32,7 @@ pub(super) struct Hosts<'a> {
 pub(crate) fn hosts<'a>(reader: &Reader<'a, Content>) -> impl Iterator<Item = Host<'a>> {
     reader.visible().filter_map(|(key, record, content)| {
         let Content::Instance(instance) = &**content else { return None };
-        let healthy = record.health() == Health::Healthy;
+        let healthy = record.health() == Health::Healthy && !instance.is_declared_unhealthy();
         Some(Host { key: RecordKey::parse(key)?.instance, instance, healthy })
     })
 }
@@ -73,7 +73,10 @@ impl<'a> Hosts<'a> {
     /// Whether all are reported healthy: see [`are_protected`].
     pub(super) fn are_protected(&self, threshold: f32, protect_at_zero: bool) -> bool {
         let healthy = self.candidates.iter().filter(|host| host.healthy).count();
-        are_protected(healthy, self.candidates.len(), threshold, protect_at_zero)
+        // Who says of itself that it is unhealthy is believed, unless a threshold says otherwise.
+        let declared = |host: &Host<'_>| host.instance.is_declared_unhealthy();
+        let at_zero = protect_at_zero && !self.candidates.iter().any(declared);
+        are_protected(healthy, self.candidates.len(), threshold, at_zero)
     }
 
     /// Writes the list, up to the value of `cacheMillis`.

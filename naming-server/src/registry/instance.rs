@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Duration;
 
-use distro_core::LeaseTerms;
 use naming_model::{
     DEFAULT_BEAT_INTERVAL_MS, DEFAULT_BEAT_TIMEOUT_MS, DEFAULT_DELETE_TIMEOUT_MS, InstanceKey,
     MAX_WEIGHT, META_BEAT_INTERVAL, META_BEAT_TIMEOUT, META_DELETE_TIMEOUT, META_ID_GENERATOR,
@@ -13,6 +11,7 @@ use naming_model::{
 };
 
 use super::RegistryError;
+use super::held::Held;
 use super::json::{push_double, push_number, push_string};
 use super::plain::visit_plain;
 
@@ -46,13 +45,15 @@ pub(crate) struct Instance {
     /// Whether it stays until it is deregistered, however silent it is. Its [key](RecordKey) says
     /// the same.
     pub(crate) is_persistent: bool,
-    times: Times,
+    /// That a connection holds it, if one does.
+    pub(crate) held: Option<Box<Held>>,
+    pub(super) times: Times,
 }
 
 /// The reserved metadata that steers beats, parsed once. Milliseconds; the greatest value that
 /// fits is 49 days, longer ones are cut to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Times {
+pub(super) struct Times {
     /// 0 if the metadata has no such key.
     beat_interval_ms: u32,
     unhealthy_after_ms: u32,
@@ -68,7 +69,8 @@ impl Instance {
         let weight = check_weight(weight)?;
         let Timed { metadata, times } = metadata.into();
         let (enabled, is_persistent) = (true, false);
-        Ok(Self { weight, metadata, id: None, app: None, enabled, is_persistent, times })
+        let (id, app, held) = (None, None, None);
+        Ok(Self { weight, metadata, id, app, enabled, is_persistent, held, times })
     }
 
     /// Sets the application name; the two that nearly everybody sends cost nothing.
@@ -98,14 +100,6 @@ impl Instance {
     /// The beat interval its metadata asks for. Present but unreadable counts as the default.
     pub(crate) fn beat_interval_ms(&self) -> Option<u64> {
         (self.times.beat_interval_ms > 0).then_some(u64::from(self.times.beat_interval_ms))
-    }
-
-    /// When silence counts, if it does.
-    pub(crate) fn lease(&self) -> Option<LeaseTerms> {
-        (!self.is_persistent).then(|| LeaseTerms {
-            unhealthy_after: Duration::from_millis(u64::from(self.times.unhealthy_after_ms)),
-            expire_after: Duration::from_millis(u64::from(self.times.expire_after_ms)),
-        })
     }
 
     /// The key of its record.

@@ -22,6 +22,7 @@ mod error;
 mod events;
 mod filter;
 mod foreign;
+mod held;
 mod host;
 mod index;
 mod instance;
@@ -62,6 +63,7 @@ pub(crate) use error::RegistryError;
 pub(crate) use events::{Event, EventKind, Events, MAX_ACTOR};
 pub(crate) use filter::MetadataFilter;
 pub(crate) use foreign::ListTerms;
+pub(crate) use held::Held;
 pub(crate) use host::{Host, hosts, push_id};
 pub(crate) use index::{GroupFilter, ListedService, ServiceIndex, names_json};
 pub(crate) use instance::{
@@ -131,7 +133,7 @@ impl Value for Content {
 
     fn shows_like(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Instance(a), Self::Instance(b)) => a == b,
+            (Self::Instance(a), Self::Instance(b)) => a.shows_like(b),
             (Self::Service(a), Self::Service(b)) => a == b,
             (Self::Switch(a), Self::Switch(b)) => a == b,
             (Self::Namespace(a), Self::Namespace(b)) => a == b,

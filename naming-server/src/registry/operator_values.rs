@@ -117,7 +117,7 @@ impl OperatorValues {
     /// `Invalid` if it would.
     pub(super) fn lay_over(&self, instance: &mut Instance) -> Result<(), RegistryError> {
         if let Some(weight) = self.weight {
-            instance.weight = weight;
+            instance.set_operator_weight(weight);
         }
         if let Some(enabled) = self.enabled {
             instance.enabled = enabled;
@@ -198,9 +198,20 @@ impl Registry {
         self.find_instance(service, id).map(|known| known.instance)
     }
 
-    /// What is to be laid over a registration here, if anything is.
-    pub(super) fn kept_values(&self, service: &ServiceKey, id: &str) -> Option<OperatorValues> {
-        let is_kept = self.settings.keep_operator_values;
+    /// Whether what an operator sets of this instance outlasts its registrations. It does for those
+    /// that a connection holds, as in Nacos: their clients register again whenever they reconnect.
+    pub(crate) fn keeps_values_of(&self, instance: &Instance) -> bool {
+        self.settings.keep_operator_values || instance.held.is_some()
+    }
+
+    /// What is to be laid over a registration of this instance, if anything is.
+    pub(super) fn kept_values(
+        &self,
+        service: &ServiceKey,
+        id: &str,
+        instance: &Instance,
+    ) -> Option<OperatorValues> {
+        let is_kept = self.keeps_values_of(instance);
         is_kept.then(|| self.find_operator_values(service, id))?.map(|(values, _)| values)
     }
 
@@ -209,8 +220,9 @@ impl Registry {
         &self,
         writer: &'a Writer<'_, Content>,
         id: &str,
+        instance: &Instance,
     ) -> Option<&'a OperatorValues> {
-        if !self.settings.keep_operator_values {
+        if !self.keeps_values_of(instance) {
             return None;
         }
         read(writer.find_visible(&RecordKey::operator_text(id))?.1)

@@ -65,14 +65,16 @@ impl Registry {
         let (kind, health) = match known.instance {
             Some((before, health)) => {
                 instance.id.clone_from(&before.id);
-                ((*before != instance).then_some(EventKind::Replaced), health)
+                let differs = !before.shows_like(&instance);
+                (differs.then_some(EventKind::Replaced), health_of(&instance, health))
             }
             None => {
                 self.check_room(known.has_service)?;
                 if instance.wants_snowflake_id() {
                     instance.id = Some(number().to_string().into());
                 }
-                (Some(EventKind::Registered), initial_health(healthy))
+                let health = health_of(&instance, initial_health(healthy));
+                (Some(EventKind::Registered), health)
             }
         };
         let before = known.instance.map(|(before, _)| instance_weight(before));
@@ -148,6 +150,12 @@ impl Registry {
         }
         if has_service { Ok(()) } else { self.check_room_for_service() }
     }
+}
+
+/// The health of an instance that is registered, which would be `judged` if its client sent beats.
+/// A connection is a sign of life.
+fn health_of(instance: &Instance, judged: Health) -> Health {
+    if instance.held.is_some() { Health::Healthy } else { judged }
 }
 
 pub(super) fn initial_health(healthy: bool) -> Health {

@@ -5,10 +5,10 @@
 //! the core alone stamps what a Java server owns. So there is one at a time, or a patch would be
 //! made from what another one is about to replace.
 
-use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
+use naming_model::{InstanceKey, RecordKey, ServiceKey};
 
 use super::plan::{Known, initial_health};
-use super::writes::number_of;
+use super::writes::{check_names, number_of};
 use super::{EventKind, Instance, Patched, Registry, RegistryError};
 
 impl Registry {
@@ -21,11 +21,10 @@ impl Registry {
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) -> Result<(), RegistryError> {
-        service.check_characters()?;
-        check_cluster_name(key.cluster)?;
+        check_names(service, key, &instance)?;
         let id = RecordKey::ephemeral(*key).text();
         let _one_at_a_time = self.writes_for_owners.lock();
-        let kept = self.kept_values(service, &id);
+        let kept = self.kept_values(service, &id, &instance);
         let known = self.find_instance(service, &id);
         let known = Known {
             instance: known.as_ref().map(|known| (&known.instance, known.health)),

@@ -11,6 +11,7 @@ use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 use super::cluster::Cluster;
 use super::elsewhere::{Elsewhere, Place, not_yet_known};
 use super::plan::initial_health;
+use super::writes::check_names;
 use super::{
     BeatAnswer, BeatOutcome, Content, EventKind, Instance, Later, OperatorValues, Patched,
     Registry, RegistryError, ServiceSettings, Write,
@@ -34,6 +35,10 @@ impl Writes {
         acks: Option<Acks>,
     ) -> Self {
         Self { registry, cluster, acks }
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// A write of a durable record, as its client sees it: done when that is on disk. `wrote` are
@@ -90,7 +95,7 @@ impl Writes {
         self.elsewhere_of(service.as_str())
     }
 
-    fn elsewhere_of(&self, tag: &str) -> Option<Elsewhere> {
+    pub(super) fn elsewhere_of(&self, tag: &str) -> Option<Elsewhere> {
         let cluster = self.cluster.as_ref().filter(|cluster| !cluster.owns(tag))?;
         // An operator may have everything written where it arrives.
         self.registry.switches.load().distro_enabled.then(|| Elsewhere {
@@ -116,10 +121,7 @@ impl Writes {
         let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.register(service, key, instance, healthy, actor)),
             Some(elsewhere) => {
-                let checked = service
-                    .check_characters()
-                    .and_then(|()| check_cluster_name(key.cluster))
-                    .map_err(RegistryError::from);
+                let checked = check_names(service, key, &instance);
                 let (place, actor) = (Place::new(service, &instance.record_key(key)), actor());
                 Write::Sent(Box::pin(async move {
                     checked?;
@@ -185,6 +187,10 @@ impl Writes {
         key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
     ) -> Write<Result<(), RegistryError>> {
+        if !key.is_persistent && self.registry.is_held(service, key) {
+            // As in Nacos: what a connection has registered is not theirs to remove who beat.
+            return Write::Done(Ok(()));
+        }
         if !key.is_persistent && self.is_foreign(service) {
             self.registry.foreign_deregistered(service, &key.instance, actor);
             return Write::Done(Ok(()));
@@ -246,7 +252,16 @@ impl Writes {
         actor: &dyn Fn() -> String,
     ) -> Write<Result<BeatAnswer, RegistryError>> {
         let record = RecordKey::ephemeral(*key);
-        let known = self.registry.hear(service, &record.text());
+        let known = match self.registry.hear(service, &record.text()) {
+            Some((answer, Some(held))) => {
+                // From now on it lives by its beats, whatever becomes of the connection.
+                let mut instance = *held;
+                instance.held = None;
+                let taken = self.register(service, key, instance, true, actor);
+                return taken.map(move |taken| taken.map(|()| answer));
+            }
+            known => known.map(|(answer, _)| answer),
+        };
         if let Some(answer) = known.or_else(|| self.registry.beat_of_persistent(service, key)) {
             return Write::Done(Ok(answer));
         }

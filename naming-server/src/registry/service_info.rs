@@ -137,14 +137,20 @@ fn expected_bytes(hosts: &Hosts<'_>, service: &ServiceKey, clusters: &str) -> us
 fn push_host(out: &mut String, host: &Host<'_>, service: &ServiceKey, healthy: bool) {
     let Host { key, instance, .. } = host;
     out.push_str("{\"instanceId\":\"");
-    push_id(out, host, service);
-    push_id_ending(out, host, service);
+    match instance.held.as_ref().and_then(|held| held.id.as_deref()) {
+        Some(id) => super::json::push_escaped(out, id),
+        None => {
+            push_id(out, host, service);
+            push_id_ending(out, host, service);
+        }
+    }
     out.push_str("\",\"ip\":");
     push_string(out, key.ip);
     out.push_str(",\"port\":");
     push_number(out, key.port);
     out.push_str(",\"weight\":");
-    push_double(out, instance.weight);
+    let declared = instance.held.as_ref().and_then(|held| held.weight);
+    push_double(out, declared.unwrap_or(instance.weight));
     out.push_str(",\"healthy\":");
     push_bool(out, healthy);
     out.push_str(",\"enabled\":");

@@ -30,15 +30,14 @@ impl Registry {
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) -> Result<(), RegistryError> {
-        service.check_characters()?;
-        check_cluster_name(key.cluster)?;
+        check_names(service, key, &instance)?;
         let now = self.clock.tick();
         let id = instance.record_key(key).text();
         let kind = self.store.update(service.as_str(), now, |writer| {
             let stamp = self.store.clock().issue(now);
             let known = Known {
                 instance: find_instance(writer, &id),
-                kept: self.kept_values_in(writer, &id),
+                kept: self.kept_values_in(writer, &id, &instance),
                 has_service: writer.is_open(),
             };
             // Other members may number the same service, while they disagree about who owns it.
@@ -195,20 +194,28 @@ impl Registry {
     }
 
     /// Takes a beat of an instance that is known, or was until a moment ago: then the beat was on
-    /// its way already. `None` for any other.
-    pub(super) fn hear(&self, service: &ServiceKey, id: &str) -> Option<BeatAnswer> {
+    /// its way already. `None` for any other. With the answer comes an instance that a connection
+    /// holds, which the beat takes over.
+    pub(super) fn hear(
+        &self,
+        service: &ServiceKey,
+        id: &str,
+    ) -> Option<(BeatAnswer, Option<Box<Instance>>)> {
         let now = self.clock.tick();
         match self.store.hear(service.as_str(), id, now) {
             Heard::Known { value, .. } => {
-                let Content::Instance(instance) = &*value else { return Some(BeatAnswer::Unknown) };
+                let Content::Instance(instance) = &*value else {
+                    return Some((BeatAnswer::Unknown, None));
+                };
                 self.beats.count(BeatOutcome::Known);
-                Some(BeatAnswer::Known { interval_ms: instance.beat_interval_ms() })
+                let held = instance.held.is_some().then(|| Box::new(instance.clone()));
+                Some((BeatAnswer::Known { interval_ms: instance.beat_interval_ms() }, held))
             }
             Heard::Deregistered { learned }
                 if now.since(learned) < self.settings.store.compensation_window =>
             {
                 self.beats.count(BeatOutcome::Late);
-                Some(BeatAnswer::Known { interval_ms: None })
+                Some((BeatAnswer::Known { interval_ms: None }, None))
             }
             Heard::Deregistered { .. } | Heard::Unknown => None,
         }
@@ -267,6 +274,23 @@ pub(super) struct KnownInstance {
     pub(super) health: Health,
     /// When it was written.
     pub(super) written: Stamp,
+}
+
+/// Checks the names of an instance that is about to be stored. Clients that hold connections may
+/// use more characters in names of services.
+///
+/// # Errors
+/// A name is against the rules.
+pub(super) fn check_names(
+    service: &ServiceKey,
+    key: &InstanceKey<'_>,
+    instance: &Instance,
+) -> Result<(), RegistryError> {
+    match instance.held {
+        Some(_) => service.check_printable()?,
+        None => service.check_characters()?,
+    }
+    Ok(check_cluster_name(key.cluster)?)
 }
 
 pub(super) fn find_instance<'a>(

@@ -15,7 +15,7 @@ use super::instance::check_weight;
 use super::metadata_text::MAX_METADATA;
 use super::service::MAX_CLUSTERS;
 use super::{
-    ClusterSettings, Content, HealthChecker, Instance, Metadata, Namespace, OperatorValues,
+    ClusterSettings, Content, HealthChecker, Held, Instance, Metadata, Namespace, OperatorValues,
     Selector, ServiceSettings, Timed, is_password_hash,
 };
 use crate::registry::RegistryError;
@@ -103,7 +103,8 @@ pub(super) fn weight(content: &Content) -> usize {
 pub(super) fn instance_weight(instance: &Instance) -> usize {
     let id = instance.id.as_ref().map_or(0, |id| id.len());
     let app = instance.app.as_ref().map_or(0, |app| app.len());
-    instance.metadata.weight() + id + app
+    let held = instance.held.as_ref().map_or(0, |held| held.encoded_bytes());
+    instance.metadata.weight() + id + app + held
 }
 
 impl From<&Instance> for wire::Instance {
@@ -114,6 +115,7 @@ impl From<&Instance> for wire::Instance {
             id: instance.id.as_deref().map(str::to_owned),
             app: instance.app.as_deref().map(str::to_owned),
             is_disabled: !instance.enabled,
+            held: instance.held.as_deref().map(wire::Held::from),
         }
     }
 }
@@ -122,7 +124,7 @@ impl TryFrom<wire::Instance> for Instance {
     type Error = BadValue;
 
     fn try_from(instance: wire::Instance) -> Result<Self, BadValue> {
-        let wire::Instance { metadata, weight, id, app, is_disabled } = instance;
+        let wire::Instance { metadata, weight, id, app, is_disabled, held } = instance;
         let made = Self::new(weight.unwrap_or(1.0), read_metadata(metadata)?).map_err(refused)?;
         let mut made = match app {
             Some(app) => made.with_app(&app).map_err(refused)?,
@@ -130,7 +132,30 @@ impl TryFrom<wire::Instance> for Instance {
         };
         made.id = id.map(check_id).transpose()?;
         made.enabled = !is_disabled;
+        made.held = held.map(Held::try_from).transpose()?.map(Box::new);
         Ok(made)
+    }
+}
+
+impl From<&Held> for wire::Held {
+    fn from(held: &Held) -> Self {
+        let Held { by, is_unhealthy, weight, id } = held;
+        let id = id.as_deref().map(str::to_owned);
+        Self { by: *by, is_unhealthy: *is_unhealthy, weight: *weight, id }
+    }
+}
+
+impl TryFrom<wire::Held> for Held {
+    type Error = BadValue;
+
+    fn try_from(held: wire::Held) -> Result<Self, BadValue> {
+        let wire::Held { by, is_unhealthy, weight, id } = held;
+        let made = Self::new(by, !is_unhealthy).with_id(id.as_deref().unwrap_or_default());
+        let made = made.map_err(refused)?;
+        match weight {
+            Some(weight) => made.with_weight(weight).map(|(held, _)| held).map_err(refused),
+            None => Ok(made),
+        }
     }
 }
 

@@ -63,6 +63,24 @@ pub(super) struct Instance {
     pub(super) app: Option<String>,
     #[prost(bool, tag = "5")]
     pub(super) is_disabled: bool,
+    /// Absent if no connection holds it.
+    #[prost(message, optional, tag = "6")]
+    pub(super) held: Option<Held>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Held {
+    /// Which connection.
+    #[prost(fixed64, tag = "1")]
+    pub(super) by: u64,
+    #[prost(bool, tag = "2")]
+    pub(super) is_unhealthy: bool,
+    /// Absent if it is that of the instance.
+    #[prost(double, optional, tag = "3")]
+    pub(super) weight: Option<f64>,
+    /// Absent if the client chose none.
+    #[prost(string, optional, tag = "4")]
+    pub(super) id: Option<String>,
 }
 
 /// Number of the field of [`Service`] with its clusters.
