@@ -15,6 +15,7 @@ use crate::checks::{Changes, Checks};
 use crate::config::{ClusterConfig, Config};
 use crate::durable::{Acks, Data, InstanceCache, Keeper};
 use crate::effects::Effects;
+use crate::grpc::{Front, FrontParts};
 use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiCluster, ApiParts};
 use crate::membership::{Membership, NacosMembership, Origin};
@@ -34,6 +35,8 @@ const LAST_LISTS: Duration = Duration::from_secs(2);
 pub(crate) struct App {
     /// Answers requests.
     pub(crate) api: Arc<Api>,
+    /// Serves clients that hold connections.
+    pub(crate) grpc: Arc<Front>,
     driver: Driver<Content, ServiceState>,
     pub(crate) control: Control<Content>,
     /// Tells of other members; none for a node alone.
@@ -167,6 +170,12 @@ impl App {
             audit,
             server: address.as_str().to_owned(),
         }));
+        let grpc = Arc::new(Front::new(FrontParts {
+            settings: config.grpc.clone(),
+            address: address.as_str(),
+            naming: Arc::clone(&naming),
+            board: Arc::clone(member.driver.board()),
+        }));
         let parts = ApiParts {
             naming,
             push_stats,
@@ -180,9 +189,11 @@ impl App {
             address,
             context_path: config.http_settings().context_path,
             connections,
+            other_front: Arc::clone(&grpc) as _,
         };
         Self {
             api: Arc::new_cyclic(|me| Api::new(parts, me.clone())),
+            grpc,
             driver: member.driver,
             control: member.control,
             member_watch: member.watch,
@@ -228,6 +239,7 @@ impl App {
             ("upkeep", tokio::spawn(upkeep)),
             ("checks", tokio::spawn(self.checks.run(shutdown.clone()))),
             ("push", tokio::spawn(self.api.naming().pusher().clone().run(shutdown.clone()))),
+            ("grpc", tokio::spawn(self.grpc.run(shutdown.clone()))),
         ];
         let api = Arc::clone(&self.api);
         let miss_users = api.miss_users(self.first_user, shutdown.clone());

@@ -17,11 +17,14 @@ mod config;
 mod effects;
 pub use config::{
     Acks, Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, DataConfig, Dialect,
-    DurableConfig, EmptyServiceConfig, EventsConfig, HealthConfig, Hidden, HttpConfig, LogConfig,
-    LogFormat, NacosConfig, PushConfig, RegistryConfig, StoreConfig, UserAddArguments, UserCommand,
+    DurableConfig, EmptyServiceConfig, EventsConfig, GrpcConfig, HealthConfig, Hidden, HttpConfig,
+    LogConfig, LogFormat, NacosConfig, PushConfig, RegistryConfig, StoreConfig, UserAddArguments,
+    UserCommand,
 };
 
 mod durable;
+
+mod grpc;
 
 mod http;
 pub use http::{AllowedOrigins, NotOrigins};

@@ -9,6 +9,12 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+/// Something else that has metrics.
+pub(crate) trait MetricSource: Send + Sync {
+    /// As they are now.
+    fn metrics(&self) -> Vec<Metric>;
+}
+
 /// Statuses with a column of their own; others count together.
 const STATUSES: [u16; 11] = [200, 400, 403, 404, 408, 409, 413, 415, 500, 501, 503];
 const COLUMNS: usize = STATUSES.len() + 1;

@@ -1,16 +1,15 @@
 //! Wiring: settings in, a running server out.
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use distro_core::MemberId;
 use distro_net::{Connector, TcpConnector};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Resources, SavedInstances, Sockets};
@@ -18,14 +17,16 @@ use crate::audit::Audit;
 use crate::auth::{AuthSettings, NewUser};
 use crate::config::{Config, list_members};
 use crate::durable::{Data, DataError, InstanceCache, Keeper, default_folder};
+use crate::grpc;
 use crate::http::{self, Accept, ConnectionStats};
 use crate::member_port::{MemberPort, MembersOnly};
 use crate::membership::{Membership, Origin};
 
-/// Connections that wait to be accepted; the system may cut it down.
-const BACKLOG: u32 = 4_096;
-/// Bytes asked for of each buffer of the push socket.
-const PUSH_BUFFER: usize = 4 << 20;
+mod ports;
+
+use ports::{
+    BACKLOG, Listening, bind, bind_grpc, bind_to, grpc_failure, hint, listening, push_socket,
+};
 
 /// What writing the last audit lines may take.
 const LAST_AUDIT_LINES: Duration = Duration::from_millis(200);
@@ -35,6 +36,9 @@ const LAST_AUDIT_LINES: Duration = Duration::from_millis(200);
 pub struct Server {
     config: Config,
     listener: Listening,
+    /// For clients that speak gRPC, if it has a port.
+    grpc_listener: Option<Listening>,
+    grpc_address: Option<SocketAddr>,
     /// For members alone, if they have a port of their own.
     member_listener: Option<TcpListener>,
     push_socket: UdpSocket,
@@ -77,12 +81,14 @@ impl Server {
             false => None,
         };
         let data = open_data(&config, address, origin.address.member())?;
-        // Java servers take an open port for a member that is ready.
-        let listener = match config.cluster.speaks_nacos() {
-            true => Listening::Later(socket),
-            false => {
-                Listening::Now(socket.listen(BACKLOG).map_err(hint).with_context(cannot_listen)?)
+        let listener = listening(&config, socket).with_context(cannot_listen)?;
+        let grpc = bind_grpc(&config, address)?;
+        let grpc_address = grpc.as_ref().map(TcpSocket::local_addr).transpose()?;
+        let grpc_listener = match grpc {
+            Some(socket) => {
+                Some(listening(&config, socket).with_context(grpc_failure(grpc_address))?)
             }
+            None => None,
         };
         let member_listener = match config.cluster.bind_port {
             port if port > 0 && config.cluster.is_enabled() => {
@@ -101,6 +107,8 @@ impl Server {
         Ok(Self {
             config,
             listener,
+            grpc_listener,
+            grpc_address,
             member_listener,
             push_socket,
             address,
@@ -128,6 +136,11 @@ impl Server {
     /// The address it listens on, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of its gRPC port, with the real port, if it has one.
+    pub fn grpc_addr(&self) -> Option<SocketAddr> {
+        self.grpc_address
     }
 
     /// Where clients find the API, for people to read and copy.
@@ -180,6 +193,8 @@ impl Server {
         self.users.iter().for_each(|user| user.write(&app.api.registry));
         let listener = self.listener;
         let listen = move || listener.listen();
+        let grpc_listener = self.grpc_listener;
+        let listen_grpc = move || grpc_listener.map(Listening::listen).transpose();
         let (api, token) = (Arc::clone(&app.api), CancellationToken::new());
         let (settings, stopped) = (self.config.http_settings(), token.clone());
         let serve_members = async {
@@ -189,6 +204,7 @@ impl Server {
             }
         };
         let run = async {
+            let listen = (listen, listen_grpc);
             let ran = run(app, &self.config, listen, self.stats, shutdown).await;
             // Members are answered as long as this one hands over what it has.
             token.cancel();
@@ -200,35 +216,21 @@ impl Server {
     }
 }
 
-/// The socket of a server, which has its port.
-#[derive(Debug)]
-enum Listening {
-    /// Clients may connect.
-    Now(TcpListener),
-    /// Connections are refused until the server is ready.
-    Later(TcpSocket),
-}
-
-impl Listening {
-    fn listen(self) -> std::io::Result<TcpListener> {
-        match self {
-            Self::Now(listener) => Ok(listener),
-            Self::Later(socket) => socket.listen(BACKLOG),
-        }
-    }
-}
-
 /// Serves the connections of what `listen` opens until `shutdown` completes, as [`Server::run`]
 /// says.
 pub(crate) async fn run<L: Accept>(
     mut app: App,
     config: &Config,
-    listen: impl FnOnce() -> std::io::Result<L>,
+    (listen, listen_grpc): (
+        impl FnOnce() -> std::io::Result<L>,
+        impl FnOnce() -> std::io::Result<Option<L>>,
+    ),
     stats: Arc<ConnectionStats>,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let token = CancellationToken::new();
-    let api = Arc::clone(&app.api);
+    let (api, grpc) = (Arc::clone(&app.api), Arc::clone(&app.grpc));
+    let drain = Arc::clone(&grpc);
     let leave = app.leave();
     let (nacos, stopped) = (app.take_nacos(), token.clone());
     let serve = async {
@@ -239,7 +241,17 @@ pub(crate) async fn run<L: Accept>(
             }
         }
         let listener = listen().inspect_err(|_| stopped.cancel())?;
+        let grpc_listener = listen_grpc().inspect_err(|_| stopped.cancel())?;
         let serve = http::serve(listener, api, config.http_settings(), stats, stopped.clone());
+        let serve_grpc = async {
+            match grpc_listener {
+                Some(listener) => grpc::serve(listener, grpc, stopped.clone()).await,
+                None => {}
+            }
+        };
+        let serve = async {
+            tokio::join!(serve, serve_grpc);
+        };
         match nacos {
             Some((nacos, watch)) => {
                 tokio::join!(serve, nacos.adapter.run(watch, stopped.clone()));
@@ -252,6 +264,7 @@ pub(crate) async fn run<L: Accept>(
     let background = app.run(token.clone());
     let stop = async {
         shutdown.await;
+        drain.drain().await;
         // Clients are served meanwhile.
         leave.await;
         token.cancel();
@@ -312,48 +325,4 @@ pub(crate) fn open_data(
         folder => folder.into(),
     };
     Data::open(&folder, member).map(Some)
-}
-
-/// Takes the port without listening yet.
-async fn bind(config: &Config) -> Result<TcpSocket> {
-    let host = config.bind.trim();
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let mut failure = None;
-    for address in lookup_host((host, config.port)).await.context("no such address")? {
-        match bind_to(address) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => failure = Some(error),
-        }
-    }
-    Err(failure.map_or_else(|| anyhow!("the name has no address"), hint))
-}
-
-fn bind_to(address: SocketAddr) -> std::io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A server that is started again must not wait for the old connections to be forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
-fn hint(error: std::io::Error) -> anyhow::Error {
-    if error.kind() == std::io::ErrorKind::AddrInUse {
-        return anyhow!("{error}; is another server running? --port chooses another port");
-    }
-    error.into()
-}
-
-/// The socket that pushes leave from and acks come to. Acks of many subscribers come all at once,
-/// so its buffers are large; the system may cut them down.
-fn push_socket(address: SocketAddr) -> std::io::Result<UdpSocket> {
-    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_recv_buffer_size(PUSH_BUFFER)?;
-    socket.set_send_buffer_size(PUSH_BUFFER)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
 }

@@ -15,6 +15,7 @@ impl Config {
     /// Checks every setting against its range, naming the key that is out of it.
     pub(super) fn check(&self) -> Result<()> {
         self.check_front()?;
+        self.grpc.check(self.port)?;
         self.check_registry()?;
         self.check_push()?;
         self.cluster.check()?;

@@ -31,6 +31,9 @@ pub use cluster::{ClusterConfig, Dialect};
 mod data;
 pub use data::{Acks, DataConfig, DurableConfig};
 
+mod grpc;
+pub use grpc::GrpcConfig;
+
 mod http;
 pub use http::HttpConfig;
 
@@ -66,6 +69,8 @@ pub struct Config {
     pub context_path: String,
     /// Connections and requests.
     pub http: HttpConfig,
+    /// The front of Nacos clients of 2.x and 3.x.
+    pub grpc: GrpcConfig,
     /// What is kept of services and instances.
     pub registry: RegistryConfig,
     /// Judging instances by their beats.
@@ -100,6 +105,7 @@ impl Default for Config {
             advertise: String::new(),
             context_path: "/nacos".to_owned(),
             http: HttpConfig::default(),
+            grpc: GrpcConfig::default(),
             registry: RegistryConfig::default(),
             health: HealthConfig::default(),
             store: StoreConfig::default(),

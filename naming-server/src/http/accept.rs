@@ -3,9 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+
+/// Pause after a failed accept: out of descriptors, the listener stays readable and would spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// A listening socket.
 pub(crate) trait Accept: Send + Sync + 'static {
@@ -25,6 +30,36 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn has_ended(&self) -> bool {
         false
     }
+}
+
+/// Accepts for ever. Cancelling it between two connections loses none.
+pub(crate) async fn accept_each<L: Accept>(
+    listener: &L,
+    mut take: impl FnMut(L::Stream, SocketAddr),
+) {
+    let mut failing = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                failing = false;
+                // On a socket for both kinds, IPv4 peers come in the guise of IPv6.
+                take(stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+            }
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(%error, "cannot accept connections, trying on");
+                }
+                failing = true;
+                sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 impl Accept for TcpListener {

@@ -1,7 +1,6 @@
 //! Accepting connections, keeping each within its limits, and letting go of all at the end.
 
 use std::future::poll_fn;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,18 +11,16 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::accept::{Accept, Stream};
+use super::accept::{Accept, Stream, accept_each};
 use super::exchange::Exchange;
 use super::socket::{HeadBudget, Progress, Standing, WatchedSocket};
 use super::source::{Place, Sources, Visit};
 use super::{Handler, HttpSettings};
 
-/// Pause after a failed accept: out of descriptors, the listener stays readable and would spin.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// For how long a draining connection may go on sending a request it has only begun.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
@@ -72,7 +69,7 @@ pub(crate) async fn serve<H: Handler>(
     let connections = TaskTracker::new();
     tokio::select! {
         () = shutdown.cancelled() => {}
-        () = accept(&listener, &front, &connections) => {}
+        () = accept_each(&listener, |stream, peer| admit(stream, peer, &front, &connections)) => {}
     }
     drop(listener);
 
@@ -117,38 +114,6 @@ fn parser(settings: &HttpSettings) -> http1::Builder {
         // Half-closing clients are answered.
         .half_close(true);
     http
-}
-
-/// Accepts for ever. Cancelling it between two connections loses none.
-async fn accept<H: Handler>(
-    listener: &impl Accept,
-    front: &Arc<Front<H>>,
-    connections: &TaskTracker,
-) {
-    let mut failing = false;
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                failing = false;
-                // On a socket for both kinds, IPv4 peers come in the guise of IPv6.
-                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                admit(stream, peer, front, connections);
-            }
-            Err(error) if is_about_one_connection(&error) => {}
-            Err(error) => {
-                if !failing {
-                    tracing::warn!(%error, "cannot accept connections, trying on");
-                }
-                failing = true;
-                sleep(ACCEPT_BACKOFF).await;
-            }
-        }
-    }
-}
-
-fn is_about_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 fn admit<H: Handler>(

@@ -44,9 +44,7 @@ mod source;
 mod tests;
 pub(crate) mod v1;
 
-pub(crate) use accept::Accept;
-#[cfg(test)]
-pub(crate) use accept::Stream;
+pub(crate) use accept::{Accept, Stream, accept_each};
 pub(crate) use agent::{Agent, AgentKind};
 pub(crate) use answer::Answer;
 pub(crate) use cors::may_be_of_foreign_page;
@@ -57,6 +55,7 @@ pub(crate) use listen::{ConnectionStats, serve};
 pub use origins::{AllowedOrigins, NotOrigins};
 pub(crate) use params::{Params, not_a_number};
 pub(crate) use reply::Reply;
+pub(crate) use source::{Place, Source, Sources, Visit};
 
 /// Answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {

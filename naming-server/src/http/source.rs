@@ -12,22 +12,22 @@ const NETWORK_BITS: u32 = 64;
 
 /// All addresses with connections here. As many entries as there are connections at most.
 #[derive(Debug, Default)]
-pub(super) struct Sources {
+pub(crate) struct Sources {
     known: Mutex<HashMap<IpAddr, Arc<Source>>>,
 }
 
 /// One address, or one IPv6 network.
 #[derive(Debug, Default)]
-pub(super) struct Source {
+pub(crate) struct Source {
     connections: AtomicUsize,
     reserved: AtomicUsize,
     /// Bytes of its bodies that are being received.
-    pub(super) body_bytes: AtomicUsize,
+    pub(crate) body_bytes: AtomicUsize,
 }
 
 /// Which of the connections of an address a connection counts among.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Of the usual ones.
     Usual,
     /// Of those that are kept free for members.
@@ -45,16 +45,16 @@ impl Source {
 
 /// A connection of an address, counted as long as this lives.
 #[derive(Debug)]
-pub(super) struct Visit {
+pub(crate) struct Visit {
     sources: Arc<Sources>,
     network: IpAddr,
     place: Place,
-    pub(super) source: Arc<Source>,
+    pub(crate) source: Arc<Source>,
 }
 
 impl Sources {
     /// Counts a connection, unless its address has so many already.
-    pub(super) fn enter(self: &Arc<Self>, ip: IpAddr, place: Place, most: usize) -> Option<Visit> {
+    pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr, place: Place, most: usize) -> Option<Visit> {
         let network = network(ip);
         let mut known = self.known.lock();
         let source = known.entry(network).or_default();

@@ -25,6 +25,8 @@ pub(crate) struct Caller<'a> {
 pub(crate) enum Front {
     /// The HTTP API of 1.x.
     Http,
+    /// gRPC, of 2.x and 3.x.
+    Grpc,
     /// One made up for tests.
     #[cfg(test)]
     Stub,

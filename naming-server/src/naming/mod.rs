@@ -1,7 +1,7 @@
 //! The application layer: what every front calls, whatever protocol it speaks.
 //!
 //! ```text
-//! http (later: grpc, dns, console)       parse, call one use case, format
+//! http, grpc (later: dns, console)        parse, call one use case, format
 //!       │  Caller, typed arguments
 //!       ▼
 //! naming     gate ► right ► audit ► use case ► wait for owner and disk

@@ -19,8 +19,6 @@
 
 mod settings;
 mod stats;
-// Until a front has streams.
-#[allow(dead_code)]
 mod stream;
 mod subscriber;
 #[cfg(test)]
@@ -232,7 +230,6 @@ impl Pusher {
     ///
     /// # Errors
     /// A limit is reached; the client has to poll.
-    #[allow(dead_code)]
     pub(crate) fn subscribe_stream(
         &self,
         service: &ServiceKey,
@@ -253,14 +250,12 @@ impl Pusher {
     }
 
     /// What is to be sent on a new connection, to which nothing is subscribed yet.
-    #[allow(dead_code)]
     pub(crate) fn outbox(&self) -> Outbox {
         let ids = Arc::clone(&self.shared.request_ids);
         Outbox::new(OutboxRules::default(), ids, Arc::clone(&self.shared.stats))
     }
 
     /// The numbers of requests to clients, for those that are not pushes.
-    #[allow(dead_code)]
     pub(crate) fn request_ids(&self) -> &RequestIds {
         &self.shared.request_ids
     }

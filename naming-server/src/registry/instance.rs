@@ -15,6 +15,8 @@ use super::held::Held;
 use super::json::{push_double, push_number, push_string};
 use super::plain::visit_plain;
 
+mod hold;
+
 /// Longest address text in bytes; the longest host name has 253.
 const MAX_ADDRESS: usize = 255;
 /// Least silence that makes an instance unhealthy, unless its beats come more often: nobody can be
@@ -47,13 +49,13 @@ pub(crate) struct Instance {
     pub(crate) is_persistent: bool,
     /// That a connection holds it, if one does.
     pub(crate) held: Option<Box<Held>>,
-    pub(super) times: Times,
+    times: Times,
 }
 
 /// The reserved metadata that steers beats, parsed once. Milliseconds; the greatest value that
 /// fits is 49 days, longer ones are cut to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Times {
+struct Times {
     /// 0 if the metadata has no such key.
     beat_interval_ms: u32,
     unhealthy_after_ms: u32,

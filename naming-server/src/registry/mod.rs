@@ -23,6 +23,7 @@ mod events;
 mod filter;
 mod foreign;
 mod held;
+mod holding;
 mod host;
 mod index;
 mod instance;

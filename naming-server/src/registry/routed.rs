@@ -18,6 +18,8 @@ use super::{
 };
 use crate::durable::Acks;
 
+mod anew;
+
 /// Carries out writes, here or where they belong.
 #[derive(Clone)]
 pub(crate) struct Writes {
@@ -35,10 +37,6 @@ impl Writes {
         acks: Option<Acks>,
     ) -> Self {
         Self { registry, cluster, acks }
-    }
-
-    pub(super) fn registry(&self) -> &Arc<Registry> {
-        &self.registry
     }
 
     /// A write of a durable record, as its client sees it: done when that is on disk. `wrote` are
@@ -95,7 +93,7 @@ impl Writes {
         self.elsewhere_of(service.as_str())
     }
 
-    pub(super) fn elsewhere_of(&self, tag: &str) -> Option<Elsewhere> {
+    fn elsewhere_of(&self, tag: &str) -> Option<Elsewhere> {
         let cluster = self.cluster.as_ref().filter(|cluster| !cluster.owns(tag))?;
         // An operator may have everything written where it arrives.
         self.registry.switches.load().distro_enabled.then(|| Elsewhere {

@@ -80,7 +80,8 @@ impl Process {
             control: app.control.clone(),
             shutdown: shutdown.clone(),
         });
-        server::run(app, &config, || Ok(listener), stats, shutdown.cancelled()).await?;
+        server::run(app, &config, (|| Ok(listener), || Ok(None)), stats, shutdown.cancelled())
+            .await?;
         Ok(())
     }
 

@@ -23,6 +23,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("auth", &["pace", "registry", "text"]),
     ("checks", &["networks", "registry"]),
     ("durable", &["registry"]),
+    // Sockets, connections by address and their limits are those of the HTTP front.
+    ("grpc", &["auth", "config", "http", "metrics", "naming", "push", "registry", "text"]),
     (
         "http",
         &[

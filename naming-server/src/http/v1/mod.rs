@@ -12,7 +12,7 @@ use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::checks::Checks;
 use crate::durable::{InstanceCache, Keeper};
-use crate::metrics::RequestCounts;
+use crate::metrics::{MetricSource, RequestCounts};
 use crate::nacos::Adapter;
 use crate::naming::Naming;
 use crate::push::{PushStats, Pusher};
@@ -96,6 +96,8 @@ pub(crate) struct Api {
     connections: Arc<ConnectionStats>,
     requests: Arc<RequestCounts>,
     audit: Arc<Audit>,
+    /// For its metrics.
+    other_front: Arc<dyn MetricSource>,
     system: System,
     answers: Arc<LargeAnswers>,
     responsible: Responsible,
@@ -124,6 +126,8 @@ pub(crate) struct ApiParts {
     pub(crate) address: Address,
     pub(crate) context_path: String,
     pub(crate) connections: Arc<ConnectionStats>,
+    /// For its metrics.
+    pub(crate) other_front: Arc<dyn MetricSource>,
 }
 
 /// What a member of a cluster has besides.
@@ -243,6 +247,7 @@ impl Api {
             address,
             context_path,
             connections,
+            other_front,
         } = parts;
         Self {
             writes: naming.writes().clone(),
@@ -263,6 +268,7 @@ impl Api {
             token_ttl,
             context_path,
             connections,
+            other_front,
             requests: Arc::new(RequestCounts::new(Route::ALL.len() + 1)),
             system: System::default(),
             answers: Arc::default(),

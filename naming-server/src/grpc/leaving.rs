@@ -1,0 +1,60 @@
+//! The end of connections: of one, and of all when this server stops.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::Front;
+use super::answer::{Answer, Fields};
+use super::connections::Connection;
+
+/// How often a server that stops looks whether its clients have gone.
+const LOOK_PERIOD: Duration = Duration::from_millis(20);
+
+impl Front {
+    /// A connection is over.
+    pub(super) fn end(&self, connection: &Arc<Connection>) {
+        connection.end();
+        if connection.client().is_none() {
+            return;
+        }
+        self.connections.remove(connection);
+        self.look_again(connection.number());
+        self.holder.end(connection, self.now());
+        tracing::debug!(id = connection.id(), "client gone");
+    }
+
+    /// Sends all clients elsewhere and closes their connections, once they had a moment to go. What
+    /// they have registered is left to its leases: they come back at another member before those
+    /// are over. No new client is taken on from now on.
+    pub(crate) async fn drain(&self) {
+        self.draining.cancel();
+        for connection in self.connections.all() {
+            self.send_away(&connection);
+        }
+        let until = Instant::now() + Duration::from_millis(self.settings.drain_ms);
+        while self.connections.len() > 0 && Instant::now() < until {
+            sleep(LOOK_PERIOD).await;
+        }
+        self.cut_all.cancel();
+    }
+
+    /// Asks a client to go to another server. Some clients do not know how.
+    fn send_away(&self, connection: &Arc<Connection>) {
+        connection.send_away();
+        self.stats.resets.fetch_add(1, Relaxed);
+        let fields = Fields::new().text("module", "internal");
+        self.post(connection, |id| Answer::request("ConnectResetRequest", id, fields));
+    }
+
+    /// Has a request sent to a client, if it has a stream. Who does not read is cut off.
+    pub(super) fn post(&self, connection: &Connection, request: impl FnOnce(&str) -> Answer) {
+        let Some(mailbox) = connection.mailbox() else { return };
+        let id = self.next_request_id();
+        if !mailbox.post(request(&id)) {
+            connection.cut();
+        }
+    }
+}

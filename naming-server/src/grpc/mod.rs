@@ -1,0 +1,118 @@
+//! gRPC: Nacos clients of 2.x and 3.x.
+//!
+//! ```text
+//! listen -> h2 ┬ /Request/request ──────────────── call ──► dispatch ─► instances, queries
+//!              └ /BiRequestStream/requestBiStream  stream ► setup, acks
+//!                                                     ▲
+//!                                                     └──── mailbox, pushes
+//! ```
+//!
+//! There are three messages and two methods, so nothing is generated: `wire` has the messages,
+//! `messages` takes them from the bytes of a stream, `answer` writes what goes back. One TCP
+//! connection is one connection of a client (`connections`): who registers over it is there as
+//! long as it is.
+
+use std::sync::Arc;
+
+use distro_core::{Board, Tick};
+use tokio_util::sync::CancellationToken;
+
+mod admit;
+mod answer;
+mod body;
+mod budget;
+mod call;
+mod connections;
+mod dispatch;
+mod flow;
+mod holder;
+mod instances;
+mod kind;
+mod leaving;
+mod listen;
+mod mailbox;
+mod messages;
+mod metrics;
+mod names;
+mod queries;
+mod refusal;
+mod send;
+mod setup;
+mod stats;
+mod status;
+mod stream;
+mod wire;
+
+pub(crate) use listen::serve;
+
+use budget::Budget;
+use connections::Connections;
+use holder::Holder;
+use setup::SetupRates;
+use stats::GrpcStats;
+
+use crate::config::GrpcConfig;
+use crate::http::Sources;
+use crate::naming::Naming;
+use crate::registry::Registry;
+
+/// What all connections share.
+pub(crate) struct Front {
+    settings: GrpcConfig,
+    /// What clients are told as the address of this server.
+    own_ip: Box<str>,
+    naming: Arc<Naming>,
+    connections: Connections,
+    holder: Holder,
+    stats: Arc<GrpcStats>,
+    sources: Arc<Sources>,
+    budget: Arc<Budget>,
+    setups: SetupRates,
+    /// Clients are being sent elsewhere: no new ones are taken on.
+    draining: CancellationToken,
+    /// All connections end.
+    cut_all: CancellationToken,
+}
+
+/// What a [`Front`] works with.
+pub(crate) struct FrontParts<'a> {
+    pub(crate) settings: GrpcConfig,
+    /// Where clients reach this server, with the port.
+    pub(crate) address: &'a str,
+    pub(crate) naming: Arc<Naming>,
+    /// Where members tell each other of connections.
+    pub(crate) board: Arc<Board>,
+}
+
+impl Front {
+    pub(crate) fn new(parts: FrontParts<'_>) -> Self {
+        let FrontParts { settings, address, naming, board } = parts;
+        let own_ip = address.rsplit_once(':').map_or(address, |(host, _)| host).into();
+        Self {
+            own_ip,
+            connections: Connections::default(),
+            holder: Holder::new(board, naming.registry()),
+            naming,
+            stats: Arc::new(GrpcStats::new()),
+            sources: Arc::default(),
+            budget: Arc::new(Budget::new(settings.max_buffered_bytes)),
+            setups: SetupRates::new(settings.max_setups_per_second_per_source),
+            draining: CancellationToken::new(),
+            cut_all: CancellationToken::new(),
+            settings,
+        }
+    }
+
+    fn registry(&self) -> &Arc<Registry> {
+        self.naming.registry()
+    }
+
+    fn now(&self) -> Tick {
+        self.registry().clock.tick()
+    }
+
+    /// An id for a request to a client: a number, as in Nacos.
+    fn next_request_id(&self) -> String {
+        self.naming.pusher().request_ids().next().to_string()
+    }
+}

@@ -1,0 +1,187 @@
+//! What clients say on the stream: who they are, and answers to requests.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use parking_lot::Mutex;
+use tokio::time::{Duration, Instant};
+
+use super::Front;
+use super::answer::Answer;
+use super::body::{Ack, Setup, read};
+use super::connections::{Client, Connection};
+use super::mailbox::Mailbox;
+use super::status::{Failure, Status};
+use super::wire::{Metadata, Payload};
+use crate::naming::Access;
+
+/// Characters of the texts that a client says of itself.
+const MOST_TEXT: usize = 256;
+/// What this server tells clients that it can do.
+const ABILITIES: [&str; 1] = ["supportPersistentInstanceByGrpc"];
+
+impl Front {
+    /// Takes a message on a stream. What is not understood is ignored, as in Nacos.
+    ///
+    /// # Errors
+    /// A setup that is too large; the stream ends with it.
+    pub(super) fn hear(
+        &self,
+        connection: &Arc<Connection>,
+        mailbox: &Arc<Mailbox>,
+        payload: Payload,
+    ) -> Result<(), Failure> {
+        let Payload { metadata, body } = payload;
+        let (metadata, body) = (metadata.unwrap_or_default(), body.unwrap_or_default().value);
+        if metadata.kind == "ConnectionSetupRequest" {
+            self.heard(connection);
+            return match read(&body) {
+                Ok(setup) => self.set_up(connection, mailbox, &metadata, setup),
+                // A good one may follow.
+                Err(_) => Ok(()),
+            };
+        }
+        if metadata.kind.ends_with("Response")
+            && let Ok(ack) = read::<Ack>(&body)
+        {
+            self.acked(connection, mailbox, &ack);
+        }
+        Ok(())
+    }
+
+    fn acked(&self, connection: &Arc<Connection>, mailbox: &Mailbox, ack: &Ack) {
+        let is_success = ack.result_code == 200;
+        // Who says of itself that it is not there is not heard.
+        if is_success || !connection.was_asked(&ack.request_id) {
+            self.heard(connection);
+        }
+        if let Ok(request) = ack.request_id.parse() {
+            connection.pushes.acked(request, is_success);
+            mailbox.wake();
+        }
+    }
+
+    fn set_up(
+        &self,
+        connection: &Arc<Connection>,
+        mailbox: &Arc<Mailbox>,
+        metadata: &Metadata,
+        setup: Setup,
+    ) -> Result<(), Failure> {
+        let wants_ack = setup.ability_table.is_some();
+        if connection.client().is_none() {
+            if !self.may_set_up(connection) {
+                connection.cut();
+                return Ok(());
+            }
+            let client = client_of(setup, metadata)?;
+            tracing::debug!(id = connection.id(), version = &*client.version, "client connected");
+            self.holder.begin(connection, &client, self.now());
+            if self.connections.set_up(connection, client) {
+                self.stats.setups.fetch_add(1, Relaxed);
+            }
+        }
+        connection.attach(mailbox);
+        if wants_ack && !mailbox.post(Answer::setup_ack(&ABILITIES)) {
+            connection.cut();
+        }
+        Ok(())
+    }
+
+    /// Whether a client may be taken on. One that may not finds its connection closed, and tries
+    /// another server.
+    fn may_set_up(&self, connection: &Connection) -> bool {
+        if self.draining.is_cancelled() || !self.is_open(connection, Access::Write) {
+            return false;
+        }
+        let is_in_time = self.setups.allow(connection.peer().ip(), Instant::now());
+        if !is_in_time && self.stats.setups_refused.fetch_add(1, Relaxed) == 0 {
+            tracing::warn!(peer = %connection.peer(), "too many setups in a second, some are closed");
+        }
+        is_in_time
+    }
+}
+
+fn client_of(setup: Setup, metadata: &Metadata) -> Result<Client, Failure> {
+    let Setup { client_version, tenant, labels, .. } = setup;
+    let texts = [&*client_version, &*tenant, &*metadata.client_ip];
+    if labels.is_too_long || texts.iter().any(|text| text.chars().count() > MOST_TEXT) {
+        let text = format!(
+            "the setup is too long: clientVersion, tenant and clientIp have {MOST_TEXT} characters \
+             at most, and labels {} together",
+            super::body::MOST_LABELS
+        );
+        return Err(Failure::new(Status::InvalidArgument, text));
+    }
+    Ok(Client {
+        version: client_version.into(),
+        tenant: tenant.into(),
+        labels: labels.map,
+        shown_ip: metadata.client_ip.as_str().into(),
+    })
+}
+
+/// How many setups come from each address in a second.
+pub(super) struct SetupRates {
+    most: u32,
+    second: Mutex<Second>,
+}
+
+/// The setups of one second, by IPv4 address or IPv6 network. No more entries than connections are
+/// accepted in it.
+struct Second {
+    began: Instant,
+    counts: std::collections::HashMap<IpAddr, u32>,
+}
+
+impl SetupRates {
+    /// `most` in a second from one address; 0 for any number.
+    pub(super) fn new(most: u32) -> Self {
+        let second = Second { began: Instant::now(), counts: std::collections::HashMap::new() };
+        Self { most, second: Mutex::new(second) }
+    }
+
+    /// Counts a setup. False if there have been too many.
+    fn allow(&self, ip: IpAddr, now: Instant) -> bool {
+        if self.most == 0 || ip.is_loopback() {
+            return true;
+        }
+        let mut second = self.second.lock();
+        if now.saturating_duration_since(second.began) >= Duration::from_secs(1) {
+            second.began = now;
+            second.counts.clear();
+            second.counts.shrink_to(1_024);
+        }
+        let count = second.counts.entry(network(ip)).or_default();
+        *count = count.saturating_add(1);
+        *count <= self.most
+    }
+}
+
+/// Whoever has one IPv6 address has all of its network.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_setups_in_a_second() {
+        let rates = SetupRates::new(3);
+        let start = Instant::now();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let allow = |text, ms| rates.allow(ip(text), start + Duration::from_millis(ms));
+        assert!((0..3).all(|_| allow("10.0.0.1", 10)));
+        assert!(!allow("10.0.0.1", 20) && allow("10.0.0.2", 20));
+        assert!((0..3).all(|n| allow(["2001:db8::1", "2001:db8::2"][n % 2], 30)));
+        assert!(!allow("2001:db8::3", 30) && allow("2001:db8:0:1::1", 30));
+        assert!((0..9).all(|_| allow("127.0.0.1", 40)));
+        assert!((0..3).all(|_| allow("10.0.0.1", 1_100)) && !allow("10.0.0.1", 1_200));
+    }
+}
