@@ -8,7 +8,8 @@ use naming_model::{RecordKey, ServiceKey};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
-use super::plan::{Known, Planned, PlannedValues};
+use super::operator_values::PlannedValues;
+use super::plan::{Known, Planned};
 use super::writes::number_of;
 use super::{
     BeatAnswer, BeatOutcome, Content, EventKind, Instance, OperatorValues, Patched, Registry,

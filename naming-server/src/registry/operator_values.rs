@@ -13,7 +13,6 @@ use naming_model::{RecordKey, ServiceKey};
 use serde_json::{Map, Value, json};
 
 use super::metadata_text::MAX_METADATA;
-use super::plan::PlannedValues;
 use super::{CLASS_OTHER, Content, Instance, Metadata, Registry, RegistryError};
 
 /// What an operator set. What is `None` or not there is the client's to say.
@@ -179,7 +178,41 @@ impl OperatorValues {
     }
 }
 
+/// What is to be done with the values that an operator set.
+pub(super) enum PlannedValues {
+    /// They stay as they are.
+    Same,
+    /// Nothing is kept any more.
+    Removed,
+    /// These are kept.
+    Kept(OperatorValues),
+}
+
 impl Registry {
+    /// A change of what an operator set of an instance.
+    ///
+    /// # Errors
+    /// As [`Self::check_values`].
+    pub(super) fn plan_values(
+        &self,
+        place: (&str, &str),
+        known: Option<&OperatorValues>,
+        change: impl FnOnce(OperatorValues) -> OperatorValues,
+    ) -> Result<PlannedValues, RegistryError> {
+        let values = change(known.cloned().unwrap_or_default());
+        self.check_values(known.is_none(), &values)?;
+        if values.is_empty() {
+            let was_kept = known.is_some();
+            return Ok(if was_kept { PlannedValues::Removed } else { PlannedValues::Same });
+        }
+        if known == Some(&values) {
+            return Ok(PlannedValues::Same);
+        }
+        let before = known.map(OperatorValues::metadata_bytes);
+        self.check_bytes(place, before, values.metadata_bytes())?;
+        Ok(PlannedValues::Kept(values))
+    }
+
     /// What an operator set of the instance with this key, and when it was written.
     pub(crate) fn find_operator_values(
         &self,

@@ -34,16 +34,6 @@ pub(super) struct Planned {
     pub(super) kind: Option<EventKind>,
 }
 
-/// What is to be done with the values that an operator set.
-pub(super) enum PlannedValues {
-    /// They stay as they are.
-    Same,
-    /// Nothing is kept any more.
-    Removed,
-    /// These are kept.
-    Kept(OperatorValues),
-}
-
 impl Registry {
     /// A registration. It replaces the whole entry but keeps its id and its health, and what an
     /// operator set is laid over it. `number` gives a new instance its id, if it wants one.
@@ -116,30 +106,6 @@ impl Registry {
         let before = known.map(ServiceSettings::weight);
         self.check_bytes((service.as_str(), DATUM_KEY), before, settings.weight())?;
         Ok(Arc::new(Content::Service(Arc::new(settings))))
-    }
-
-    /// A change of what an operator set of an instance.
-    ///
-    /// # Errors
-    /// As [`Self::check_values`].
-    pub(super) fn plan_values(
-        &self,
-        place: (&str, &str),
-        known: Option<&OperatorValues>,
-        change: impl FnOnce(OperatorValues) -> OperatorValues,
-    ) -> Result<PlannedValues, RegistryError> {
-        let values = change(known.cloned().unwrap_or_default());
-        self.check_values(known.is_none(), &values)?;
-        if values.is_empty() {
-            let was_kept = known.is_some();
-            return Ok(if was_kept { PlannedValues::Removed } else { PlannedValues::Same });
-        }
-        if known == Some(&values) {
-            return Ok(PlannedValues::Same);
-        }
-        let before = known.map(OperatorValues::metadata_bytes);
-        self.check_bytes(place, before, values.metadata_bytes())?;
-        Ok(PlannedValues::Kept(values))
     }
 
     /// # Errors

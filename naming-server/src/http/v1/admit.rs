@@ -4,8 +4,7 @@ use hyper::Method;
 
 use super::Api;
 use super::rights::Right;
-use super::route::{Class, RouteSpec, Servers};
-use super::routes::Route;
+use super::route::{Class, Route, RouteSpec, Servers};
 use crate::http::{Answer, ApiError, Call, ErrorPage, Reply, may_be_of_foreign_page};
 use crate::naming::{Identity, Watched};
 

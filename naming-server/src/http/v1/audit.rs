@@ -3,8 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Api;
-use super::route::Audit;
-use super::routes::Route;
+use super::route::{Audit, Route};
 use crate::audit::{Outcome, Parameters};
 use crate::http::{Call, Reply};
 use crate::naming::{Watched, short};

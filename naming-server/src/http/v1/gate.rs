@@ -4,8 +4,7 @@
 use hyper::{Method, StatusCode};
 
 use super::Api;
-use super::route::Gate;
-use super::routes::Route;
+use super::route::{Gate, Route};
 use crate::http::{Call, Reply};
 use crate::naming::{Access, Clearance};
 use crate::registry::SwitchValues;

@@ -48,7 +48,6 @@ mod responsible;
 mod rights;
 mod roles;
 mod route;
-mod routes;
 mod service;
 mod switches;
 mod system;
@@ -57,8 +56,7 @@ mod tests;
 mod users;
 
 use responsible::Responsible;
-use route::find_route;
-use routes::Route;
+use route::{Route, find_route};
 use system::System;
 
 /// The version of Nacos this API is that of. Clients and tools compare it, so our own would only

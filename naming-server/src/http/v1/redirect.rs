@@ -15,8 +15,7 @@ use serde::Deserialize;
 
 use super::Api;
 use super::beat::parse_beat;
-use super::route::Servers;
-use super::routes::Route;
+use super::route::{Route, Servers};
 use crate::http::{Agent, Answer, ApiError, Call, Params, Reply};
 use crate::nacos::{Adapter, CallError, Owner, Redirect, RetainedWrite};
 use crate::naming::Clearance;

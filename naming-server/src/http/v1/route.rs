@@ -4,8 +4,11 @@ use distro_net::PATH_PREFIX;
 
 use super::Api;
 use super::rights::Right;
-use super::routes::{ENTRIES, Route};
 use crate::http::{Answer, ApiError, Call, Reply};
+
+mod table;
+
+pub(super) use table::{ENTRIES, Route};
 
 /// All that is to be known of a route. There is no default: a row that leaves something out does
 /// not compile, nor does a write that anybody may send.
@@ -181,7 +184,7 @@ pub(super) fn now(reply: Result<Reply, ApiError>) -> Result<Answer, ApiError> {
 }
 
 const _: () = {
-    let (prefix, bytes) = (PATH_PREFIX.as_bytes(), super::routes::PEER_PATH.as_bytes());
+    let (prefix, bytes) = (PATH_PREFIX.as_bytes(), table::PEER_PATH.as_bytes());
     assert!(bytes.len() == prefix.len() + 2, "the path of members is that of distro-net");
     let mut at = 0;
     while at < prefix.len() {

@@ -9,8 +9,7 @@ use hyper::{HeaderMap, Method, StatusCode};
 use tokio::net::UdpSocket;
 
 use super::rights::Right;
-use super::route::{Audit as Line, Class, Verb, find_route};
-use super::routes::ENTRIES;
+use super::route::{Audit as Line, Class, ENTRIES, Verb, find_route};
 use super::*;
 use crate::app::{App, Resources, Sockets};
 use crate::auth::{AuthSettings, TokenKey};

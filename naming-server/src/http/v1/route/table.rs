@@ -1,16 +1,16 @@
 //! The route table: one row for each route, with all that is to be known of it.
 
-use super::Api;
-use super::rights::Right::{
+use super::super::Api;
+use super::super::rights::Right::{
     Administrator, AllNamespaces, AnyUser, Dom, Events, Namespace, NamespaceOrAll, Open, PushState,
     Service, Statuses, Switches,
 };
-use super::route::Audit::{Line, NoLine};
-use super::route::Class::{Reads, Talks, Writes};
-use super::route::Gate::{Nothing, Status, Whole};
-use super::route::Servers::{Ask, Pass, Same};
-use super::route::Verb::{Any, Delete, Get, Patch, Post, Put};
-use super::route::{Entry, RouteSpec, now};
+use super::Audit::{Line, NoLine};
+use super::Class::{Reads, Talks, Writes};
+use super::Gate::{Nothing, Status, Whole};
+use super::Servers::{Ask, Pass, Same};
+use super::Verb::{Any, Delete, Get, Patch, Post, Put};
+use super::{Entry, RouteSpec, now};
 use crate::http::no_such_api;
 use crate::registry::Action::{Read, Write};
 
@@ -22,16 +22,16 @@ macro_rules! routes {
         $class:ident $gate:ident $right:expr, $audit:ident $servers:ident => $handler:expr;)*) => {
         /// What a request asks for.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum Route {
+        pub(in crate::http::v1) enum Route {
             $($name,)*
         }
 
         impl Route {
             /// All routes.
-            pub(super) const ALL: &[Self] = &[$(Self::$name,)*];
+            pub(in crate::http::v1) const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// Its row.
-            pub(super) fn spec(self) -> &'static RouteSpec {
+            pub(in crate::http::v1) fn spec(self) -> &'static RouteSpec {
                 static ROWS: &[RouteSpec] = &[$(RouteSpec {
                     label: $label,
                     class: $class,
@@ -46,7 +46,7 @@ macro_rules! routes {
         }
 
         /// All methods and paths, in the order of the table.
-        pub(super) static ENTRIES: &[Entry] = &[$($(Entry::new($method, $path, Route::$name),)+)*];
+        pub(in crate::http::v1) static ENTRIES: &[Entry] = &[$($(Entry::new($method, $path, Route::$name),)+)*];
     };
 }
 
