@@ -23,7 +23,7 @@ mod anew;
 /// Carries out writes, here or where they belong.
 #[derive(Clone)]
 pub(crate) struct Writes {
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
     cluster: Option<Arc<Cluster>>,
     acks: Option<Acks>,
 }

@@ -56,7 +56,6 @@ const MAY_CLOSE_A_CIRCLE: &[(&str, &str, &str)] = &[
         "durable/keeper",
         "the keeper starts the thread that saves, and that thread reads what the keeper notes",
     ),
-    ("http/v1/route", "http/v1/routes", "rows are found in the table that is made of them"),
     ("durable/rejoin", "durable/keeper", "the start of a keeper after a long absence"),
     (
         "push/udp/targets",
