@@ -82,6 +82,11 @@ impl OperatorValues {
         }
         match metadata {
             None => {}
+            // As in Nacos: it lies over what the client says, whose other keys stay.
+            Some(MetadataChange::Replace(map)) if known.held.is_some() => {
+                let set = map.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
+                self.metadata = set.collect();
+            }
             Some(MetadataChange::Replace(map)) => self.replace(map, known.metadata.to_map()),
             Some(MetadataChange::Merge(map)) => {
                 let set = map.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
