@@ -139,7 +139,7 @@ impl Server {
     }
 
     /// The address of its gRPC port, with the real port, if it has one.
-    pub fn grpc_addr(&self) -> Option<SocketAddr> {
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
         self.grpc_address
     }
 
@@ -200,7 +200,7 @@ impl Server {
         let serve_members = async {
             if let Some(listener) = self.member_listener {
                 let (members, stats) = (Arc::new(MembersOnly(api)), Arc::default());
-                http::serve(listener, members, settings, stats, stopped).await;
+                http::serve(listener, members, None, settings, stats, stopped).await;
             }
         };
         let run = async {
@@ -242,7 +242,9 @@ pub(crate) async fn run<L: Accept>(
         }
         let listener = listen().inspect_err(|_| stopped.cancel())?;
         let grpc_listener = listen_grpc().inspect_err(|_| stopped.cancel())?;
-        let serve = http::serve(listener, api, config.http_settings(), stats, stopped.clone());
+        let other = config.grpc.shared_port.then(|| Arc::clone(&grpc) as _);
+        let settings = config.http_settings();
+        let serve = http::serve(listener, api, other, settings, stats, stopped.clone());
         let serve_grpc = async {
             match grpc_listener {
                 Some(listener) => grpc::serve(listener, grpc, stopped.clone()).await,

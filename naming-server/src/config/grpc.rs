@@ -17,6 +17,9 @@ pub struct GrpcConfig {
     /// TCP port of gRPC; 0 for no gRPC port. Default: the main port + 1,000, where clients look for
     /// it; any free port if the main port is any free port.
     pub port: Option<u16>,
+    /// Whether the main port takes gRPC, too: a connection that begins with the preface of HTTP/2 is
+    /// served as gRPC. Default false. Clients must be told to look for gRPC there.
+    pub shared_port: bool,
     /// Connections open at a time; further ones are closed at once, so that their clients try
     /// another server. Default 16,384. An idle one costs less than 30 KiB, and the process must be
     /// allowed as many open files.
@@ -45,6 +48,7 @@ impl Default for GrpcConfig {
     fn default() -> Self {
         Self {
             port: None,
+            shared_port: false,
             max_connections: 16_384,
             max_connections_per_source: 8_192,
             max_setups_per_second_per_source: 2_000,

@@ -21,7 +21,8 @@ use super::connections::Connection;
 use super::flow::{Flow, Metered};
 use super::status::{Failure, Status, fail, refuse};
 use super::{call, stream};
-use crate::http::{Accept, Place, Stream, Visit, accept_each};
+use crate::http::{Accept, OtherProtocol, Place, Stream, Visit, accept_each};
+use crate::registry::Later;
 
 /// How long a client may take for the preface of HTTP/2.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -79,6 +80,18 @@ impl Front {
         };
         let is_room = self.stats.open.load(Relaxed) < settings.max_connections;
         is_room.then(|| self.sources.enter(peer.ip(), Place::Usual, most)).flatten()
+    }
+}
+
+impl OtherProtocol for Front {
+    fn serve(self: Arc<Self>, stream: Box<dyn Stream>, peer: SocketAddr) -> Later<()> {
+        Box::pin(async move {
+            if let Some(visit) = self.enter(peer) {
+                converse(self, stream, peer, visit).await;
+            } else {
+                self.stats.refused.fetch_add(1, Relaxed);
+            }
+        })
     }
 }
 

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::accept::{Accept, Stream, accept_each};
 use super::exchange::Exchange;
+use super::shared::{OtherProtocol, Peeked};
 use super::socket::{HeadBudget, Progress, Standing, WatchedSocket};
 use super::source::{Place, Sources, Visit};
 use super::{Handler, HttpSettings};
@@ -48,11 +49,13 @@ const RESERVE_TIME: Duration = Duration::from_secs(5);
 
 /// Serves `listener` until `shutdown`, then drains: no new connections, idle ones are closed,
 /// requests that were begun are answered. Returns when the last connection is gone, at the latest
-/// after `drain_timeout`, whatever the clients do. Dropping the future stops accepting but leaves
+/// after `drain_timeout`, whatever the clients do. What begins with the preface of HTTP/2 is served
+/// by `other`, if there is one. Dropping the future stops accepting but leaves
 /// the open connections alone.
 pub(crate) async fn serve<H: Handler>(
     listener: impl Accept,
     handler: Arc<H>,
+    other: Option<Arc<dyn OtherProtocol>>,
     settings: HttpSettings,
     stats: Arc<ConnectionStats>,
     shutdown: CancellationToken,
@@ -64,6 +67,7 @@ pub(crate) async fn serve<H: Handler>(
         sources: Arc::default(),
         exchange: Exchange::new(handler, settings),
         stats,
+        other,
         drain: Drain::default(),
     });
     let connections = TaskTracker::new();
@@ -88,6 +92,8 @@ struct Front<H> {
     sources: Arc<Sources>,
     exchange: Exchange<H>,
     stats: Arc<ConnectionStats>,
+    /// Who serves what begins with the preface of HTTP/2, if this port is for both.
+    other: Option<Arc<dyn OtherProtocol>>,
     drain: Drain,
 }
 
@@ -132,9 +138,40 @@ fn admit<H: Handler>(
     stats.accepted_total.fetch_add(1, Relaxed);
     stream.send_at_once();
     let front = Arc::clone(front);
+    if let Some(other) = &front.other {
+        let other = Arc::clone(other);
+        connections.spawn(async move { tell_apart(front, other, stream, peer, open).await });
+        return;
+    }
     connections.spawn(async move {
         converse(&front, stream, peer, open).await;
     });
+}
+
+/// Has a connection served by the one whose protocol it begins with.
+async fn tell_apart<H: Handler>(
+    front: Arc<Front<H>>,
+    other: Arc<dyn OtherProtocol>,
+    stream: impl Stream,
+    peer: SocketAddr,
+    open: OpenConnection,
+) {
+    let mut stream = Peeked::new(stream);
+    let first_bytes = async {
+        tokio::select! {
+            told = timeout(front.exchange.settings().idle_timeout, stream.is_http2()) => told,
+            () = front.drain.wake.cancelled() => Ok(Ok(false)),
+        }
+    };
+    match first_bytes.await {
+        Ok(Ok(true)) => {
+            drop(open);
+            other.serve(Box::new(stream), peer).await;
+        }
+        Ok(Ok(false)) => converse(&front, stream, peer, open).await,
+        // It is broken, or says nothing.
+        Ok(Err(_)) | Err(_) => {}
+    }
 }
 
 impl<H: Handler> Front<H> {

@@ -38,6 +38,7 @@ mod listen;
 mod origins;
 mod params;
 mod reply;
+mod shared;
 mod socket;
 mod source;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub(crate) use listen::{ConnectionStats, serve};
 pub use origins::{AllowedOrigins, NotOrigins};
 pub(crate) use params::{Params, not_a_number};
 pub(crate) use reply::Reply;
+pub(crate) use shared::OtherProtocol;
 pub(crate) use source::{Place, Source, Sources, Visit};
 
 /// Answers requests.

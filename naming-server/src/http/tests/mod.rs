@@ -106,8 +106,14 @@ impl Site {
         let address = listener.local_addr().unwrap();
         let stats = Arc::<ConnectionStats>::default();
         let shutdown = CancellationToken::new();
-        let serving =
-            serve(listener, Arc::new(handler), settings, Arc::clone(&stats), shutdown.clone());
+        let serving = serve(
+            listener,
+            Arc::new(handler),
+            None,
+            settings,
+            Arc::clone(&stats),
+            shutdown.clone(),
+        );
         Self { address, stats, shutdown, task: tokio::spawn(serving) }
     }
 
