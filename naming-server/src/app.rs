@@ -146,7 +146,6 @@ impl App {
         let lists = Arc::new(Lists { registry: Arc::clone(&registry) });
         let pusher =
             Pusher::new(config.push_settings(), sockets.push, lists, Arc::clone(&push_stats));
-        watch.connect(Arc::new(PushSink(pusher.clone())));
         if !config.push.enabled {
             registry.switches.disable_push();
         }
@@ -176,6 +175,7 @@ impl App {
             naming: Arc::clone(&naming),
             board: Arc::clone(member.driver.board()),
         }));
+        watch.connect(Arc::new(PushSink(naming.pusher().clone(), Arc::clone(&grpc))));
         let parts = ApiParts {
             naming,
             push_stats,
@@ -346,12 +346,13 @@ impl Nacos {
     }
 }
 
-/// Wakes the pusher when a service looks different.
-struct PushSink(Pusher);
+/// Wakes the pusher when a service looks different, and tells who watches services.
+struct PushSink(Pusher, Arc<Front>);
 
 impl ChangeSink for PushSink {
     fn changed(&self, service: &str) {
         self.0.changed(service);
+        self.1.changed(service);
     }
 }
 

@@ -29,6 +29,10 @@ pub(super) mod code {
     pub(in crate::grpc) const BAD_BODY: i32 = 502;
     /// More than there is room for.
     pub(in crate::grpc) const OVER_LIMIT: i32 = 503;
+    /// More patterns than are watched.
+    pub(in crate::grpc) const TOO_MANY_PATTERNS: i32 = 50_310;
+    /// More services than a pattern may match.
+    pub(in crate::grpc) const TOO_MANY_SERVICES: i32 = 50_311;
 }
 
 /// A message to a client: its kind and its body, in parts.
@@ -155,6 +159,28 @@ impl Fields {
         }
         self.text.push_str("],");
         self
+    }
+
+    /// Objects made by [`Self::object`].
+    pub(super) fn objects(mut self, name: &str, values: impl Iterator<Item = String>) -> Self {
+        self.name(name);
+        self.text.push('[');
+        for (at, value) in values.enumerate() {
+            if at > 0 {
+                self.text.push(',');
+            }
+            self.text.push_str(&value);
+        }
+        self.text.push_str("],");
+        self
+    }
+
+    /// What has been written so far as an object.
+    pub(super) fn object(mut self) -> String {
+        // The comma after the last field.
+        self.text.pop();
+        self.text.push('}');
+        self.text
     }
 
     /// A value that is JSON already and may be long: it is shared, not copied.

@@ -12,6 +12,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 pub(super) const MOST_INSTANCES: usize = 10_000;
 /// Characters of the metadata of one instance, keys and values together, as in Nacos.
 pub(super) const MOST_METADATA: usize = 1_024;
+/// Keys of services that a watcher says it knows.
+pub(super) const MOST_KEYS: usize = 10_000;
 /// Labels of a connection, and characters of all of them together.
 pub(super) const MOST_LABELS: usize = 4_096;
 
@@ -167,6 +169,20 @@ about_service!(ListRequest {
     #[serde(deserialize_with = "or_default")]
     page_size: i64,
 });
+
+/// A pattern of services to be watched, or to be watched no more.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct FuzzyRequest {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) group_key_pattern: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) watch_type: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) initializing: bool,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) received_group_keys: Several<String, MOST_KEYS>,
+}
 
 /// The answer of a client to a request of this server.
 #[derive(Debug, Default, Deserialize)]
@@ -397,7 +413,7 @@ mod tests {
             let _ = (read::<InstanceRequest>(text), read::<BatchRequest>(text), read::<Setup>(text));
             let _ = (read::<SubscribeRequest>(text), read::<ListRequest>(text), read::<Ack>(text));
             let _ = (read::<InstanceBody>(text), read::<WithHeaders>(text), read::<Empty>(text));
-            let _ = read::<QueryRequest>(text);
+            let _ = (read::<QueryRequest>(text), read::<FuzzyRequest>(text));
         }
     }
 }

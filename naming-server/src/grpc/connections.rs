@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Account;
 use super::flow::Flow;
+use super::fuzzy::Watches;
 use super::mailbox::Mailbox;
 use crate::naming::{Caller, Clearance, Front};
 use crate::push::Outbox;
@@ -42,6 +43,8 @@ pub(crate) struct Connection {
     mailbox: Mutex<Option<Arc<Mailbox>>>,
     /// What it is subscribed to.
     pub(super) pushes: Pushes,
+    /// Services that it watches by their names.
+    pub(super) watches: Mutex<Watches>,
     /// Streams that are open.
     streams: AtomicUsize,
     /// Ends the TCP connection.
@@ -237,6 +240,7 @@ impl Connections {
             question: Mutex::new(None),
             mailbox: Mutex::new(None),
             pushes: Pushes::new(outbox),
+            watches: Mutex::default(),
             streams: AtomicUsize::new(0),
             cut: CancellationToken::new(),
             is_over: AtomicBool::new(false),

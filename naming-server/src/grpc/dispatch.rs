@@ -100,6 +100,7 @@ impl Request<'_> {
             Kind::Subscribe => self.subscribe().await,
             Kind::Query => self.query().await,
             Kind::List => self.list().await,
+            Kind::FuzzyWatch => self.fuzzy_watch().await,
             Kind::ConfigQuery | Kind::ConfigListen | Kind::ConfigPublish | Kind::ConfigRemove => {
                 self.configuration()
             }

@@ -123,6 +123,7 @@ impl Front {
                 () = shutdown.cancelled() => return,
                 () = sleep(LOOK_PERIOD) => {}
             }
+            self.tell_watchers();
             for shard in &self.holder.shards {
                 let now = self.now();
                 let actions = shard.lock().tick(&self.registry().store, &self.holder.board, now);

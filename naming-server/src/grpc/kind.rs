@@ -11,6 +11,7 @@ pub(super) enum Kind {
     Subscribe,
     Query,
     List,
+    FuzzyWatch,
     ConfigQuery,
     ConfigListen,
     ConfigPublish,
@@ -32,7 +33,7 @@ const OF_SERVERS: [&str; 5] = [
 
 impl Kind {
     /// All kinds.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::ServerCheck,
         Self::HealthCheck,
         Self::Instance,
@@ -41,6 +42,7 @@ impl Kind {
         Self::Subscribe,
         Self::Query,
         Self::List,
+        Self::FuzzyWatch,
         Self::ConfigQuery,
         Self::ConfigListen,
         Self::ConfigPublish,
@@ -60,6 +62,7 @@ impl Kind {
             "SubscribeServiceRequest" => Self::Subscribe,
             "ServiceQueryRequest" => Self::Query,
             "ServiceListRequest" => Self::List,
+            "NamingFuzzyWatchRequest" => Self::FuzzyWatch,
             "ConfigQueryRequest" => Self::ConfigQuery,
             "ConfigBatchListenRequest" => Self::ConfigListen,
             "ConfigPublishRequest" => Self::ConfigPublish,
@@ -80,6 +83,7 @@ impl Kind {
             Self::Subscribe => "SubscribeServiceRequest",
             Self::Query => "ServiceQueryRequest",
             Self::List => "ServiceListRequest",
+            Self::FuzzyWatch => "NamingFuzzyWatchRequest",
             Self::ConfigQuery => "ConfigQueryRequest",
             Self::ConfigListen => "ConfigBatchListenRequest",
             Self::ConfigPublish => "ConfigPublishRequest",
@@ -99,6 +103,7 @@ impl Kind {
             Self::Subscribe => "SubscribeServiceResponse",
             Self::Query => "QueryServiceResponse",
             Self::List => "ServiceListResponse",
+            Self::FuzzyWatch => "NamingFuzzyWatchResponse",
             Self::ConfigQuery => "ConfigQueryResponse",
             Self::ConfigListen => "ConfigChangeBatchListenResponse",
             Self::ConfigPublish => "ConfigPublishResponse",
@@ -109,7 +114,7 @@ impl Kind {
 
     /// Whether it reads, if it is about services.
     pub(super) fn is_read(self) -> bool {
-        matches!(self, Self::Subscribe | Self::Query | Self::List)
+        matches!(self, Self::Subscribe | Self::Query | Self::List | Self::FuzzyWatch)
     }
 
     /// Whether it writes.

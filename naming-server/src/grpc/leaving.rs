@@ -21,6 +21,7 @@ impl Front {
             return;
         }
         self.connections.remove(connection);
+        self.watchers.remove(connection);
         self.look_again(connection.number());
         self.holder.end(connection, self.now());
         tracing::debug!(id = connection.id(), "client gone");
@@ -51,9 +52,13 @@ impl Front {
 
     /// Has a request sent to a client, if it has a stream. Who does not read is cut off.
     pub(super) fn post(&self, connection: &Connection, request: impl FnOnce(&str) -> Answer) {
-        let Some(mailbox) = connection.mailbox() else { return };
         let id = self.next_request_id();
-        if !mailbox.post(request(&id)) {
+        self.post_as(connection, request(&id));
+    }
+
+    /// The same for a request that has its id.
+    pub(super) fn post_as(&self, connection: &Connection, request: Answer) {
+        if connection.mailbox().is_some_and(|mailbox| !mailbox.post(request)) {
             connection.cut();
         }
     }

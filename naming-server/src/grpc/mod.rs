@@ -25,6 +25,7 @@ mod call;
 mod connections;
 mod dispatch;
 mod flow;
+mod fuzzy;
 mod holder;
 mod instances;
 mod kind;
@@ -41,6 +42,7 @@ mod setup;
 mod stats;
 mod status;
 mod stream;
+mod watching;
 mod wire;
 
 pub(crate) use listen::serve;
@@ -50,6 +52,7 @@ use connections::Connections;
 use holder::Holder;
 use setup::SetupRates;
 use stats::GrpcStats;
+use watching::Watchers;
 
 use crate::config::GrpcConfig;
 use crate::http::Sources;
@@ -64,6 +67,7 @@ pub(crate) struct Front {
     naming: Arc<Naming>,
     connections: Connections,
     holder: Holder,
+    watchers: Watchers,
     stats: Arc<GrpcStats>,
     sources: Arc<Sources>,
     budget: Arc<Budget>,
@@ -93,6 +97,7 @@ impl Front {
             connections: Connections::default(),
             holder: Holder::new(board, naming.registry()),
             naming,
+            watchers: Watchers::default(),
             stats: Arc::new(GrpcStats::new()),
             sources: Arc::default(),
             budget: Arc::new(Budget::new(settings.max_buffered_bytes)),

@@ -19,7 +19,7 @@ use crate::naming::Access;
 /// Characters of the texts that a client says of itself.
 const MOST_TEXT: usize = 256;
 /// What this server tells clients that it can do.
-const ABILITIES: [&str; 1] = ["supportPersistentInstanceByGrpc"];
+const ABILITIES: [&str; 2] = ["supportPersistentInstanceByGrpc", "fuzzyWatch"];
 
 impl Front {
     /// Takes a message on a stream. What is not understood is ignored, as in Nacos.
@@ -58,6 +58,7 @@ impl Front {
         }
         if let Ok(request) = ack.request_id.parse() {
             connection.pushes.acked(request, is_success);
+            self.watch_acked(connection, request, is_success);
             mailbox.wake();
         }
     }
