@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A server with threads of its own.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
+    /// The gRPC port, if there is one.
+    pub(crate) grpc: Option<SocketAddr>,
     end: Option<watch::Sender<Option<End>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -96,7 +98,7 @@ impl TestServer {
                     Err(error) => return ready.send(Err(format!("{error:#}"))).unwrap(),
                 };
                 let server = users.into_iter().fold(server, Server::with_user);
-                ready.send(Ok(server.local_addr())).unwrap();
+                ready.send(Ok((server.local_addr(), server.grpc_address()))).unwrap();
                 let how = async |mut ended: watch::Receiver<Option<End>>| {
                     let told = ended.wait_for(Option::is_some).await;
                     // An error means that the test is gone, which is as good as a signal.
@@ -120,8 +122,8 @@ impl TestServer {
             });
             runtime.shutdown_background();
         });
-        let address = address.recv_timeout(PATIENCE).unwrap()?;
-        Ok(Self { address, end: Some(end), thread: Some(thread) })
+        let (address, grpc) = address.recv_timeout(PATIENCE).unwrap()?;
+        Ok(Self { address, grpc, end: Some(end), thread: Some(thread) })
     }
 
     /// Ends it without a word to anybody; its connections break.

@@ -1,0 +1,148 @@
+//! Clients that misbehave: they lose their connection, and nobody else notices.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::client::{Client, PATIENCE, frame, head, instance};
+use crate::server_support::{TestServer, wait_for};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+
+/// One frame of HTTP/2.
+fn raw_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Sends bytes as long as the server takes them. Returns when it has closed the connection.
+async fn flood(server: &TestServer, bytes: impl Fn(u32) -> Vec<u8>) {
+    let socket = TcpStream::connect(server.grpc.unwrap()).await.unwrap();
+    let (mut read, mut write) = socket.into_split();
+    write.write_all(PREFACE).await.unwrap();
+    let reader = async {
+        let mut scratch = [0; 16 << 10];
+        while !matches!(read.read(&mut scratch).await, Ok(0) | Err(_)) {}
+    };
+    let writer = async {
+        for n in 0.. {
+            if write.write_all(&bytes(n)).await.is_err() {
+                break;
+            }
+        }
+    };
+    let closed = async { tokio::join!(reader, writer) };
+    timeout(PATIENCE, closed).await.expect("the server ends the connection");
+}
+
+async fn serves_others(server: &TestServer) {
+    let client = Client::set_up(server.grpc.unwrap(), "another").await;
+    client.register("s", instance("10.0.0.1")).await;
+    assert_eq!(client.hosts("s").await, ["10.0.0.1"]);
+}
+
+fn metric(server: &TestServer, name: &str) -> f64 {
+    let page = server.get("/metrics").expect(200);
+    let line = page.lines().find(|line| line.starts_with(name));
+    let line = line.unwrap_or_else(|| panic!("no {name} in {page}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_pings_ends_the_connection() {
+    let server = TestServer::start();
+    let ping = raw_frame(6, 0, 0, &[7; 8]).repeat(1_000);
+    flood(&server, |_| ping.clone()).await;
+    wait_for("it is counted", || metric(&server, "naming_grpc_floods_total") == 1.0);
+    serves_others(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_settings_ends_the_connection() {
+    let server = TestServer::start();
+    let settings = raw_frame(4, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]).repeat(1_000);
+    flood(&server, |_| settings.clone()).await;
+    serves_others(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_without_end_end_the_connection() {
+    let server = TestServer::start();
+    let more = raw_frame(9, 0, 1, &[b'x'; 1_000]);
+    // A header with a long name, of which nothing but the beginning ever comes.
+    let begin = raw_frame(1, 0, 1, &[0x00, 0x7f, 0xff, 0xff, 0xff, 0x07]);
+    flood(&server, |n| if n == 0 { begin.clone() } else { more.clone() }).await;
+    serves_others(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_are_called_off_at_once_end_the_connection() {
+    let server = TestServer::start();
+    let client = Client::set_up(server.grpc.unwrap(), "impatient").await;
+    let mut calls = client.raw_calls();
+    let flood = async {
+        loop {
+            let Ok(ready) = calls.clone().ready().await else { return };
+            calls = ready;
+            match calls.send_request(head("/Request/request"), false) {
+                Ok((_, mut send)) => send.send_reset(h2::Reason::CANCEL),
+                Err(_) => return,
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, flood).await.expect("the server ends the connection");
+    serves_others(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_reads_hold_up_nobody_else() {
+    let server = TestServer::start();
+    let provider = Client::set_up(server.grpc.unwrap(), "provider").await;
+    let many: Vec<_> =
+        (0..2_000).map(|n| instance(&format!("10.0.{}.{}", n / 250, n % 250))).collect();
+    let batch = json!({"serviceName": "big", "type": "batchRegisterInstance", "instances": many});
+    provider.ok("BatchInstanceRequest", batch).await;
+    let mut narrow = h2::client::Builder::new();
+    narrow.initial_window_size(0);
+    let mut client = Client::connect_with(server.grpc.unwrap(), &narrow).await;
+    client.open_stream().await;
+    client.tell("ConnectionSetupRequest", json!({"clientVersion": "x", "labels": {}}));
+    let query = json!({"serviceName": "big"}).to_string();
+    let mut waiting = Vec::new();
+    for _ in 0..100 {
+        let mut calls = client.raw_calls().ready().await.unwrap();
+        let (response, mut send) = calls.send_request(head("/Request/request"), false).unwrap();
+        send.send_data(frame("ServiceQueryRequest", &[], Bytes::from(query.clone())), true)
+            .unwrap();
+        waiting.push((response, send));
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let buffered = metric(&server, "naming_grpc_buffered_bytes");
+    assert!(buffered <= (64 << 20) as f64, "{buffered}");
+    serves_others(&server).await;
+    assert_eq!(provider.hosts("big").await.len(), 2_000);
+    client.die().await;
+    wait_for("all is given back", || metric(&server, "naming_grpc_buffered_bytes") == 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_grpc_is_refused_and_the_connection_goes_on() {
+    let server = TestServer::start();
+    let client = Client::set_up(server.grpc.unwrap(), "odd").await;
+    let mut calls = client.raw_calls().ready().await.unwrap();
+    let (response, _) = calls.send_request(head("/Other/method"), true).unwrap();
+    assert_eq!(response.await.unwrap().headers()["grpc-status"], "12");
+    let request = hyper::Request::post("http://server/Request/request").body(()).unwrap();
+    let (response, _) = calls.send_request(request, true).unwrap();
+    assert_eq!(response.await.unwrap().status(), 415);
+    let broken = client.call_with("InstanceRequest", &[], Bytes::from_static(b"{")).await.unwrap();
+    assert_eq!((&*broken.0, &broken.1["errorCode"]), ("ErrorResponse", &json!(502)));
+    let large = Bytes::from(vec![b' '; 10_485_760]);
+    assert_eq!(client.call_with("HealthCheckRequest", &[], large).await.unwrap_err(), "8");
+    client.ok("HealthCheckRequest", json!({})).await;
+}

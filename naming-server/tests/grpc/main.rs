@@ -1,0 +1,8 @@
+//! Clients of 2.x against real servers.
+
+mod abuse;
+mod client;
+mod cluster;
+mod life;
+#[path = "../server_support/mod.rs"]
+mod server_support;
