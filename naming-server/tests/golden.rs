@@ -22,8 +22,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use golden_support::http::Endpoint;
 use golden_support::report::{self, StepFailure};
 use golden_support::runner::Replay;
-use golden_support::scenario::{self, Scenario, Side};
-use target::{Kind, Target};
+use golden_support::scenario::{self, Scenario, Side, Step};
+use target::{Kind, Place, Target};
 
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1");
 
@@ -46,7 +46,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let settings = Arc::new(Settings::from_environment()?);
-    let mut scenarios = scenario::load(Path::new(TRANSCRIPTS)).map_err(anyhow::Error::msg)?;
+    let mut scenarios =
+        scenario::load(Path::new(TRANSCRIPTS), Step::check).map_err(anyhow::Error::msg)?;
     scenarios.sort_by_key(|(_, scenario)| scenario.as_ref().ok().map(Scenario::start_order));
     let trials = scenarios
         .into_iter()
@@ -72,7 +73,8 @@ fn trials(
     let skipped = SKIPPED.iter().find(|(skipped, _)| *skipped == scenario.name);
     let is_for_members = !settings.target.is_running();
     let trial = |is_member: bool| {
-        let kind = Kind { has_auth: scenario.needs_auth(), is_member };
+        let has_auth = scenario.needs_auth();
+        let kind = Kind { has_auth, is_member, ..Kind::default() };
         let (scenario, settings) = (Arc::clone(&scenario), Arc::clone(settings));
         let name = if is_member { format!("{name}-member") } else { name.clone() };
         let trial = Trial::test(name, move || settings.replay(kind, &scenario));
@@ -102,7 +104,10 @@ struct Settings {
 impl Settings {
     fn from_environment() -> anyhow::Result<Self> {
         let target = match env::var("GOLDEN_SERVER") {
-            Ok(url) => Target::running(Endpoint::parse(&url).map_err(anyhow::Error::msg)?),
+            Ok(url) => {
+                let http = Endpoint::parse(&url).map_err(anyhow::Error::msg)?;
+                Target::running(Place { http, grpc: None })
+            }
             Err(_) => Target::in_process(),
         };
         let side = match env::var("GOLDEN_AGAINST").as_deref() {
@@ -119,7 +124,7 @@ impl Settings {
 
     fn replay(&self, kind: Kind, scenario: &Scenario) -> Result<(), Failed> {
         let failures = self.target.with_server(kind, scenario.exclusive, |server| {
-            let mut replay = Replay::new(server.clone());
+            let mut replay = Replay::new(server.http.clone());
             (replay.side, replay.client_ip) = (self.side, self.client_ip);
             replay.run(scenario)
         });

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::golden_support::report::{StepFailure, report};
 use crate::golden_support::runner::Replay;
-use crate::golden_support::scenario::{Scenario, Side};
+use crate::golden_support::scenario::{Scenario, Side, Step};
 use crate::server::{FakeServer, reply};
 
 fn scenario(steps: Value, finally: Value) -> Scenario {
@@ -18,7 +18,7 @@ fn scenario(steps: Value, finally: Value) -> Scenario {
         "name": "story", "title": "A story", "spec": "1", "recorded": "here",
         "steps": steps, "finally": finally,
     });
-    Scenario::parse(&text.to_string()).expect("a scenario")
+    Scenario::parse(&text.to_string(), Step::check).expect("a scenario")
 }
 
 fn run(server: &FakeServer, steps: Value) -> Vec<StepFailure> {

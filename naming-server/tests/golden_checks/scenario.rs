@@ -31,10 +31,11 @@ fn what_is_misspelt_is_refused() {
         (json!({"step": "wait"}), "wait"),
         (json!("sleep"), "object"),
     ] {
-        let error = Scenario::parse(&with_steps(json!([step]))).expect_err("must be refused");
+        let error =
+            Scenario::parse(&with_steps(json!([step])), Step::check).expect_err("must be refused");
         assert!(error.contains(word), "{error}");
     }
-    assert!(Scenario::parse(&with_steps(json!([{"step": "sleep", "ms": 1}]))).is_ok());
+    assert!(Scenario::parse(&with_steps(json!([{"step": "sleep", "ms": 1}])), Step::check).is_ok());
 }
 
 #[test]
@@ -106,12 +107,12 @@ fn a_folder_lists_unreadable_files_with_their_reason() {
     let write = |name: &str, text: &str| {
         fs::write(folder.path().join(name), text).expect("a file");
     };
-    assert!(load(folder.path()).is_err_and(|error| error.contains("no transcripts")));
+    assert!(load(folder.path(), Step::check).is_err_and(|error| error.contains("no transcripts")));
     write("n.json", &with_steps(json!([])));
     write("other.json", &with_steps(json!([])));
     write("broken.json", "{");
     write("README.md", "not a transcript");
-    let found = load(folder.path()).expect("a list");
+    let found = load(folder.path(), Step::check).expect("a list");
     let names: Vec<_> = found.iter().map(|(name, file)| (name.as_str(), file.is_ok())).collect();
     assert_eq!(names, [("broken", false), ("n", true), ("other", false)]);
 }
@@ -121,7 +122,7 @@ fn a_folder_lists_unreadable_files_with_their_reason() {
 fn what_needs_users_is_known() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
     let mut need = Vec::new();
-    for (name, scenario) in load(&folder).expect("transcripts") {
+    for (name, scenario) in load(&folder, Step::check).expect("transcripts") {
         let scenario = scenario.unwrap_or_else(|error| panic!("{name}: {error}"));
         need.extend(scenario.needs_auth().then_some(name));
     }
@@ -135,7 +136,7 @@ fn slow_scenarios_start_first_and_exclusive_ones_last() {
             "name": "n", "title": "t", "spec": "1", "recorded": "r", "steps": [],
             "seconds": seconds, "exclusive": exclusive,
         });
-        Scenario::parse(&text.to_string()).expect("a scenario")
+        Scenario::parse(&text.to_string(), Step::check).expect("a scenario")
     };
     let ordered = [scenario(37, false), scenario(5, false), scenario(19, true), scenario(0, true)];
     assert!(ordered.is_sorted_by_key(Scenario::start_order));

@@ -36,6 +36,8 @@ impl Replay {
     }
 
     /// Runs every step, however the ones before went, and returns those that failed.
+    // Stories with gRPC steps are run elsewhere.
+    #[allow(dead_code)]
     pub(crate) fn run(&self, scenario: &Scenario) -> Vec<StepFailure> {
         let mut story = Story::new(self);
         let mut failures = Vec::new();
@@ -55,17 +57,18 @@ struct Subscriber {
 }
 
 /// What a scenario has gathered so far.
-struct Story<'a> {
+pub(crate) struct Story<'a> {
     replay: &'a Replay,
-    variables: Variables,
-    marks: HashMap<String, Instant>,
+    pub(crate) variables: Variables,
+    pub(crate) marks: HashMap<String, Instant>,
     subscribers: HashMap<String, Subscriber>,
 }
 
-type Outcome = Result<(), Vec<String>>;
+/// Nothing, or one line for each difference.
+pub(crate) type Outcome = Result<(), Vec<String>>;
 
 impl<'a> Story<'a> {
-    fn new(replay: &'a Replay) -> Self {
+    pub(crate) fn new(replay: &'a Replay) -> Self {
         let variables =
             [("run", variables::run_token()), ("client.ip", replay.client_ip.to_string())];
         Self {
@@ -76,7 +79,8 @@ impl<'a> Story<'a> {
         }
     }
 
-    fn attempt(&mut self, source: &Value, place: String) -> Option<StepFailure> {
+    /// Carries a step out; what went wrong, if anything.
+    pub(crate) fn attempt(&mut self, source: &Value, place: String) -> Option<StepFailure> {
         let source = variables::substitute(source, &self.variables);
         let step = match Step::parse(&source, self.replay.side) {
             Ok(step) => step,
@@ -222,7 +226,8 @@ impl<'a> Story<'a> {
         self.capture(&pointers, &body)
     }
 
-    fn capture(&mut self, captures: &Captures, value: &Value) -> Outcome {
+    /// Keeps parts of `value` as variables.
+    pub(crate) fn capture(&mut self, captures: &Captures, value: &Value) -> Outcome {
         for (name, pointer) in captures {
             let found = value.pointer(pointer).ok_or_else(|| one(format!("no {pointer}")))?;
             self.variables.insert(name.clone(), found.clone());
@@ -231,7 +236,7 @@ impl<'a> Story<'a> {
     }
 
     /// The moment the times of a step are counted from.
-    fn begin(&self, since: Option<&str>, now: Instant) -> Result<Instant, Vec<String>> {
+    pub(crate) fn begin(&self, since: Option<&str>, now: Instant) -> Result<Instant, Vec<String>> {
         since.map_or(Ok(now), |since| self.mark(since))
     }
 
@@ -244,7 +249,8 @@ impl<'a> Story<'a> {
     }
 }
 
-fn one(difference: impl ToString) -> Vec<String> {
+/// An outcome of one line.
+pub(crate) fn one(difference: impl ToString) -> Vec<String> {
     vec![difference.to_string()]
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json::{self, present};
 use super::pattern::Pattern;
@@ -56,22 +56,27 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// Reads a transcript and checks every step of it, for both sides.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    /// Reads a transcript, of which every step must pass `check` for both sides.
+    pub(crate) fn parse(text: &str, check: CheckStep) -> Result<Self, String> {
         let value = json::parse(text)?;
         let scenario: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
         for step in scenario.steps.iter().chain(&scenario.finally) {
             for side in [Side::Nacos, Side::Want] {
-                Step::parse(step, side)
+                check(step, side)
                     .map_err(|error| format!("{error} in step {}", json::shown(step)))?;
             }
         }
         Ok(scenario)
     }
 
+    /// Whether the server must have been prepared in this way.
+    pub(crate) fn needs(&self, what: &str) -> bool {
+        self.needs.iter().any(|need| need == what)
+    }
+
     /// Whether authentication must be on, and `nacos` an administrator with that password.
     pub(crate) fn needs_auth(&self) -> bool {
-        self.needs.iter().any(|need| need == "auth")
+        self.needs("auth")
     }
 
     /// Scenarios start in ascending order of this. Slow ones come first, so that the whole takes
@@ -82,19 +87,22 @@ impl Scenario {
     }
 }
 
+/// Says whether a step can be read.
+pub(crate) type CheckStep = fn(&Value, Side) -> Result<(), String>;
+
 /// A file's name without its ending, and what it holds or why it cannot be read.
 pub(crate) type Transcript = (String, Result<Scenario, String>);
 
-/// Reads every transcript of `folder`, sorted by name. One that cannot be read does not stop the
+/// Reads every transcript of `folder`, sorted by name; every step must pass `check`. One that cannot be read does not stop the
 /// others.
-pub(crate) fn load(folder: &Path) -> Result<Vec<Transcript>, String> {
+pub(crate) fn load(folder: &Path, check: CheckStep) -> Result<Vec<Transcript>, String> {
     let unreadable = |error| format!("{}: {error}", folder.display());
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         if path.extension().is_some_and(|extension| extension == "json") {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let scenario = read(&path, &name);
+            let scenario = read(&path, &name, check);
             found.insert(name, scenario);
         }
     }
@@ -104,9 +112,9 @@ pub(crate) fn load(folder: &Path) -> Result<Vec<Transcript>, String> {
     Ok(found.into_iter().collect())
 }
 
-fn read(path: &Path, name: &str) -> Result<Scenario, String> {
+fn read(path: &Path, name: &str, check: CheckStep) -> Result<Scenario, String> {
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let scenario = Scenario::parse(&text)?;
+    let scenario = Scenario::parse(&text, check)?;
     if scenario.name != name {
         return Err(format!("the scenario calls itself {}", scenario.name));
     }
@@ -125,8 +133,32 @@ pub(crate) struct Step {
 }
 
 impl Step {
+    /// Whether it can be read.
+    pub(crate) fn check(source: &Value, side: Side) -> Result<(), String> {
+        Self::parse(source, side).map(drop)
+    }
+
     /// Reads a step, taking from it what is expected on `side`.
     pub(crate) fn parse(source: &Value, side: Side) -> Result<Self, String> {
+        let (frame, fields) = Frame::of(source, side)?;
+        let read = |error: serde_json::Error| error.to_string();
+        let action = serde_json::from_value(Value::Object(fields)).map_err(read)?;
+        let Frame { mark, only, note } = frame;
+        Ok(Self { mark, only, note, action })
+    }
+}
+
+/// What steps of every kind have.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) mark: Option<String>,
+    pub(crate) only: Option<Side>,
+    pub(crate) note: Option<String>,
+}
+
+impl Frame {
+    /// Takes it from a step; what is left are the fields of its kind, as they are on `side`.
+    pub(crate) fn of(source: &Value, side: Side) -> Result<(Self, Map<String, Value>), String> {
         let mut fields = source.as_object().cloned().ok_or("a step is an object")?;
         for name in INFORMATION {
             fields.remove(name);
@@ -137,13 +169,15 @@ impl Step {
             let is_push = fields.get("step").is_some_and(|step| step == "expect_push");
             fields.insert(if is_push { "outer" } else { "expect" }.to_owned(), own);
         }
+        if let Some(ours) = fields.remove("want_deadline_ms").filter(|_| side == Side::Want) {
+            fields.insert("deadline_ms".to_owned(), ours);
+        }
         let read = |error: serde_json::Error| error.to_string();
         let text = |value: Option<Value>| serde_json::from_value(value.unwrap_or_default());
         let mark = text(fields.remove("mark")).map_err(read)?;
         let note = text(fields.remove("note")).map_err(read)?;
         let only = fields.remove("only").map(serde_json::from_value).transpose().map_err(read)?;
-        let action = serde_json::from_value(Value::Object(fields)).map_err(read)?;
-        Ok(Self { mark, only, note, action })
+        Ok((Self { mark, only, note }, fields))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The server a scenario is replayed against: one that runs somewhere, or our own in this process.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -20,14 +20,27 @@ use super::golden_support::http::Endpoint;
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time members may take to find each other.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long short tokens live, in seconds.
+const SHORT_TOKEN_S: u64 = 5;
 /// Signs tokens here and nowhere else.
 const TOKEN_KEY: &str = "Z29sZGVuIHRyYW5zY3JpcHRzIGFuZCBub3RoaW5nIGVsc2U=";
 
+/// Whether the servers of this process speak gRPC.
+#[allow(dead_code)]
+pub(crate) const SPEAKS_GRPC: bool = false;
+
+/// Where a server listens for gRPC, if it does.
+fn grpc_address(_: &Server) -> Option<SocketAddr> {
+    None
+}
+
 /// What kind of server a scenario is replayed against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kind {
     /// With authentication on, and the administrator `nacos`.
     pub(crate) has_auth: bool,
+    /// With tokens that live for 5 s. It is not shared.
+    pub(crate) has_short_tokens: bool,
     /// One of three members.
     pub(crate) is_member: bool,
 }
@@ -40,18 +53,27 @@ impl Kind {
     }
 }
 
+/// Where a server listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) http: Endpoint,
+    // Not every program looks at it.
+    #[allow(dead_code)]
+    pub(crate) grpc: Option<SocketAddr>,
+}
+
 pub(crate) enum Target {
     /// A server that was started by someone else. Whoever changes its switches waits for a turn
     /// alone on it.
-    Running { endpoint: Endpoint, turn: RwLock<()> },
+    Running { place: Place, turn: RwLock<()> },
     /// Servers of our own: one for all scenarios that do not disturb each other, started for the
     /// first of them, and one for each that would.
     InProcess { shared: [Mutex<Option<OwnServers>>; Kind::COUNT] },
 }
 
 impl Target {
-    pub(crate) fn running(endpoint: Endpoint) -> Self {
-        Self::Running { endpoint, turn: RwLock::new(()) }
+    pub(crate) fn running(place: Place) -> Self {
+        Self::Running { place, turn: RwLock::new(()) }
     }
 
     pub(crate) fn in_process() -> Self {
@@ -64,26 +86,26 @@ impl Target {
         &self,
         kind: Kind,
         exclusive: bool,
-        replay: impl FnOnce(&Endpoint) -> T,
+        replay: impl FnOnce(&Place) -> T,
     ) -> anyhow::Result<T> {
         match self {
-            Self::Running { endpoint, turn } if exclusive => {
+            Self::Running { place, turn } if exclusive => {
                 let _alone = turn.write().unwrap_or_else(PoisonError::into_inner);
-                Ok(replay(endpoint))
+                Ok(replay(place))
             }
-            Self::Running { endpoint, turn } => {
+            Self::Running { place, turn } => {
                 let _shared = turn.read().unwrap_or_else(PoisonError::into_inner);
-                Ok(replay(endpoint))
+                Ok(replay(place))
             }
-            Self::InProcess { .. } if exclusive => {
+            Self::InProcess { .. } if exclusive || kind.has_short_tokens => {
                 let servers = OwnServers::start(kind)?;
-                let outcome = replay(servers.endpoint());
+                let outcome = replay(servers.place());
                 servers.stop()?;
                 Ok(outcome)
             }
             Self::InProcess { shared } => {
-                let endpoint = shared_endpoint(kind, &shared[kind.index()])?;
-                Ok(replay(&endpoint))
+                let place = shared_place(kind, &shared[kind.index()])?;
+                Ok(replay(&place))
             }
         }
     }
@@ -104,13 +126,13 @@ impl Target {
     }
 }
 
-fn shared_endpoint(kind: Kind, shared: &Mutex<Option<OwnServers>>) -> anyhow::Result<Endpoint> {
+fn shared_place(kind: Kind, shared: &Mutex<Option<OwnServers>>) -> anyhow::Result<Place> {
     let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(servers) = &*shared {
-        return Ok(servers.endpoint().clone());
+        return Ok(servers.place().clone());
     }
     let servers = OwnServers::start(kind)?;
-    Ok(shared.insert(servers).endpoint().clone())
+    Ok(shared.insert(servers).place().clone())
 }
 
 /// A server, or the members of a cluster.
@@ -124,7 +146,10 @@ impl OwnServers {
     fn start(kind: Kind) -> anyhow::Result<Self> {
         let config = Config { bind: Ipv4Addr::LOCALHOST.to_string(), port: 0, ..Config::default() };
         let token_key = Hidden(TOKEN_KEY.to_owned());
-        let auth = AuthConfig { enabled: true, token_key, ..AuthConfig::default() };
+        let mut auth = AuthConfig { enabled: true, token_key, ..AuthConfig::default() };
+        if kind.has_short_tokens {
+            auth.token_ttl_s = SHORT_TOKEN_S;
+        }
         let config = if kind.has_auth { Config { auth, ..config } } else { config };
         match kind.is_member {
             true => Self::members(&config),
@@ -163,8 +188,8 @@ impl OwnServers {
     }
 
     /// The last one: what was written on the first must have come here.
-    fn endpoint(&self) -> &Endpoint {
-        &self.servers.last().expect("there is at least one").endpoint
+    fn place(&self) -> &Place {
+        &self.servers.last().expect("there is at least one").place
     }
 
     fn stop(self) -> anyhow::Result<()> {
@@ -174,7 +199,7 @@ impl OwnServers {
 
 /// A server on threads of its own.
 pub(crate) struct OwnServer {
-    endpoint: Endpoint,
+    place: Place,
     runtime: Runtime,
     shutdown: oneshot::Sender<()>,
     serving: JoinHandle<anyhow::Result<()>>,
@@ -187,19 +212,20 @@ impl OwnServer {
         if server.is_auth_on() {
             server = server.with_user(NewUser::new("nacos", "nacos", true)?);
         }
-        let address = server.local_addr();
+        let (address, grpc) = (server.local_addr(), grpc_address(&server));
         let (shutdown, stopped) = oneshot::channel();
         let serving = runtime.spawn(server.run(async {
             // A sender that is gone asks for the same.
             let _ = stopped.await;
         }));
-        let endpoint = Endpoint::new(address.ip().to_string(), address.port());
-        Ok(Self { endpoint, runtime, shutdown, serving })
+        let http = Endpoint::new(address.ip().to_string(), address.port());
+        let place = Place { http, grpc };
+        Ok(Self { place, runtime, shutdown, serving })
     }
 
     fn wait_until_ready(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + READY_TIMEOUT;
-        let Endpoint { host, port } = &self.endpoint;
+        let Endpoint { host, port } = &self.place.http;
         loop {
             let mut stream = TcpStream::connect((host.as_str(), *port))?;
             let request = format!(

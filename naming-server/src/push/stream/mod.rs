@@ -32,7 +32,9 @@ pub(crate) use rules::{Heard, OutboxRules};
 
 pub(in crate::push) use listeners::{StreamListener, StreamListeners, listed};
 
-/// A connection that lists are pushed to.
+/// A connection that lists are pushed to. The table of topics keeps it for as long as one of its
+/// [`StreamSubscription`]s lives, so a connection that owns these has to give them up when it
+/// closes.
 pub(crate) trait StreamSink: Send + Sync {
     /// Tells connections apart. Greater than that of every connection of this process before.
     fn connection(&self) -> u64;
