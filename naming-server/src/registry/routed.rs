@@ -13,12 +13,13 @@ use super::elsewhere::{Elsewhere, Place, not_yet_known};
 use super::plan::initial_health;
 use super::writes::check_names;
 use super::{
-    BeatAnswer, BeatOutcome, Content, EventKind, Instance, Later, OperatorValues, Patched,
-    Registry, RegistryError, ServiceSettings, Write,
+    BeatAnswer, BeatOutcome, EventKind, Instance, Later, OperatorValues, Patched, Registry,
+    RegistryError, ServiceSettings, Write,
 };
 use crate::durable::Acks;
 
 mod anew;
+mod records;
 
 /// Carries out writes, here or where they belong.
 #[derive(Clone)]
@@ -380,24 +381,5 @@ impl Writes {
         };
         // The removal of the settings says that everything is removed.
         self.durably((service.as_str(), DATUM_KEY), write.map(Ok))
-    }
-
-    /// As [`Registry::write_record`].
-    pub(crate) fn write_record(
-        &self,
-        tag: &'static str,
-        key: &str,
-        content: Option<Content>,
-    ) -> Write<Result<(), RegistryError>> {
-        let write = match self.elsewhere_of(tag) {
-            None => {
-                self.registry.write_record(tag, key, content);
-                Write::Done(())
-            }
-            Some(elsewhere) => {
-                Write::Sent(Box::pin(elsewhere.write_record(tag, key.to_owned(), content)))
-            }
-        };
-        self.durably((tag, key), write.map(Ok))
     }
 }

@@ -1,0 +1,25 @@
+//! Records that belong to no service, on their way to the owner of their tag.
+
+use super::Writes;
+use crate::registry::{Content, RegistryError, Write};
+
+impl Writes {
+    /// As [`Registry::write_record`].
+    pub(crate) fn write_record(
+        &self,
+        tag: &'static str,
+        key: &str,
+        content: Option<Content>,
+    ) -> Write<Result<(), RegistryError>> {
+        let write = match self.elsewhere_of(tag) {
+            None => {
+                self.registry.write_record(tag, key, content);
+                Write::Done(())
+            }
+            Some(elsewhere) => {
+                Write::Sent(Box::pin(elsewhere.write_record(tag, key.to_owned(), content)))
+            }
+        };
+        self.durably((tag, key), write.map(Ok))
+    }
+}
