@@ -238,7 +238,9 @@ impl<V: Value> Connection<V> {
 /// When a connection renews next, one of those that begin, or were late, together: by turns.
 pub(super) fn next_renewal(now: Tick, id: ConnectionId, period: Duration) -> Tick {
     const TURNS: u32 = 8;
-    // Less than eight.
-    let turn = (id.0 % u64::from(TURNS)) as u32 + 1;
+    // Neighbours have different turns, and so have those whose low bits are the same, as where
+    // connections are shared out to several holdings. The upper three bits: less than eight.
+    let spread = id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61;
+    let turn = spread as u32 + 1;
     now.after(period * turn / TURNS)
 }

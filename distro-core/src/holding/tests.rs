@@ -337,16 +337,16 @@ fn a_registration_that_is_done_after_the_end_of_its_connection_ends_at_once() {
 #[test]
 fn connections_that_began_or_were_late_together_are_renewed_by_turns() {
     let mut member = Member::new();
-    (2..100).for_each(|n| member.holding.begin(ConnectionId(n), n, member.now));
+    // One of sixteen that share the connections out.
+    let ids = || (0..100).map(|n| ConnectionId(1 + 16 * n));
+    ids().for_each(|id| member.holding.begin(id, id.0, member.now));
     let moments = |holding: &Holding<Text>| {
         let mut moments: Vec<Tick> = holding.due.iter().map(|(at, _)| *at).collect();
         moments.dedup();
         moments.len()
     };
     assert!(moments(&member.holding) >= 8);
-    for n in 1..100 {
-        member.holding.heard(ConnectionId(n), member.now);
-    }
+    ids().for_each(|id| member.holding.heard(id, member.now));
     member.now = member.now.after(Duration::from_secs(12));
     member.board.ran(member.now);
     member.step();
