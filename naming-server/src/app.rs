@@ -18,6 +18,7 @@ use crate::effects::Effects;
 use crate::grpc::{Front, FrontParts};
 use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiCluster, ApiParts};
+use crate::java_owners::JavaOwners;
 use crate::membership::{Membership, NacosMembership, Origin};
 use crate::nacos::{Adapter, AdapterParts, AdapterSettings, Found, Outboxes};
 use crate::naming::{Naming, NamingParts};
@@ -165,6 +166,7 @@ impl App {
             registry,
             pusher,
             cluster: way,
+            owners: nacos.as_ref().map(|nacos| JavaOwners::of(&nacos.adapter)),
             auth,
             audit,
             server: address.as_str().to_owned(),

@@ -32,6 +32,8 @@ pub use http::{AllowedOrigins, NotOrigins};
 mod import;
 pub use import::{Import, ImportArguments, ImportError, ImportReport};
 
+mod java_owners;
+
 mod logging;
 pub use logging::finish as finish_logging;
 pub use logging::start as start_logging;

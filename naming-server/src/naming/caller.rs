@@ -39,6 +39,7 @@ pub(crate) struct Clearance {
     passed: bool,
     right: bool,
     watched: bool,
+    told: bool,
 }
 
 impl Clearance {
@@ -60,6 +61,14 @@ impl Clearance {
 
     pub(super) fn with_right(self) -> Self {
         Self { right: true, ..self }
+    }
+
+    pub(super) fn is_told(self) -> bool {
+        self.told
+    }
+
+    pub(super) fn told(self) -> Self {
+        Self { told: true, ..self }
     }
 
     pub(super) fn watched(self) -> Self {

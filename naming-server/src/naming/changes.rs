@@ -83,12 +83,16 @@ impl Naming {
                 let named = self.registry.keeps_values_at(service, &key).then(|| patch.named());
                 let change = move |known: &Instance| patch.apply(known);
                 let write = self.patch_with(service, &key, caller.actor(), change, named, clears);
-                begun(write.map(move |patched| match patched? {
+                let write = begun(write.map(move |patched| match patched? {
                     Patched::NotFound if !cleared => {
                         Err(RegistryError::Missing("instance not found".to_owned()))
                     }
                     Patched::NotFound | Patched::Done => Ok(()),
-                }))
+                }));
+                match key.is_persistent {
+                    true => write,
+                    false => self.telling_owner_of(caller, service, &key.instance, write),
+                }
             },
         )
     }
@@ -118,7 +122,8 @@ impl Naming {
                 if let Err(refused) = self.enter_to_write(caller, service) {
                     return Write::Done(Err(refused));
                 }
-                let (naming, service, actor) = (Arc::clone(self), service.clone(), caller.actor());
+                let (of, naming, actor) = (service, Arc::clone(self), caller.actor());
+                let service = service.clone();
                 let limit = self.registry.settings.max_metadata_bytes;
                 let write = move |id: String| {
                     let key = match read_key(&id) {
@@ -140,9 +145,15 @@ impl Naming {
                     write.map(move |patched| Ok((patched? == Patched::Done).then_some(id)))
                 };
                 let writes = Write::each(targets, write);
-                all_begun(writes.map(|changed: Result<Vec<Option<String>>, RegistryError>| {
-                    Ok(changed?.into_iter().flatten().collect())
-                }))
+                let write =
+                    all_begun(writes.map(|changed: Result<Vec<Option<String>>, RegistryError>| {
+                        Ok(changed?.into_iter().flatten().collect())
+                    }));
+                let is_ephemeral =
+                    |id: &&String| RecordKey::parse(id).is_some_and(|key| !key.is_persistent);
+                self.telling_owner(caller, of, write, move |changed: &Vec<String>| {
+                    changed.iter().filter(is_ephemeral).cloned().collect()
+                })
             },
         )
     }

@@ -38,7 +38,8 @@ impl Naming {
                     self.writes.set_health(service, &key, healthy, &|| caller.actor())
                 };
                 let writes = Write::all(vec![set(false), set(true)]);
-                begun(writes.map(|results| results.into_iter().collect()))
+                let write = begun(writes.map(|results| results.into_iter().collect()));
+                self.telling_owner_of(caller, service, key, write)
             },
         )
     }

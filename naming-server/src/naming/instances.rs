@@ -22,7 +22,10 @@ impl Naming {
         if let Err(refused) = self.enter_to_write(caller, service) {
             return Write::Done(Err(refused));
         }
-        begun(self.writes.register(service, key, instance, healthy, &|| caller.actor()))
+        let is_ephemeral = !instance.is_persistent;
+        let write = self.writes.register(service, key, instance, healthy, &|| caller.actor());
+        let write = begun(write);
+        if is_ephemeral { self.telling_owner_of(caller, service, key, write) } else { write }
     }
 
     /// Removes an instance; one that is not there is no error.
@@ -38,7 +41,11 @@ impl Naming {
         if let Err(refused) = self.enter_to_write(caller, service) {
             return Write::Done(Err(refused));
         }
-        begun(self.writes.deregister(service, key, &|| caller.actor()))
+        let write = begun(self.writes.deregister(service, key, &|| caller.actor()));
+        match key.is_persistent {
+            true => write,
+            false => self.telling_owner_of(caller, service, &key.instance, write),
+        }
     }
 
     /// Takes a beat. `whole` makes the instance of it, if the beat carries it whole: an unknown
@@ -56,7 +63,10 @@ impl Naming {
         if let Err(refused) = self.enter_to_write(caller, service) {
             return Write::Done(Err(refused));
         }
-        begun(self.writes.beat(service, key, whole, &|| caller.actor()))
+        let was_known = self.owners.is_none() || self.registry.is_held(service, key);
+        let write = begun(self.writes.beat(service, key, whole, &|| caller.actor()));
+        // Nobody else tells the owner of an instance that a beat has registered.
+        if was_known { write } else { self.telling_owner_of(caller, service, key, write) }
     }
 
     /// Replaces an instance by the word of an operator: what `named` says is kept beside it first,
@@ -82,7 +92,8 @@ impl Naming {
             let record = instance.record_key(key);
             self.registry.keep_held(service, &record, &mut instance);
             let kept = self.keep_named(service, &record, &instance, named);
-            let (writes, service, actor) = (self.writes.clone(), service.clone(), caller.actor());
+            let (of, writes, actor) = (service, self.writes.clone(), caller.actor());
+            let service = service.clone();
             let id = record.text();
             let write = kept.then(move |kept| {
                 let key = match kept.and_then(|()| read_key(&id)) {
@@ -96,7 +107,11 @@ impl Naming {
                     writes.register(&service, &key, instance, healthy, &actor)
                 }
             });
-            begun(write)
+            let write = begun(write);
+            match record.is_persistent {
+                true => write,
+                false => self.telling_owner_of(caller, of, key, write),
+            }
         })
     }
 

@@ -28,6 +28,7 @@ mod begun;
 mod caller;
 mod changes;
 mod error;
+mod foreign;
 mod gate;
 mod health;
 mod identity;
@@ -43,6 +44,7 @@ mod watched;
 pub(crate) use caller::{Caller, Clearance, Front};
 pub(crate) use changes::Patch;
 pub(crate) use error::NamingError;
+pub(crate) use foreign::ForeignOwners;
 pub(crate) use gate::Access;
 pub(crate) use identity::Identity;
 pub(crate) use lists::{Asked, ServiceNames};
@@ -56,6 +58,8 @@ pub(crate) struct Naming {
     pusher: Pusher,
     /// What there is only in a cluster.
     cluster: Option<Arc<Cluster>>,
+    /// What there is only among servers of another make.
+    owners: Option<Arc<dyn ForeignOwners>>,
     /// Who may do what; none while authentication is off.
     auth: Option<Arc<Auth>>,
     audit: Arc<Audit>,
@@ -70,6 +74,7 @@ pub(crate) struct NamingParts {
     pub(crate) writes: Writes,
     pub(crate) pusher: Pusher,
     pub(crate) cluster: Option<Arc<Cluster>>,
+    pub(crate) owners: Option<Arc<dyn ForeignOwners>>,
     pub(crate) auth: Option<Arc<Auth>>,
     pub(crate) audit: Arc<Audit>,
     pub(crate) server: String,
@@ -77,9 +82,9 @@ pub(crate) struct NamingParts {
 
 impl Naming {
     pub(crate) fn new(parts: NamingParts) -> Self {
-        let NamingParts { registry, writes, pusher, cluster, auth, audit, server } = parts;
+        let NamingParts { registry, writes, pusher, cluster, owners, auth, audit, server } = parts;
         let looks = limits::Looks::default();
-        Self { registry, writes, pusher, cluster, auth, audit, server, looks }
+        Self { registry, writes, pusher, cluster, owners, auth, audit, server, looks }
     }
 
     /// All services of this node.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use distro_net::{Address, TcpConnector};
 use naming_model::{InstanceKey, RecordKey, ServiceKey};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
 
@@ -17,8 +18,8 @@ use crate::auth::{AuthError, AuthSettings, Credentials, NewUser, Proof, Refusal,
 use crate::membership::Origin;
 use crate::push::{AgentFamily, Place, Subscriber};
 use crate::registry::{
-    Content, Flavour, Instance, Metadata, PERMISSIONS, Page, ROLES, SWITCHES, ServiceSettings,
-    View, ViewQuery, permission_key, role_key,
+    Content, Flavour, Instance, Later, Metadata, PERMISSIONS, Page, ROLES, SWITCHES,
+    ServiceSettings, View, ViewQuery, permission_key, role_key,
 };
 
 const KEY: InstanceKey<'_> = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "DEFAULT" };
@@ -181,6 +182,72 @@ async fn a_closed_gate_holds_for_every_front() {
     let refused = stub.register(Some("writer")).await.unwrap_err();
     assert_eq!(refused, NamingError::Closed(crate::registry::ServerStatus::ReadOnly));
     stub.list("reader", None, |_, _| ()).unwrap();
+}
+
+/// Owns everything, and remembers what it was told.
+#[derive(Default)]
+struct ForeignOwner {
+    told: Mutex<Vec<String>>,
+}
+
+struct Told(Arc<ForeignOwner>);
+
+impl ForeignOwners for Told {
+    fn own(&self, _service: &ServiceKey) -> bool {
+        true
+    }
+
+    fn tell(&self, service: ServiceKey, id: String) -> Later<()> {
+        let owner = Arc::clone(&self.0);
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            owner.told.lock().push(format!("{} {id}", service.grouped()));
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_owner_is_told_even_if_the_front_has_gone() {
+    let stub = Stub::start().await;
+    let owner = Arc::<ForeignOwner>::default();
+    let naming = Naming::new(NamingParts {
+        registry: Arc::clone(stub.naming.registry()),
+        writes: stub.naming.writes().clone(),
+        pusher: stub.naming.pusher().clone(),
+        cluster: None,
+        owners: Some(Arc::new(Told(Arc::clone(&owner)))),
+        auth: None,
+        audit: Arc::clone(&stub.audit),
+        server: "127.0.0.1:8848".to_owned(),
+    });
+    let instance = |is_persistent| {
+        let mut instance = Instance::new(1.0, Metadata::default()).unwrap();
+        instance.is_persistent = is_persistent;
+        instance
+    };
+    let (caller, service) = (caller(None), service());
+    drop(naming.register(&caller, &service, &KEY, instance(false), true));
+    // Persistent instances are none of its business.
+    naming.register(&caller, &service, &KEY, instance(true), true).outcome().await.unwrap();
+    let key = InstanceKey { port: 81, ..KEY };
+    naming.register(&caller, &service, &key, instance(false), true).outcome().await.unwrap();
+    let patch = Patch { weight: Some(2.0), ephemeral: Some(true), ..Patch::default() };
+    naming.patch(&caller, &service, &key, patch).outcome().await.unwrap();
+    let passed_on = Caller { clearance: naming.told(caller.clearance), ..caller };
+    let gone = naming.deregister(&passed_on, &service, &RecordKey::ephemeral(key));
+    gone.outcome().await.unwrap();
+    let told = || owner.told.lock().clone();
+    let id = |key: InstanceKey<'_>| format!("g@@s {}", RecordKey::ephemeral(key).text());
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while told().len() < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    let mut all = told();
+    all.sort_unstable();
+    assert_eq!(all, [id(KEY), id(key), id(key)]);
 }
 
 #[tokio::test]

@@ -96,6 +96,11 @@ impl Registry {
         })
     }
 
+    /// Whether an ephemeral instance with these names is there.
+    pub(crate) fn is_held(&self, service: &ServiceKey, key: &InstanceKey<'_>) -> bool {
+        self.find_instance(service, &RecordKey::ephemeral(*key).text()).is_some()
+    }
+
     /// Which of the instances with these names is there: the one of the kind asked for, if any is,
     /// or else the persistent one, which Nacos finds first.
     pub(crate) fn choose_kind<'a>(

@@ -56,7 +56,7 @@ mod tests;
 mod users;
 
 use responsible::Responsible;
-use route::{Route, find_route};
+use route::{Route, Servers, find_route};
 use system::System;
 
 /// The version of Nacos this API is that of. Clients and tools compare it, so our own would only
@@ -293,6 +293,11 @@ impl Api {
     fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Answer, ApiError> {
         match self.redirect(route, call) {
             Some(answer) => Ok(answer),
+            // Nothing is passed on twice.
+            None if self.nacos.is_some() && route.spec().servers == Servers::Pass => {
+                let clearance = self.naming.told(call.clearance);
+                self.handle_here(route, &Call { clearance, ..*call })
+            }
             None => self.handle_here(route, call),
         }
     }

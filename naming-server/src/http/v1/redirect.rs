@@ -48,16 +48,17 @@ impl Api {
             }
             return None;
         }
+        let told = self.naming.told(call.clearance);
         let redirected = Redirected {
             api: self.me.upgrade()?,
             nacos: Arc::clone(nacos),
             route,
             service,
             write,
-            call: OwnedCall::of(call),
+            call: OwnedCall::of(call, told),
         };
         // A beat counts at once; what is wrong with it shows, too.
-        match is_beat(route).then(|| self.handle_here(route, call)) {
+        match is_beat(route).then(|| self.handle_here(route, &Call { clearance: told, ..*call })) {
             Some(Ok(Answer::Now(here))) if here.status == StatusCode::OK => {
                 Some(Answer::Later(Box::pin(redirected.beat(owner, here))))
             }
@@ -135,7 +136,7 @@ struct OwnedCall {
 }
 
 impl OwnedCall {
-    fn of(call: &Call<'_>) -> Self {
+    fn of(call: &Call<'_>, clearance: Clearance) -> Self {
         Self {
             method: call.method.clone(),
             path: call.path.to_owned(),
@@ -145,7 +146,7 @@ impl OwnedCall {
             headers: call.headers.clone(),
             peer: call.peer,
             user: call.user.map(str::to_owned),
-            clearance: call.clearance,
+            clearance,
         }
     }
 

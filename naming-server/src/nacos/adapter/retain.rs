@@ -56,6 +56,13 @@ impl Adapter {
         self.retained.lock().add(write, self.now().after(RETAIN_DELAY), 0);
     }
 
+    /// The same, at once if the owner listens.
+    pub(crate) async fn tell(&self, write: RetainedWrite) {
+        if !self.tell_owner(&write).await {
+            self.retain(write);
+        }
+    }
+
     pub(super) async fn redirect_retained(&self) {
         loop {
             tokio::time::sleep(RETAIN_DELAY / 2).await;
