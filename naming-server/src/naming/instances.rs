@@ -63,7 +63,7 @@ impl Naming {
         if let Err(refused) = self.enter_to_write(caller, service) {
             return Write::Done(Err(refused));
         }
-        let was_known = self.owners.is_none() || self.registry.is_held(service, key);
+        let was_known = self.owners.is_none() || self.registry.is_known(service, key);
         let write = begun(self.writes.beat(service, key, whole, &|| caller.actor()));
         // Nobody else tells the owner of an instance that a beat has registered.
         if was_known { write } else { self.telling_owner_of(caller, service, key, write) }

@@ -97,7 +97,7 @@ impl Registry {
     }
 
     /// Whether an ephemeral instance with these names is there.
-    pub(crate) fn is_held(&self, service: &ServiceKey, key: &InstanceKey<'_>) -> bool {
+    pub(crate) fn is_known(&self, service: &ServiceKey, key: &InstanceKey<'_>) -> bool {
         self.find_instance(service, &RecordKey::ephemeral(*key).text()).is_some()
     }
 

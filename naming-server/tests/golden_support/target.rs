@@ -27,11 +27,11 @@ const TOKEN_KEY: &str = "Z29sZGVuIHRyYW5zY3JpcHRzIGFuZCBub3RoaW5nIGVsc2U=";
 
 /// Whether the servers of this process speak gRPC.
 #[allow(dead_code)]
-pub(crate) const SPEAKS_GRPC: bool = false;
+pub(crate) const SPEAKS_GRPC: bool = true;
 
 /// Where a server listens for gRPC, if it does.
-fn grpc_address(_: &Server) -> Option<SocketAddr> {
-    None
+fn grpc_address(server: &Server) -> Option<SocketAddr> {
+    server.grpc_address()
 }
 
 /// What kind of server a scenario is replayed against.
