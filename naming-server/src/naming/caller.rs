@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::Access;
 use crate::registry::MAX_ACTOR;
 use crate::text::cut;
 
@@ -37,9 +38,21 @@ pub(crate) enum Front {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Clearance {
     passed: bool,
-    right: bool,
+    right: Granted,
     watched: bool,
     told: bool,
+}
+
+/// Which rights have been checked, to what the request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Granted {
+    /// None that a use case asks for.
+    #[default]
+    Nothing,
+    /// The one to this access.
+    One(Access),
+    /// All.
+    All,
 }
 
 impl Clearance {
@@ -47,8 +60,8 @@ impl Clearance {
         self.passed
     }
 
-    pub(super) fn has_right(self) -> bool {
-        self.right
+    pub(super) fn has_right(self, access: Access) -> bool {
+        self.right == Granted::All || self.right == Granted::One(access)
     }
 
     pub(super) fn is_watched(self) -> bool {
@@ -59,8 +72,8 @@ impl Clearance {
         Self { passed: true, ..self }
     }
 
-    pub(super) fn with_right(self) -> Self {
-        Self { right: true, ..self }
+    pub(super) fn with_right(self, right: Granted) -> Self {
+        Self { right, ..self }
     }
 
     pub(super) fn is_told(self) -> bool {

@@ -126,7 +126,7 @@ impl Naming {
         if !caller.clearance.has_passed() {
             self.check_gate(caller, access)?;
         }
-        if !caller.clearance.has_right() {
+        if !caller.clearance.has_right(access) {
             self.check_right(caller, need)?;
         }
         Ok(())

@@ -2,7 +2,8 @@
 
 use naming_model::ServiceKey;
 
-use super::{Caller, Clearance, Naming, NamingError};
+use super::caller::Granted;
+use super::{Access, Caller, Clearance, Naming, NamingError};
 use crate::auth::Refusal;
 use crate::registry::{Action, Resource};
 
@@ -26,7 +27,8 @@ pub(crate) enum Need<'a> {
 }
 
 impl Naming {
-    /// Has the right checked for a whole request.
+    /// Has the right checked for a whole request. Its clearance is good for use cases that need the
+    /// same right, to what the request is about; all others check theirs.
     ///
     /// # Errors
     /// The caller lacks it.
@@ -36,13 +38,24 @@ impl Naming {
         need: &Need<'_>,
     ) -> Result<Clearance, NamingError> {
         self.check_right(caller, need)?;
-        Ok(caller.clearance.with_right())
+        let right = match need {
+            Need::Service(action, _) | Need::Namespace(action, _) | Need::AllNamespaces(action) => {
+                Granted::One(match action {
+                    Action::Read => Access::Read,
+                    Action::Write => Access::Write,
+                })
+            }
+            Need::Nothing | Need::AnyUser | Need::Administrator | Need::Switches => {
+                Granted::Nothing
+            }
+        };
+        Ok(caller.clearance.with_right(right))
     }
 
     /// The clearance of a request that another server has proved to have sent. It need not be a
     /// user: it has checked the sender.
     pub(crate) fn admit_member(&self, caller: &Caller<'_>) -> Clearance {
-        caller.clearance.with_right()
+        caller.clearance.with_right(Granted::All)
     }
 
     pub(super) fn check_right(

@@ -18,7 +18,7 @@ use crate::auth::{AuthError, AuthSettings, Credentials, NewUser, Proof, Refusal,
 use crate::membership::Origin;
 use crate::push::{AgentFamily, Place, Subscriber};
 use crate::registry::{
-    Content, Flavour, Instance, Later, Metadata, PERMISSIONS, Page, ROLES, SWITCHES,
+    Action, Content, Flavour, Instance, Later, Metadata, PERMISSIONS, Page, ROLES, SWITCHES,
     ServiceSettings, View, ViewQuery, permission_key, role_key,
 };
 
@@ -144,6 +144,29 @@ async fn a_caller_without_the_right_is_refused_and_nothing_is_written() {
     let made = stub.naming.create_service(&caller(Some("writer")), &foreign, settings);
     assert_eq!(made.outcome().await, Err(not_allowed()));
     assert_eq!(stub.naming.registry().service_count(), 0);
+}
+
+#[tokio::test]
+async fn a_clearance_is_good_for_what_was_checked_and_for_nothing_else() {
+    let stub = Stub::start().await;
+    let (reader, service) = (caller(Some("reader")), service());
+    let need = Need::Service(Action::Read, &service);
+    let clearance = stub.naming.admit(&reader, &need).unwrap();
+    let reader = Caller { clearance, ..reader };
+    let instance = || Instance::new(1.0, Metadata::default()).unwrap();
+    let refused = stub.naming.register(&reader, &service, &KEY, instance(), true);
+    assert_eq!(refused.outcome().await, Err(not_allowed()));
+    // What an operator may ask a server that is not ready opens the registry to nobody.
+    let writer = caller(Some("writer"));
+    let registry = stub.naming.registry();
+    let clearance =
+        stub.naming.pass(&registry.switches.load(), &writer, Access::Write, false).unwrap();
+    let status = Content::Switch(r#""DOWN""#.into());
+    registry.write_record(SWITCHES, "overriddenServerStatus", Some(status));
+    let writer = Caller { clearance, ..writer };
+    let closed = stub.naming.register(&writer, &service, &KEY, instance(), true);
+    assert!(matches!(closed.outcome().await, Err(NamingError::Closed(_))));
+    assert_eq!(registry.service_count(), 0);
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ impl Api {
         if let Some(status) = limited(&switches, call) {
             return Err(Reply::text("").with_status(status));
         }
+        // By method, as in Nacos: a beat by GET is a read to the gate.
         let access = if call.method == Method::GET { Access::Read } else { Access::Write };
         let passed = self.naming.pass(&switches, &call.caller(), access, gate == Gate::Whole);
         passed.map_err(|closed| {
