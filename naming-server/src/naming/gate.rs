@@ -1,16 +1,7 @@
 //! The gate: the status of the server, and what a member of a cluster does not know yet.
 
-use super::{Caller, Clearance, Naming, NamingError};
+use super::{Access, Caller, Clearance, Naming, NamingError};
 use crate::registry::{ServerStatus, SwitchValues};
-
-/// How a call treats the registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Looks at it.
-    Read,
-    /// Changes it.
-    Write,
-}
 
 impl Naming {
     /// Has the gate checked for a whole request, by the switches in force. `asks_registry` is false for what operators and

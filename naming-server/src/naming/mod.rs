@@ -24,6 +24,7 @@ use crate::auth::Auth;
 use crate::push::Pusher;
 use crate::registry::{Cluster, Registry, Writes};
 
+mod access;
 mod begun;
 mod caller;
 mod changes;
@@ -41,11 +42,11 @@ mod services;
 mod tests;
 mod watched;
 
+pub(crate) use access::Access;
 pub(crate) use caller::{Caller, Clearance, Front};
 pub(crate) use changes::Patch;
 pub(crate) use error::NamingError;
 pub(crate) use foreign::ForeignOwners;
-pub(crate) use gate::Access;
 pub(crate) use identity::Identity;
 pub(crate) use lists::{Asked, ServiceNames};
 pub(crate) use rights::Need;
