@@ -295,19 +295,26 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use distro_core::{Input, MemberId, OwnerPolicy, StampClock};
-    use distro_net::{Clock, Driver};
+    use distro_core::{Board, Input, MemberId, OwnerPolicy, StampClock};
+    use distro_net::{
+        Clock, Codec, Driver, Forwarder, Identity, Limits, Peers, PeersConfig, Secret, TcpConnector,
+    };
     use naming_model::META_ID_GENERATOR;
 
     use super::*;
     use crate::nacos::owner_number;
-    use crate::registry::{Events, Watch};
+    use crate::registry::{BeatAnswer, Cluster, ContentCodec, Events, Watch, Writes};
 
     const ME: MemberId = MemberId(1);
     const JAVA: MemberId = MemberId(2);
 
     /// A registry in which all services are a Java server's.
     async fn registry() -> (Registry, distro_net::Control<Content>) {
+        let (registry, control, _) = registry_and_board().await;
+        (registry, control)
+    }
+
+    async fn registry_and_board() -> (Registry, distro_net::Control<Content>, Arc<Board>) {
         let clock = Clock::start();
         let mut settings = crate::Config::default().registry_settings(1);
         settings.store.owner_policy = OwnerPolicy::Tags(owner_number);
@@ -317,9 +324,41 @@ mod tests {
         let registry = Registry::new(settings, events, watch, stamps, clock, Vec::new());
         let store = Arc::clone(&registry.store);
         let (driver, control) = Driver::new(distro_core::DistroConfig::default(), store, clock);
+        let board = Arc::clone(driver.board());
         tokio::spawn(driver.run(tokio_util::sync::CancellationToken::new()));
         assert!(control.set_owners(vec![JAVA]).await);
-        (registry, control)
+        (registry, control, board)
+    }
+
+    /// The way of writes of a member that reaches nobody.
+    fn writes(registry: Registry, board: Arc<Board>) -> (Arc<Registry>, Writes) {
+        let secret = Secret::new(b"0123456789abcdef0123456789abcdef").unwrap();
+        let identity = Identity { cluster: "c".to_owned(), member: ME, incarnation: 1, secret };
+        let codec = Codec::new(Arc::new(ContentCodec), Limits::default());
+        let (clock, connector) = (registry.clock, Arc::new(TcpConnector));
+        let peers = Peers::new(identity, codec, connector, clock, PeersConfig::default());
+        let registry = Arc::new(registry);
+        let store = Arc::clone(&registry.store);
+        let deadline = std::time::Duration::from_millis(500);
+        let forwarder = Forwarder::new(Arc::clone(&store), Arc::clone(&board), peers, deadline);
+        let cluster = Arc::new(Cluster::new(board, forwarder, store));
+        (Arc::clone(&registry), Writes::new(registry, Some(cluster), None))
+    }
+
+    #[tokio::test]
+    async fn a_beat_registers_no_persistent_instance_among_those_of_the_owner() {
+        let (registry, _control, board) = registry_and_board().await;
+        let (registry, writes) = writes(registry, board);
+        let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "DEFAULT" };
+        let whole = || {
+            let mut instance = Instance::new(1.0, Metadata::default())?;
+            instance.is_persistent = true;
+            Ok(instance)
+        };
+        let beat = writes.beat(&service(), &key, Some(whole), &String::new).outcome().await;
+        assert!(matches!(beat, Ok(BeatAnswer::Known { .. })), "{beat:?}");
+        let found = |key: RecordKey<'_>| registry.find_instance(&service(), &key.text()).is_some();
+        assert!(found(RecordKey::persistent(key)) && !found(RecordKey::ephemeral(key)));
     }
 
     fn service() -> ServiceKey {
