@@ -180,9 +180,9 @@ impl Board {
         self.arrivals.lock().take_untold()
     }
 
-    /// Whether a client has set up a connection to any member after `since`, as far as this member
-    /// was told within the last [`Arrivals::FRESH`].
-    pub(crate) fn has_arrived(&self, client: u64, since: Tick) -> bool {
+    /// Whether a client has set up a connection to any member after `since`, which must be less than
+    /// 10 s ago, as far as this member was told.
+    pub fn has_arrived(&self, client: u64, since: Tick) -> bool {
         self.arrivals.lock().has_arrived(client, since)
     }
 

@@ -102,6 +102,21 @@ async fn a_call_to_a_member_that_is_taken_from_the_list_ends_at_once() {
     everywhere(&members, "service", "k", Some("text")).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_members_are_told_at_once_which_clients_have_set_up_a_connection() {
+    let members = three().await;
+    let [one, ..] = &members;
+    let moment_ago = |member: &Member| member.clock.tick().before(Duration::from_millis(10));
+    let before = members.each_ref().map(|member| moment_ago(member).expect("clocks run"));
+    one.board.note_arrival(7, one.clock.tick());
+    eventually("all are told", || {
+        let mut both = members.iter().zip(before);
+        both.all(|(member, before)| member.board.has_arrived(7, before))
+    })
+    .await;
+    assert!(members.iter().zip(before).all(|(member, at)| !member.board.has_arrived(8, at)));
+}
+
 /// Adds one to the number in a record, again and again until nobody came in between.
 async fn count_up(member: &Member, tag: &str) {
     loop {
