@@ -306,7 +306,7 @@ impl World {
             }
             _ => {
                 let is_published = state.published == state.link && state.acked == state.version;
-                state.steady_since = state.steady_since.or(is_published.then_some(now));
+                state.steady_since = state.steady_since.or_else(|| is_published.then_some(now));
                 self.wake_client(client, PING_MS);
             }
         }
