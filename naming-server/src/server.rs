@@ -246,9 +246,8 @@ pub(crate) async fn run<L: Accept>(
         let settings = config.http_settings();
         let serve = http::serve(listener, api, other, settings, stats, stopped.clone());
         let serve_grpc = async {
-            match grpc_listener {
-                Some(listener) => grpc::serve(listener, grpc, stopped.clone()).await,
-                None => {}
+            if let Some(listener) = grpc_listener {
+                grpc::serve(listener, grpc, stopped.clone()).await;
             }
         };
         let serve = async {

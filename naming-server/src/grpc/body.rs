@@ -351,7 +351,7 @@ mod tests {
         let body = br#"{"namespace":null,"groupName":null,"requestId":null,"type":null,"module":[1],
             "instance":{"ip":"10.0.0.1","port":null,"weight":null,"healthy":null,"metadata":null}}"#;
         let request: InstanceRequest = read(body).unwrap();
-        assert_eq!((&*request.names().namespace, &*request.action), ("", ""));
+        assert_eq!((request.names().namespace, &*request.action), ("", ""));
         let instance = request.instance.unwrap();
         assert_eq!((instance.port, instance.weight, instance.healthy), (0, 1.0, true));
         assert!(instance.enabled && instance.metadata.map.is_empty());

@@ -18,6 +18,8 @@ use super::send::Sending;
 use super::status::{Failure, Status, fail, head, trailers};
 use super::wire::Payload;
 
+/// What a call takes besides its message and its answer, roughly: stream and task.
+const CALL_BYTES: usize = 4 << 10;
 /// How long the message of a call may take to come.
 const RECEIVE_TIME: Duration = Duration::from_secs(30);
 
@@ -29,6 +31,11 @@ pub(super) async fn answer(
     respond: SendResponse<Bytes>,
     takes_gzip: bool,
 ) {
+    let mut place = connection.account.charge();
+    if !place.grow(CALL_BYTES) {
+        let text = "too many calls are under way, please try again";
+        return fail(respond, &Failure::new(Status::ResourceExhausted, text));
+    }
     let received = timeout(RECEIVE_TIME, receive(&connection, body, takes_gzip)).await;
     let received = received.unwrap_or_else(|_| {
         let text = format!("the message did not come within {} s", RECEIVE_TIME.as_secs());

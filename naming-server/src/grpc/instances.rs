@@ -120,6 +120,10 @@ impl Request<'_> {
             return Err(Refusal::Again(code::UNREGISTERED, text.to_owned()));
         }
         let (front, number) = (self.front, self.connection.number());
+        if !wishes.is_empty() && front.registry().is_foreign(service) {
+            let text = "a Java server of 1.x owns this service, and takes instances that beat only";
+            return Err(Refusal::Typed(code::NOT_OFFERED, text.to_owned()));
+        }
         let tag: Arc<str> = service.as_str().into();
         let mark = front.holder.mark_of(number);
         let mut keys = Vec::with_capacity(wishes.len());
