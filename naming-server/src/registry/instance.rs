@@ -1,6 +1,5 @@
 //! What is stored of an instance.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -15,7 +14,10 @@ use super::held::Held;
 use super::json::{push_double, push_number, push_string};
 use super::plain::visit_plain;
 
+mod app;
 mod hold;
+
+use app::App;
 
 /// Longest address text in bytes; the longest host name has 253.
 const MAX_ADDRESS: usize = 255;
@@ -41,7 +43,7 @@ pub(crate) struct Instance {
     /// The id if it is not the simple one, which follows from the key.
     pub(crate) id: Option<Box<str>>,
     /// Name of the application, as the client gave it.
-    pub(crate) app: Option<Cow<'static, str>>,
+    pub(crate) app: Option<App>,
     /// Whether clients should use it.
     pub(crate) enabled: bool,
     /// Whether it stays until it is deregistered, however silent it is. Its [key](RecordKey) says
@@ -81,11 +83,7 @@ impl Instance {
             let text = format!("Param 'app' is illegal, it is longer than {MAX_APP} bytes");
             return Err(RegistryError::invalid(text));
         }
-        self.app = Some(match app {
-            "unknown" => Cow::Borrowed("unknown"),
-            "DEFAULT" => Cow::Borrowed("DEFAULT"),
-            other => Cow::Owned(other.to_owned()),
-        });
+        self.app = Some(App::of(app));
         Ok(self)
     }
 

@@ -217,6 +217,10 @@ fn what_a_client_could_not_write_is_refused() {
         assert!(instance_error(|it| it.id = Some(id.to_owned())).contains("id"), "{id}");
     }
     assert!(instance_error(|it| it.app = Some("a".repeat(257))).contains("'app'"));
+    let held = |weight, id| Some(wire::Held { by: 1, is_unhealthy: false, weight, id });
+    let long = || Some("i".repeat(513));
+    assert!(instance_error(|it| it.held = held(None, long())).contains("'instanceId'"));
+    assert!(instance_error(|it| it.held = held(Some(f64::NAN), None)).contains("'weight'"));
     for threshold in [f32::NAN, f32::INFINITY, -0.1, 1.1] {
         assert!(service_error(|it| it.protect_threshold = threshold).contains("threshold"));
     }
@@ -296,13 +300,18 @@ fn some_instance() -> impl Strategy<Value = Content> {
     let weight = prop_oneof![Just(0.0), Just(1.0), 0.0..=10_000.0_f64];
     let app = option::of(prop_oneof![Just("unknown".to_owned()), "(?s).{0,60}"]);
     let id = option::of("[0-9]{1,20}");
-    (weight, some_metadata(), id, app, any::<[bool; 2]>()).prop_map(
-        |(weight, metadata, id, app, [enabled, is_persistent])| {
+    let held = option::of((any::<u64>(), any::<bool>(), -1e6..=1e6_f64, "(?s).{0,60}"));
+    (weight, some_metadata(), id, app, held, any::<[bool; 2]>()).prop_map(
+        |(weight, metadata, id, app, held, [enabled, is_persistent])| {
             let mut instance = Instance::new(weight, metadata).unwrap();
             if let Some(app) = app {
                 instance = instance.with_app(&app).unwrap();
             }
             instance.id = id.map(Box::from);
+            instance.held = held.map(|(by, healthy, weight, id)| {
+                let held = Held::new(by, healthy).with_id(&id).unwrap();
+                Box::new(held.with_weight(weight).unwrap().0)
+            });
             (instance.enabled, instance.is_persistent) = (enabled, is_persistent);
             Content::Instance(instance)
         },

@@ -1,0 +1,33 @@
+//! The name of an application, in 16 bytes: the two that nearly everybody sends take no more.
+
+use std::ops::Deref;
+
+/// What a client calls its application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum App {
+    Unknown,
+    Default,
+    Other(Box<str>),
+}
+
+impl App {
+    pub(super) fn of(name: &str) -> Self {
+        match name {
+            "unknown" => Self::Unknown,
+            "DEFAULT" => Self::Default,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl Deref for App {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Default => "DEFAULT",
+            Self::Other(name) => name,
+        }
+    }
+}
