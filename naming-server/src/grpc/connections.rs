@@ -50,6 +50,8 @@ pub(crate) struct Connection {
     /// Ends the TCP connection.
     cut: CancellationToken,
     is_over: AtomicBool,
+    /// The setup and the end exclude each other: what is set up after its end would never end.
+    pub(super) changing: Mutex<()>,
     /// Whether this server has sent the client elsewhere: its instances are left to their leases.
     is_sent_away: AtomicBool,
     /// What the client registers is registered one after the other: the last one counts.
@@ -244,6 +246,7 @@ impl Connections {
             streams: AtomicUsize::new(0),
             cut: CancellationToken::new(),
             is_over: AtomicBool::new(false),
+            changing: Mutex::new(()),
             is_sent_away: AtomicBool::new(false),
             writing: tokio::sync::Mutex::new(()),
         })

@@ -16,7 +16,9 @@ const LOOK_PERIOD: Duration = Duration::from_millis(20);
 impl Front {
     /// A connection is over.
     pub(super) fn end(&self, connection: &Arc<Connection>) {
+        let changing = connection.changing.lock();
         connection.end();
+        drop(changing);
         if connection.client().is_none() {
             return;
         }

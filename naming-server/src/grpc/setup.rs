@@ -71,6 +71,10 @@ impl Front {
         setup: Setup,
     ) -> Result<(), Failure> {
         let wants_ack = setup.ability_table.is_some();
+        let changing = connection.changing.lock();
+        if connection.is_over() {
+            return Ok(());
+        }
         if connection.client().is_none() {
             if !self.may_set_up(connection) {
                 connection.cut();
@@ -78,11 +82,12 @@ impl Front {
             }
             let client = client_of(setup, metadata)?;
             tracing::debug!(id = connection.id(), version = &*client.version, "client connected");
+            // Held before it is known: what it registers must find who holds it.
             self.holder.begin(connection, &client, self.now());
-            if self.connections.set_up(connection, client) {
-                self.stats.setups.fetch_add(1, Relaxed);
-            }
+            self.connections.set_up(connection, client);
+            self.stats.setups.fetch_add(1, Relaxed);
         }
+        drop(changing);
         connection.attach(mailbox);
         if wants_ack && !mailbox.post(Answer::setup_ack(&ABILITIES)) {
             connection.cut();

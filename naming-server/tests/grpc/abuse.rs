@@ -146,3 +146,35 @@ async fn what_is_no_grpc_is_refused_and_the_connection_goes_on() {
     assert_eq!(client.call_with("HealthCheckRequest", &[], large).await.unwrap_err(), "8");
     client.ok("HealthCheckRequest", json!({})).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_while_it_is_being_set_up_leaves_nothing() {
+    let server = TestServer::start();
+    for _ in 0..200 {
+        let mut client = Client::connect(server.grpc.unwrap()).await;
+        client.open_stream().await;
+        client.tell("ConnectionSetupRequest", json!({"clientVersion": "hasty", "labels": {}}));
+        tokio::task::yield_now().await;
+        client.die().await;
+    }
+    wait_for("all are gone", || {
+        !server.get("/metrics").body.contains("naming_grpc_clients{version=\"hasty\"}")
+    });
+    wait_for("all are closed", || metric(&server, "naming_grpc_connections") == 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_say_nothing_count_until_they_are_over() {
+    let server = TestServer::start();
+    let client = Client::set_up(server.grpc.unwrap(), "mute").await;
+    let mut calls = Vec::new();
+    for _ in 0..100 {
+        let mut ready = client.raw_calls().ready().await.unwrap();
+        calls.push(ready.send_request(head("/Request/request"), false).unwrap());
+    }
+    wait_for("they are counted", || {
+        metric(&server, "naming_grpc_buffered_bytes") >= 100.0 * 4_096.0
+    });
+    client.die().await;
+    wait_for("all is given back", || metric(&server, "naming_grpc_buffered_bytes") == 0.0);
+}
