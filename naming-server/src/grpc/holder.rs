@@ -158,7 +158,8 @@ impl Front {
                     connection.cut();
                 }
             }
-            // The owner hears of it with the list that it is told.
+            // A service of a Java owner takes no instances over gRPC. One that has just become its
+            // own is the owner's to judge.
             Action::Beat { .. } => {}
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use naming_server::{Config, GrpcConfig};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -177,4 +178,56 @@ async fn calls_that_say_nothing_count_until_they_are_over() {
     });
     client.die().await;
     wait_for("all is given back", || metric(&server, "naming_grpc_buffered_bytes") == 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_beyond_the_limit_are_closed_and_the_others_go_on() {
+    let grpc = GrpcConfig { max_connections: 2, ..GrpcConfig::default() };
+    let server = TestServer::start_with(Config { grpc, ..Config::default() });
+    let first = Client::set_up(server.grpc.unwrap(), "first").await;
+    let second = Client::set_up(server.grpc.unwrap(), "second").await;
+    let mut third = TcpStream::connect(server.grpc.unwrap()).await.unwrap();
+    let read = timeout(PATIENCE, third.read(&mut [0])).await.unwrap();
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    first.ok("HealthCheckRequest", json!({})).await;
+    second.die().await;
+    wait_for("there is room", || metric(&server, "naming_grpc_connections") == 1.0);
+    assert_eq!(metric(&server, "naming_grpc_refused_total"), 1.0);
+    serves_others(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_has_four_streams() {
+    let server = TestServer::start();
+    let client = Client::connect(server.grpc.unwrap()).await;
+    let mut streams = Vec::new();
+    for n in 1..=5 {
+        let mut calls = client.raw_calls().ready().await.unwrap();
+        let head = head("/BiRequestStream/requestBiStream");
+        let (response, send) = calls.send_request(head, false).unwrap();
+        let response = timeout(PATIENCE, response).await.unwrap().unwrap();
+        let status = response.headers().get("grpc-status").map(|status| status.as_bytes());
+        assert_eq!(status, (n > 4).then_some(&b"8"[..]), "stream {n}");
+        streams.push((response, send));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_beyond_the_limit_is_refused_whole() {
+    let server = TestServer::start();
+    let client = Client::set_up(server.grpc.unwrap(), "provider").await;
+    let wish = |n: usize| json!({"ip": format!("10.0.{}.{}", n / 250, n % 250), "port": 80});
+    let batch = |count: usize| {
+        let instances: Vec<_> = (0..count).map(wish).collect();
+        json!({"serviceName": "s", "type": "batchRegisterInstance", "instances": instances})
+    };
+    let (kind, body) = client.call("BatchInstanceRequest", batch(10_001)).await;
+    assert_eq!((&*kind, &body["errorCode"]), ("BatchInstanceResponse", &json!(400)), "{body}");
+    assert!(body["message"].as_str().unwrap().contains("'instances'"), "{body}");
+    assert!(client.hosts("s").await.is_empty());
+    let long = json!({"k": "v".repeat(1_024)});
+    let wish = json!({"ip": "10.0.0.1", "port": 80, "metadata": long});
+    let request = json!({"serviceName": "s", "type": "registerInstance", "instance": wish});
+    let (_, body) = client.call("InstanceRequest", request).await;
+    assert!(body["message"].as_str().unwrap().contains("'metadata'"), "{body}");
 }
