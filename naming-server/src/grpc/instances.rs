@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use distro_core::Key;
 use naming_model::{
@@ -13,9 +14,12 @@ use naming_model::{
     ServiceKey,
 };
 
+use super::Front;
 use super::answer::{Answer, Fields, code};
 use super::body::{BatchRequest, InstanceBody, InstanceRequest, MOST_INSTANCES, MOST_METADATA};
+use super::connections::Connection;
 use super::dispatch::Request;
+use super::kind::Kind;
 use super::names::{cluster_of, illegal, service_of};
 use super::refusal::Refusal;
 use crate::naming::{Caller, Need};
@@ -149,8 +153,17 @@ impl Request<'_> {
         }
         keys.sort_unstable();
         let keeps = |key: &str| keys.binary_search_by(|known| known.as_str().cmp(key)).is_ok();
-        let (now, actor) = (front.now(), || self.actor(user));
-        for (key, registration) in front.holder.retain(number, &tag, keeps) {
+        let others = front.holder.retain(number, &tag, keeps);
+        let is_replaced = self.kind == Kind::Instance && !keys.is_empty() && !others.is_empty();
+        if is_replaced {
+            front.warn_of_replaced(self.connection, service);
+        }
+        let actor = || match is_replaced {
+            true => format!("{}, with another instance", self.actor(user)),
+            false => self.actor(user),
+        };
+        let now = front.now();
+        for (key, registration) in others {
             front.registry().retract(service, &key, (registration, mark), now, &actor);
         }
         Ok(())
@@ -168,6 +181,21 @@ impl Request<'_> {
 
     fn done(&self, action: &str) -> Answer {
         self.success(Fields::new().text("type", action))
+    }
+}
+
+impl Front {
+    /// Clients that register several instances of a service one by one keep the last one only. That
+    /// is so in Nacos, and mostly a mistake.
+    fn warn_of_replaced(&self, connection: &Connection, service: &ServiceKey) {
+        let Some(left_out) = self.replaced.lock().line(Instant::now()) else { return };
+        tracing::warn!(
+            id = connection.id(),
+            service = service.as_str(),
+            left_out,
+            "a connection registers one instance after another: only the last stays, several need a \
+             batch"
+        );
     }
 }
 

@@ -13,8 +13,10 @@
 //! long as it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use distro_core::{Board, Tick};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 mod admit;
@@ -57,7 +59,12 @@ use watching::Watchers;
 use crate::config::GrpcConfig;
 use crate::http::Sources;
 use crate::naming::Naming;
+use crate::pace::Pace;
 use crate::registry::Registry;
+
+/// Lines about instances that took the place of others, and in which time.
+const REPLACED_LINES: u32 = 10;
+const REPLACED_PERIOD: Duration = Duration::from_secs(10);
 
 /// What all connections share.
 pub(crate) struct Front {
@@ -72,6 +79,8 @@ pub(crate) struct Front {
     sources: Arc<Sources>,
     budget: Arc<Budget>,
     setups: SetupRates,
+    /// Lines about instances that took the place of others.
+    replaced: Mutex<Pace>,
     /// Clients are being sent elsewhere: no new ones are taken on.
     draining: CancellationToken,
     /// All connections end.
@@ -102,6 +111,7 @@ impl Front {
             sources: Arc::default(),
             budget: Arc::new(Budget::new(settings.max_buffered_bytes)),
             setups: SetupRates::new(settings.max_setups_per_second_per_source),
+            replaced: Mutex::new(Pace::new(REPLACED_LINES, REPLACED_PERIOD)),
             draining: CancellationToken::new(),
             cut_all: CancellationToken::new(),
             settings,

@@ -70,6 +70,20 @@ async fn an_instance_belongs_to_who_registered_it_last() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_instance_takes_the_place_of_the_first_and_an_event_says_so() {
+    let server = TestServer::start();
+    let client = Client::set_up(server.grpc.unwrap(), "provider").await;
+    client.register("s", instance("10.0.0.1")).await;
+    client.register("s", instance("10.0.0.2")).await;
+    assert_eq!(listed(&server, "s"), ["10.0.0.2"]);
+    let events = server.get("operator/events?serviceName=s").json();
+    let events = events["events"].as_array().unwrap();
+    let removed = events.iter().find(|event| event["event"] == "deregistered").unwrap();
+    assert_eq!(removed["ip"], "10.0.0.1");
+    assert!(removed["by"].as_str().unwrap().ends_with("with another instance"), "{removed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_beat_takes_an_instance_over_and_a_removal_over_http_does_not() {
     let server = TestServer::start();
     let client = Client::set_up(server.grpc.unwrap(), "provider").await;

@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("checks", &["networks", "registry"]),
     ("durable", &["registry"]),
     // Sockets, connections by address and their limits are those of the HTTP front.
-    ("grpc", &["auth", "config", "http", "metrics", "naming", "push", "registry", "text"]),
+    ("grpc", &["auth", "config", "http", "metrics", "naming", "pace", "push", "registry", "text"]),
     (
         "http",
         &[
