@@ -44,12 +44,8 @@ use crate::registry::{Flavour, Page};
 
 // The metrics page uses them all.
 pub(crate) use settings::PushSettings;
-#[allow(unused_imports)]
-pub(crate) use stats::{Counter, DELAY_BOUNDS_MS, DelayHistogram, PushStats, StreamStats};
-#[allow(unused_imports)]
-pub(crate) use stream::{
-    Due, Heard, Outbox, RequestIds, Silent, StreamClient, StreamSink, StreamSubscription,
-};
+pub(crate) use stats::{DELAY_BOUNDS_MS, DelayHistogram, PushStats, StreamStats};
+pub(crate) use stream::{Outbox, RequestIds, StreamClient, StreamSink, StreamSubscription};
 pub(crate) use subscriber::{AgentFamily, Listed, Place, SubscribeRefused, Subscriber};
 pub(crate) use udp::PushSocket;
 

@@ -40,8 +40,6 @@ mod records;
 mod redirected;
 mod routed;
 mod service;
-// Until a front speaks to clients of 2.x.
-#[allow(dead_code)]
 mod service_info;
 mod switches;
 mod upkeep;
@@ -79,8 +77,6 @@ pub(crate) use query::{Flavour, ViewQuery};
 pub(crate) use records::{NAMESPACES, PERMISSIONS, ROLES, SWITCHES, USERS};
 pub(crate) use routed::Writes;
 pub(crate) use service::{ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceSettings};
-#[allow(unused_imports)]
-pub(crate) use service_info::ServiceInfo;
 pub(crate) use switches::{
     CheckPace, Fields, MAX_SWITCH_ITEMS, PushVersions, ServerStatus, SwitchObject, SwitchSink,
     SwitchValues, Switches, Version, parse_status, parse_version, unsigned,

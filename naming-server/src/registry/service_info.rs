@@ -25,9 +25,11 @@ const LIST_BYTES: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct ServiceInfo {
     /// Which state of the service it shows. 0 if there is none.
-    pub(crate) revision: u64,
+    #[cfg(test)]
+    pub(super) revision: u64,
     /// Whether the service exists.
-    pub(crate) is_known: bool,
+    #[cfg(test)]
+    pub(super) is_known: bool,
     /// The JSON object in two parts. The first one is shared by all who ask alike.
     pub(crate) json: [Bytes; 2],
 }
@@ -55,11 +57,19 @@ impl Registry {
             Err(last_ref) => {
                 let nobody = Hosts { candidates: Vec::new() };
                 let opening = render(&nobody, service, clusters, false, last_ref);
-                return ServiceInfo { revision: 0, is_known: false, json: [opening, ending] };
+                return ServiceInfo {
+                    #[cfg(test)]
+                    revision: 0,
+                    #[cfg(test)]
+                    is_known: false,
+                    json: [opening, ending],
+                };
             }
         };
         self.views.read(&datum, &query, |view| ServiceInfo {
+            #[cfg(test)]
             revision: view.revision,
+            #[cfg(test)]
             is_known: view.is_known,
             json: [view.opening.clone(), ending],
         })

@@ -25,15 +25,6 @@ const SHORT_TOKEN_S: u64 = 5;
 /// Signs tokens here and nowhere else.
 const TOKEN_KEY: &str = "Z29sZGVuIHRyYW5zY3JpcHRzIGFuZCBub3RoaW5nIGVsc2U=";
 
-/// Whether the servers of this process speak gRPC.
-#[allow(dead_code)]
-pub(crate) const SPEAKS_GRPC: bool = true;
-
-/// Where a server listens for gRPC, if it does.
-fn grpc_address(server: &Server) -> Option<SocketAddr> {
-    server.grpc_address()
-}
-
 /// What kind of server a scenario is replayed against.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kind {
@@ -212,7 +203,7 @@ impl OwnServer {
         if server.is_auth_on() {
             server = server.with_user(NewUser::new("nacos", "nacos", true)?);
         }
-        let (address, grpc) = (server.local_addr(), grpc_address(&server));
+        let (address, grpc) = (server.local_addr(), server.grpc_address());
         let (shutdown, stopped) = oneshot::channel();
         let serving = runtime.spawn(server.run(async {
             // A sender that is gone asks for the same.

@@ -27,8 +27,8 @@ use tokio::time::Instant;
 use super::Shared;
 
 pub(crate) use ids::RequestIds;
-pub(crate) use outbox::{Due, Outbox, Silent};
-pub(crate) use rules::{Heard, OutboxRules};
+pub(crate) use outbox::Outbox;
+pub(crate) use rules::OutboxRules;
 
 pub(in crate::push) use listeners::{StreamListener, StreamListeners, listed};
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 use naming_model::ServiceKey;
 use tokio::time::Instant;
 
+use super::outbox::{Due, Silent};
+use super::rules::Heard;
 use super::*;
 use crate::push::stats::PushStats;
 
