@@ -19,7 +19,7 @@ impl Registry {
         service: &ServiceKey,
         change: impl FnOnce(Option<&ServiceSettings>) -> Result<ServiceSettings, RegistryError>,
     ) -> Result<(), RegistryError> {
-        service.check_characters()?;
+        check_service(service)?;
         let now = self.clock.tick();
         self.store.update(service.as_str(), now, |writer| {
             let known = match writer.find_visible(DATUM_KEY) {

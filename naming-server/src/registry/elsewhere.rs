@@ -130,7 +130,7 @@ impl Elsewhere {
         service: ServiceKey,
         change: impl Fn(Option<&ServiceSettings>) -> Result<ServiceSettings, RegistryError> + Send,
     ) -> Result<(), RegistryError> {
-        service.check_characters()?;
+        check_service(&service)?;
         let mut tries = Tries::begin();
         while tries.next().await {
             let (known, written) = self.registry.find_settings(&service);

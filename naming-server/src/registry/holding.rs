@@ -16,7 +16,10 @@ impl Registry {
 
     /// Whether what an operator sets of the instance with this key outlasts its registrations.
     pub(crate) fn keeps_values_at(&self, service: &ServiceKey, key: &RecordKey<'_>) -> bool {
-        self.settings.keep_operator_values || self.is_held(service, key)
+        self.settings.keep_operator_values
+            || self.is_held(service, key)
+            // An older word over a later API would come back over this one.
+            || self.find_operator_values(service, &key.text()).is_some()
     }
 
     /// An operator writes an instance anew: whoever holds it goes on holding it.

@@ -40,7 +40,7 @@ pub(crate) fn hosts<'a>(reader: &Reader<'a, Content>) -> impl Iterator<Item = Ho
 /// Whether so few are healthy that all are reported healthy: at or below the threshold, the
 /// disabled ones counted too. At threshold 0 this spares a service whose last healthy instance is
 /// gone from showing nothing usable.
-pub(super) fn are_protected(
+pub(crate) fn are_protected(
     healthy: usize,
     total: usize,
     threshold: f32,

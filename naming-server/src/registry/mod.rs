@@ -28,6 +28,7 @@ mod host;
 mod index;
 mod instance;
 mod json;
+mod kinds;
 mod listing;
 mod metadata_text;
 mod namespaces;
@@ -63,12 +64,13 @@ pub(crate) use events::{Event, EventKind, Events, MAX_ACTOR};
 pub(crate) use filter::MetadataFilter;
 pub(crate) use foreign::ListTerms;
 pub(crate) use held::Held;
-pub(crate) use host::{Host, hosts, push_id};
+pub(crate) use host::{Host, are_protected, hosts, push_id};
 pub(crate) use index::{GroupFilter, ListedService, ServiceIndex, names_json};
 pub(crate) use instance::{
     Instance, Metadata, Timed, check_address, check_app, check_kind, check_port, text_form,
 };
 pub(crate) use json::{push_bool, push_display, push_double, push_number, push_string};
+pub(crate) use kinds::kind_of;
 pub(crate) use listing::{ListReply, list_reply};
 pub(crate) use namespaces::Namespace;
 pub(crate) use operator_values::{MetadataChange, Named, OperatorValues, operator_values_json};
@@ -76,7 +78,9 @@ pub(crate) use page::Page;
 pub(crate) use query::{Flavour, ViewQuery};
 pub(crate) use records::{NAMESPACES, PERMISSIONS, ROLES, SWITCHES, USERS};
 pub(crate) use routed::Writes;
-pub(crate) use service::{ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceSettings};
+pub(crate) use service::{
+    ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceKind, ServiceSettings,
+};
 pub(crate) use switches::{
     CheckPace, Fields, MAX_SWITCH_ITEMS, PushVersions, ServerStatus, SwitchObject, SwitchSink,
     SwitchValues, Switches, Version, parse_status, parse_version, unsigned,
@@ -97,6 +101,8 @@ pub(crate) const CLASS_INSTANCE: usize = 0;
 pub(crate) const CLASS_SERVICE: usize = 1;
 /// Class of the records that belong to no service in [`Store::visible_count`].
 pub(crate) const CLASS_OTHER: usize = 2;
+/// Class of what operators set of instances in [`Store::visible_count`].
+pub(crate) const CLASS_OPERATOR: usize = 3;
 
 /// What a record carries.
 #[derive(Debug)]
@@ -150,8 +156,8 @@ impl Value for Content {
             | Self::Namespace(_)
             | Self::User(_)
             | Self::Grant
-            | Self::Operator(_)
             | Self::Unknown(_) => CLASS_OTHER,
+            Self::Operator(_) => CLASS_OPERATOR,
         }
     }
 
@@ -173,7 +179,8 @@ pub(crate) struct RegistrySettings {
     pub(crate) rendered_bytes: usize,
     /// Whether a threshold of 0 protects a service without a healthy instance.
     pub(crate) protect_at_zero: bool,
-    /// Whether what an operator sets of an instance outlasts its registrations.
+    /// Whether what an operator sets of an instance over the 1.x API outlasts its registrations.
+    /// Over later ones it always does.
     pub(crate) keep_operator_values: bool,
     /// Events kept.
     pub(crate) event_capacity: usize,

@@ -13,7 +13,7 @@ use naming_model::{RecordKey, ServiceKey};
 use serde_json::{Map, Value, json};
 
 use super::metadata_text::MAX_METADATA;
-use super::{CLASS_OTHER, Content, Instance, Metadata, Registry, RegistryError};
+use super::{CLASS_OPERATOR, Content, Instance, Metadata, Registry, RegistryError};
 
 /// What an operator set. What is `None` or not there is the client's to say.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -242,6 +242,12 @@ impl Registry {
         self.settings.keep_operator_values || instance.held.is_some()
     }
 
+    /// Whether anything may be kept of any instance: one load tells a registration that it need
+    /// not look. What was set over the later APIs is kept whatever the settings say.
+    fn may_keep_values(&self, instance: &Instance) -> bool {
+        self.keeps_values_of(instance) || self.store.visible_count(CLASS_OPERATOR) > 0
+    }
+
     /// What is to be laid over a registration of this instance, if anything is.
     pub(super) fn kept_values(
         &self,
@@ -249,7 +255,7 @@ impl Registry {
         id: &str,
         instance: &Instance,
     ) -> Option<OperatorValues> {
-        let is_kept = self.keeps_values_of(instance);
+        let is_kept = self.may_keep_values(instance);
         is_kept.then(|| self.find_operator_values(service, id))?.map(|(values, _)| values)
     }
 
@@ -260,7 +266,7 @@ impl Registry {
         id: &str,
         instance: &Instance,
     ) -> Option<&'a OperatorValues> {
-        if !self.keeps_values_of(instance) {
+        if !self.may_keep_values(instance) {
             return None;
         }
         read(writer.find_visible(&RecordKey::operator_text(id))?.1)
@@ -304,7 +310,7 @@ impl Registry {
         values: &OperatorValues,
     ) -> Result<(), RegistryError> {
         let limit = self.settings.max_instances;
-        if is_new && !values.is_empty() && self.store.visible_count(CLASS_OTHER) >= limit {
+        if is_new && !values.is_empty() && self.store.visible_count(CLASS_OPERATOR) >= limit {
             return Err(RegistryError::Full(format!(
                 "values are kept for too many instances, the limit is {limit} \
                  (registry.max_instances)"

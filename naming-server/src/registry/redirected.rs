@@ -21,7 +21,7 @@ impl Registry {
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) -> Result<(), RegistryError> {
-        check_names(service, key, &instance)?;
+        check_names(service, key)?;
         let id = RecordKey::ephemeral(*key).text();
         let _one_at_a_time = self.writes_for_owners.lock();
         let kept = self.kept_values(service, &id, &instance);

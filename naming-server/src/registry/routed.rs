@@ -120,7 +120,7 @@ impl Writes {
         let write = match self.elsewhere(service) {
             None => Write::Done(self.registry.register(service, key, instance, healthy, actor)),
             Some(elsewhere) => {
-                let checked = check_names(service, key, &instance);
+                let checked = check_names(service, key);
                 let (place, actor) = (Place::new(service, &instance.record_key(key)), actor());
                 Write::Sent(Box::pin(async move {
                     checked?;

@@ -32,6 +32,25 @@ pub(crate) struct ServiceSettings {
     pub(crate) clusters: BTreeMap<String, ClusterSettings>,
     /// Whether an operator wrote them: such a service outlives its last instance.
     pub(crate) explicit: bool,
+    /// Of which kind the service was made, if that was said. It counts while the service has no
+    /// instance: see [`Registry::kind_of`](super::Registry::kind_of).
+    pub(crate) kind: Option<ServiceKind>,
+}
+
+/// Which instances a service of Nacos 2.x and later may have. One of 1.x may have both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServiceKind {
+    /// Those that live by beats or connections.
+    Ephemeral,
+    /// Those that stay until they are deregistered.
+    Persistent,
+}
+
+impl ServiceKind {
+    /// The kind of services that have such instances.
+    pub(crate) fn of_instance(is_persistent: bool) -> Self {
+        if is_persistent { Self::Persistent } else { Self::Ephemeral }
+    }
 }
 
 impl ServiceSettings {

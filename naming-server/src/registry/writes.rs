@@ -30,7 +30,7 @@ impl Registry {
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) -> Result<(), RegistryError> {
-        check_names(service, key, &instance)?;
+        check_names(service, key)?;
         let now = self.clock.tick();
         let id = instance.record_key(key).text();
         let kind = self.store.update(service.as_str(), now, |writer| {
@@ -281,21 +281,26 @@ pub(super) struct KnownInstance {
     pub(super) written: Stamp,
 }
 
-/// Checks the names of an instance that is about to be stored. Clients that hold connections may
-/// use more characters in names of services.
+/// Checks the names of an instance that is about to be stored. Which characters a name of a service
+/// may have is the rule of each front; here it must be one that can be stored.
 ///
 /// # Errors
 /// A name is against the rules.
 pub(super) fn check_names(
     service: &ServiceKey,
     key: &InstanceKey<'_>,
-    instance: &Instance,
 ) -> Result<(), RegistryError> {
-    match instance.held {
-        Some(_) => service.check_printable()?,
-        None => service.check_characters()?,
-    }
+    check_service(service)?;
     Ok(check_cluster_name(key.cluster)?)
+}
+
+/// Checks the name of a service that is about to be stored.
+///
+/// # Errors
+/// A character that cannot be seen, a blank, or what would run into the namespace.
+pub(super) fn check_service(service: &ServiceKey) -> Result<(), RegistryError> {
+    // Nearly all names pass the rule that is quickly checked.
+    Ok(service.check_characters().or_else(|_| service.check_printable())?)
 }
 
 pub(super) fn find_instance<'a>(

@@ -17,27 +17,27 @@ use crate::registry::{
 
 /// What is read of a beat; other fields are ignored. Scalars may come as numbers or as text.
 #[derive(Debug, Deserialize)]
-pub(super) struct BeatForm<'a> {
+pub(in crate::http) struct BeatForm<'a> {
     #[serde(default, borrow, deserialize_with = "text")]
-    pub(super) ip: Option<Cow<'a, str>>,
+    pub(in crate::http) ip: Option<Cow<'a, str>>,
     #[serde(default, deserialize_with = "whole_number")]
-    pub(super) port: i32,
+    pub(in crate::http) port: i32,
     #[serde(default, borrow, deserialize_with = "text")]
     cluster: Option<Cow<'a, str>>,
     /// Nacos counts a missing weight as 0, which makes an instance that nobody chooses.
     #[serde(default = "one", deserialize_with = "number")]
-    pub(super) weight: f64,
+    pub(in crate::http) weight: f64,
     #[serde(default, borrow)]
     metadata: Option<&'a RawValue>,
     #[serde(default = "yes", deserialize_with = "flag")]
-    pub(super) ephemeral: bool,
+    pub(in crate::http) ephemeral: bool,
 }
 
 /// Reads a beat.
 ///
 /// # Errors
 /// 400 with the text of Nacos if it is no JSON object of the right types.
-pub(super) fn parse_beat(text: &str) -> Result<BeatForm<'_>, ApiError> {
+pub(in crate::http) fn parse_beat(text: &str) -> Result<BeatForm<'_>, ApiError> {
     // serde would read a list as the fields in order.
     if !text.trim_start().starts_with('{') {
         return Err(malformed("expected an object"));
@@ -54,12 +54,12 @@ fn malformed(cause: &str) -> ApiError {
 
 impl BeatForm<'_> {
     /// The cluster, if it names one.
-    pub(super) fn cluster(&self) -> Option<&str> {
+    pub(in crate::http) fn cluster(&self) -> Option<&str> {
         self.cluster.as_deref().map(str::trim).filter(|cluster| !cluster.is_empty())
     }
 
     /// The metadata as JSON text, if it has any.
-    pub(super) fn metadata(&self) -> Option<&str> {
+    pub(in crate::http) fn metadata(&self) -> Option<&str> {
         self.metadata.map(RawValue::get)
     }
 }
@@ -185,6 +185,7 @@ impl Api {
         let key = InstanceKey { ip: &ip, port, cluster: &cluster };
         let whole = form.as_ref().map(|form| {
             || {
+                service.check_characters()?;
                 check_address(&ip)?;
                 let metadata = form.metadata().map_or_else(
                     || Ok(Metadata::absent().into()),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::operator_values::{clears_values, named_in_form};
+use super::push::named_ip;
 use crate::http::{AgentKind, Answer, ApiError, Call, MOST_ANSWER_BYTES, Params, Reply};
 use crate::nacos::{InstanceStatus, render_instance_statuses};
 use crate::naming::{Asked, Patch};
@@ -34,6 +35,7 @@ impl Address<'_> {
 impl Api {
     pub(super) fn register_instance(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let (service, address, instance, healthy) = self.whole_instance(call)?;
+        service.check_characters()?;
         let key = address.key();
         Ok(self.naming.register(&call.caller(), &service, &key, instance, healthy).into_ok())
     }
@@ -43,6 +45,9 @@ impl Api {
     /// registration and beat, and the name of an agent proves nothing.
     pub(super) fn update_instance(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let (service, address, instance, healthy) = self.whole_instance(call)?;
+        if !call.agent.is_java_1() {
+            service.check_characters()?;
+        }
         let (key, whole) = (address.key(), (instance, healthy));
         let named = |instance: &Instance| named_in_form(call.params, instance);
         let must_exist = call.agent.is_java_1();
@@ -127,7 +132,8 @@ impl Api {
         let flavour = if call.agent.is_java_1() { Flavour::Grouped } else { Flavour::Ungrouped };
         let healthy_only = params.flag_strict("healthyOnly", false);
         let udp_port = params.int("udpPort", 0)?;
-        let subscriber = self.subscriber(call, service, &clusters, flavour, udp_port);
+        let subscriber =
+            self.subscriber(call, service, &clusters, flavour, (udp_port, named_ip(call)));
         let null_metadata = call.agent.text.starts_with("Nacos-Python-Client");
         let query = ViewQuery { flavour, healthy_only, clusters: &clusters, null_metadata };
         let is_check = params.flag_strict("isCheck", false);

@@ -1,6 +1,7 @@
 //! `/v1/ns/instance/metadata/batch`: the metadata of several instances at once.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use naming_model::{DEFAULT_CLUSTER, InstanceKey, RecordKey, ServiceKey};
@@ -13,20 +14,31 @@ use crate::http::{Answer, ApiError, Call, ListError, Params, Reply, read_list};
 use crate::registry::{Host, Metadata, MetadataChange, hosts};
 
 /// Instances that one request may be about.
-const MOST_TARGETS: usize = 10_000;
+pub(in crate::http) const MOST_TARGETS: usize = 10_000;
 /// Bytes of the given metadata, counted once for each instance that gets it.
 const MOST_BYTES: usize = 64 << 20;
 
 /// An instance by its names and kind.
-struct Target {
-    ip: String,
-    port: u16,
-    cluster: String,
-    is_persistent: bool,
+#[derive(Debug)]
+pub(in crate::http) struct Target {
+    pub(in crate::http) ip: String,
+    pub(in crate::http) port: u16,
+    pub(in crate::http) cluster: String,
+    pub(in crate::http) is_persistent: bool,
+}
+
+/// A change to the metadata of several instances of a service.
+pub(in crate::http) struct Batch {
+    pub(in crate::http) service: ServiceKey,
+    pub(in crate::http) given: BTreeMap<String, String>,
+    /// Whether the keys are set, or else removed.
+    pub(in crate::http) merge: bool,
+    /// Whether it outlasts the next registrations whatever the settings say.
+    pub(in crate::http) is_kept: bool,
 }
 
 impl Target {
-    fn key(&self) -> RecordKey<'_> {
+    pub(in crate::http) fn key(&self) -> RecordKey<'_> {
         let instance = InstanceKey { ip: &self.ip, port: self.port, cluster: &self.cluster };
         RecordKey { instance, is_persistent: self.is_persistent }
     }
@@ -42,10 +54,25 @@ impl Api {
     ) -> Result<Answer, ApiError> {
         let service = call.service()?;
         let given = self.registry.parse_metadata_map(&call.params.required("metadata")?)?;
+        let targets = self.batch_targets(call.params, &service)?;
+        let batch = Batch { service, given, merge, is_kept: false };
+        let changed = self.write_metadata(call, batch, targets)?;
+        let reply = |changed: Result<Vec<String>, RegistryError>| {
+            changed.map(updated).map_err(ApiError::from).into()
+        };
+        Ok(changed.map(reply).into())
+    }
+
+    /// Changes the metadata of these instances. The names of those that were there come back.
+    pub(in crate::http) fn write_metadata(
+        &self,
+        call: &Call<'_>,
+        Batch { service, given, merge, is_kept }: Batch,
+        (parameter, targets): (&'static str, Vec<Target>),
+    ) -> Result<Write<Result<Vec<String>, RegistryError>>, ApiError> {
         let limit = self.registry.settings.max_metadata_bytes;
         // What does not fit beside nothing does not fit beside anything.
         let bytes = Metadata::new(&given, limit)?.as_json().len();
-        let (parameter, targets) = self.batch_targets(call.params, &service)?;
         check_bytes(parameter, targets.len(), bytes)?;
         if merge {
             // All or nothing; each write asks again, as others write meanwhile.
@@ -76,7 +103,7 @@ impl Api {
         }
     }
 
-    fn targets_of_kind(
+    pub(in crate::http) fn targets_of_kind(
         &self,
         service: &ServiceKey,
         is_persistent: bool,
@@ -103,7 +130,7 @@ impl Api {
     }
 }
 
-const INSTANCES: &str = "instances";
+pub(in crate::http) const INSTANCES: &str = "instances";
 
 fn check_bytes(parameter: &str, targets: usize, bytes: usize) -> Result<(), ApiError> {
     let all = targets.saturating_mul(bytes);
@@ -132,7 +159,7 @@ fn updated(changed: &[String]) -> Reply {
 ///
 /// # Errors
 /// 400 for a list that is too long.
-fn listed_targets(text: &str) -> Result<Vec<Target>, ApiError> {
+pub(in crate::http) fn listed_targets(text: &str) -> Result<Vec<Target>, ApiError> {
     match read_list::<&RawValue>(text.as_bytes(), MOST_TARGETS) {
         Ok(items) => Ok(items.iter().filter_map(|item| listed_target(item.get())).collect()),
         Err(error @ ListError::TooLong(_)) => Err(ApiError::illegal(INSTANCES, error)),
@@ -141,7 +168,7 @@ fn listed_targets(text: &str) -> Result<Vec<Target>, ApiError> {
 }
 
 /// An item of the list, if it names an instance.
-fn listed_target(item: &str) -> Option<Target> {
+pub(in crate::http) fn listed_target(item: &str) -> Option<Target> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Item<'a> {

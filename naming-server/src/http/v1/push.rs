@@ -16,14 +16,15 @@ use crate::registry::{Flavour, Page};
 const MOST_ON_PAGE: usize = 10_000;
 
 impl Api {
-    /// Whom to tell of changes: the caller, if it asks for that and understands what it is told.
-    pub(super) fn subscriber(
+    /// Whom to tell of changes: the caller, if it asks for that and understands what it is told. It
+    /// wants packets at this port, and says that this is its address.
+    pub(in crate::http) fn subscriber(
         &self,
         call: &Call<'_>,
         service: &ServiceKey,
         clusters: &str,
         flavour: Flavour,
-        udp_port: i32,
+        (udp_port, named): (i32, Option<IpAddr>),
     ) -> Option<Subscriber> {
         if udp_port <= 0 {
             return None;
@@ -33,7 +34,7 @@ impl Api {
             return None;
         }
         let port = u16::try_from(udp_port).ok()?;
-        let (ip, place) = self.pusher.place(call.peer.ip(), named_ip(call));
+        let (ip, place) = self.pusher.place(call.peer.ip(), named);
         Some(Subscriber {
             service: service.clone(),
             address: SocketAddr::new(ip, port),
@@ -89,7 +90,7 @@ impl Api {
 
 /// The address that the caller gives itself. Host names are not looked up: that would take time,
 /// and clients send addresses.
-fn named_ip(call: &Call<'_>) -> Option<IpAddr> {
+pub(super) fn named_ip(call: &Call<'_>) -> Option<IpAddr> {
     bare(&call.params.optional("clientIP")?).parse().ok()
 }
 

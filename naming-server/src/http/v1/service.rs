@@ -17,6 +17,7 @@ use crate::registry::{
 impl Api {
     pub(super) fn create_service(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let service = call.service()?;
+        service.check_characters()?;
         let threshold = match call.params.optional("protectThreshold") {
             None => 0.0,
             Some(text) => given_threshold(call.params)?.ok_or_else(|| no_threshold(&text))?,
@@ -132,7 +133,10 @@ impl Api {
     }
 
     /// The metadata parameter within the limit.
-    pub(super) fn limited_metadata(&self, params: &Params<'_>) -> Result<Metadata, ApiError> {
+    pub(in crate::http) fn limited_metadata(
+        &self,
+        params: &Params<'_>,
+    ) -> Result<Metadata, ApiError> {
         let map = self.registry.parse_metadata_map(&params.or("metadata", ""))?;
         Ok(Metadata::new(&map, self.registry.settings.max_metadata_bytes)?)
     }
@@ -148,12 +152,13 @@ impl Api {
             selector: Selector::parse(&params.or("selector", ""))?,
             clusters: BTreeMap::new(),
             explicit: true,
+            kind: None,
         })
     }
 }
 
 /// The threshold as JSON with as few digits as it takes.
-pub(super) fn threshold_json(threshold: f32) -> Value {
+pub(in crate::http) fn threshold_json(threshold: f32) -> Value {
     // Through its text: 0.3 as a longer float would be 0.30000001192092896.
     json!(threshold.to_string().parse::<f64>().unwrap_or_default())
 }

@@ -16,7 +16,7 @@ use super::metadata_text::MAX_METADATA;
 use super::service::MAX_CLUSTERS;
 use super::{
     ClusterSettings, Content, HealthChecker, Held, Instance, Metadata, Namespace, OperatorValues,
-    Selector, ServiceSettings, Timed, is_password_hash,
+    Selector, ServiceKind, ServiceSettings, Timed, is_password_hash,
 };
 use crate::registry::RegistryError;
 
@@ -182,6 +182,7 @@ impl From<&ServiceSettings> for wire::Service {
             selector,
             clusters: settings.clusters.iter().map(wire::Cluster::from).collect(),
             is_explicit: settings.explicit,
+            is_persistent: settings.kind.map(|kind| kind == ServiceKind::Persistent),
         }
     }
 }
@@ -197,8 +198,14 @@ impl TryFrom<wire::Service> for ServiceSettings {
     type Error = BadValue;
 
     fn try_from(service: wire::Service) -> Result<Self, BadValue> {
-        let wire::Service { protect_threshold, metadata, selector, clusters, is_explicit } =
-            service;
+        let wire::Service {
+            protect_threshold,
+            metadata,
+            selector,
+            clusters,
+            is_explicit,
+            is_persistent,
+        } = service;
         if !(0.0..=1.0).contains(&protect_threshold) {
             return Err(bad("a protect threshold is not within 0 to 1"));
         }
@@ -216,6 +223,7 @@ impl TryFrom<wire::Service> for ServiceSettings {
             selector,
             clusters: clusters.collect::<Result<BTreeMap<_, _>, _>>()?,
             explicit: is_explicit,
+            kind: is_persistent.map(ServiceKind::of_instance),
         })
     }
 }

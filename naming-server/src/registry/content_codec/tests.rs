@@ -60,6 +60,7 @@ fn all_settings() -> ServiceSettings {
         selector: Selector::labels_of(expression).unwrap(),
         clusters: checkers.into_iter().map(cluster).collect(),
         explicit: true,
+        kind: None,
     }
 }
 
@@ -351,11 +352,18 @@ fn some_settings() -> impl Strategy<Value = Content> {
     });
     let selector = prop_oneof![Just(Selector::None), label];
     let clusters = btree_map("[A-Za-z0-9-]{1,12}", some_cluster(), 0..5);
-    (0.0..=1.0_f32, some_metadata(), selector, clusters, any::<bool>()).prop_map(
-        |(protect_threshold, metadata, selector, clusters, explicit)| {
-            let settings =
-                ServiceSettings { protect_threshold, metadata, selector, clusters, explicit };
-            Content::Service(Arc::new(settings))
+    let kinds = [ServiceKind::Ephemeral, ServiceKind::Persistent];
+    let kind = option::of(proptest::sample::select(kinds.to_vec()));
+    (0.0..=1.0_f32, some_metadata(), selector, clusters, any::<bool>(), kind).prop_map(
+        |(protect_threshold, metadata, selector, clusters, explicit, kind)| {
+            Content::Service(Arc::new(ServiceSettings {
+                protect_threshold,
+                metadata,
+                selector,
+                clusters,
+                explicit,
+                kind,
+            }))
         },
     )
 }

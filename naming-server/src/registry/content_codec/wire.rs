@@ -100,6 +100,9 @@ pub(super) struct Service {
     pub(super) clusters: Vec<Cluster>,
     #[prost(bool, tag = "5")]
     pub(super) is_explicit: bool,
+    /// Absent if nobody said of which kind the service is. Members of an earlier release ignore it.
+    #[prost(bool, optional, tag = "6")]
+    pub(super) is_persistent: Option<bool>,
 }
 
 #[derive(Clone, PartialEq, Message)]
