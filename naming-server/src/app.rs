@@ -20,7 +20,7 @@ use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiCluster, ApiParts};
 use crate::java_owners::JavaOwners;
 use crate::membership::{Membership, NacosMembership, Origin};
-use crate::nacos::{Adapter, AdapterParts, AdapterSettings, Found, Outboxes};
+use crate::nacos::{Adapter, AdapterParts, AdapterSettings, Found, Outboxes, PeerIdentity};
 use crate::naming::{Naming, NamingParts};
 use crate::push::{PushSocket, PushStats, Pusher, Rendered, Source};
 use crate::registry::{
@@ -85,6 +85,8 @@ pub(crate) struct Resources {
     pub(crate) audit: Arc<Audit>,
     /// What authentication works with, if it is on.
     pub(crate) auth: Option<AuthSettings>,
+    /// The header by which tools speak for the operator, if there is one.
+    pub(crate) identity: Option<PeerIdentity>,
     /// The folder of durable data, if anything is kept on disk.
     pub(crate) data: Option<Data>,
     /// What becomes of the ephemeral instances that were saved there.
@@ -102,7 +104,8 @@ impl App {
         sockets: Sockets,
         resources: Resources,
     ) -> Self {
-        let Resources { connections, audit, auth, data, saved_instances, secret } = resources;
+        let Resources { connections, audit, auth, identity, data, saved_instances, secret } =
+            resources;
         let first_user = how_to_make_the_first_user(data.as_ref());
         let Origin { address, clock, incarnation, seed } = origin;
         let settings = config.registry_settings(seed);
@@ -186,6 +189,8 @@ impl App {
             cluster: member.cluster,
             nacos: nacos.as_ref().map(|nacos| Arc::clone(&nacos.adapter)),
             token_ttl: Duration::from_secs(config.auth.token_ttl_s),
+            identity,
+            other_rows: crate::http::rows(),
             keeper: keeper.clone(),
             cache: cache.clone(),
             address,

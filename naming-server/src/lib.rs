@@ -16,10 +16,10 @@ mod checks;
 mod config;
 mod effects;
 pub use config::{
-    Acks, Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, DataConfig, Dialect,
-    DurableConfig, EmptyServiceConfig, EventsConfig, GrpcConfig, HealthConfig, Hidden, HttpConfig,
-    LogConfig, LogFormat, NacosConfig, PushConfig, RegistryConfig, StoreConfig, UserAddArguments,
-    UserCommand,
+    Acks, Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, ConsoleConfig,
+    DataConfig, Dialect, DurableConfig, EmptyServiceConfig, EventsConfig, GrpcConfig, HealthConfig,
+    Hidden, HttpConfig, LogConfig, LogFormat, NacosConfig, PushConfig, RegistryConfig, StoreConfig,
+    UserAddArguments, UserCommand,
 };
 
 mod durable;

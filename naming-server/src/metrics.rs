@@ -1,8 +1,10 @@
 //! Counts of requests, and metrics as OpenMetrics text.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -99,6 +101,53 @@ impl RequestCounts {
             let status = STATUSES.get(index % COLUMNS).copied().unwrap_or(0);
             (count > 0).then_some((index / COLUMNS, status, count))
         })
+    }
+}
+
+/// How long requests take, by row. Only some of them are timed: reading the clock twice for each
+/// would cost more than counting it.
+#[derive(Debug)]
+pub(crate) struct RequestTimes(Box<[Timed]>);
+
+#[derive(Debug, Default)]
+struct Timed {
+    count: AtomicU64,
+    nanos: AtomicU64,
+}
+
+/// Of so many requests on a thread one is timed.
+const SAMPLE: u32 = 16;
+
+thread_local! {
+    static SEEN: Cell<u32> = const { Cell::new(0) };
+}
+
+impl RequestTimes {
+    /// Times for this many rows.
+    pub(crate) fn new(rows: usize) -> Self {
+        Self((0..rows).map(|_| Timed::default()).collect())
+    }
+
+    /// When a request began, if it is to be timed.
+    pub(crate) fn sample() -> Option<Instant> {
+        let seen = SEEN.get();
+        SEEN.set(seen.wrapping_add(1));
+        seen.is_multiple_of(SAMPLE).then(Instant::now)
+    }
+
+    /// A request that began then is done. A row that does not exist is timed nowhere.
+    pub(crate) fn note(&self, row: usize, started: Instant) {
+        let Some(timed) = self.0.get(row) else { return };
+        let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        timed.count.fetch_add(1, Relaxed);
+        timed.nanos.fetch_add(nanos, Relaxed);
+    }
+
+    /// The mean of those that were timed, in seconds, if any was.
+    pub(crate) fn mean(&self, row: usize) -> Option<f64> {
+        let timed = self.0.get(row)?;
+        let count = timed.count.load(Relaxed);
+        (count > 0).then(|| timed.nanos.load(Relaxed) as f64 / 1e9 / count as f64)
     }
 }
 

@@ -18,14 +18,16 @@ use crate::auth::{AuthSettings, NewUser};
 use crate::config::{Config, list_members};
 use crate::durable::{Data, DataError, InstanceCache, Keeper, default_folder};
 use crate::grpc;
-use crate::http::{self, Accept, ConnectionStats};
+use crate::http::{self, Accept, ConnectionStats, ConsolePort, Front};
 use crate::member_port::{MemberPort, MembersOnly};
 use crate::membership::{Membership, Origin};
+use crate::nacos::PeerIdentity;
 
 mod ports;
 
 use ports::{
-    BACKLOG, Listening, bind, bind_grpc, bind_to, grpc_failure, hint, listening, push_socket,
+    BACKLOG, Listening, bind, bind_console, bind_grpc, bind_to, grpc_failure, hint, listening,
+    push_socket,
 };
 
 /// What writing the last audit lines may take.
@@ -41,12 +43,15 @@ pub struct Server {
     grpc_address: Option<SocketAddr>,
     /// For members alone, if they have a port of their own.
     member_listener: Option<TcpListener>,
+    /// For consoles, if they have a port.
+    console_listener: Option<TcpListener>,
     push_socket: UdpSocket,
     address: SocketAddr,
     origin: Origin,
     membership: Option<Membership>,
     data: Option<Data>,
     auth: Option<AuthSettings>,
+    identity: Option<PeerIdentity>,
     users: Vec<NewUser>,
     stats: Arc<ConnectionStats>,
     audit: Arc<Audit>,
@@ -64,6 +69,7 @@ impl Server {
     pub async fn bind(config: Config) -> Result<Self> {
         config.check_identity()?;
         let auth = config.auth.settings()?;
+        let identity = config.auth.identity()?;
         let audit = Arc::new(Audit::open(config.audit.settings())?);
         let target = format!("{} port {}", config.bind, config.port);
         let cannot_listen = || format!("cannot listen on {target}");
@@ -99,6 +105,7 @@ impl Server {
             }
             _ => None,
         };
+        let console_listener = bind_console(&config, address.ip()).await?;
         let push_port = config.push.bind_port;
         let push_socket = push_socket(SocketAddr::new(address.ip(), push_port))
             .with_context(|| format!("cannot bind UDP port {push_port} of {}", address.ip()))?;
@@ -110,11 +117,13 @@ impl Server {
             grpc_listener,
             grpc_address,
             member_listener,
+            console_listener,
             push_socket,
             address,
             origin,
             membership,
             auth,
+            identity,
             users,
             data,
             stats,
@@ -181,14 +190,15 @@ impl Server {
         let sockets = Sockets { push: self.push_socket.into(), checks: Arc::new(TcpConnector) };
         let (origin, membership) = (self.origin, self.membership);
         let audit = Arc::clone(&self.audit);
-        let auth = self.auth;
+        let (auth, identity) = (self.auth, self.identity);
         let saved_instances = match self.config.data.save_instances {
             true => SavedInstances::Kept,
             false => SavedInstances::Removed,
         };
         let (connections, data) = (stats, self.data);
         let secret = Some(self.config.cluster.clone());
-        let resources = Resources { connections, audit, auth, data, saved_instances, secret };
+        let resources =
+            Resources { connections, audit, auth, identity, data, saved_instances, secret };
         let app = App::new(&self.config, origin, membership, sockets, resources);
         self.users.iter().for_each(|user| user.write(&app.api.registry));
         let listener = self.listener;
@@ -196,6 +206,18 @@ impl Server {
         let grpc_listener = self.grpc_listener;
         let listen_grpc = move || grpc_listener.map(Listening::listen).transpose();
         let (api, token) = (Arc::clone(&app.api), CancellationToken::new());
+        let (console_api, console_stopped) = (Arc::clone(&api), token.clone());
+        let console_settings = self.config.console_http_settings();
+        let serve_consoles = async {
+            if let Some(listener) = self.console_listener {
+                let address = listener.local_addr().map(|address| address.to_string());
+                let address = address.unwrap_or_default();
+                tracing::info!(address, "the API for consoles is answered (console.port)");
+                let (console, stats) = (Arc::new(ConsolePort(console_api)), Arc::default());
+                http::serve(listener, console, None, console_settings, stats, console_stopped)
+                    .await;
+            }
+        };
         let (settings, stopped) = (self.config.http_settings(), token.clone());
         let serve_members = async {
             if let Some(listener) = self.member_listener {
@@ -210,7 +232,7 @@ impl Server {
             token.cancel();
             ran
         };
-        let (ran, ()) = tokio::join!(run, serve_members);
+        let (ran, (), ()) = tokio::join!(run, serve_members, serve_consoles);
         self.audit.finish(LAST_AUDIT_LINES).await;
         ran.context("cannot listen")
     }
@@ -229,7 +251,7 @@ pub(crate) async fn run<L: Accept>(
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let token = CancellationToken::new();
-    let (api, grpc) = (Arc::clone(&app.api), Arc::clone(&app.grpc));
+    let (api, grpc) = (Arc::new(Front(Arc::clone(&app.api))), Arc::clone(&app.grpc));
     let drain = Arc::clone(&grpc);
     let leave = app.leave();
     let (nacos, stopped) = (app.take_nacos(), token.clone());

@@ -131,7 +131,7 @@ impl Settings {
 
     fn replay(&self, is_member: bool, scenario: &Scenario) -> Result<(), Failed> {
         let (has_auth, has_short_tokens) = (scenario.needs_auth(), scenario.needs("short-token"));
-        let kind = Kind { has_auth, has_short_tokens, is_member };
+        let kind = Kind { has_auth, has_short_tokens, is_member, ..Kind::default() };
         let failures = self.target.with_server(kind, scenario.exclusive, |place| {
             let grpc = place.grpc.context("the server does not speak gRPC")?;
             let mut http = Replay::new(place.http.clone());
@@ -155,5 +155,5 @@ fn running(url: &str) -> anyhow::Result<Place> {
     };
     let mut found = (http.host.as_str(), port).to_socket_addrs()?;
     let grpc = Some(found.next().context("the server has no address")?);
-    Ok(Place { http, grpc })
+    Ok(Place { http, console: None, grpc })
 }

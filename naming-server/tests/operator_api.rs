@@ -369,8 +369,8 @@ fn what_is_not_offered_is_refused_with_a_reason() {
     let users = "/nacos/v1/auth/users?pageNo=1&pageSize=9";
     for (method, target, status, text) in [
         ("GET", users, 403, "authentication is off"),
-        ("GET", "/nacos/v1/cs/configs?dataId=a&group=b", 501, "naming server"),
-        ("POST", "/nacos/v1/cs/configs/listener", 501, "naming server"),
+        ("GET", "/nacos/v1/cs/configs?dataId=a&group=b", 404, "naming server"),
+        ("POST", "/nacos/v1/cs/configs/listener", 404, "naming server"),
         ("PUT", "distro/datum", 501, "cluster.dialect"),
         ("PUT", "raft/vote", 501, "cluster.dialect"),
         ("PUT", "distro/checksum?source=10.0.0.1:8848", 501, "cluster.dialect"),

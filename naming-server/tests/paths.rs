@@ -38,7 +38,7 @@ fn head_is_answered_wherever_get_is_outside_of_the_naming_api() {
     for (target, status) in [
         ("/nacos/nope", 404),
         ("/nacos/v1/console/nope", 404),
-        ("/nacos/v1/cs/configs", 501),
+        ("/nacos/v1/cs/configs", 404),
         ("/nacos/v1/ns/instance/list?serviceName=s", 501),
         ("/nacos/v1/ns/operator/metrics", 501),
     ] {

@@ -81,7 +81,7 @@ fn selectors_may_be_encoded_once_more() {
         assert_eq!(detail["selector"], wanted);
     }
     let types = site.call("GET service/selector/types", &[]).json();
-    assert_eq!(types, json!(["label", "none"]));
+    assert_eq!(types, json!({"code": 200, "message": null, "data": ["label", "none"]}));
 }
 
 #[test]

@@ -8,7 +8,9 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::check::within;
+use super::identity::IdentitySettings;
 use crate::auth::{AuthSettings, TokenKey};
+use crate::nacos::PeerIdentity;
 
 /// How to make a key, for those who have none.
 const HOW_TO_MAKE_A_KEY: &str = "make one with `openssl rand -base64 32 > token.key`, give the \
@@ -37,13 +39,28 @@ pub struct AuthConfig {
     /// until it expires, whatever becomes of its user's password. Set it while Nacos servers issue
     /// tokens, and during an upgrade, for as long as a token lives.
     pub accept_nacos_tokens: bool,
+    /// Name of a header whose sender may do everything over `/v2` and `/v3`, as that of
+    /// `nacos.core.auth.server.identity.key` does: for a console of Nacos that runs apart, and for
+    /// tools that have no user. Default empty: there is none.
+    pub identity_key: String,
+    /// Its value. Default empty. Never shown; a file is the better place.
+    pub identity_value: Hidden,
+    /// File with that value; white space around it does not count. Default empty.
+    pub identity_value_file: String,
 }
 
 impl Default for AuthConfig {
     fn default() -> Self {
-        let (token_key, token_key_file) = (Hidden::default(), String::new());
-        let (enabled, accept_nacos_tokens) = (false, false);
-        Self { enabled, token_key, token_key_file, token_ttl_s: 18_000, accept_nacos_tokens }
+        Self {
+            enabled: false,
+            token_key: Hidden::default(),
+            token_key_file: String::new(),
+            token_ttl_s: 18_000,
+            accept_nacos_tokens: false,
+            identity_key: String::new(),
+            identity_value: Hidden::default(),
+            identity_value_file: String::new(),
+        }
     }
 }
 
@@ -76,7 +93,29 @@ impl AuthConfig {
             self.token_key.0.is_empty() || self.token_key_file.is_empty(),
             "of auth.token_key and auth.token_key_file only one may be set"
         );
+        self.identity_settings().check()?;
+        ensure!(
+            self.identity_key.is_empty() || self.enabled,
+            "auth.identity_key needs auth.enabled = true: without users nobody has to prove anything"
+        );
         within("auth.token_ttl_s", self.token_ttl_s, 1..=366 * 86_400)
+    }
+
+    /// The header whose sender may do everything over the later APIs, if there is one.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or what cannot be a header. The text never shows the value.
+    pub(crate) fn identity(&self) -> Result<Option<PeerIdentity>> {
+        self.identity_settings().read()
+    }
+
+    fn identity_settings(&self) -> IdentitySettings<'_> {
+        IdentitySettings {
+            prefix: "auth",
+            key: &self.identity_key,
+            value: &self.identity_value.0,
+            file: &self.identity_value_file,
+        }
     }
 
     /// What authentication works with; `None` if it is off.
@@ -120,6 +159,27 @@ mod tests {
 
     fn config(key: &str) -> AuthConfig {
         AuthConfig { enabled: true, token_key: Hidden(key.to_owned()), ..AuthConfig::default() }
+    }
+
+    #[test]
+    fn the_header_of_the_operator_needs_users_and_a_value() {
+        let with = |enabled, key: &str, value: &str| AuthConfig {
+            enabled,
+            identity_key: key.to_owned(),
+            identity_value: Hidden(value.to_owned()),
+            ..AuthConfig::default()
+        };
+        let refusal = |config: AuthConfig| config.check().unwrap_err().to_string();
+        assert!(
+            refusal(with(false, "who", "s3cret")).contains("auth.identity_key needs auth.enabled")
+        );
+        assert!(refusal(with(true, "who", "")).contains("must be set together"));
+        assert!(refusal(with(true, "", "s3cret")).contains("must be set together"));
+        with(true, "who", "s3cret").check().unwrap();
+        let bad = with(true, "no header", "s3cret").identity().unwrap_err().to_string();
+        assert!(bad.contains("make no header") && !bad.contains("s3cret"), "{bad}");
+        assert!(with(true, "who", "s3cret").identity().unwrap().is_some());
+        assert!(AuthConfig::default().identity().unwrap().is_none());
     }
 
     #[test]

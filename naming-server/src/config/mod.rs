@@ -24,6 +24,9 @@ pub use auth::{AuthConfig, Hidden};
 
 mod check;
 
+mod console;
+pub use console::ConsoleConfig;
+
 mod cluster;
 pub(crate) use cluster::list as list_members;
 pub use cluster::{ClusterConfig, Dialect};
@@ -33,6 +36,7 @@ pub use data::{Acks, DataConfig, DurableConfig};
 
 mod grpc;
 pub use grpc::GrpcConfig;
+mod identity;
 
 mod http;
 pub use http::HttpConfig;
@@ -93,6 +97,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// Users, passwords and tokens.
     pub auth: AuthConfig,
+    /// The port for consoles.
+    pub console: ConsoleConfig,
     /// Logging.
     pub log: LogConfig,
 }
@@ -117,6 +123,7 @@ impl Default for Config {
             durable: DurableConfig::default(),
             audit: AuditConfig::default(),
             auth: AuthConfig::default(),
+            console: ConsoleConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -141,6 +148,11 @@ impl Config {
             idle_timeout: Duration::from_millis(http.idle_timeout_ms),
             drain_timeout: Duration::from_millis(http.drain_timeout_ms),
         }
+    }
+
+    /// The same of the console port, where there is no context path.
+    pub(crate) fn console_http_settings(&self) -> HttpSettings {
+        HttpSettings { context_path: String::new(), ..self.http_settings() }
     }
 
     /// How long the removal of what is not durable is remembered.

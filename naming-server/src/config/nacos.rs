@@ -1,15 +1,11 @@
 //! Settings of a member among servers of Nacos.
 
-use std::path::Path;
-
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::Hidden;
+use super::identity::IdentitySettings;
 use crate::nacos::PeerIdentity;
-
-/// Bytes of a file with the value of the identity header.
-const MOST_VALUE_BYTES: u64 = 4_096;
 
 /// Bytes of a version.
 const MOST_VERSION_BYTES: usize = 32;
@@ -55,18 +51,7 @@ impl NacosConfig {
             "cluster.nacos.version must be three numbers with dots between, as 1.3.2, not \
              {version:?}"
         );
-        let given = [!self.identity_value.0.is_empty(), !self.identity_value_file.is_empty()];
-        ensure!(
-            given != [true, true],
-            "of cluster.nacos.identity_value and cluster.nacos.identity_value_file only one may \
-             be set"
-        );
-        ensure!(
-            self.identity_key.is_empty() != given.contains(&true),
-            "cluster.nacos.identity_key and its value (cluster.nacos.identity_value or \
-             cluster.nacos.identity_value_file) must be set together"
-        );
-        Ok(())
+        self.identity_settings().check()
     }
 
     /// The header by which members know each other, if there is one.
@@ -74,32 +59,16 @@ impl NacosConfig {
     /// # Errors
     /// A file that cannot be read, or what cannot be a header. The text never shows the value.
     pub(crate) fn identity(&self) -> Result<Option<PeerIdentity>> {
-        if self.identity_key.is_empty() {
-            return Ok(None);
-        }
-        let value = self.identity_text()?;
-        PeerIdentity::new(&self.identity_key, value.trim()).map(Some).ok_or_else(|| {
-            anyhow!(
-                "cluster.nacos.identity_key {:?} and its value make no header",
-                self.identity_key
-            )
-        })
+        self.identity_settings().read()
     }
 
-    fn identity_text(&self) -> Result<String> {
-        if self.identity_value_file.is_empty() {
-            return Ok(self.identity_value.0.clone());
+    fn identity_settings(&self) -> IdentitySettings<'_> {
+        IdentitySettings {
+            prefix: "cluster.nacos",
+            key: &self.identity_key,
+            value: &self.identity_value.0,
+            file: &self.identity_value_file,
         }
-        let path = Path::new(&self.identity_value_file);
-        let named =
-            || format!("cannot read {} (cluster.nacos.identity_value_file)", path.display());
-        let length = std::fs::metadata(path).with_context(named)?.len();
-        ensure!(
-            length <= MOST_VALUE_BYTES,
-            "{} is too long for a header (cluster.nacos.identity_value_file): {length} bytes",
-            path.display()
-        );
-        std::fs::read_to_string(path).with_context(named)
     }
 
     /// Says at the start whose word is taken, because it decides who can change what is registered.

@@ -13,6 +13,8 @@ pub(crate) enum ContentType {
     Text,
     /// JSON.
     Json,
+    /// JSON, announced as servers of Nacos announce it since 2.x.
+    PlainJson,
     /// A page for people.
     Html,
     /// The OpenMetrics text format.
@@ -26,6 +28,7 @@ impl ContentType {
     fn header(self) -> HeaderValue {
         static TEXT: HeaderValue = HeaderValue::from_static("text/plain;charset=UTF-8");
         static JSON: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
+        static PLAIN_JSON: HeaderValue = HeaderValue::from_static("application/json");
         static HTML: HeaderValue = HeaderValue::from_static("text/html;charset=UTF-8");
         static METRICS: HeaderValue =
             HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -33,6 +36,7 @@ impl ContentType {
         match self {
             Self::Text => TEXT.clone(),
             Self::Json => JSON.clone(),
+            Self::PlainJson => PLAIN_JSON.clone(),
             Self::Html => HTML.clone(),
             Self::Metrics => METRICS.clone(),
             Self::Bytes => BYTES.clone(),
@@ -120,6 +124,14 @@ impl Reply {
     /// 200 with bytes that only members understand.
     pub(crate) fn bytes(body: Bytes) -> Self {
         Self::new(ContentType::Bytes, body)
+    }
+
+    /// The same answer, which if it is JSON does not say in which charset.
+    pub(crate) fn without_charset(self) -> Self {
+        match self.content_type {
+            ContentType::Json => Self { content_type: ContentType::PlainJson, ..self },
+            _ => self,
+        }
     }
 
     /// The same answer with another status.

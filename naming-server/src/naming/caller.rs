@@ -24,7 +24,7 @@ pub(crate) struct Caller<'a> {
 /// A protocol that this server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Front {
-    /// The HTTP API of 1.x.
+    /// The HTTP APIs.
     Http,
     /// gRPC, of 2.x and 3.x.
     Grpc,

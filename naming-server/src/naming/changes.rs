@@ -1,5 +1,6 @@
 //! What operators change of instances.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use naming_model::{InstanceKey, RecordKey, ServiceKey};
@@ -52,6 +53,47 @@ impl Patch {
     }
 }
 
+/// What an operator lays over an instance. It is kept beside the instance and laid over what its
+/// client registers later, whatever the settings say.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    pub(crate) weight: f64,
+    pub(crate) enabled: bool,
+    /// Keys to be set; others stay.
+    pub(crate) metadata: Arc<BTreeMap<String, String>>,
+    /// Whether it takes the place of what was laid before.
+    pub(crate) replaces: bool,
+}
+
+impl Layer {
+    fn named(&self) -> Named {
+        Named {
+            is_whole: false,
+            weight: Some(self.weight),
+            enabled: Some(self.enabled),
+            metadata: Some(MetadataChange::Merge(Arc::clone(&self.metadata))),
+        }
+    }
+
+    /// The instance under this layer, without the keys that an earlier one had.
+    fn over(
+        &self,
+        known: &Instance,
+        forgotten: &[String],
+        limit: usize,
+    ) -> Result<Instance, RegistryError> {
+        let mut map = known.metadata.to_map();
+        map.retain(|name, _| !forgotten.contains(name));
+        map.extend(self.metadata.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let mut instance = known.clone();
+        // Which also checks that it is in its range.
+        instance.weight = Instance::new(self.weight, Metadata::default())?.weight;
+        instance.enabled = self.enabled;
+        instance.set_metadata(Metadata::new(&map, limit)?);
+        Ok(instance)
+    }
+}
+
 impl Naming {
     /// Changes parts of an instance. If neither of two with these names is there, a patch that
     /// clears is meant for the one of which something is kept.
@@ -98,7 +140,8 @@ impl Naming {
     }
 
     /// Changes the metadata of several instances of a service, given by their record keys. Those
-    /// that are not there are passed over; the outcome has those that were changed.
+    /// that are not there are passed over; the outcome has those that were changed. The change
+    /// outlasts the next registrations if it `is_kept`, whatever the settings say.
     ///
     /// # Errors
     /// The gate is closed, the caller may not write the service, or the registry refuses: what was
@@ -109,6 +152,7 @@ impl Naming {
         service: &ServiceKey,
         targets: Vec<String>,
         change: MetadataChange,
+        is_kept: bool,
     ) -> Write<Result<Vec<String>, NamingError>> {
         let action = match &change {
             MetadataChange::Remove(_) => "metadata_batch_delete",
@@ -130,7 +174,7 @@ impl Naming {
                         Ok(key) => key,
                         Err(error) => return Write::Done(Err(error)),
                     };
-                    let keeps = naming.registry.keeps_values_at(&service, &key);
+                    let keeps = is_kept || naming.registry.keeps_values_at(&service, &key);
                     let named =
                         keeps.then(|| Named { metadata: Some(change.clone()), ..Named::default() });
                     let change = change.clone();
@@ -154,6 +198,40 @@ impl Naming {
                 self.telling_owner(caller, of, write, move |changed: &Vec<String>| {
                     changed.iter().filter(is_ephemeral).cloned().collect()
                 })
+            },
+        )
+    }
+
+    /// Lays values over an instance.
+    ///
+    /// # Errors
+    /// The gate is closed, the caller may not write the service, or the registry refuses.
+    pub(crate) fn set_layer(
+        &self,
+        caller: &Caller<'_>,
+        service: &ServiceKey,
+        key: &RecordKey<'_>,
+        layer: Layer,
+    ) -> Write<Result<Patched, NamingError>> {
+        self.watched(
+            caller,
+            "instance_patch",
+            || of_instance(service, &key.instance),
+            || {
+                if let Err(refused) = self.enter_to_write(caller, service) {
+                    return Write::Done(Err(refused));
+                }
+                let kept = self.registry.find_operator_values(service, &key.text());
+                let forgotten = match kept {
+                    Some((values, _)) if layer.replaces => values.metadata.into_keys().collect(),
+                    _ => Vec::new(),
+                };
+                let limit = self.registry.settings.max_metadata_bytes;
+                let (named, replaces) = (layer.named(), layer.replaces);
+                let change =
+                    move |known: &Instance| Ok((layer.over(known, &forgotten, limit)?, None));
+                let actor = caller.actor();
+                begun(self.patch_with(service, key, actor, change, Some(named), replaces))
             },
         )
     }

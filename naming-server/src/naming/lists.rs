@@ -45,7 +45,7 @@ impl Naming {
     }
 
     /// Notes a subscriber, if there is one, and gives the milliseconds until it should ask again.
-    fn subscribe(&self, subscriber: Option<Subscriber>) -> u64 {
+    pub(crate) fn subscribe(&self, subscriber: Option<Subscriber>) -> u64 {
         let switches = self.registry.switches.load();
         let Some(subscriber) = subscriber.filter(|_| switches.push_enabled) else {
             return switches.default_cache_ms;

@@ -44,7 +44,7 @@ mod watched;
 
 pub(crate) use access::Access;
 pub(crate) use caller::{Caller, Clearance, Front};
-pub(crate) use changes::Patch;
+pub(crate) use changes::{Layer, Patch};
 pub(crate) use error::NamingError;
 pub(crate) use foreign::ForeignOwners;
 pub(crate) use identity::Identity;

@@ -42,7 +42,7 @@ impl Naming {
         })
     }
 
-    /// Replaces the settings of a service but those of its clusters.
+    /// Replaces the settings of a service but those of its clusters, and its kind unless they have one.
     ///
     /// # Errors
     /// The gate is closed, the caller may not write the service, it is not there, or the registry
@@ -57,7 +57,8 @@ impl Naming {
         self.change_settings(caller, "service_update", service, move |known| {
             let missing = || RegistryError::Missing(format!("service {name} not found!"));
             let known = known.ok_or_else(missing)?;
-            Ok(ServiceSettings { clusters: known.clusters.clone(), ..settings.clone() })
+            let (clusters, kind) = (known.clusters.clone(), settings.kind.or(known.kind));
+            Ok(ServiceSettings { clusters, kind, ..settings.clone() })
         })
     }
 

@@ -272,6 +272,11 @@ impl Pusher {
         self.shared.table.listening(service, page, Instant::now())
     }
 
+    /// Services whose change waits to be pushed.
+    pub(crate) fn pending(&self) -> usize {
+        self.shared.queue.lock().len()
+    }
+
     /// Switches pushing on or off. Changes made while it is off are not pushed later.
     pub(crate) fn set_enabled(&self, enabled: bool) {
         self.shared.enabled.store(enabled, Relaxed);

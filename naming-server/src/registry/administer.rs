@@ -5,6 +5,7 @@ use std::sync::Arc;
 use distro_core::{DATUM_KEY, Health, Key, Stamp};
 use naming_model::{RecordKey, ServiceKey};
 
+use super::writes::check_service;
 use super::{Content, EventKind, Registry, RegistryError, ServiceSettings};
 
 impl Registry {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::cluster::Cluster;
 use super::operator_values::PlannedValues;
 use super::plan::{Known, Planned};
-use super::writes::number_of;
+use super::writes::{check_service, number_of};
 use super::{
     BeatAnswer, BeatOutcome, Content, EventKind, Instance, OperatorValues, Patched, Registry,
     RegistryError, ServiceSettings,

@@ -7,6 +7,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket, lookup_host};
 
 use crate::config::Config;
+use crate::networks::bare;
 
 /// Connections that wait to be accepted; the system may cut it down.
 pub(super) const BACKLOG: u32 = 4_096;
@@ -29,6 +30,24 @@ impl Listening {
             Self::Later(socket) => socket.listen(BACKLOG),
         }
     }
+}
+
+/// Takes the port for consoles, if there is one: on the address of its own, or that of the server.
+pub(super) async fn bind_console(config: &Config, own: IpAddr) -> Result<Option<TcpListener>> {
+    let console = &config.console;
+    if console.port == 0 {
+        return Ok(None);
+    }
+    let named = || format!("cannot listen on port {} for consoles (console.port)", console.port);
+    let address = match bare(console.bind.trim()) {
+        "" => SocketAddr::new(own, console.port),
+        host => {
+            let mut found = lookup_host((host, console.port)).await.with_context(named)?;
+            found.next().with_context(|| format!("{host:?} has no address (console.bind)"))?
+        }
+    };
+    let listener = bind_to(address).and_then(|socket| socket.listen(BACKLOG));
+    listener.map(Some).map_err(hint).with_context(named)
 }
 
 /// Takes the gRPC port without listening yet, if there is to be one.

@@ -150,6 +150,25 @@ fn regex_matches_the_text_as_a_whole_and_across_lines() {
 }
 
 #[test]
+fn look_aheads_ask_for_one_line_with_labels_in_any_order() {
+    let pattern = r#"(?s)(.*\n)?m\{(?=[^}]*a="1")(?=[^}]*b="2")[^}]*\} [0-9.]+\n.*"#;
+    let expected = || json!({"$regex": pattern});
+    meets(expected(), json!("x 1\nm{b=\"2\",a=\"1\",} 3.0\ny 2\n"));
+    meets(expected(), json!("m{a=\"1\",c=\"9\",b=\"2\"} 3\n"));
+    misses(expected(), json!("m{a=\"1\"} 3\nm{b=\"2\"} 3\n"));
+    misses(expected(), json!("m{a=\"1\",b=\"2\"} x\n"));
+    misses(expected(), json!("xm{a=\"1\",b=\"2\"} 3\n"));
+}
+
+#[test]
+fn all_asks_for_everything_at_once() {
+    let expected = || json!({"$all": [{"$contains": "a"}, {"$contains": "b"}]});
+    meets(expected(), json!("ba"));
+    misses(expected(), json!("a"));
+    misses(expected(), json!(""));
+}
+
+#[test]
 fn contains_looks_for_text_within_text() {
     meets(json!({"$contains": "b.c"}), json!("ab.cd"));
     misses(json!({"$contains": "b.c"}), json!("abxcd"));

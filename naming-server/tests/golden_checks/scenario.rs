@@ -120,13 +120,28 @@ fn a_folder_lists_unreadable_files_with_their_reason() {
 /// The transcripts themselves: readable, and none of them left out unnoticed.
 #[test]
 fn what_needs_users_is_known() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
     let mut need = Vec::new();
-    for (name, scenario) in load(&folder, Step::check).expect("transcripts") {
-        let scenario = scenario.unwrap_or_else(|error| panic!("{name}: {error}"));
-        need.extend(scenario.needs_auth().then_some(name));
+    let mut fresh = Vec::new();
+    for version in ["v1", "v2", "v3"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version);
+        for (name, scenario) in load(&folder, Step::check).expect("transcripts") {
+            let scenario = scenario.unwrap_or_else(|error| panic!("{name}: {error}"));
+            need.extend(scenario.needs_auth().then(|| format!("{version}/{name}")));
+            fresh.extend(scenario.needs_no_user().then(|| format!("{version}/{name}")));
+        }
     }
-    assert_eq!(need, ["auth-access", "auth-form-post", "auth-login", "auth-users"]);
+    let known = [
+        "v1/auth-access",
+        "v1/auth-form-post",
+        "v1/auth-login",
+        "v1/auth-users",
+        "v2/auth",
+        "v3/auth-gates",
+        "v3/auth-login",
+        "v3/auth-rights-v3",
+    ];
+    assert_eq!(need, known);
+    assert_eq!(fresh, ["v2/first-admin", "v3/first-admin-v3"]);
 }
 
 #[test]

@@ -29,6 +29,9 @@ enum Rule {
     Any,
     Type(Type),
     Regex(Regex),
+    /// Some line matches all of these.
+    Line(Vec<Regex>),
+    All(Vec<Pattern>),
     Contains(String),
     Range(f64, f64),
     Set(Vec<Pattern>),
@@ -82,6 +85,7 @@ impl Rule {
         Ok(match name {
             "$any" => Self::Any,
             "$type" => Self::Type(Type::deserialize(argument).map_err(|_| bad_argument())?),
+            "$regex" if text()?.contains(LOOK_AHEAD) => Self::Line(line(text()?)?),
             // The whole text must match, and a dot stands for a line break too.
             "$regex" => Self::Regex(
                 Regex::new(&format!(r"(?s)\A(?:{})\z", text()?))
@@ -99,12 +103,35 @@ impl Rule {
             "$has_items" => Self::HasItems(items()?),
             "$has" => Self::Has(fields(argument.as_object().ok_or_else(bad_argument)?)?),
             "$one_of" => Self::OneOf(items()?),
+            "$all" => Self::All(items()?),
             "$not" => Self::Not(inner()?),
             "$json" => Self::Json(inner()?),
             "$var" => Self::Variable(text()?.to_owned()),
             _ => return Err(format!("unknown matcher {name}")),
         })
     }
+}
+
+/// Asks what follows without taking it.
+const LOOK_AHEAD: &str = "(?=";
+
+/// An expression with look-aheads asks for a line of many, in which labels may stand in any order:
+/// `(.*\n)?name\{(?=A)(?=B)rest\n.*`. Each look-ahead becomes an expression of its own.
+fn line(text: &str) -> Result<Vec<Regex>, String> {
+    let bad = || format!("only look-aheads at one place of one line are known, not {text}");
+    let text = text.replace('\n', "\\n");
+    let text = text.strip_prefix(r"(?s)(.*\n)?").ok_or_else(bad)?;
+    let text = text.strip_suffix(r"\n.*").ok_or_else(bad)?;
+    let (name, mut rest) = text.split_at(text.find(LOOK_AHEAD).ok_or_else(bad)?);
+    let mut expressions = Vec::new();
+    while let Some(ahead) = rest.strip_prefix(LOOK_AHEAD) {
+        let (label, behind) = ahead.split_once(')').ok_or_else(bad)?;
+        expressions.push(format!("^{name}{label}"));
+        rest = behind;
+    }
+    expressions.push(format!("^{name}{rest}$"));
+    let compiled = expressions.iter().map(|one| Regex::new(one).map_err(|error| error.to_string()));
+    compiled.collect()
 }
 
 impl Pattern {
@@ -128,6 +155,15 @@ impl Pattern {
                 actual.as_str().is_some_and(|text| regex.is_match(text)),
                 &format!("text matching {}", self.argument()),
             ),
+            Rule::Line(all) => unless(
+                actual.as_str().is_some_and(|text| {
+                    text.lines().any(|line| all.iter().all(|regex| regex.is_match(line)))
+                }),
+                &format!("a line matching {}", self.argument()),
+            ),
+            Rule::All(all) => {
+                all.iter().flat_map(|one| one.differences(actual, variables, at)).collect()
+            }
             Rule::Contains(part) => unless(
                 actual.as_str().is_some_and(|text| text.contains(part)),
                 &format!("text with {}", self.argument()),

@@ -12,7 +12,7 @@ use super::http::{self, Endpoint, Reply};
 use super::json;
 use super::report::{self, StepFailure};
 use super::scenario::{
-    Action, Captures, Exchange, ExpectPush, Poll, Request, Scenario, Side, Step,
+    Action, Captures, Exchange, ExpectPush, Poll, Port, Request, Scenario, Side, Step,
 };
 use super::udp::{Packet, PushSocket};
 use super::variables::{self, Variables};
@@ -24,6 +24,10 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Replay {
     pub(crate) server: Endpoint,
+    /// The port for consoles, if it has one.
+    pub(crate) console: Option<Endpoint>,
+    /// Headers that go with every request.
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) side: Side,
     /// Address under which the server reaches our UDP sockets.
     pub(crate) client_ip: IpAddr,
@@ -32,7 +36,13 @@ pub(crate) struct Replay {
 impl Replay {
     /// Our own expectations, from this machine's loopback address.
     pub(crate) fn new(server: Endpoint) -> Self {
-        Self { server, side: Side::Want, client_ip: Ipv4Addr::LOCALHOST.into() }
+        Self {
+            server,
+            console: None,
+            headers: Vec::new(),
+            side: Side::Want,
+            client_ip: Ipv4Addr::LOCALHOST.into(),
+        }
     }
 
     /// Runs every step, however the ones before went, and returns those that failed.
@@ -205,7 +215,14 @@ impl<'a> Story<'a> {
     }
 
     fn send(&self, request: &Request) -> Result<Reply, Vec<String>> {
-        http::send(&self.replay.server, request).map_err(|error| one(format!("no reply: {error}")))
+        let Replay { server, console, headers, .. } = self.replay;
+        let endpoint = match request.at {
+            None => server,
+            Some(Port::Console) => console.as_ref().ok_or_else(|| one("no port for consoles"))?,
+        };
+        let mut request = request.clone();
+        request.headers.extend_from_slice(headers);
+        http::send(endpoint, &request).map_err(|error| one(format!("no reply: {error}")))
     }
 
     fn capture_reply(&mut self, captures: &Captures, reply: &Reply) -> Outcome {

@@ -53,6 +53,12 @@ pub(crate) struct Scenario {
     _recorded: String,
     #[serde(rename = "about", default)]
     _about: Option<String>,
+    /// Which release was recorded.
+    #[serde(rename = "server", default)]
+    _server: Option<String>,
+    /// What other releases do.
+    #[serde(rename = "elsewhere", default)]
+    _elsewhere: Option<Value>,
 }
 
 impl Scenario {
@@ -77,6 +83,13 @@ impl Scenario {
     /// Whether authentication must be on, and `nacos` an administrator with that password.
     pub(crate) fn needs_auth(&self) -> bool {
         self.needs("auth")
+    }
+
+    /// Whether authentication must be on without any user, once.
+    // Not every program asks.
+    #[allow(dead_code)]
+    pub(crate) fn needs_no_user(&self) -> bool {
+        self.needs.iter().any(|need| need == "fresh")
     }
 
     /// Scenarios start in ascending order of this. Slow ones come first, so that the whole takes
@@ -267,6 +280,8 @@ pub(crate) type Captures = BTreeMap<String, String>;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Request {
     pub(crate) method: String,
+    /// The port it goes to, unless that is the server's own.
+    pub(crate) at: Option<Port>,
     pub(crate) path: String,
     #[serde(default)]
     pub(crate) query: Vec<(String, String)>,
@@ -276,6 +291,14 @@ pub(crate) struct Request {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) form: Option<Vec<(String, String)>>,
     pub(crate) body: Option<String>,
+}
+
+/// A port beside that of the server.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Port {
+    /// That for consoles.
+    Console,
 }
 
 /// What a reply must be. What is left out is not compared.

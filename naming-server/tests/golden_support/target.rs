@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use naming_server::{AuthConfig, ClusterConfig, Config, Hidden, NewUser, Server};
+use naming_server::{AuthConfig, ClusterConfig, Config, ConsoleConfig, Hidden, NewUser, Server};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -22,6 +22,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long short tokens live, in seconds.
 const SHORT_TOKEN_S: u64 = 5;
+/// Port for consoles, on loopback addresses that belong to this process.
+const CONSOLE_PORT: u16 = 8080;
+/// The header whose sender may do everything.
+// Not every program sends it.
+#[allow(dead_code)]
+pub(crate) const IDENTITY: [&str; 2] = ["golden-id", "golden-value"];
 /// Signs tokens here and nowhere else.
 const TOKEN_KEY: &str = "Z29sZGVuIHRyYW5zY3JpcHRzIGFuZCBub3RoaW5nIGVsc2U=";
 
@@ -34,6 +40,8 @@ pub(crate) struct Kind {
     pub(crate) has_short_tokens: bool,
     /// One of three members.
     pub(crate) is_member: bool,
+    /// With authentication on, and no user. Nobody else may have such a server.
+    pub(crate) is_fresh: bool,
 }
 
 impl Kind {
@@ -48,7 +56,10 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) http: Endpoint,
-    // Not every program looks at it.
+    /// Its port for consoles, if it has one.
+    // Not every program looks at these.
+    #[allow(dead_code)]
+    pub(crate) console: Option<Endpoint>,
     #[allow(dead_code)]
     pub(crate) grpc: Option<SocketAddr>,
 }
@@ -137,28 +148,35 @@ impl OwnServers {
     fn start(kind: Kind) -> anyhow::Result<Self> {
         let config = Config { bind: Ipv4Addr::LOCALHOST.to_string(), port: 0, ..Config::default() };
         let token_key = Hidden(TOKEN_KEY.to_owned());
-        let mut auth = AuthConfig { enabled: true, token_key, ..AuthConfig::default() };
+        let [identity_key, identity_value] = IDENTITY.map(str::to_owned);
+        let mut auth = AuthConfig {
+            enabled: true,
+            token_key,
+            identity_key,
+            identity_value: Hidden(identity_value),
+            ..AuthConfig::default()
+        };
         if kind.has_short_tokens {
             auth.token_ttl_s = SHORT_TOKEN_S;
         }
-        let config = if kind.has_auth { Config { auth, ..config } } else { config };
-        match kind.is_member {
-            true => Self::members(&config),
-            false => Ok(Self { servers: vec![OwnServer::start(config)?], _folder: None }),
+        let has_auth = kind.has_auth || kind.is_fresh;
+        let config = if has_auth { Config { auth, ..config } } else { config };
+        if kind.is_member {
+            return Self::members(&config, kind);
         }
+        let [bind] = own_hosts();
+        let console = ConsoleConfig { bind, port: CONSOLE_PORT };
+        let server = OwnServer::start(Config { console, ..config }, kind)?;
+        Ok(Self { servers: vec![server], _folder: None })
     }
 
     /// Three members on loopback addresses that belong to this process.
-    fn members(config: &Config) -> anyhow::Result<Self> {
+    fn members(config: &Config, kind: Kind) -> anyhow::Result<Self> {
         const PORT: u16 = 8848;
         let folder = tempfile::tempdir()?;
         let secret = folder.path().join("secret");
         std::fs::write(&secret, "the secret of the golden transcripts")?;
-        /// Several clusters run at a time.
-        static NEXT: AtomicU8 = AtomicU8::new(1);
-        let [low, high] = [std::process::id() % 250, std::process::id() / 250 % 250];
-        let first = NEXT.fetch_add(3, Ordering::Relaxed);
-        let hosts = [0, 1, 2].map(|member| format!("127.{}.{high}.{}", low + 1, first + member));
+        let hosts = own_hosts::<3>();
         let members = hosts.iter().map(|host| format!("{host}:{PORT}")).collect::<Vec<_>>();
         let cluster = ClusterConfig {
             members: members.join(","),
@@ -169,7 +187,9 @@ impl OwnServers {
         };
         let start = |host: &String| {
             let (bind, cluster) = (host.clone(), cluster.clone());
-            OwnServer::start(Config { bind, port: PORT, cluster, ..config.clone() })
+            let console = ConsoleConfig { bind: host.clone(), port: CONSOLE_PORT };
+            let config = Config { bind, port: PORT, cluster, console, ..config.clone() };
+            OwnServer::start(config, kind)
         };
         let servers = hosts.iter().map(start).collect::<anyhow::Result<Vec<_>>>()?;
         for server in &servers {
@@ -188,6 +208,15 @@ impl OwnServers {
     }
 }
 
+/// Loopback addresses that belong to this process: several servers run at a time.
+fn own_hosts<const N: usize>() -> [String; N] {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [low, high] = [std::process::id() % 250, std::process::id() / 250 % 250];
+    let count = u8::try_from(N).expect("a few");
+    let first = NEXT.fetch_add(count, Ordering::Relaxed);
+    std::array::from_fn(|host| format!("127.{}.{high}.{}", low + 1, usize::from(first) + host))
+}
+
 /// A server on threads of its own.
 pub(crate) struct OwnServer {
     place: Place,
@@ -197,10 +226,11 @@ pub(crate) struct OwnServer {
 }
 
 impl OwnServer {
-    fn start(config: Config) -> anyhow::Result<Self> {
+    fn start(config: Config, kind: Kind) -> anyhow::Result<Self> {
+        let console = Endpoint::new(config.console.bind.clone(), config.console.port);
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let mut server = runtime.block_on(Server::bind(config))?;
-        if server.is_auth_on() {
+        if server.is_auth_on() && !kind.is_fresh {
             server = server.with_user(NewUser::new("nacos", "nacos", true)?);
         }
         let (address, grpc) = (server.local_addr(), server.grpc_address());
@@ -210,7 +240,7 @@ impl OwnServer {
             let _ = stopped.await;
         }));
         let http = Endpoint::new(address.ip().to_string(), address.port());
-        let place = Place { http, grpc };
+        let place = Place { http, console: Some(console), grpc };
         Ok(Self { place, runtime, shutdown, serving })
     }
 

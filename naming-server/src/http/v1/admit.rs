@@ -8,52 +8,81 @@ use super::route::{Class, Route, RouteSpec, Servers};
 use crate::http::{Answer, ApiError, Call, ErrorPage, Reply, may_be_of_foreign_page};
 use crate::naming::{Identity, Watched};
 
+/// What has to be known of a request to let its sender in, whichever front it came to.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct Admission {
+    /// What the sender must be allowed.
+    pub(in crate::http) right: Right,
+    /// Whether the sender has proved to speak for the operator, and needs no user.
+    pub(in crate::http) is_proved: bool,
+    /// Whether it changes something although it is a GET.
+    pub(in crate::http) changes_by_get: bool,
+    /// Whether a refusal is a bare text, as that of a log-in.
+    pub(in crate::http) is_login: bool,
+}
+
 impl Api {
-    /// Handles a request if its sender may send it. `change` is told who that is.
+    /// Handles a request to the 1.x API if its sender may send it. `change` is told who that is.
     pub(super) fn admit(
         &self,
         route: Route,
         call: &Call<'_>,
-        mut change: Option<&mut Watched>,
+        change: Option<&mut Watched>,
     ) -> Answer {
-        if changes_by_get(route, call) && may_be_of_foreign_page(call.headers) {
+        let admission = Admission {
+            right: route.spec().right,
+            is_proved: self.is_of_member(route, call),
+            changes_by_get: changes_by_get(route, call),
+            is_login: route == Route::Login,
+        };
+        self.admit_to(admission, call, change, |call| self.dispatch(route, call).into())
+    }
+
+    /// Has a request handled if its sender may send it.
+    pub(in crate::http) fn admit_to(
+        &self,
+        admission: Admission,
+        call: &Call<'_>,
+        mut change: Option<&mut Watched>,
+        handle: impl FnOnce(&Call<'_>) -> Answer,
+    ) -> Answer {
+        let Admission { right, is_proved, changes_by_get, is_login } = admission;
+        if changes_by_get && may_be_of_foreign_page(call.headers) {
             let text = "a page of another origin may have made the browser send this; use another \
                         client";
             return ApiError::forbidden(text).into();
         }
-        let right = route.spec().right;
+        let admitted = |call: &Call<'_>, change: Option<&mut Watched>| {
+            change.into_iter().for_each(Watched::admitted);
+            handle(call)
+        };
         if Self::is_open(right, call) || self.auth.is_none() {
-            return self.admitted(route, call, change);
+            return admitted(call, change);
         }
-        if self.is_of_member(route, call) {
+        if is_proved {
             let clearance = self.naming.admit_member(&call.caller());
-            return self.admitted(route, &Call { clearance, ..*call }, change);
+            return admitted(&Call { clearance, ..*call }, change);
         }
         match self.naming.identify(&call.credentials()) {
-            Identity::Anybody => self.admitted(route, call, change),
+            Identity::Anybody => admitted(call, change),
             Identity::User(user) => {
                 if let Some(change) = &mut change {
                     change.by(&user);
                 }
                 let call = Call { user: Some(&user), ..*call };
                 match self.check(right, &call) {
-                    Ok(clearance) => self.admitted(route, &Call { clearance, ..call }, change),
-                    Err(refusal) => refused(route, &ErrorPage::of(&call), refusal).into(),
+                    Ok(clearance) => admitted(&Call { clearance, ..call }, change),
+                    Err(refusal) => refused(is_login, &ErrorPage::of(&call), refusal).into(),
                 }
             }
-            Identity::Refused(refusal) => refused(route, &ErrorPage::of(call), refusal).into(),
+            Identity::Refused(refusal) => refused(is_login, &ErrorPage::of(call), refusal).into(),
             Identity::Unverified(check) => {
                 let page = ErrorPage::of(call);
                 Answer::Again(Box::pin(async move {
-                    check.await.err().map(|refusal| refused(route, &page, refusal))
+                    check.await.err().map(|refusal| refused(is_login, &page, refusal))
                 }))
             }
         }
-    }
-
-    fn admitted(&self, route: Route, call: &Call<'_>, change: Option<&mut Watched>) -> Answer {
-        change.into_iter().for_each(Watched::admitted);
-        self.dispatch(route, call).into()
     }
 }
 
@@ -78,10 +107,10 @@ fn changes_by_get(route: Route, call: &Call<'_>) -> bool {
 }
 
 /// As Nacos says it: the bare text to a log-in, a page to everybody else.
-fn refused(route: Route, page: &ErrorPage, refusal: impl Into<ApiError>) -> Reply {
+fn refused(is_login: bool, page: &ErrorPage, refusal: impl Into<ApiError>) -> Reply {
     let ApiError { status, message } = refusal.into();
-    match route {
-        Route::Login => Reply::text(message).with_status(status),
-        _ => page.reply(status, &message),
+    match is_login {
+        true => Reply::text(message).with_status(status),
+        false => page.reply(status, &message),
     }
 }

@@ -56,14 +56,16 @@ const SHOWN: &[&str] = &[
 ];
 
 impl Api {
-    /// Begins to watch a request, if it is an administrative write.
+    /// Begins to watch a request to the 1.x API, if it is an administrative write.
     pub(super) fn watch_change(&self, route: Option<Route>, call: &Call<'_>) -> Option<Watched> {
         let row = route?.spec();
-        if row.audit == Audit::NoLine {
-            return None;
-        }
+        (row.audit == Audit::Line).then(|| self.watch(row.label, call))
+    }
+
+    /// Begins to watch an administrative write.
+    pub(in crate::http) fn watch(&self, action: &'static str, call: &Call<'_>) -> Watched {
         let forwarded_for = header(call, "x-forwarded-for");
-        Some(self.naming.watch(row.label, &call.caller(), forwarded_for, parameters(call)))
+        self.naming.watch(action, &call.caller(), forwarded_for, parameters(call))
     }
 }
 
@@ -73,7 +75,7 @@ pub(super) fn answered(change: Watched, reply: &Reply) {
 }
 
 /// The gate did not let a request pass that is watched.
-pub(super) fn refused(change: Watched, reply: &Reply) {
+pub(in crate::http) fn refused(change: Watched, reply: &Reply) {
     change.end(Outcome::Refused, Some(reply.status.as_u16()));
 }
 

@@ -38,7 +38,7 @@ impl Call<'_> {
     }
 
     /// Who calls, for the use cases.
-    pub(super) fn caller(&self) -> Caller<'_> {
+    pub(in crate::http) fn caller(&self) -> Caller<'_> {
         Caller {
             user: self.user,
             peer: self.peer,

@@ -11,9 +11,9 @@ use crate::registry::{
 };
 
 /// Services that may be looked into without having to wait.
-const SHORT_PAGE: i64 = 1_000;
+pub(in crate::http) const SHORT_PAGE: i64 = 1_000;
 /// Services on one page.
-const MOST_SERVICES: usize = 10_000;
+pub(in crate::http) const MOST_SERVICES: usize = 10_000;
 
 impl Api {
     pub(super) fn catalog_services(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -51,7 +51,7 @@ impl Api {
         self.answers.json(json!({ "serviceList": services, "count": count }).to_string())
     }
 
-    fn counted(&self, (service, datum): &ListedService) -> Value {
+    pub(in crate::http) fn counted(&self, (service, datum): &ListedService) -> Value {
         let summary = self.registry.summary(datum);
         json!({
             "name": service.service(),

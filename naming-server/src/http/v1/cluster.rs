@@ -11,26 +11,36 @@ use crate::text::cut;
 impl Api {
     pub(super) fn update_cluster(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let params = call.params;
-        let name = params.required("clusterName")?;
+        params.required("clusterName")?;
         let service = call.service()?;
         // Nacos complains of this first, and it spares the rest.
         if self.registry.find(&service).is_none() {
             let text = format!("service not found:{}", service.grouped());
             return Err(RegistryError::Missing(text).into());
         }
-        let cluster = ClusterSettings {
-            check_port: check_port(params)?,
-            use_instance_port: {
-                params.required("useInstancePort4Check")?;
-                params.flag_lenient("useInstancePort4Check", false)
-            },
-            checker: checker(params)?,
-            metadata: self.limited_metadata(params)?,
-        };
-        check_cluster_name(&name)?;
-        let write = self.naming.set_cluster(&call.caller(), &service, name.into_owned(), cluster);
-        Ok(write.into_ok())
+        let (name, cluster) = cluster_form(self, call)?;
+        Ok(self.naming.set_cluster(&call.caller(), &service, name, cluster).into_ok())
     }
+}
+
+/// The name and settings of a cluster as a request gives them.
+pub(in crate::http) fn cluster_form(
+    api: &Api,
+    call: &Call<'_>,
+) -> Result<(String, ClusterSettings), ApiError> {
+    let params = call.params;
+    let name = params.required("clusterName")?;
+    let cluster = ClusterSettings {
+        check_port: check_port(params)?,
+        use_instance_port: {
+            params.required("useInstancePort4Check")?;
+            params.flag_lenient("useInstancePort4Check", false)
+        },
+        checker: checker(params)?,
+        metadata: api.limited_metadata(params)?,
+    };
+    check_cluster_name(&name)?;
+    Ok((name.into_owned(), cluster))
 }
 
 /// A health checker that this server can carry out.

@@ -6,13 +6,13 @@ use hyper::StatusCode;
 use naming_model::is_unprintable;
 use serde_json::{Value, json};
 
-use super::{Api, COMPATIBLE_VERSION};
+use super::Api;
 use crate::http::{Answer, ApiError, Call, Reply};
 use crate::registry::{Content, NAMESPACES, Namespace};
 use crate::text::cut;
 
 /// Namespaces kept; more are refused.
-const MAX_NAMESPACES: usize = 1_000;
+pub(in crate::http) const MAX_NAMESPACES: usize = 1_000;
 /// Bytes of an id.
 const MAX_ID: usize = 128;
 /// Configurations a namespace may hold with Nacos; shown, never used.
@@ -47,7 +47,7 @@ impl Api {
     }
 
     /// Why clients should not be sent here, if they should not.
-    fn why_no_clients(&self) -> Option<String> {
+    pub(in crate::http) fn why_no_clients(&self) -> Option<String> {
         let overridden = self.registry.switches.load().overridden_status;
         match overridden.filter(|status| status.takes_nothing()) {
             Some(status) => Some(format!("the status of the server is set to {}", status.name())),
@@ -80,12 +80,7 @@ impl Api {
     }
 
     pub(super) fn server_state(&self) -> Result<Reply, ApiError> {
-        let state = json!({
-            "version": COMPATIBLE_VERSION,
-            "standalone_mode": if self.cluster.is_some() { "cluster" } else { "standalone" },
-            "function_mode": "naming",
-        });
-        Ok(Reply::json(state.to_string()))
+        Ok(Reply::json(self.state_of_v1().to_string()))
     }
 
     pub(super) fn read_namespaces(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -167,6 +162,11 @@ impl Api {
     }
 }
 
+/// Something that consoles show, in the envelope of 1.x.
+pub(super) fn said(data: &Value) -> Reply {
+    Reply::json(json!({ "code": 200, "message": null, "data": data }).to_string())
+}
+
 fn named(call: &Call<'_>, parameter: &str) -> Result<Namespace, ApiError> {
     let name = call.params.required(parameter)?;
     if name.chars().any(is_unprintable) {
@@ -185,17 +185,17 @@ fn shown(id: &str, name: &str, kind: u8) -> Value {
     })
 }
 
-fn is_public(id: &str) -> bool {
+pub(in crate::http) fn is_public(id: &str) -> bool {
     id.is_empty() || id == naming_model::DEFAULT_NAMESPACE
 }
 
-fn is_id(id: &str) -> bool {
+pub(in crate::http) fn is_id(id: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(plain)
 }
 
 /// An id in the form of a random UUID. It must be unique, not secret.
-fn random_id() -> String {
+pub(in crate::http) fn random_id() -> String {
     let (a, b) = (RandomState::new().hash_one(0_u8), RandomState::new().hash_one(1_u8));
     format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",

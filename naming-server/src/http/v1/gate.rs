@@ -21,16 +21,26 @@ impl Api {
         if gate == Gate::Nothing {
             return Ok(call.clearance);
         }
+        let passed = self.pass(gate == Gate::Whole, call);
+        passed.map_err(|(status, text)| Reply::text(text).with_status(status))
+    }
+
+    /// What a request about the registry has once it has passed the gate, whichever API it is to; or
+    /// the status and the text of its refusal. `asks_registry` is false for what operators and
+    /// health checks ask a server that is not ready, too.
+    pub(in crate::http) fn pass(
+        &self,
+        asks_registry: bool,
+        call: &Call<'_>,
+    ) -> Result<Clearance, (StatusCode, String)> {
         let switches = self.registry.switches.load();
         if let Some(status) = limited(&switches, call) {
-            return Err(Reply::text("").with_status(status));
+            return Err((status, String::new()));
         }
         // By method, as in Nacos: a beat by GET is a read to the gate.
         let access = if call.method == Method::GET { Access::Read } else { Access::Write };
-        let passed = self.naming.pass(&switches, &call.caller(), access, gate == Gate::Whole);
-        passed.map_err(|closed| {
-            Reply::text(closed.to_string()).with_status(StatusCode::SERVICE_UNAVAILABLE)
-        })
+        let passed = self.naming.pass(&switches, &call.caller(), access, asks_registry);
+        passed.map_err(|closed| (StatusCode::SERVICE_UNAVAILABLE, closed.to_string()))
     }
 }
 

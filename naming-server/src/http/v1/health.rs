@@ -7,6 +7,10 @@ use super::Api;
 use crate::http::{Answer, ApiError, Call, Reply};
 use crate::registry::{check_kind, check_port};
 
+/// The kinds of health checkers that can be set, as forms show them.
+pub(in crate::http) const CHECKERS: &str = "{\"TCP\":{},\"HTTP\":{\"path\":\"\",\"headers\":\"\",\
+    \"expectedResponseCode\":200},\"MYSQL\":{\"user\":null,\"pwd\":null,\"cmd\":null},\"NONE\":{}}";
+
 impl Api {
     pub(super) fn update_health(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let params = call.params;

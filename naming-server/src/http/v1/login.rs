@@ -41,7 +41,7 @@ impl Api {
 
     /// A new token, or the one that the request brings. While authentication is off, a token that
     /// opens nothing: clients that are configured with a user log in first, and stop if they cannot.
-    pub(super) fn log_in(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(in crate::http) fn log_in(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let Some(auth) = &self.auth else {
             let user = claimed_user(call)?;
             let token = worthless_token(&user, self.token_ttl)?;
@@ -69,7 +69,7 @@ impl Api {
     ///
     /// # Errors
     /// 403 while it is off.
-    pub(super) fn auth(&self) -> Result<&Arc<Auth>, ApiError> {
+    pub(in crate::http) fn auth(&self) -> Result<&Arc<Auth>, ApiError> {
         self.auth.as_ref().ok_or_else(|| ApiError::forbidden(OFF))
     }
 }

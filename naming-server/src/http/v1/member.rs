@@ -110,6 +110,13 @@ impl Api {
         Ok(Reply::json(json!({ "responsibleServer": &*address }).to_string()))
     }
 
+    /// Who takes the writes of a client: every member does, so it is this one.
+    pub(super) fn client_server(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        call.params.required("ip")?;
+        crate::registry::check_port(call.params.required_int("port")?)?;
+        Ok(Reply::json(json!({ "responsibleServer": self.address.as_str() }).to_string()))
+    }
+
     /// One `ip:port` a line, for clients with an endpoint configured. They disagree about what
     /// ends a line, so the last has no end.
     pub(super) fn server_list(&self) -> Result<Reply, ApiError> {
@@ -129,7 +136,7 @@ impl Api {
     }
 
     /// All members in the order of their addresses.
-    fn members(&self) -> Vec<Value> {
+    pub(in crate::http) fn members(&self) -> Vec<Value> {
         let status = self.control.status();
         let mut members: Vec<Value> = match &self.nacos {
             Some(nacos) => nacos.others().iter().map(shown_by_java).collect(),
@@ -140,7 +147,7 @@ impl Api {
         members
     }
 
-    fn own_member(&self) -> Value {
+    pub(in crate::http) fn own_member(&self) -> Value {
         if let Some(nacos) = &self.nacos {
             return serde_json::from_str(&nacos.own_report()).unwrap_or_default();
         }
@@ -155,7 +162,7 @@ impl Api {
         )
     }
 
-    fn own_state(&self) -> &'static str {
+    pub(in crate::http) fn own_state(&self) -> &'static str {
         if self.cluster.is_none() {
             return "UP";
         }

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 
 use super::Api;
 use crate::http::{Answer, ApiError, Call, ListError, Params, Reply, read_list};
-use crate::registry::{Host, Metadata, MetadataChange, hosts};
+use crate::naming::NamingError;
+use crate::registry::{Host, Metadata, MetadataChange, Write, hosts};
 
 /// Instances that one request may be about.
 pub(in crate::http) const MOST_TARGETS: usize = 10_000;
@@ -57,19 +58,17 @@ impl Api {
         let targets = self.batch_targets(call.params, &service)?;
         let batch = Batch { service, given, merge, is_kept: false };
         let changed = self.write_metadata(call, batch, targets)?;
-        let reply = |changed: Result<Vec<String>, RegistryError>| {
-            changed.map(updated).map_err(ApiError::from).into()
-        };
-        Ok(changed.map(reply).into())
+        Ok(changed.map(|changed| Reply::from(changed.map(|changed| updated(&changed)))).into())
     }
 
-    /// Changes the metadata of these instances. The names of those that were there come back.
+    /// Changes the metadata of these instances. The record keys of those that were there
+    /// come back.
     pub(in crate::http) fn write_metadata(
         &self,
         call: &Call<'_>,
         Batch { service, given, merge, is_kept }: Batch,
         (parameter, targets): (&'static str, Vec<Target>),
-    ) -> Result<Write<Result<Vec<String>, RegistryError>>, ApiError> {
+    ) -> Result<Write<Result<Vec<String>, NamingError>>, ApiError> {
         let limit = self.registry.settings.max_metadata_bytes;
         // What does not fit beside nothing does not fit beside anything.
         let bytes = Metadata::new(&given, limit)?.as_json().len();
@@ -84,8 +83,7 @@ impl Api {
             false => MetadataChange::Remove(given),
         };
         let targets = targets.iter().map(|target| target.key().text()).collect();
-        let write = self.naming.change_metadata(&call.caller(), &service, targets, change);
-        Ok(write.map(|changed| Reply::from(changed.map(|changed| updated(&changed)))).into())
+        Ok(self.naming.change_metadata(&call.caller(), &service, targets, change, is_kept))
     }
 
     /// Whom a request is about, and the parameter that says so.
@@ -146,13 +144,17 @@ fn check_bytes(parameter: &str, targets: usize, bytes: usize) -> Result<(), ApiE
 
 /// The answer with the record keys of those that were changed.
 fn updated(changed: &[String]) -> Reply {
+    Reply::json(json!({ "updated": names_of(changed) }).to_string())
+}
+
+/// The names by which answers call instances with these record keys.
+pub(in crate::http) fn names_of(changed: &[String]) -> Vec<String> {
     let named = |key: RecordKey<'_>| {
         let kind = if key.is_persistent { "persist" } else { "ephemeral" };
         format!("{}:{kind}", key.instance.datum_key())
     };
     let keys = changed.iter().filter_map(|id| RecordKey::parse(id));
-    let updated: Vec<String> = keys.map(named).collect();
-    Reply::json(json!({ "updated": updated }).to_string())
+    keys.map(named).collect()
 }
 
 /// The instances of the `instances` parameter; none if it is no list.

@@ -1,5 +1,6 @@
 //! `/metrics`: what is counted, by name.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Api, Route};
@@ -136,11 +137,20 @@ impl Api {
         ]
     }
 
+    /// The name of a row of the counts.
+    fn label(&self, row: usize) -> Cow<'static, str> {
+        match (Route::ALL.get(row), self.other_row(row)) {
+            (Some(route), _) => route.label().into(),
+            (None, Some((method, path))) => format!("{method} {path}").into(),
+            (None, None) => "none".into(),
+        }
+    }
+
     fn http_metrics(&self) -> Vec<Metric> {
         let requests = self.requests.all().map(|(row, status, count)| {
-            let route = Route::ALL.get(row).map_or("none", |route| route.spec().label);
+            let route = self.label(row);
             let status = if status == 0 { "other".into() } else { status.to_string().into() };
-            (vec![("route", route.into()), ("status", status)], count)
+            (vec![("route", route), ("status", status)], count)
         });
         let connections = &self.connections;
         let open = connections.open.load(Relaxed) as f64;

@@ -1,19 +1,21 @@
 //! The 1.x API: parse, call the registry, format. One file for each resource.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use distro_net::{Address, CALL_PATH, Control, PATH_PREFIX, Peers, Refusal, Service};
 use hyper::http::request::Parts;
 
-use super::{Answer, ApiError, Call, ConnectionStats, Door, Handler, LargeAnswers, no_such_api};
+use super::{
+    Answer, ApiError, Call, Connected, ConnectionStats, Door, Handler, LargeAnswers, no_such_api,
+};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::checks::Checks;
 use crate::durable::{InstanceCache, Keeper};
-use crate::metrics::{MetricSource, RequestCounts};
-use crate::nacos::Adapter;
+use crate::metrics::{MetricSource, RequestCounts, RequestTimes};
+use crate::nacos::{Adapter, PeerIdentity};
 use crate::naming::Naming;
 use crate::push::{PushStats, Pusher};
 use crate::registry::{Cluster, Content, Registry, ServiceState, Writes, wall_ms};
@@ -26,9 +28,11 @@ mod catalog;
 mod cluster;
 mod cluster_metrics;
 mod console;
+mod counted;
 mod credentials;
 mod durable_metrics;
 mod errors;
+mod first_admin;
 mod gate;
 mod health;
 mod instance;
@@ -49,15 +53,32 @@ mod rights;
 mod roles;
 mod route;
 mod service;
+mod shared;
 mod switches;
 mod system;
 #[cfg(test)]
 mod tests;
 mod users;
 
+pub(in crate::http) use admit::Admission;
+pub(in crate::http) use audit::refused as note_refusal;
+pub(in crate::http) use beat::{BeatForm, parse_beat};
+pub(in crate::http) use catalog::{MOST_SERVICES, SHORT_PAGE};
+pub(in crate::http) use cluster::cluster_form;
+pub(in crate::http) use console::{MAX_NAMESPACES, is_id, is_public, random_id};
+pub(in crate::http) use first_admin::first_refused;
+pub(in crate::http) use health::CHECKERS;
+pub(in crate::http) use metadata_batch::{
+    Batch, INSTANCES, MOST_TARGETS, Target, listed_target, names_of,
+};
 use responsible::Responsible;
-use route::{Route, Servers, find_route};
+pub(in crate::http) use rights::Right;
+pub(in crate::http) use route::Route;
+use route::{Servers, find_route};
+pub(in crate::http) use service::threshold_json;
+use shared::Clients;
 use system::System;
+pub(in crate::http) use users::Voice;
 
 /// The version of Nacos this API is that of. Clients and tools compare it, so our own would only
 /// mislead them.
@@ -97,8 +118,16 @@ pub(crate) struct Api {
     /// For its metrics.
     other_front: Arc<dyn MetricSource>,
     system: System,
-    answers: Arc<LargeAnswers>,
+    pub(in crate::http) answers: Arc<LargeAnswers>,
     responsible: Responsible,
+    clients: Clients,
+    /// Those who hold a connection, if anything here holds any.
+    connected: OnceLock<Arc<dyn Connected>>,
+    /// The header by which tools speak for the operator over the later APIs, if there is one.
+    identity: Option<PeerIdentity>,
+    times: Arc<RequestTimes>,
+    /// Method and path of the rows that count behind those of the routes.
+    other_rows: Vec<(&'static str, &'static str)>,
     started: Started,
 }
 
@@ -117,6 +146,9 @@ pub(crate) struct ApiParts {
     pub(crate) cluster: Option<ApiCluster>,
     pub(crate) nacos: Option<Arc<Adapter>>,
     pub(crate) token_ttl: Duration,
+    pub(crate) identity: Option<PeerIdentity>,
+    /// Method and path of the rows of other APIs, which count beside the routes.
+    pub(crate) other_rows: Vec<(&'static str, &'static str)>,
     /// What writes durable records, if anything is kept on disk.
     pub(crate) keeper: Option<Arc<Keeper>>,
     /// What saves ephemeral instances, if anything does.
@@ -145,6 +177,7 @@ impl Handler for Api {
     }
 
     fn handle(&self, call: &Call<'_>) -> Answer {
+        let started = RequestTimes::sample();
         let route = find_route(call);
         let mut change = self.watch_change(route, call);
         let answer = match (self.gate(route, call), route) {
@@ -160,44 +193,9 @@ impl Handler for Api {
             }
             (Ok(_), None) => no_such_api(call).into(),
         };
-        // What has no route counts in a row of its own, the last.
+        // What has no route counts in a row of its own, behind all routes.
         let row = route.map_or(Route::ALL.len(), |route| route as usize);
-        match answer {
-            Answer::Now(reply) => {
-                self.requests.count(row, reply.status.as_u16());
-                if let Some(change) = change {
-                    audit::answered(change, &reply);
-                }
-                Answer::Now(reply)
-            }
-            Answer::Later(later) => {
-                let requests = Arc::clone(&self.requests);
-                Answer::Later(Box::pin(async move {
-                    let reply = later.await;
-                    requests.count(row, reply.status.as_u16());
-                    if let Some(change) = change {
-                        audit::answered(change, &reply);
-                    }
-                    reply
-                }))
-            }
-            // Counted when it is known who asks, or that it is not.
-            Answer::Again(check) => {
-                let requests = Arc::clone(&self.requests);
-                Answer::Again(Box::pin(async move {
-                    let refusal = check.await;
-                    if let Some(reply) = &refusal {
-                        requests.count(row, reply.status.as_u16());
-                    }
-                    match (change, &refusal) {
-                        (Some(change), Some(reply)) => audit::answered(change, reply),
-                        (Some(change), None) => change.forget(),
-                        (None, _) => {}
-                    }
-                    refusal
-                }))
-            }
-        }
+        self.note_answer(row, started, change, answer)
     }
 
     fn door(&self, parts: &Parts, peer: SocketAddr) -> Door {
@@ -240,6 +238,8 @@ impl Api {
             cluster,
             nacos,
             token_ttl,
+            identity,
+            other_rows,
             keeper,
             cache,
             address,
@@ -247,6 +247,7 @@ impl Api {
             connections,
             other_front,
         } = parts;
+        let rows = Route::ALL.len() + 1 + other_rows.len();
         Self {
             writes: naming.writes().clone(),
             registry: Arc::clone(naming.registry()),
@@ -267,7 +268,12 @@ impl Api {
             context_path,
             connections,
             other_front,
-            requests: Arc::new(RequestCounts::new(Route::ALL.len() + 1)),
+            requests: Arc::new(RequestCounts::new(rows)),
+            times: Arc::new(RequestTimes::new(rows)),
+            clients: Clients::default(),
+            connected: OnceLock::new(),
+            identity,
+            other_rows,
             system: System::default(),
             answers: Arc::default(),
             responsible: Responsible::default(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Api;
 use crate::http::{ApiError, Call, Reply};
 use crate::logging;
-use crate::registry::{CLASS_INSTANCE, Event, ServerStatus};
+use crate::registry::{CLASS_INSTANCE, Event};
 
 /// Events in one answer, unless the caller says how many.
 const DEFAULT_EVENTS: i32 = 100;
@@ -19,10 +19,7 @@ impl Api {
         let services = self.registry.service_count();
         let instances = self.registry.store.visible_count(CLASS_INSTANCE);
         let usage = self.system.usage();
-        let status = match self.why_not_ready() {
-            Some(_) => ServerStatus::Starting,
-            None => self.registry.switches.load().status(),
-        };
+        let status = self.status();
         let (own_services, own_instances) = self.responsible.counts(&self.registry);
         let metrics = json!({
             "status": status.name(),
@@ -38,7 +35,7 @@ impl Api {
         Ok(Reply::json(metrics.to_string()))
     }
 
-    pub(super) fn set_log_level(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(in crate::http) fn set_log_level(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let name = call.params.required("logName")?;
         let level = call.params.required("logLevel")?;
         logging::set_level(&name, &level).map_err(|error| match error {

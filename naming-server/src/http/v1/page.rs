@@ -43,7 +43,7 @@ impl Api {
             return Ok(Reply::json("true"));
         }
         let text = "this is a naming server; it does not offer configuration (/v1/cs)";
-        Err(ApiError::not_implemented(text))
+        Err(ApiError::not_found(text))
     }
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use naming_model::ServiceKey;
 
 use super::Api;
-use crate::http::{ApiError, Call};
+use crate::http::{ApiError, Call, Wanted};
 use crate::naming::{Clearance, NamingError, Need};
 use crate::registry::Action;
 
@@ -16,7 +16,7 @@ use Action::Read;
 
 /// What its sender must be allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Right {
+pub(in crate::http) enum Right {
     /// Nothing: it tells of this server and not of services, or it is refused anyway, or it proves
     /// itself otherwise.
     Open,
@@ -36,6 +36,8 @@ pub(super) enum Right {
     NamespaceOrAll,
     /// To read all services of all namespaces.
     AllNamespaces,
+    /// To read all services of the namespace that stands in the path.
+    PathNamespace,
     /// To read the service whose events it asks for, or else everything.
     Events,
     /// Nothing to see the counts, everything to see subscribers or to set the counts to 0.
@@ -70,6 +72,10 @@ impl Api {
                 None => admit(Need::AllNamespaces(Read)),
             },
             Right::AllNamespaces => admit(Need::AllNamespaces(Read)),
+            Right::PathNamespace => {
+                let wanted = Wanted::of(call.path).map(|wanted| wanted.namespace);
+                admit(Need::Namespace(Read, &wanted.unwrap_or_default()))
+            }
             Right::Events if names_service(call) => on_service(Read, call.service()),
             Right::Events => admit(Need::Administrator),
             Right::PushState if touches_subscribers(call) => admit(Need::Administrator),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Api;
-use super::users::{done, paged, required, said};
+use super::users::{Voice, paged, required, said};
 use crate::http::{Answer, ApiError, Call, Reply};
 use crate::registry::{
     ADMIN_ROLE, Content, PERMISSIONS, ROLES, check_name, check_permission, permission_key, role_key,
@@ -38,7 +38,11 @@ impl Api {
     }
 
     /// Gives a role to a user. Giving it twice is as good as once, so that a call can be repeated.
-    pub(super) fn add_role(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
+    pub(in crate::http) fn add_role(
+        &self,
+        call: &Call<'_>,
+        voice: &'static Voice,
+    ) -> Result<Answer, ApiError> {
         self.auth()?;
         let (role, user) = (required(call, "role")?, required(call, "username")?);
         check_name("role", &role)?;
@@ -53,11 +57,15 @@ impl Api {
         check_limit("roles", accounts.role_count(), MAX_ROLES)?;
         let key = role_key(&role, &user);
         let write = self.writes.write_record(ROLES, &key, Some(Content::Grant));
-        Ok(said(write, done("add role ok!")))
+        Ok(said(write, "add role ok!", voice))
     }
 
     /// Takes a role from a user, or from all. What the role may do stays.
-    pub(super) fn delete_role(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
+    pub(in crate::http) fn delete_role(
+        &self,
+        call: &Call<'_>,
+        voice: &'static Voice,
+    ) -> Result<Answer, ApiError> {
         self.auth()?;
         let role = required(call, "role")?;
         let user = call.params.raw("username").unwrap_or_default();
@@ -69,7 +77,7 @@ impl Api {
         }
         let users = accounts.users_of(&role).filter(|name| is_meant(name));
         let keys = users.map(|user| (ROLES, role_key(&role, user))).collect();
-        Ok(self.remove_records(keys, done(&format!("delete role of user {user} ok!"))))
+        Ok(self.remove_records(keys, &format!("delete role of user {user} ok!"), voice))
     }
 
     /// Those of one role, or all.
@@ -86,7 +94,11 @@ impl Api {
     }
 
     /// Allows something to a role that somebody has.
-    pub(super) fn add_permission(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
+    pub(in crate::http) fn add_permission(
+        &self,
+        call: &Call<'_>,
+        voice: &'static Voice,
+    ) -> Result<Answer, ApiError> {
         self.auth()?;
         let (role, resource, action) = permission(call)?;
         check_permission(&resource, &action)?;
@@ -97,10 +109,14 @@ impl Api {
         check_limit("permissions", accounts.permission_count(), MAX_PERMISSIONS)?;
         let key = permission_key(&role, &resource, &action);
         let write = self.writes.write_record(PERMISSIONS, &key, Some(Content::Grant));
-        Ok(said(write, done("add permission ok!")))
+        Ok(said(write, "add permission ok!", voice))
     }
 
-    pub(super) fn delete_permission(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
+    pub(in crate::http) fn delete_permission(
+        &self,
+        call: &Call<'_>,
+        voice: &'static Voice,
+    ) -> Result<Answer, ApiError> {
         self.auth()?;
         let (role, resource, action) = permission(call)?;
         let accounts = self.registry.accounts.load();
@@ -109,7 +125,7 @@ impl Api {
             .permissions(Some(&role))
             .any(|(_, known)| *known.resource == *resource && *known.action == *action);
         let key = is_known.then(|| (PERMISSIONS, permission_key(&role, &resource, &action)));
-        Ok(self.remove_records(key.into_iter().collect(), done("delete permission ok!")))
+        Ok(self.remove_records(key.into_iter().collect(), "delete permission ok!", voice))
     }
 }
 

@@ -8,7 +8,8 @@ use crate::http::{Answer, ApiError, Call, Reply};
 
 mod table;
 
-pub(super) use table::{ENTRIES, Route};
+pub(super) use table::ENTRIES;
+pub(in crate::http) use table::Route;
 
 /// All that is to be known of a route. There is no default: a row that leaves something out does
 /// not compile, nor does a write that anybody may send.
@@ -39,7 +40,7 @@ pub(super) enum Class {
     Reads,
     /// Something, by whatever method.
     Writes,
-    /// Whatever other servers want: it asks for proof itself.
+    /// What other servers want, or the first administrator: it asks for proof itself.
     Talks,
 }
 
@@ -153,9 +154,35 @@ impl RouteSpec {
             assert!(!matches!(self.right, Right::Open), "a write needs a right");
         }
         if matches!(self.audit, Audit::Line) {
-            assert!(matches!(self.class, Class::Writes), "only writes have audit lines");
+            assert!(!matches!(self.class, Class::Reads), "only writes have audit lines");
         }
         self
+    }
+}
+
+impl Route {
+    /// The name in metrics and audit lines.
+    pub(in crate::http) fn label(self) -> &'static str {
+        self.spec().label
+    }
+
+    /// The method and path of what clients ask for all the time, for those who know these by their
+    /// paths. All else is known by its label.
+    pub(in crate::http) fn method_and_path(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::InstanceList => ("GET", "/v1/ns/instance/list"),
+            Self::InstanceBeat => ("PUT", "/v1/ns/instance/beat"),
+            Self::InstanceRegister => ("POST", "/v1/ns/instance"),
+            Self::InstanceDeregister => ("DELETE", "/v1/ns/instance"),
+            Self::InstanceUpdate => ("PUT", "/v1/ns/instance"),
+            Self::InstancePatch => ("PATCH", "/v1/ns/instance"),
+            Self::InstanceDetail => ("GET", "/v1/ns/instance"),
+            Self::ServiceList => ("GET", "/v1/ns/service/list"),
+            Self::CatalogServices => ("GET", "/v1/ns/catalog/services"),
+            Self::OperatorMetrics => ("GET", "/v1/ns/operator/metrics"),
+            Self::Login => ("POST", "/v1/auth/users/login"),
+            _ => return None,
+        })
     }
 }
 
@@ -226,7 +253,7 @@ mod tests {
         assert_eq!(find(Verb::Get, "api/list"), Some(Route::InstanceList));
         assert_eq!(find(Verb::Post, "service/names"), None);
         assert_eq!(find(Verb::Get, "ops/metrics"), Some(Route::OperatorMetrics));
-        assert_eq!(find(Verb::Get, "health/checkers"), None);
+        assert_eq!(find(Verb::Put, "health/checkers"), None);
         assert_eq!(find(Verb::Any, "distro/whatever"), Some(Route::PeerProtocol));
         assert_eq!(find(Verb::Any, "instance"), None);
     }

@@ -129,7 +129,7 @@ impl Api {
     }
 
     pub(super) fn selector_types(&self) -> Reply {
-        Reply::json(json!(["label", "none"]).to_string())
+        super::console::said(&json!(["label", "none"]))
     }
 
     /// The metadata parameter within the limit.

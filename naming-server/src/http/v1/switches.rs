@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 use super::Api;
 use crate::http::{Answer, ApiError, Call, Reply, not_a_number};
 use crate::registry::{
-    Content, Fields, MAX_SWITCH_ITEMS, SWITCHES, SwitchObject, SwitchValues, Write, parse_status,
-    parse_version, unsigned,
+    Content, Fields, MAX_SWITCH_ITEMS, RegistryError, SWITCHES, SwitchObject, SwitchValues, Write,
+    parse_status, parse_version, unsigned,
 };
 use crate::text::cut;
 
@@ -141,11 +141,24 @@ const fn entry(
 
 impl Api {
     pub(super) fn read_switches(&self) -> Result<Reply, ApiError> {
-        Ok(Reply::json(shown(&self.registry.switches.load())))
+        Ok(Reply::json(self.switches_json()))
+    }
+
+    /// The switches as they are shown.
+    pub(in crate::http) fn switches_json(&self) -> String {
+        shown(&self.registry.switches.load())
     }
 
     /// Sets one entry: for all members, or with `debug` for this one alone.
     pub(super) fn update_switches(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
+        Ok(self.set_switch(call)?.into_ok())
+    }
+
+    /// The same as a write.
+    pub(in crate::http) fn set_switch(
+        &self,
+        call: &Call<'_>,
+    ) -> Result<Write<Result<(), RegistryError>>, ApiError> {
         let name = call.params.required("entry")?;
         let missing = || ApiError::bad_request("Param 'value' is required.");
         let value = call.params.raw("value").ok_or_else(missing)?;
@@ -166,7 +179,7 @@ impl Api {
         tracing::info!(entry = entry.name, value, effect, here_alone, by, "switch set");
         if here_alone {
             self.registry.switches.set_here(fields);
-            return Ok(Reply::ok().into());
+            return Ok(Write::Done(Ok(())));
         }
         let write = |(name, value): (String, Box<RawValue>)| {
             let content = Content::Switch(value.get().into());
@@ -174,7 +187,7 @@ impl Api {
         };
         let writes = fields.into_iter().map(write).collect();
         let first_error = |results: Vec<_>| results.into_iter().collect::<Result<(), _>>();
-        Ok(Write::all(writes).map(first_error).into_ok())
+        Ok(Write::all(writes).map(first_error))
     }
 }
 

@@ -15,6 +15,29 @@ use crate::registry::{
 /// Users kept; more are refused.
 const MAX_USERS: usize = 10_000;
 
+/// How an API answers changes to accounts.
+pub(in crate::http) struct Voice {
+    /// It is done; this is what was done.
+    pub(in crate::http) done: fn(&str) -> Reply,
+    /// It failed after it had begun.
+    pub(in crate::http) failed: fn(ApiError) -> Reply,
+    /// Its sender may not do that.
+    pub(in crate::http) denied: fn() -> Reply,
+}
+
+/// That of 1.x.
+pub(super) static V1: Voice = Voice {
+    done,
+    failed: |error| error.into(),
+    denied: || result(403, "authorization failed!").with_status(StatusCode::FORBIDDEN),
+};
+
+impl Voice {
+    fn of(&self, outcome: Result<Reply, ApiError>) -> Reply {
+        outcome.unwrap_or_else(self.failed)
+    }
+}
+
 impl Api {
     pub(super) fn list_users(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         self.auth()?;
@@ -37,7 +60,11 @@ impl Api {
     }
 
     /// Unlike Nacos it can be made an administrator at once, with `admin=true`.
-    pub(super) fn create_user(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
+    pub(in crate::http) fn create_user(
+        &self,
+        call: &Call<'_>,
+        voice: &'static Voice,
+    ) -> Result<Answer, ApiError> {
         let auth = Arc::clone(self.auth()?);
         let name = required(call, "username")?;
         let password = required(call, "password")?;
@@ -58,9 +85,9 @@ impl Api {
                 let key = role_key(ADMIN_ROLE, &name);
                 writes.write_record(ROLES, &key, Some(Content::Grant)).outcome().await?;
             }
-            Ok(done("create user ok!"))
+            Ok((voice.done)("create user ok!"))
         };
-        Ok(Answer::Later(Box::pin(async move { created.await.into() })))
+        Ok(Answer::Later(Box::pin(async move { voice.of(created.await) })))
     }
 
     fn check_new(&self, name: &str) -> Result<(), ApiError> {
@@ -77,14 +104,18 @@ impl Api {
     }
 
     /// A new password, one's own or, for an administrator, anybody's.
-    pub(super) fn change_password(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
+    pub(in crate::http) fn change_password(
+        &self,
+        call: &Call<'_>,
+        voice: &'static Voice,
+    ) -> Result<Answer, ApiError> {
         let auth = Arc::clone(self.auth()?);
         let name = required(call, "username")?;
         let password = required(call, "newPassword")?;
         let accounts = self.registry.accounts.load();
-        if call.user.is_none_or(|user| user != name && !accounts.is_admin(user)) {
-            let refusal = result(403, "authorization failed!").with_status(StatusCode::FORBIDDEN);
-            return Ok(refusal.into());
+        // Nobody comes here without a user but who speaks for the operator.
+        if call.user.is_some_and(|user| user != name && !accounts.is_admin(user)) {
+            return Ok((voice.denied)().into());
         }
         check_password(&password)?;
         let unknown = |name: &str| ApiError::bad_request(format!("user {name} not exist!"));
@@ -100,13 +131,17 @@ impl Api {
                 return Err(unknown(&name));
             }
             writes.write_record(USERS, &name, Some(Content::User(hash))).outcome().await?;
-            Ok(done("update user ok!"))
+            Ok((voice.done)("update user ok!"))
         };
-        Ok(Answer::Later(Box::pin(async move { changed.await.into() })))
+        Ok(Answer::Later(Box::pin(async move { voice.of(changed.await) })))
     }
 
     /// Deletes a user with all roles, so that the next one of that name begins without rights.
-    pub(super) fn delete_user(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
+    pub(in crate::http) fn delete_user(
+        &self,
+        call: &Call<'_>,
+        voice: &'static Voice,
+    ) -> Result<Answer, ApiError> {
         self.auth()?;
         let name = required(call, "username")?;
         let accounts = self.registry.accounts.load();
@@ -118,14 +153,19 @@ impl Api {
         if accounts.has_user(&name) {
             keys.push((USERS, name));
         }
-        Ok(self.remove_records(keys, done("delete user ok!")))
+        Ok(self.remove_records(keys, "delete user ok!", voice))
     }
 
     /// Removes records, then answers.
-    pub(super) fn remove_records(&self, keys: Vec<(&'static str, String)>, reply: Reply) -> Answer {
+    pub(super) fn remove_records(
+        &self,
+        keys: Vec<(&'static str, String)>,
+        message: &str,
+        voice: &'static Voice,
+    ) -> Answer {
         let remove = |(tag, key): (&'static str, String)| self.writes.write_record(tag, &key, None);
         let removed = Write::all(keys.into_iter().map(remove).collect());
-        said(removed.map(|removed| removed.into_iter().collect()), reply)
+        said(removed.map(|removed| removed.into_iter().collect()), message, voice)
     }
 }
 
@@ -142,8 +182,13 @@ pub(super) fn required(call: &Call<'_>, name: &str) -> Result<String, ApiError> 
 }
 
 /// The answer to a write, if it succeeds.
-pub(super) fn said(write: Write<Result<(), RegistryError>>, reply: Reply) -> Answer {
-    write.map(|result| result.map(|()| reply).into()).into()
+pub(super) fn said(
+    write: Write<Result<(), RegistryError>>,
+    message: &str,
+    voice: &'static Voice,
+) -> Answer {
+    let reply = (voice.done)(message);
+    write.map(|result| voice.of(result.map(|()| reply).map_err(ApiError::from))).into()
 }
 
 /// What a change is answered with.

@@ -1,17 +1,22 @@
 //! The route table: one row for each route, with all that is to be known of it.
 
+use serde_json::Value;
+
 use super::super::Api;
+use super::super::console::said;
+use super::super::health::CHECKERS;
 use super::super::rights::Right::{
     Administrator, AllNamespaces, AnyUser, Dom, Events, Namespace, NamespaceOrAll, Open, PushState,
     Service, Statuses, Switches,
 };
+use super::super::users::V1;
 use super::Audit::{Line, NoLine};
 use super::Class::{Reads, Talks, Writes};
 use super::Gate::{Nothing, Status, Whole};
 use super::Servers::{Ask, Pass, Same};
 use super::Verb::{Any, Delete, Get, Patch, Post, Put};
 use super::{Entry, RouteSpec, now};
-use crate::http::no_such_api;
+use crate::http::{Reply, no_such_api};
 use crate::registry::Action::{Read, Write};
 
 /// Where the other members of our make are heard.
@@ -22,13 +27,13 @@ macro_rules! routes {
         $class:ident $gate:ident $right:expr, $audit:ident $servers:ident => $handler:expr;)*) => {
         /// What a request asks for.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(in crate::http::v1) enum Route {
+        pub(in crate::http) enum Route {
             $($name,)*
         }
 
         impl Route {
             /// All routes.
-            pub(in crate::http::v1) const ALL: &[Self] = &[$(Self::$name,)*];
+            pub(in crate::http) const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// Its row.
             pub(in crate::http::v1) fn spec(self) -> &'static RouteSpec {
@@ -110,6 +115,8 @@ routes! {
         Writes Whole Service(Write), Line Pass => Api::update_health;
     HealthServer "health_server" [Get "/v1/ns/health/server"]
         Reads Status Open, NoLine Same => |api, _| Ok(api.health_server().into());
+    HealthCheckers "health_checkers" [Get "/v1/ns/health/checkers"]
+        Reads Status Open, NoLine Same => |_, _| Ok(Reply::json(CHECKERS).into());
     ClusterUpdate "cluster_update" [Put "/v1/ns/cluster"]
         Writes Whole Service(Write), Line Same => Api::update_cluster;
     OperatorMetrics "operator_metrics" [Get "/v1/ns/operator/metrics", Get "/v1/ns/ops/metrics"]
@@ -123,6 +130,9 @@ routes! {
     ResponsibleServer "responsible_server"
         [Get "/v1/ns/operator/distro/server", Get "/v1/ns/ops/distro/server"]
         Reads Whole Service(Read), NoLine Same => |api, call| now(api.responsible_server(call));
+    ClientServer "client_server"
+        [Get "/v1/ns/operator/distro/client", Get "/v1/ns/ops/distro/client"]
+        Reads Status Open, NoLine Same => |api, call| now(api.client_server(call));
     DistroStatus "distro_status"
         [Get "/v1/ns/operator/distro/status", Get "/v1/ns/ops/distro/status"]
         Reads Status Open, NoLine Same => |api, call| now(api.distro_status(call));
@@ -161,6 +171,10 @@ routes! {
         Reads Nothing Open, NoLine Same => |api, _| now(api.actuator_health());
     ServerState "server_state" [Get "/v1/console/server/state"]
         Reads Nothing Open, NoLine Same => |api, _| now(api.server_state());
+    Announcement "announcement" [Get "/v1/console/server/announcement"]
+        Reads Nothing Open, NoLine Same => |_, _| Ok(said(&Value::Null).into());
+    Guide "guide" [Get "/v1/console/server/guide"]
+        Reads Nothing Open, NoLine Same => |_, _| Ok(said(&Value::Null).into());
     NamespacesRead "namespaces_read" [Get "/v1/console/namespaces"]
         Reads Nothing Open, NoLine Same => |api, call| now(api.read_namespaces(call));
     NamespaceCreate "namespace_create" [Post "/v1/console/namespaces"]
@@ -171,12 +185,15 @@ routes! {
         Writes Nothing Administrator, Line Same => Api::delete_namespace;
     Login "login" [Post "/v1/auth/login", Post "/v1/auth/users/login"]
         Reads Nothing AnyUser, NoLine Same => |api, call| now(api.log_in(call));
+    // Its sender need not be a user, but sits at this machine.
+    FirstAdmin "first_admin" [Post "/v1/auth/users/admin"]
+        Talks Nothing Open, Line Same => Api::make_first_admin_bare;
     UserCreate "user_create" [Post "/v1/auth/users"]
-        Writes Nothing Administrator, Line Same => Api::create_user;
+        Writes Nothing Administrator, Line Same => |api, call| api.create_user(call, &V1);
     UserDelete "user_delete" [Delete "/v1/auth/users"]
-        Writes Nothing Administrator, Line Same => Api::delete_user;
+        Writes Nothing Administrator, Line Same => |api, call| api.delete_user(call, &V1);
     UserPassword "user_password" [Put "/v1/auth/users"]
-        Writes Nothing AnyUser, Line Same => Api::change_password;
+        Writes Nothing AnyUser, Line Same => |api, call| api.change_password(call, &V1);
     UserList "user_list" [Get "/v1/auth/users"]
         Reads Nothing Administrator, NoLine Same => |api, call| now(api.list_users(call));
     UserSearch "user_search" [Get "/v1/auth/users/search"]
@@ -186,15 +203,15 @@ routes! {
     RoleSearch "role_search" [Get "/v1/auth/roles/search"]
         Reads Nothing Administrator, NoLine Same => |api, call| now(api.search_roles(call));
     RoleAdd "role_add" [Post "/v1/auth/roles"]
-        Writes Nothing Administrator, Line Same => Api::add_role;
+        Writes Nothing Administrator, Line Same => |api, call| api.add_role(call, &V1);
     RoleDelete "role_delete" [Delete "/v1/auth/roles"]
-        Writes Nothing Administrator, Line Same => Api::delete_role;
+        Writes Nothing Administrator, Line Same => |api, call| api.delete_role(call, &V1);
     PermissionList "permission_list" [Get "/v1/auth/permissions"]
         Reads Nothing Administrator, NoLine Same => |api, call| now(api.list_permissions(call));
     PermissionAdd "permission_add" [Post "/v1/auth/permissions"]
-        Writes Nothing Administrator, Line Same => Api::add_permission;
+        Writes Nothing Administrator, Line Same => |api, call| api.add_permission(call, &V1);
     PermissionDelete "permission_delete" [Delete "/v1/auth/permissions"]
-        Writes Nothing Administrator, Line Same => Api::delete_permission;
+        Writes Nothing Administrator, Line Same => |api, call| api.delete_permission(call, &V1);
     Auth "auth" [Any "/v1/auth/*"]
         Reads Nothing Open, NoLine Same => |api, call| now(api.auth().map(|_| no_such_api(call)));
     Configuration "configuration" [Any "/v1/cs/*"]

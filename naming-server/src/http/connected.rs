@@ -1,0 +1,97 @@
+//! Clients that hold a connection to this member, as far as the lists of clients need to know.
+
+use naming_model::{RecordKey, ServiceKey};
+
+/// Knows the clients that hold a connection to this member. Whatever it gives is a copy.
+pub(crate) trait Connected: Send + Sync {
+    /// How many there are, and what they have registered and listen to.
+    fn counts(&self) -> ConnectedCounts;
+
+    /// The ids of all of them. None has a `#`.
+    fn ids(&self) -> Vec<String>;
+
+    /// One of them.
+    fn find(&self, id: &str) -> Option<Connection>;
+
+    /// The instances that one has registered; `None` if there is no such client.
+    fn published(&self, id: &str) -> Option<Vec<(ServiceKey, Address)>>;
+
+    /// The services that one listens to; `None` if there is no such client.
+    fn subscribed(&self, id: &str) -> Option<Vec<ServiceKey>>;
+
+    /// The id of the client that holds this instance, if one of them does.
+    fn holder(&self, service: &ServiceKey, key: &RecordKey<'_>) -> Option<String>;
+
+    /// The ids of those who listen to a service.
+    fn listeners(&self, service: &ServiceKey) -> Vec<String>;
+}
+
+/// How much clients with a connection do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ConnectedCounts {
+    /// Connections.
+    pub(crate) connections: u64,
+    /// Services that they have registered instances of, counted for each connection.
+    pub(crate) publications: u64,
+    /// Services that they listen to, counted for each connection.
+    pub(crate) subscriptions: u64,
+}
+
+/// A client that holds a connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Connection {
+    /// What the connection is, such as `grpc`.
+    pub(crate) kind: String,
+    /// The name of the application, if the client gave one.
+    pub(crate) app: String,
+    /// The client and its version.
+    pub(crate) version: String,
+    /// Its address.
+    pub(crate) ip: String,
+    /// Its port.
+    pub(crate) port: u16,
+    /// When it was last heard of, in milliseconds since the epoch.
+    pub(crate) last_active_ms: u64,
+}
+
+/// The names of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) ip: String,
+    pub(crate) port: u16,
+    pub(crate) cluster: String,
+}
+
+/// There are none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Nobody;
+
+impl Connected for Nobody {
+    fn counts(&self) -> ConnectedCounts {
+        ConnectedCounts::default()
+    }
+
+    fn ids(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn find(&self, _: &str) -> Option<Connection> {
+        None
+    }
+
+    fn published(&self, _: &str) -> Option<Vec<(ServiceKey, Address)>> {
+        None
+    }
+
+    fn subscribed(&self, _: &str) -> Option<Vec<ServiceKey>> {
+        None
+    }
+
+    fn holder(&self, _: &ServiceKey, _: &RecordKey<'_>) -> Option<String> {
+        None
+    }
+
+    fn listeners(&self, _: &ServiceKey) -> Vec<String> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,162 @@
+//! Members, their connections and what they are asked to do: `/v2/core`, `/v3/admin/core`,
+//! `/v3/console/core/cluster`.
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::envelope::{data, done};
+use super::error::{Code, Fault};
+use super::form;
+use crate::http::v1::Api;
+use crate::http::{Answer, Call, Connection, Reply, read_list};
+
+/// The states that a member may have.
+const STATES: [&str; 5] = ["STARTING", "UP", "SUSPICIOUS", "DOWN", "ISOLATION"];
+/// Members that one request may name.
+const MOST_MEMBERS: usize = 1_000;
+/// Why calls do not change who is a member.
+const FIXED: &str = "members are not changed by calls: change the list that the members read \
+                     (cluster.members_file, cluster.dns_name), or stop the member";
+/// Why calls do not move connections.
+const NOT_MOVED: &str = "this server does not move connections by calls: clients choose a member \
+                         themselves, and a member that stops sends its clients to others";
+
+/// This member.
+pub(super) fn own(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
+    Ok(data(&api.own_member()).into())
+}
+
+/// The state of this member.
+pub(super) fn own_health(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
+    Ok(data(&json!(api.own_state())).into())
+}
+
+/// All members, or those in a state, or those whose address begins so.
+pub(super) fn list(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
+    let address = call.params.or("address", "");
+    let state = call.params.optional("state").map(|state| state.to_ascii_uppercase());
+    if let Some(unknown) = state.as_deref().filter(|state| !STATES.contains(state)) {
+        let reason = format!("Illegal state: {}", form::shown(unknown).to_lowercase());
+        return Err(Fault::bad(Code::State, reason));
+    }
+    Ok(members(api, &address, state.as_deref()).into())
+}
+
+/// All members, or those whose address begins so, as the console asks.
+pub(super) fn console_list(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
+    Ok(members(api, &call.params.or("keyword", ""), None).into())
+}
+
+fn members(api: &Api, address: &str, state: Option<&str>) -> Reply {
+    let is_meant = |member: &Value| {
+        member["address"].as_str().is_some_and(|own| own.starts_with(address))
+            && state.is_none_or(|state| member["state"] == state)
+    };
+    let members: Vec<Value> = api.members().into_iter().filter(is_meant).collect();
+    data(&json!(members))
+}
+
+/// Members reported by another; they are not changed that way.
+pub(super) fn set_list(_: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
+    match read_list::<&RawValue>(call.body, MOST_MEMBERS) {
+        Ok(nodes) if !nodes.is_empty() => Err(Fault::not_offered(FIXED)),
+        _ => Err(Fault::missing("nodes")),
+    }
+}
+
+/// Another way to find members; it is not changed that way.
+pub(super) fn set_lookup(_: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
+    match &*form::required(call, "type")? {
+        "file" | "address-server" => Err(Fault::not_offered(FIXED)),
+        other => {
+            let other = form::shown(other);
+            Err(Fault::illegal(
+                "type",
+                format_args!("it is neither file nor address-server: {other}"),
+            ))
+        }
+    }
+}
+
+/// A member is to leave.
+pub(super) fn leave(_: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
+    Err(Fault::not_offered(FIXED))
+}
+
+/// The connections of clients to this member, without envelope.
+pub(super) fn connections(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
+    Ok(Reply::json(connections_json(api).to_string()).into())
+}
+
+/// The connections of clients to this member.
+pub(super) fn admin_connections(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
+    Ok(data(&connections_json(api)).into())
+}
+
+fn connections_json(api: &Api) -> Value {
+    let connected = api.connected();
+    let shown = |id: String| {
+        let connection = connected.find(&id)?;
+        let Connection { kind, app, version, ip, port, last_active_ms } = connection;
+        let meta = json!({
+            "connectType": kind, "clientIp": ip, "remoteIp": ip, "remotePort": port,
+            "version": version, "connectionId": id, "appName": app,
+            "lastActiveTime": last_active_ms,
+        });
+        Some((id, json!({ "metaInfo": meta })))
+    };
+    Value::Object(connected.ids().into_iter().filter_map(shown).collect::<Map<_, _>>())
+}
+
+/// How many connections this member has, without envelope. What others have is asked of them.
+pub(super) fn load(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
+    let row = load_row(api, &|count| json!(count.to_string()));
+    Ok(Reply::json(load_json(api, row).to_string()).into())
+}
+
+/// How many connections this member has.
+pub(super) fn admin_load(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
+    let row = load_row(api, &|count| json!(count));
+    Ok(data(&load_json(api, row)).into())
+}
+
+fn load_row(api: &Api, number: &dyn Fn(u64) -> Value) -> Value {
+    let count = api.connected().counts().connections;
+    let usage = api.usage();
+    json!({
+        "address": api.address(),
+        "sdkConCount": number(count),
+        "conCount": number(count),
+        "load": usage.load,
+        "cpu": usage.cpu,
+    })
+}
+
+fn load_json(api: &Api, row: Value) -> Value {
+    let count = api.connected().counts().connections;
+    let members = api.members().len();
+    json!({
+        "detail": [row], "memberCount": members, "metricsCount": 1, "completed": members == 1,
+        "max": count, "min": count, "avg": count, "total": count,
+    })
+}
+
+/// Connections are to be moved to other members.
+pub(super) fn move_connections(_: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
+    Err(Fault::not_offered(NOT_MOVED))
+}
+
+/// Something is asked of the Raft group or the generators of ids of Nacos.
+pub(super) fn no_raft(_: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
+    Err(Fault::not_offered(
+        "this server has no Raft group and no id generators: all members are equal",
+    ))
+}
+
+/// Sets a log level of this member.
+pub(super) fn set_log_level(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
+    form::required(call, "logName")?;
+    form::required(call, "logLevel")?;
+    api.set_log_level(call)?;
+    Ok(done().into())
+}

@@ -1,0 +1,196 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use distro_net::TcpConnector;
+use hyper::HeaderMap;
+
+use super::table::Audit;
+use super::*;
+use crate::app::{App, Resources, Sockets};
+use crate::config::{AuthConfig, Config, Hidden};
+use crate::http::{Agent, Params};
+use crate::membership::Origin;
+
+/// No two rows are for one request.
+#[test]
+fn every_request_has_one_row() {
+    for table in [&*MAIN, &*CONSOLE] {
+        for (path, rows) in &table.exact {
+            let mut methods: Vec<_> = rows.iter().map(|row| row.row.method).collect();
+            methods.sort_unstable();
+            methods.dedup();
+            assert_eq!(methods.len(), rows.len(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn numbers_of_rows_are_those_of_the_list() {
+    let names = rows();
+    let numbered = MAIN.exact.values().chain(CONSOLE.exact.values()).flatten();
+    for Numbered { row, number } in numbered.chain(&MAIN.below).chain(&CONSOLE.below) {
+        assert_eq!(names[*number], (row.method, row.path));
+    }
+}
+
+#[test]
+fn paths_of_1_x_are_not_looked_up() {
+    for path in ["/v1/ns/instance", "/v1", "/", "/metrics", "/prometheusx", "/v4/x", "/v2"] {
+        assert!(!is_modern(path), "{path}");
+    }
+    for path in ["/v2/ns/instance", "/v3/x", "/prometheus", "/prometheus/x", "/actuator/prometheus"]
+    {
+        assert!(is_modern(path), "{path}");
+    }
+}
+
+fn all_of(lists: &[&'static [Row]]) -> Vec<&'static Row> {
+    lists.iter().copied().flatten().collect()
+}
+
+/// A server that runs nowhere, with authentication on and nobody to be.
+async fn api() -> Arc<Api> {
+    let key = Hidden("bm90aGluZyBlbHNlIGlzIHNpZ25lZCB3aXRoIHRoaXM=".to_owned());
+    let identity_value = Hidden("value".to_owned());
+    let auth = AuthConfig {
+        enabled: true,
+        token_key: key,
+        identity_key: "who".to_owned(),
+        identity_value,
+        ..AuthConfig::default()
+    };
+    let config = Config { auth, ..Config::default() };
+    let origin = Origin::new(config.advertised("127.0.0.1:8848".parse().unwrap()));
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let sockets = Sockets { push: socket.into(), checks: Arc::new(TcpConnector) };
+    let resources = Resources {
+        auth: config.auth.settings().unwrap(),
+        identity: config.auth.identity().unwrap(),
+        ..Resources::default()
+    };
+    App::new(&config, origin, None, sockets, resources).api
+}
+
+/// The status of the answer to a request.
+async fn status(table: &Table, api: &Api, row: &Row, headers: &HeaderMap) -> u16 {
+    let (method, path) = (row.method.replace('*', "GET"), row.path.replace('*', "x"));
+    let call = Call {
+        clearance: Clearance::default(),
+        method: &method.parse().unwrap(),
+        path: &path,
+        under_context: true,
+        uri: &path,
+        query: None,
+        params: &Params::default(),
+        agent: Agent::from_headers(headers),
+        headers,
+        // Elsewhere: the first administrator is made at this machine.
+        peer: "192.0.2.1:1".parse().unwrap(),
+        body: &Bytes::new(),
+        user: None,
+    };
+    match answer(api, &call, table.find(&method, &path)) {
+        Answer::Now(reply) => reply.status.as_u16(),
+        Answer::Later(later) => later.await.status.as_u16(),
+        Answer::Again(_) => panic!("{method} {path}: nothing was given to be checked"),
+    }
+}
+
+#[tokio::test]
+async fn whoever_proves_nothing_is_refused_wherever_a_right_is_needed() {
+    let (api, none) = (api().await, HeaderMap::new());
+    for (table, rows) in [
+        (&*MAIN, all_of(&[rows_v2::ROWS, rows_v3::ROWS, rows_auth::ROWS])),
+        (&*CONSOLE, all_of(&[rows_v3::CONSOLE_ROWS, rows_auth::ROWS])),
+    ] {
+        for row in rows {
+            let name = format!("{} {}", row.method, row.path);
+            let status = status(table, &api, row, &none).await;
+            match row.right() {
+                Right::Open if matches!(row.class, Class::Open) => {
+                    assert_ne!(status, 403, "{name}")
+                }
+                // These prove themselves otherwise, which this caller does not.
+                _ => assert_eq!(status, 403, "{name}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_header_of_the_operator_opens_all_but_the_log_in() {
+    let api = api().await;
+    let headers = |value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("who", value.parse().unwrap());
+        headers
+    };
+    for row in all_of(&[rows_v2::ROWS, rows_v3::ROWS, rows_auth::ROWS]) {
+        let name = format!("{} {}", row.method, row.path);
+        let is_closed = row.path == rows_auth::LOGIN || matches!(row.class, Class::OpenWrite(_));
+        let opened = status(&MAIN, &api, row, &headers("value")).await;
+        assert_eq!(opened == 403, is_closed, "{name}: {opened}");
+        if matches!(row.class, Class::Write(..)) {
+            assert_eq!(status(&MAIN, &api, row, &headers("valuE")).await, 403, "{name}");
+        }
+    }
+}
+
+/// What needs no right is listed here, so that nothing comes to be open unseen.
+#[test]
+fn what_is_open_is_known() {
+    let open: Vec<String> = all_rows()
+        .filter(|row| row.right() == Right::Open)
+        .map(|row| format!("{} {}", row.method, row.path))
+        .collect();
+    let known = [
+        "GET /v2/ns/operator/metrics",
+        "GET /v2/ns/ops/metrics",
+        "GET /v2/ns/operator/switches",
+        "GET /v2/ns/ops/switches",
+        "GET /v2/console/namespace/list",
+        "GET /v2/console/health/liveness",
+        "GET /v2/console/health/readiness",
+        "* /v2/cs/*",
+        "GET /actuator/prometheus",
+        "GET /v3/admin/core/state",
+        "GET /v3/admin/core/state/liveness",
+        "GET /v3/admin/core/state/readiness",
+        "* /v3/client/cs/*",
+        "* /v3/client/ai/*",
+        "* /v3/admin/cs/*",
+        "* /v3/admin/ai/*",
+        "* /v3/admin/core/plugin/*",
+        "GET /v3/console/server/state",
+        "GET /v3/console/server/announcement",
+        "GET /v3/console/server/guide",
+        "GET /v3/console/health/liveness",
+        "GET /v3/console/health/readiness",
+        "* /v3/console/cs/*",
+        "* /v3/console/ai/*",
+        "POST /v3/auth/user/admin",
+    ];
+    assert_eq!(open, known);
+}
+
+/// Whatever changes something by a method that says so is a write, and of writes only those of
+/// clients and log-ins are not taken down.
+#[test]
+fn writes_are_taken_down() {
+    let untold = |row: &&Row| matches!(row.class, Class::Write(_, Audit::No));
+    let untold: Vec<String> =
+        all_rows().filter(untold).map(|row| format!("{} {}", row.method, row.path)).collect();
+    let known = [
+        "POST /v2/ns/instance",
+        "DELETE /v2/ns/instance",
+        "PUT /v2/ns/instance/beat",
+        "POST /v3/client/ns/instance",
+        "DELETE /v3/client/ns/instance",
+        "POST /v3/admin/ns/instance",
+        "DELETE /v3/admin/ns/instance",
+        "POST /v3/auth/user/login",
+    ];
+    assert_eq!(untold, known);
+    let reads = all_rows().filter(|row| matches!(row.class, Class::Read(_)));
+    assert!(reads.into_iter().all(|row| matches!(row.method, "GET" | "*")));
+}
