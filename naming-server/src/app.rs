@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use distro_core::StampClock;
 use distro_net::{Address, Connector, Control, Driver, Forwarder, MemberWatch, Nudge, Service};
-use naming_model::ServiceKey;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
@@ -22,12 +20,15 @@ use crate::java_owners::JavaOwners;
 use crate::membership::{Membership, NacosMembership, Origin};
 use crate::nacos::{Adapter, AdapterParts, AdapterSettings, Found, Outboxes, PeerIdentity};
 use crate::naming::{Naming, NamingParts};
-use crate::push::{PushSocket, PushStats, Pusher, Rendered, Source};
+use crate::push::{PushSocket, PushStats, Pusher};
 use crate::registry::{
-    self, ChangeSink, Cluster, Content, Events, Flavour, ListReply, Registry, ServiceState,
-    UpkeepSettings, ViewQuery, Watch, Writes, list_reply, wall_ms,
+    self, Cluster, Content, Events, Registry, ServiceState, UpkeepSettings, Watch, Writes,
 };
 use crate::secret_watch::follow_secret;
+
+mod pushed;
+
+use pushed::{Lists, PushSink};
 
 /// How long a stopping member goes on telling Java servers of the last changes.
 const LAST_LISTS: Duration = Duration::from_secs(2);
@@ -147,7 +148,7 @@ impl App {
         }
 
         let push_stats = Arc::new(PushStats::default());
-        let lists = Arc::new(Lists { registry: Arc::clone(&registry) });
+        let lists = Arc::new(Lists::new(Arc::clone(&registry)));
         let pusher =
             Pusher::new(config.push_settings(), sockets.push, lists, Arc::clone(&push_stats));
         if !config.push.enabled {
@@ -180,7 +181,7 @@ impl App {
             naming: Arc::clone(&naming),
             board: Arc::clone(member.driver.board()),
         }));
-        watch.connect(Arc::new(PushSink(naming.pusher().clone(), Arc::clone(&grpc))));
+        watch.connect(Arc::new(PushSink::new(naming.pusher().clone(), Arc::clone(&grpc))));
         let parts = ApiParts {
             naming,
             push_stats,
@@ -198,8 +199,10 @@ impl App {
             connections,
             other_front: Arc::clone(&grpc) as _,
         };
+        let api = Arc::new_cyclic(|me| Api::new(parts, me.clone()));
+        api.connect(Arc::clone(&grpc) as _);
         Self {
-            api: Arc::new_cyclic(|me| Api::new(parts, me.clone())),
+            api,
             grpc,
             driver: member.driver,
             control: member.control,
@@ -350,54 +353,5 @@ impl Nacos {
         let (registry, control) = (Arc::clone(registry), control.clone());
         let parts = AdapterParts { settings, registry, control, caller, outboxes };
         Self { adapter: Arc::new(Adapter::new(parts)), found }
-    }
-}
-
-/// Wakes the pusher when a service looks different, and tells who watches services.
-struct PushSink(Pusher, Arc<Front>);
-
-impl ChangeSink for PushSink {
-    fn changed(&self, service: &str) {
-        self.0.changed(service);
-        self.1.changed(service);
-    }
-}
-
-/// The lists of the registry as they are pushed: like the answer to the subscriber's own request,
-/// with the polling interval of those who are pushed to.
-struct Lists {
-    registry: Arc<Registry>,
-}
-
-impl Source for Lists {
-    fn render(&self, service: &ServiceKey, clusters: &str, flavour: Flavour) -> Rendered {
-        self.read(service, clusters, flavour, |revision, list| Rendered {
-            revision,
-            data: list.concat().into(),
-        })
-    }
-
-    fn length(&self, service: &ServiceKey, clusters: &str, flavour: Flavour) -> (u64, usize) {
-        self.read(service, clusters, flavour, |revision, list| {
-            (revision, list.iter().map(Bytes::len).sum())
-        })
-    }
-}
-
-impl Lists {
-    /// A list as it is pushed, with the revision that it shows.
-    fn read<T>(
-        &self,
-        service: &ServiceKey,
-        clusters: &str,
-        flavour: Flavour,
-        use_list: impl FnOnce(u64, [Bytes; 2]) -> T,
-    ) -> T {
-        let query = ViewQuery { flavour, healthy_only: false, clusters, null_metadata: false };
-        let cache_ms = self.registry.switches.load().push_cache_ms;
-        let reply = ListReply { service, flavour, cache_ms, clusters, env: "", wall_ms: wall_ms() };
-        self.registry.read_view(service, &query, |view| {
-            use_list(view.map_or(0, |view| view.revision), list_reply(view, &reply))
-        })
     }
 }

@@ -31,17 +31,6 @@ use target::{Kind, Place, Target};
 
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/grpc");
 
-/// Scenarios with steps over HTTP 2.x, which the server does not speak yet.
-const NEED_HTTP_2: [&str; 8] = [
-    "auth-token",
-    "connection-id",
-    "grpc-seen-by-http",
-    "http-instance",
-    "protect-threshold",
-    "reset-request",
-    "service-delete",
-    "subscribers-view",
-];
 /// What the server has of 3.x. The others want its client API over HTTP, and the abilities `lock`
 /// and `mcp`.
 const OF_3X: [&str; 2] = ["v3-fuzzy-patterns", "v3-fuzzy-watch"];
@@ -120,9 +109,6 @@ impl Settings {
     /// Why a scenario is left out unless it is asked for.
     fn why_not(&self, scenario: &Scenario) -> Option<&'static str> {
         let is_running = self.target.is_running();
-        if !is_running && NEED_HTTP_2.contains(&&*scenario.name) {
-            return Some("needs a server that speaks HTTP of 2.x");
-        }
         if scenario.needs("3.x") && !OF_3X.contains(&&*scenario.name) {
             return Some("needs a server with the additions of 3.x");
         }

@@ -2,6 +2,7 @@
 //! [`Holding`](distro_core::Holding) says: instances are kept alive as long as their connection, and
 //! end with it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -93,6 +94,19 @@ impl Holder {
         keeps: impl Fn(&str) -> bool,
     ) -> Vec<(Key, Stamp)> {
         self.shard(connection).lock().retain(connection, tag, keeps)
+    }
+
+    /// The connection that has this mark; `None` if it is none of this process.
+    pub(super) fn connection_of(&self, mark: u64) -> Option<ConnectionId> {
+        const NUMBERS: u64 = (1 << NUMBER_BITS) - 1;
+        (mark & !NUMBERS == self.mark).then_some(ConnectionId(mark & NUMBERS))
+    }
+
+    /// Of how many services a connection holds instances.
+    pub(super) fn services_of(&self, connection: ConnectionId) -> usize {
+        let holding = self.shard(connection).lock();
+        let tags: HashSet<_> = holding.held_by(connection).map(|(tag, ..)| tag).collect();
+        tags.len()
     }
 
     /// What a connection holds: tags and keys.

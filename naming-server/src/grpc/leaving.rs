@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::Front;
 use super::answer::{Answer, Fields};
 use super::connections::Connection;
+use crate::http::Destination;
 
 /// How often a server that stops looks whether its clients have gone.
 const LOOK_PERIOD: Duration = Duration::from_millis(20);
@@ -35,7 +36,7 @@ impl Front {
     pub(crate) async fn drain(&self) {
         self.draining.cancel();
         for connection in self.connections.all() {
-            self.send_away(&connection);
+            self.send_away_to(&connection, None);
         }
         let until = Instant::now() + Duration::from_millis(self.settings.drain_ms);
         while self.connections.len() > 0 && Instant::now() < until {
@@ -44,11 +45,17 @@ impl Front {
         self.cut_all.cancel();
     }
 
-    /// Asks a client to go to another server. Some clients do not know how.
-    fn send_away(&self, connection: &Arc<Connection>) {
+    /// Asks a client to go to another server: to this one, if it is named. Some clients do not know
+    /// how.
+    pub(super) fn send_away_to(&self, connection: &Connection, to: Option<Destination<'_>>) {
         connection.send_away();
         self.stats.resets.fetch_add(1, Relaxed);
-        let fields = Fields::new().text("module", "internal");
+        let mut fields = Fields::new();
+        if let Some(Destination { host, port }) = to {
+            fields = fields.text("serverIp", host).text("serverPort", &port.to_string());
+            fields = fields.text("connectionId", connection.id());
+        }
+        let fields = fields.text("module", "internal");
         self.post(connection, |id| Answer::request("ConnectResetRequest", id, fields));
     }
 

@@ -24,6 +24,7 @@ mod answer;
 mod body;
 mod budget;
 mod call;
+mod connected;
 mod connections;
 mod dispatch;
 mod flow;

@@ -1,11 +1,14 @@
 //! Clients that hold a connection to this member, as far as the lists of clients need to know.
 
-use naming_model::{RecordKey, ServiceKey};
+use naming_model::ServiceKey;
 
 /// Knows the clients that hold a connection to this member. Whatever it gives is a copy.
 pub(crate) trait Connected: Send + Sync {
     /// How many there are, and what they have registered and listen to.
     fn counts(&self) -> ConnectedCounts;
+
+    /// How many connections there are.
+    fn len(&self) -> u64;
 
     /// The ids of all of them. None has a `#`.
     fn ids(&self) -> Vec<String>;
@@ -19,11 +22,22 @@ pub(crate) trait Connected: Send + Sync {
     /// The services that one listens to; `None` if there is no such client.
     fn subscribed(&self, id: &str) -> Option<Vec<ServiceKey>>;
 
-    /// The id of the client that holds this instance, if one of them does.
-    fn holder(&self, service: &ServiceKey, key: &RecordKey<'_>) -> Option<String>;
+    /// The id of the client that holds what has this mark (`Held::by`), if it is one of them.
+    fn holder(&self, mark: u64) -> Option<String>;
 
-    /// The ids of those who listen to a service.
-    fn listeners(&self, service: &ServiceKey) -> Vec<String>;
+    /// The id of the connection with this number, if it is one of them.
+    fn id_of(&self, connection: u64) -> Option<String>;
+
+    /// Asks a client to go to another server: to this one, if it is named. False if there is no such
+    /// client.
+    fn send_away(&self, id: &str, to: Option<Destination<'_>>) -> bool;
+}
+
+/// Where a client is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Destination<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
 }
 
 /// How much clients with a connection do.
@@ -71,6 +85,10 @@ impl Connected for Nobody {
         ConnectedCounts::default()
     }
 
+    fn len(&self) -> u64 {
+        0
+    }
+
     fn ids(&self) -> Vec<String> {
         Vec::new()
     }
@@ -87,11 +105,15 @@ impl Connected for Nobody {
         None
     }
 
-    fn holder(&self, _: &ServiceKey, _: &RecordKey<'_>) -> Option<String> {
+    fn holder(&self, _: u64) -> Option<String> {
         None
     }
 
-    fn listeners(&self, _: &ServiceKey) -> Vec<String> {
-        Vec::new()
+    fn id_of(&self, _: u64) -> Option<String> {
+        None
+    }
+
+    fn send_away(&self, _: &str, _: Option<Destination<'_>>) -> bool {
+        false
     }
 }

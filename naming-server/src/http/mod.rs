@@ -51,7 +51,7 @@ pub(crate) mod v1;
 pub(crate) use accept::{Accept, Stream, accept_each};
 pub(crate) use agent::{Agent, AgentKind};
 pub(crate) use answer::Answer;
-pub(crate) use connected::{Address, Connected, Connection, Nobody};
+pub(crate) use connected::{Address, Connected, ConnectedCounts, Connection, Destination, Nobody};
 pub(crate) use cors::may_be_of_foreign_page;
 pub(crate) use discovery::Wanted;
 pub(crate) use error::{ApiError, ErrorPage, escape_html, no_such_api};

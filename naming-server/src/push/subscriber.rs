@@ -81,6 +81,7 @@ impl Subscriber {
             clusters: Arc::clone(&self.clusters),
             app: Arc::clone(&self.app),
             tenant: Arc::clone(&self.tenant),
+            connection: None,
         }
     }
 }
@@ -98,6 +99,8 @@ pub(crate) struct Listed {
     pub(crate) app: Arc<str>,
     /// The parameter `tid`, or the tenant of the connection.
     pub(crate) tenant: Arc<str>,
+    /// Which connection it is told over; `None` if it is told by packets.
+    pub(crate) connection: Option<u64>,
 }
 
 impl Listed {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use distro_core::{Health, Key, Verdict, Watcher};
-use naming_model::ServiceKey;
+use naming_model::{RecordKey, ServiceKey};
 
 use super::{
     Accounts, Content, Event, EventKind, Events, NamingDatum, SWITCHES, ServiceIndex, ServiceState,
@@ -15,8 +15,9 @@ use super::{
 /// Who wants to know that a service looks different now. Called on the thread of the request
 /// that changed it; must be quick.
 pub(crate) trait ChangeSink: Send + Sync {
-    /// The service with this full key has changed.
-    fn changed(&self, service: &str);
+    /// The service with this full key has changed. `lists_differ` is false if its list of instances
+    /// looks the same to whoever asks for it.
+    fn changed(&self, service: &str, lists_differ: bool);
 }
 
 /// The registry's ear at the store.
@@ -58,7 +59,7 @@ impl Watch {
 }
 
 impl Watcher<Content, ServiceState> for Watch {
-    fn changed(&self, datum: &Arc<NamingDatum>, _: &[Key], visible: bool) {
+    fn changed(&self, datum: &Arc<NamingDatum>, keys: &[Key], visible: bool) {
         let is_listed = datum.attached().listed.load(Ordering::Acquire);
         // Only services are listed, and most are.
         if !is_listed && !ServiceKey::is_tag(datum.tag()) {
@@ -74,7 +75,10 @@ impl Watcher<Content, ServiceState> for Watch {
             self.index.follow(datum);
         }
         if visible && let Some(sink) = self.sink.get() {
-            sink.changed(datum.tag());
+            // A service that is deleted without an instance has the same list before and after.
+            let is_there = datum.attached().listed.load(Ordering::Acquire);
+            let is_instance = |key: &Key| RecordKey::parse(key).is_some();
+            sink.changed(datum.tag(), is_there || keys.iter().any(is_instance));
         }
     }
 

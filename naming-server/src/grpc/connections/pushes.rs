@@ -77,6 +77,19 @@ impl Connection {
         }
     }
 
+    /// The services that it is subscribed to, in their order.
+    pub(in crate::grpc) fn subscribed(&self) -> Vec<ServiceKey> {
+        let subscriptions = self.pushes.subscriptions.lock();
+        let mut services: Vec<_> = subscriptions.iter().flat_map(HashMap::keys).cloned().collect();
+        services.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        services
+    }
+
+    /// How many these are.
+    pub(in crate::grpc) fn subscription_count(&self) -> usize {
+        self.pushes.subscriptions.lock().as_ref().map_or(0, HashMap::len)
+    }
+
     /// Has the stream look what there is to send.
     fn wake(&self) {
         if let Some(mailbox) = self.mailbox() {

@@ -51,7 +51,7 @@ impl Text {
 fn monitor(api: &Api, text: &mut Text) {
     const NAME: &str = "nacos_monitor";
     text.begin(NAME, "gauge", "What Nacos counts, by module.");
-    let (stats, connected) = (api.push_stats(), api.connected().counts());
+    let (stats, connections) = (api.push_stats(), api.connected().len() as f64);
     let delays = stats.delay.buckets();
     let pushes: u64 = delays.iter().sum();
     let sum_ms = stats.delay.sum().as_secs_f64() * 1_000.0;
@@ -68,7 +68,7 @@ fn monitor(api: &Api, text: &mut Text) {
     let naming = [
         ("serviceCount", api.registry.service_count() as f64),
         ("ipCount", instances),
-        ("subscriberCount", (api.subscriber_count() + connected.subscriptions) as f64),
+        ("subscriberCount", api.subscriber_count() as f64),
         ("totalPush", stats.sent.value() as f64),
         ("failedPush", stats.failed.value() as f64),
         ("emptyPush", 0.0),
@@ -84,7 +84,6 @@ fn monitor(api: &Api, text: &mut Text) {
     for (name, value) in naming {
         text.sample(NAME, &[("module", "naming"), ("name", name)], value);
     }
-    let connections = connected.connections as f64;
     text.sample(NAME, &[("module", "core"), ("name", "longConnection")], connections);
     for name in ["configCount", "longPolling", "getConfig", "publish"] {
         text.sample(NAME, &[("module", "config"), ("name", name)], 0.0);
@@ -92,8 +91,10 @@ fn monitor(api: &Api, text: &mut Text) {
 }
 
 fn clients(api: &Api, text: &mut Text) {
-    let (counts, connected) = (api.client_counts(), api.connected().counts());
-    let subscribers = [api.subscriber_count(), connected.subscriptions];
+    let counts = api.client_counts();
+    let connected = counts.connected;
+    let on_connections = connected.subscriptions;
+    let subscribers = [api.subscriber_count().saturating_sub(on_connections), on_connections];
     let publishers = [counts.ephemeral + counts.persistent, connected.publications];
     let both = [("nacos_naming_subscriber", subscribers), ("nacos_naming_publisher", publishers)];
     for (name, [v1, v2]) in both {

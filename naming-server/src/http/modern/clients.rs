@@ -68,7 +68,7 @@ pub(super) fn id_of_subscriber(subscriber: &Listed) -> String {
 pub(super) fn list(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
     let _look = api.naming().look_at_all()?;
     let mut ids: BTreeSet<String> = api.connected().ids().into_iter().collect();
-    let mut bytes = 0;
+    let mut bytes: usize = ids.iter().map(|id| id.len() + 3).sum();
     for (service, datum) in api.registry.services() {
         let mut add = |id: String| {
             // With quotes and comma.
@@ -78,9 +78,9 @@ pub(super) fn list(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
             }
         };
         datum.read(|reader| {
-            let keys = hosts(&reader).map(|host| host.record_key());
-            let free = keys.filter(|key| api.connected().holder(&service, key).is_none());
-            free.for_each(|key| add(id_of(&key)));
+            // What a connection holds belongs to the client of that, wherever it is.
+            let free = hosts(&reader).filter(|host| host.instance.held.is_none());
+            free.for_each(|host| add(id_of(&host.record_key())));
         });
         subscribers(api, &service).iter().for_each(|subscriber| add(id_of_subscriber(subscriber)));
         if bytes > MOST_ANSWER_BYTES {
@@ -93,7 +93,14 @@ pub(super) fn list(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
 }
 
 /// All who listen to a service by UDP.
-pub(super) fn subscribers(api: &Api, service: &ServiceKey) -> Vec<Listed> {
+fn subscribers(api: &Api, service: &ServiceKey) -> Vec<Listed> {
+    let mut listening = listening(api, service);
+    listening.retain(|listed| listed.connection.is_none());
+    listening
+}
+
+/// All who listen to a service.
+pub(super) fn listening(api: &Api, service: &ServiceKey) -> Vec<Listed> {
     api.pusher.subscribers(service, Page::new(1, i64::MAX)).0
 }
 
@@ -152,7 +159,7 @@ fn connection_json(id: &str, connection: &Connection) -> Value {
 }
 
 fn unknown(id: &str) -> Fault {
-    Fault::not_found(format!("clientId [{}] not exist", crate::text::cut(id, 256)))
+    Fault::not_found(format!("clientId [ {} ] not exist", crate::text::cut(id, 256)))
 }
 
 /// What is known of a client by its address.
@@ -195,17 +202,15 @@ fn look_into(
         if !*was_there {
             return;
         }
-        for key in hosts(&reader).map(|host| host.record_key()).filter(|key| client.has(key)) {
-            if api.connected().holder(service, &key).is_some() {
-                continue;
-            }
+        let free = hosts(&reader).filter(|host| host.instance.held.is_none());
+        for key in free.map(|host| host.record_key()).filter(|key| client.has(key)) {
             let heard = reader.last_heard(&key.text()).map_or(0, |tick| api.registry.wall_ms(tick));
             found.last_ms = found.last_ms.max(heard);
             found.published.push((service.clone(), address(&key.instance)));
         }
     });
     let listens = subscribers(api, service).into_iter().filter(|subscriber| client.is(subscriber));
-    found.subscribed.extend(listens.map(|subscriber| (service.clone(), subscriber)));
+    found.subscribed.extend(listens.map(|listed| (service.clone(), listed)));
 }
 
 fn address(key: &InstanceKey<'_>) -> Address {
@@ -275,8 +280,10 @@ fn show_subscribed(api: &Api, call: &Call<'_>, version: Version) -> Result<Answe
         }
         None => {
             let subscribed = known(api, &id)?.subscribed;
-            let shown = subscribed.iter();
-            shown.map(|(service, one)| Listener::of(one).of_service(service, version)).collect()
+            let show = |(service, listed): &(ServiceKey, Listed)| {
+                Listener::of(listed).of_service(service, version)
+            };
+            subscribed.iter().map(show).collect()
         }
     };
     Ok(long_data(api, &json!(shown).to_string(), "clientId")?.into())

@@ -1,15 +1,15 @@
 //! The clients of one service: who has registered instances of it, and who listens to it.
 
-use naming_model::{InstanceKey, RecordKey};
+use naming_model::InstanceKey;
 use serde_json::{Value, json};
 
-use super::clients::{Listener, Version, id_of, id_of_subscriber, subscribers};
+use super::clients::{Listener, Version, id_of, id_of_subscriber, listening};
 use super::envelope::{data, long_data};
 use super::error::Fault;
 use super::form;
 use crate::http::v1::Api;
-use crate::http::{Answer, Call, Connection};
-use crate::registry::hosts;
+use crate::http::{Answer, Call};
+use crate::registry::{Host, hosts};
 
 /// Who has registered instances of a service, as 2.x shows it.
 pub(super) fn publishers(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
@@ -26,13 +26,15 @@ fn show_publishers(api: &Api, call: &Call<'_>, cluster: &'static str) -> Result<
     let meant = Meant::of(call)?;
     let Some(datum) = api.registry.find(&service) else { return Ok(data(&json!([])).into()) };
     let shown: Vec<Value> = datum.read(|reader| {
-        let keys = hosts(&reader).map(|host| host.record_key());
-        let show = |key: RecordKey<'_>| {
-            let id = api.connected().holder(&service, &key).unwrap_or_else(|| id_of(&key));
-            let InstanceKey { ip, port, cluster: name } = key.instance;
+        let show = |host: Host<'_>| {
+            let held = host.instance.held.as_ref();
+            // What a connection to another member holds is known by its address only.
+            let id = held.and_then(|held| api.connected().holder(held.by));
+            let id = id.unwrap_or_else(|| id_of(&host.record_key()));
+            let InstanceKey { ip, port, cluster: name } = host.key;
             json!({ "clientId": id, "ip": ip, "port": port, cluster: name })
         };
-        keys.filter(|key| meant.is(key.instance.ip, key.instance.port)).map(show).collect()
+        hosts(&reader).filter(|host| meant.is(host.key.ip, host.key.port)).map(show).collect()
     });
     Ok(long_data(api, &json!(shown).to_string(), "ip")?.into())
 }
@@ -63,15 +65,17 @@ fn show_listeners(api: &Api, call: &Call<'_>, version: Version) -> Result<Answer
             }
         });
     };
-    for id in api.connected().listeners(&service) {
-        let Some(connection) = api.connected().find(&id) else { continue };
-        let Connection { app, version: agent, ip, port, .. } = connection;
-        let listener = Listener { app, agent, address: format!("{ip}:{port}") };
-        show(id, ip, port, listener);
-    }
-    for subscriber in subscribers(api, &service) {
+    for subscriber in listening(api, &service) {
+        let id = match subscriber.connection {
+            None => id_of_subscriber(&subscriber),
+            Some(connection) => match api.connected().id_of(connection) {
+                Some(id) => id,
+                // It has ended meanwhile.
+                None => continue,
+            },
+        };
         let ip = subscriber.address.ip().to_canonical().to_string();
-        let (id, port) = (id_of_subscriber(&subscriber), subscriber.address.port());
+        let port = subscriber.address.port();
         show(id, ip, port, Listener::of(&subscriber));
     }
     Ok(long_data(api, &json!(shown).to_string(), "ip")?.into())

@@ -1,14 +1,16 @@
 //! Members, their connections and what they are asked to do: `/v2/core`, `/v3/admin/core`,
 //! `/v3/console/core/cluster`.
 
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use std::fmt::Write;
 
-use super::envelope::{data, done};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::envelope::{data, done, long_data};
 use super::error::{Code, Fault};
 use super::form;
 use crate::http::v1::Api;
-use crate::http::{Answer, Call, Connection, Reply, read_list};
+use crate::http::{Answer, Call, Connection, Destination, MOST_ANSWER_BYTES, Reply, read_list};
 
 /// The states that a member may have.
 const STATES: [&str; 5] = ["STARTING", "UP", "SUSPICIOUS", "DOWN", "ISOLATION"];
@@ -17,6 +19,8 @@ const MOST_MEMBERS: usize = 1_000;
 /// Why calls do not change who is a member.
 const FIXED: &str = "members are not changed by calls: change the list that the members read \
                      (cluster.members_file, cluster.dns_name), or stop the member";
+/// Bytes of a host name.
+const MAX_HOST: usize = 255;
 /// Why calls do not move connections.
 const NOT_MOVED: &str = "this server does not move connections by calls: clients choose a member \
                          themselves, and a member that stops sends its clients to others";
@@ -85,27 +89,38 @@ pub(super) fn leave(_: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
 
 /// The connections of clients to this member, without envelope.
 pub(super) fn connections(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
-    Ok(Reply::json(connections_json(api).to_string()).into())
+    Ok(api.answers.json(connections_json(api)?)?.into())
 }
 
 /// The connections of clients to this member.
 pub(super) fn admin_connections(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
-    Ok(data(&connections_json(api)).into())
+    Ok(long_data(api, &connections_json(api)?, "connectionId")?.into())
 }
 
-fn connections_json(api: &Api) -> Value {
+fn connections_json(api: &Api) -> Result<String, Fault> {
     let connected = api.connected();
-    let shown = |id: String| {
-        let connection = connected.find(&id)?;
+    let mut json = "{".to_owned();
+    for id in connected.ids() {
+        let Some(connection) = connected.find(&id) else { continue };
         let Connection { kind, app, version, ip, port, last_active_ms } = connection;
         let meta = json!({
             "connectType": kind, "clientIp": ip, "remoteIp": ip, "remotePort": port,
             "version": version, "connectionId": id, "appName": app,
             "lastActiveTime": last_active_ms,
         });
-        Some((id, json!({ "metaInfo": meta })))
-    };
-    Value::Object(connected.ids().into_iter().filter_map(shown).collect::<Map<_, _>>())
+        if json.len() > 1 {
+            json.push(',');
+        }
+        let _ = write!(json, "{}:{}", json!(id), json!({ "metaInfo": meta }));
+        if json.len() > MOST_ANSWER_BYTES {
+            let reason = format!(
+                "the connections take more than the {MOST_ANSWER_BYTES} bytes of one answer"
+            );
+            return Err(Fault::bad(Code::ParameterInvalid, reason));
+        }
+    }
+    json.push('}');
+    Ok(json)
 }
 
 /// How many connections this member has, without envelope. What others have is asked of them.
@@ -121,7 +136,7 @@ pub(super) fn admin_load(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
 }
 
 fn load_row(api: &Api, number: &dyn Fn(u64) -> Value) -> Value {
-    let count = api.connected().counts().connections;
+    let count = api.connected().len();
     let usage = api.usage();
     json!({
         "address": api.address(),
@@ -133,12 +148,46 @@ fn load_row(api: &Api, number: &dyn Fn(u64) -> Value) -> Value {
 }
 
 fn load_json(api: &Api, row: Value) -> Value {
-    let count = api.connected().counts().connections;
+    let count = api.connected().len();
     let members = api.members().len();
     json!({
         "detail": [row], "memberCount": members, "metricsCount": 1, "completed": members == 1,
         "max": count, "min": count, "avg": count, "total": count,
     })
+}
+
+/// A client is asked to go to another server, without envelope. One that is not here is as good as
+/// gone.
+pub(super) fn send_client_away(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
+    let id = form::required(call, "connectionId")?;
+    let address = call.params.optional("redirectAddress");
+    let to = address.as_deref().map(destination).transpose()?;
+    api.connected().send_away(&id, to);
+    Ok(Reply::text("success").into())
+}
+
+/// The same of 3.x.
+pub(super) fn admin_send_client_away(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
+    send_client_away(api, call)?;
+    Ok(data(&json!("success")).into())
+}
+
+/// A server that clients may be sent to.
+fn destination(address: &str) -> Result<Destination<'_>, Fault> {
+    let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let is_host = |host: &str| !host.is_empty() && host.len() <= MAX_HOST && is_plain(host);
+    match parts.filter(|(host, _)| is_host(host)) {
+        Some((host, port)) => Ok(Destination { host, port }),
+        None => Err(Fault::illegal(
+            "redirectAddress",
+            format_args!("it is no address and port: {}", form::shown(address)),
+        )),
+    }
+}
+
+/// Whether a text has the characters of an address or a host name only.
+fn is_plain(host: &str) -> bool {
+    host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
 }
 
 /// Connections are to be moved to other members.

@@ -34,7 +34,7 @@ fn counts(api: &Api, call: &Call<'_>) -> Result<Option<Value>, Fault> {
         return Ok(None);
     }
     let clients = api.client_counts();
-    let connections = api.connected().counts().connections;
+    let connections = api.connected().len();
     let by_address = clients.ephemeral + clients.persistent;
     Ok(Some(json!({
         "status": api.status().name(),

@@ -178,7 +178,7 @@ pub(super) static ROWS: &[Row] = &[
         "/v2/core/loader/reloadClient",
         Right::Administrator,
         As("connections_move"),
-        members::move_connections,
+        members::send_client_away,
     ),
     Row::write(
         "GET",

@@ -246,7 +246,7 @@ pub(super) static ROWS: &[Row] = &[
         "/v3/admin/core/loader/reloadClient",
         Right::Administrator,
         As("connections_move"),
-        members::move_connections,
+        members::admin_send_client_away,
     ),
     Row::write(
         "POST",

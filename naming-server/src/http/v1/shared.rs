@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::system::Usage;
 use super::{Api, COMPATIBLE_VERSION, Route};
-use crate::http::{Connected, Nobody};
+use crate::http::{Connected, ConnectedCounts, Nobody};
 use crate::nacos::Owner;
 use crate::push::PushStats;
 use crate::registry::{Registry, ServerStatus, hosts};
@@ -31,7 +31,6 @@ impl Api {
     }
 
     /// Whoever holds connections says who they are, once.
-    #[expect(dead_code, reason = "there is no front with connections yet")]
     pub(crate) fn connect(&self, connected: Arc<dyn Connected>) {
         let _ = self.connected.set(connected);
     }
@@ -95,7 +94,7 @@ impl Api {
         &self.push_stats
     }
 
-    /// Subscribers by UDP.
+    /// Subscribers, by packets and by connections.
     pub(in crate::http) fn subscriber_count(&self) -> u64 {
         self.push_stats.subscribers.value()
     }
@@ -121,9 +120,9 @@ impl Api {
         self.other_rows.get(row.checked_sub(Route::ALL.len() + 1)?).copied()
     }
 
-    /// Clients without a connection.
+    /// Clients, at most some seconds ago.
     pub(in crate::http) fn client_counts(&self) -> ClientCounts {
-        self.clients.counts(&self.registry)
+        self.clients.counts(&self.registry, self.connected())
     }
 }
 
@@ -133,6 +132,7 @@ impl Api {
 pub(in crate::http) struct ClientCounts {
     pub(in crate::http) ephemeral: u64,
     pub(in crate::http) persistent: u64,
+    pub(in crate::http) connected: ConnectedCounts,
 }
 
 /// Counts them: one look at all instances does for five seconds, and nobody waits for it who asks
@@ -144,13 +144,13 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    fn counts(&self, registry: &Registry) -> ClientCounts {
+    fn counts(&self, registry: &Registry, connected: &dyn Connected) -> ClientCounts {
         let last = *self.last.lock();
         let is_fresh = last.is_some_and(|(taken, _)| taken.elapsed() < FRESH);
         if is_fresh || self.is_looking.swap(true, Ordering::Acquire) {
             return last.map_or_else(ClientCounts::default, |(_, counts)| counts);
         }
-        let counts = look(registry);
+        let counts = look(registry, connected);
         *self.last.lock() = Some((Instant::now(), counts));
         self.is_looking.store(false, Ordering::Release);
         counts
@@ -159,17 +159,17 @@ impl Clients {
 
 /// Of addresses only the hash is kept: of a million two are taken for one once in forty thousand
 /// looks.
-fn look(registry: &Registry) -> ClientCounts {
+fn look(registry: &Registry, connected: &dyn Connected) -> ClientCounts {
     let hasher = std::hash::RandomState::new();
     let mut seen: [HashSet<u64>; 2] = Default::default();
     for (_, datum) in registry.services() {
         datum.read(|reader| {
-            for host in hosts(&reader) {
+            for host in hosts(&reader).filter(|host| host.instance.held.is_none()) {
                 let kind = usize::from(host.instance.is_persistent);
                 seen[kind].insert(hasher.hash_one((host.key.ip, host.key.port)));
             }
         });
     }
     let [ephemeral, persistent] = seen.map(|seen| seen.len() as u64);
-    ClientCounts { ephemeral, persistent }
+    ClientCounts { ephemeral, persistent, connected: connected.counts() }
 }

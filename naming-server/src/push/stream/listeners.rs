@@ -32,6 +32,7 @@ pub(in crate::push) fn listed(sink: &dyn StreamSink, clusters: &Arc<str>) -> Lis
         clusters: Arc::clone(clusters),
         app: client.app,
         tenant: client.tenant,
+        connection: Some(sink.connection()),
     }
 }
 

@@ -184,7 +184,7 @@ fn writers_at_the_same_time_leave_the_last_value_in_force() {
 struct Heard(AtomicUsize);
 
 impl ChangeSink for Heard {
-    fn changed(&self, _: &str) {
+    fn changed(&self, _: &str, _: bool) {
         self.0.fetch_add(1, SeqCst);
     }
 }
