@@ -92,6 +92,25 @@ fn names_of_2_x_are_there_over_1_x_but_are_not_made_there() {
 }
 
 #[test]
+fn a_client_is_sent_to_a_server_that_can_be_one() {
+    let server = TestServer::start();
+    let send = "/nacos/v3/admin/core/loader/reloadClient?connectionId=1_127.0.0.1_1";
+    // It has gone already.
+    assert_eq!(ok(server.get(send)), "success");
+    assert_eq!(
+        ok(server.get(&format!("{send}&redirectAddress=registry-2.example.org:8848"))),
+        "success"
+    );
+    let long = format!("{}:8848", "a".repeat(256));
+    for bad in ["nowhere", "host:port", ":8848", "host:70000", "a%0Ab:8848", &long] {
+        let answer = server.get(&format!("{send}&redirectAddress={bad}"));
+        refused(&answer, 400, 20_002, "redirectAddress");
+    }
+    let nobody = server.get("/nacos/v2/core/loader/reloadClient");
+    refused(&nobody, 400, 10_000, "connectionId");
+}
+
+#[test]
 fn a_closed_server_refuses_in_the_envelope_and_can_be_opened() {
     let server = TestServer::start();
     let switch = "/nacos/v3/admin/ns/ops/switches?entry=overriddenServerStatus&value=";
