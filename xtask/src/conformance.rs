@@ -2,11 +2,13 @@
 //! against a real server. What is checked and how to read the table: `docs/conformance.md`.
 
 mod failover;
+mod grpc;
 mod interrupt;
 mod own;
 mod process;
 mod report;
 mod sdk;
+mod sdks;
 mod server;
 
 use std::fs;
@@ -24,7 +26,7 @@ use self::server::Server;
 /// With cold caches and busy cores the slowest, Go, takes about a minute.
 const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 
-/// The checks take about 50 s, most of it waiting for an instance to expire.
+/// The longest checks take about 50 s, most of it waiting for an instance to expire.
 const RUN_LIMIT: Duration = Duration::from_secs(150);
 
 /// What `cargo xtask conformance` takes.
@@ -67,23 +69,27 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     fs::create_dir_all(&places.work).context("create the directory of the builds")?;
     interrupt::listen()?;
     // Everything is built before anything is run: some checks measure time.
-    let server = match &arguments.server {
+    let mut server = match &arguments.server {
         Some(url) => Server::running(url)?,
         None => Server::build_and_start(&places)?,
     };
     let installed = side_by_side(sdks, |sdk| (sdk, install(sdk, &places)));
-    println!("running the checks against {}, about 50 s", server.address());
+    println!("running the checks against {}, about two minutes", server.address());
     let run_id = format!("{:x}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
-    let (own, columns) = thread::scope(|scope| {
+    let (grpc, http): (Vec<_>, Vec<_>) =
+        installed.into_iter().partition(|(sdk, _)| sdk.speaks_grpc());
+    let (own, mut columns) = thread::scope(|scope| {
         let own = with_own.then(|| scope.spawn(|| own::run(&places, server.address())));
-        let columns = side_by_side(installed, |(sdk, ready)| match ready {
+        let columns = side_by_side(http, |(sdk, ready)| match ready {
             Ok(()) => (sdk, run_checks(sdk, &places, server.address(), &run_id)),
             Err(outcome) => (sdk, outcome),
         });
         (own.map(joined), columns)
     });
+    columns.extend(grpc::run(grpc, &places, &mut server, &run_id)?);
     interrupt::check()?;
-    let report = Report { columns, own, skip_is_failure: skip_is_failure() };
+    let restarts = server.is_own();
+    let report = Report { columns, own, skip_is_failure: skip_is_failure(), restarts };
     print!("{report}");
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -155,11 +161,13 @@ fn run_checks(sdk: &'static Sdk, places: &Places, address: &str, run_id: &str) -
     let (checks, log) = (directory.join("checks.jsonl"), directory.join("run.log"));
     // Of the run before; what cannot be removed now is complained of when it is opened.
     let _ = fs::remove_dir_all(directory.join("run"));
+    let _ = fs::create_dir_all(directory.join("run"));
     for file in [&checks, &log] {
         let _ = fs::remove_file(file);
     }
     // A name of its own for each SDK and run, so that no run meets the instances of another.
-    let prefix = format!("{}-{run_id}", sdk.name);
+    // Clients of 3.x take no dot in the name of a namespace.
+    let prefix = format!("{}-{run_id}", sdk.name.replace('.', "_"));
     let mut command = sdk.run_command(places, address, &prefix);
     let ended = process::run_logged(&mut command, &checks, &log, RUN_LIMIT);
     let lines = fs::read_to_string(&checks).unwrap_or_default();

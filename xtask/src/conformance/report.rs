@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::own::OwnReport;
-use super::sdk::{CHECKS, Sdk};
+use super::sdk::{RESTART_CHECK, Sdk};
 
 /// How many characters of a reason are shown; `checks.jsonl` has it all.
 const REASON_LIMIT: usize = 400;
@@ -44,6 +44,8 @@ pub(super) struct Report {
     pub(super) own: Option<OwnReport>,
     /// Whether a missing tool is a failure.
     pub(super) skip_is_failure: bool,
+    /// Whether the server can be started again for the check that needs a restart.
+    pub(super) restarts: bool,
 }
 
 /// One place of the table.
@@ -80,13 +82,16 @@ impl Report {
 
     fn cells(&self) -> impl Iterator<Item = (&'static Sdk, &'static str, Cell)> {
         self.columns.iter().flat_map(move |(sdk, outcome)| {
-            CHECKS.iter().map(move |check| (*sdk, *check, self.cell(sdk, outcome, check)))
+            sdk.checks().iter().map(move |check| (*sdk, *check, self.cell(sdk, outcome, check)))
         })
     }
 
     fn cell(&self, sdk: &Sdk, outcome: &Outcome, check: &str) -> Cell {
         if sdk.absent.contains(&check) {
             return Cell::Absent;
+        }
+        if check == RESTART_CHECK && !self.restarts {
+            return Cell::Skipped;
         }
         match outcome {
             Outcome::Broken(reason) => Cell::Failed(reason.clone()),
@@ -102,14 +107,18 @@ impl Report {
         }
     }
 
-    fn write_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The table of the SDKs of 1.x or of those that speak gRPC, which are asked other things.
+    fn write_table(&self, grpc: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.columns.iter().filter(|(sdk, _)| sdk.speaks_grpc() == grpc);
+        let columns: Vec<_> = columns.collect();
+        let Some((first, _)) = columns.first() else { return Ok(()) };
         write!(f, "\n{:<17}", "")?;
-        for (sdk, _) in &self.columns {
+        for (sdk, _) in &columns {
             write!(f, "{:>12}", sdk.name)?;
         }
-        for check in CHECKS {
+        for check in first.checks() {
             write!(f, "\n{check:<17}")?;
-            for (sdk, outcome) in &self.columns {
+            for (sdk, outcome) in &columns {
                 match self.cell(sdk, outcome, check) {
                     Cell::Passed { millis, .. } => write!(f, "{:>12}", format!("{millis} ms"))?,
                     Cell::Failed(_) => write!(f, "{:>12}", "FAILED")?,
@@ -150,9 +159,8 @@ impl fmt::Display for Report {
         for (sdk, _) in &self.columns {
             writeln!(f, "{:<12}{} {}", sdk.name, sdk.package, sdk.version)?;
         }
-        if !self.columns.is_empty() {
-            self.write_table(f)?;
-        }
+        self.write_table(false, f)?;
+        self.write_table(true, f)?;
         self.write_details(f)?;
         if let Some(own) = &self.own {
             write!(f, "{own}")?;
@@ -168,12 +176,12 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sdk::select;
+    use super::super::sdk::{GRPC_CHECKS, HTTP_CHECKS, select};
     use super::*;
 
     fn report(sdk: &str, outcome: Outcome, skip_is_failure: bool) -> Report {
         let sdk = select(&[sdk.to_owned()]).unwrap()[0];
-        Report { columns: vec![(sdk, outcome)], own: None, skip_is_failure }
+        Report { columns: vec![(sdk, outcome)], own: None, skip_is_failure, restarts: true }
     }
 
     fn ran(output: &str) -> Outcome {
@@ -187,7 +195,7 @@ mod tests {
 
     #[test]
     fn all_checks_reported_good_is_a_pass() {
-        let output: String = CHECKS.iter().map(|check| line(check, true)).collect();
+        let output: String = HTTP_CHECKS.iter().map(|check| line(check, true)).collect();
         let report = report("java", ran(&output), true);
         assert!(report.passed());
         assert!(report.to_string().ends_with("\n13 passed, 0 failed\n"));
@@ -206,7 +214,7 @@ mod tests {
 
     #[test]
     fn calls_an_sdk_does_not_have_count_neither_way() {
-        let output: String = CHECKS.iter().map(|check| line(check, true)).collect();
+        let output: String = HTTP_CHECKS.iter().map(|check| line(check, true)).collect();
         let text = report("python-0.1", ran(&output), false).to_string();
         assert!(text.ends_with("\n11 passed, 0 failed\n"), "{text}");
     }
@@ -220,5 +228,26 @@ mod tests {
         let strict = report("go", missing(), true);
         assert!(!strict.passed());
         assert!(strict.to_string().ends_with("\n0 passed, 12 failed\n"));
+    }
+
+    #[test]
+    fn sdk_that_speaks_grpc_has_a_table_and_checks_of_its_own() {
+        let output: String = GRPC_CHECKS.iter().map(|check| line(check, true)).collect();
+        let mut both = report("java-2.5", ran(&output), true);
+        let text = both.to_string();
+        assert!(text.ends_with("\n15 passed, 0 failed\n"), "{text}");
+        both.columns.extend(report("go", ran(""), true).columns);
+        let text = both.to_string();
+        let header = |sdk: &str| text.lines().position(|line| line.trim() == sdk);
+        assert!(header("go").expect("a table") < header("java-2.5").expect("a table"), "{text}");
+    }
+
+    #[test]
+    fn server_of_someone_else_is_not_restarted_and_the_check_is_skipped() {
+        let output: String = GRPC_CHECKS[..14].iter().map(|check| line(check, true)).collect();
+        let mut report = report("java-2.5", ran(&output), true);
+        assert!(!report.passed());
+        report.restarts = false;
+        assert!(report.to_string().ends_with("\n14 passed, 0 failed, 1 skipped\n"));
     }
 }

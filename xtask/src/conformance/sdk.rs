@@ -7,9 +7,10 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::Places;
+use super::sdks::SDKS;
 
-/// Every check there is, in the order of the table.
-pub(super) const CHECKS: [&str; 13] = [
+/// Every check of the SDKs of 1.x, which speak HTTP, in the order of the table.
+pub(super) const HTTP_CHECKS: &[&str] = &[
     "server-status",
     "register",
     "list",
@@ -25,6 +26,28 @@ pub(super) const CHECKS: [&str; 13] = [
     "expiry-removed",
 ];
 
+/// Every check of the SDKs of 2.x and 3.x, which speak gRPC, in the order of the table.
+pub(super) const GRPC_CHECKS: &[&str] = &[
+    "server-status",
+    "register",
+    "seen-by-http",
+    "list",
+    "list-healthy",
+    "batch",
+    "deregister",
+    "namespaces",
+    "service-list",
+    "subscribe-appear",
+    "subscribe-vanish",
+    "http-appear",
+    "http-vanish",
+    "client-killed",
+    RESTART_CHECK,
+];
+
+/// The check for which the server is started again: with a server of someone else it is skipped.
+pub(super) const RESTART_CHECK: &str = "server-restart";
+
 /// One published version of one SDK.
 #[derive(Debug)]
 pub(super) struct Sdk {
@@ -33,58 +56,24 @@ pub(super) struct Sdk {
     pub(super) package: &'static str,
     /// As in the manifest, where there is one.
     pub(super) version: &'static str,
-    language: Language,
+    pub(super) language: Language,
+    /// Whether it runs where no SDK is named.
+    pub(super) by_default: bool,
     /// Checks of calls that its public interface does not have.
     pub(super) absent: &'static [&'static str],
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Language {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Language {
     Java,
     Go,
     Node,
     Python,
+    JavaGrpc,
 }
 
-pub(super) static SDKS: [Sdk; 5] = [
-    Sdk {
-        name: "java",
-        package: "com.alibaba.nacos:nacos-client",
-        version: "1.4.8",
-        language: Language::Java,
-        absent: &[],
-    },
-    Sdk {
-        name: "go",
-        package: "github.com/nacos-group/nacos-sdk-go",
-        version: "v1.1.6",
-        language: Language::Go,
-        absent: &["server-status"],
-    },
-    Sdk {
-        name: "node",
-        package: "nacos",
-        version: "2.6.3",
-        language: Language::Node,
-        absent: &["service-list"],
-    },
-    Sdk {
-        name: "python-0.1",
-        package: "nacos-sdk-python",
-        version: "0.1.17",
-        language: Language::Python,
-        absent: &["server-status", "service-list"],
-    },
-    Sdk {
-        name: "python-2.0",
-        package: "nacos-sdk-python",
-        version: "2.0.11",
-        language: Language::Python,
-        absent: &["server-status", "service-list"],
-    },
-];
-
-/// The SDKs of these names; a name without a version means all of that language, no name all.
+/// The SDKs of these names; a name without a version means all of that language, no name those that
+/// run by default.
 pub(super) fn select(names: &[String]) -> Result<Vec<&'static Sdk>> {
     for name in names {
         if !SDKS.iter().any(|sdk| sdk.is_called(name)) {
@@ -92,11 +81,23 @@ pub(super) fn select(names: &[String]) -> Result<Vec<&'static Sdk>> {
             bail!("no SDK `{name}`, there are: {}", known.join(", "));
         }
     }
-    let wanted = |sdk: &&Sdk| names.is_empty() || names.iter().any(|name| sdk.is_called(name));
+    let wanted = |sdk: &&Sdk| match names {
+        [] => sdk.by_default,
+        names => names.iter().any(|name| sdk.is_called(name)),
+    };
     Ok(SDKS.iter().filter(wanted).collect())
 }
 
 impl Sdk {
+    /// What its program is asked to report.
+    pub(super) fn checks(&self) -> &'static [&'static str] {
+        if self.speaks_grpc() { GRPC_CHECKS } else { HTTP_CHECKS }
+    }
+
+    pub(super) fn speaks_grpc(&self) -> bool {
+        matches!(self.language, Language::JavaGrpc)
+    }
+
     fn is_called(&self, name: &str) -> bool {
         self.name == name || self.name.split('-').next() == Some(name)
     }
@@ -104,7 +105,7 @@ impl Sdk {
     /// The first program this SDK needs that is not on the path.
     pub(super) fn missing_tool(&self) -> Option<&'static str> {
         let tools: &[&str] = match self.language {
-            Language::Java => &["java", "mvn"],
+            Language::Java | Language::JavaGrpc => &["java", "mvn"],
             Language::Go => &["go"],
             Language::Node => &["node", "npm"],
             Language::Python => &["python3"],
@@ -128,6 +129,7 @@ impl Sdk {
             Language::Go => &["go/go.mod", "go/go.sum", "go/main.go"],
             Language::Node => &["node/package.json", "node/check.js"],
             Language::Python => &[],
+            Language::JavaGrpc => &["java-grpc/pom.xml"],
         };
         files.iter().map(|file| places.sources(file)).collect()
     }
@@ -137,19 +139,9 @@ impl Sdk {
     pub(super) fn install_commands(&self, places: &Places) -> Vec<Command> {
         let directory = places.directory(self);
         match self.language {
-            Language::Java => {
-                let mut maven = Command::new("mvn");
-                maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]);
-                maven.arg(places.sources("java/pom.xml"));
-                maven.arg(joined("-DoutputDirectory=", &directory.join("lib")));
-                vec![maven]
-            }
-            Language::Go => {
-                let mut build = Command::new("go");
-                build.current_dir(places.sources("go"));
-                build.args(["build", "-o"]).arg(directory.join("check")).arg(".");
-                vec![build]
-            }
+            Language::Java => vec![self.maven("java/pom.xml", places)],
+            Language::JavaGrpc => vec![self.maven("java-grpc/pom.xml", places)],
+            Language::Go => vec![self.go_build("go", places)],
             Language::Node => {
                 let mut copy = Command::new("cp");
                 copy.args(self.inputs(places)).arg(&directory);
@@ -159,48 +151,74 @@ impl Sdk {
                 npm.arg("--ignore-scripts");
                 vec![copy, npm]
             }
-            Language::Python => {
-                let environment = directory.join("venv");
-                let mut create = Command::new("python3");
-                create.args(["-m", "venv"]).arg(&environment);
-                let mut pip = Command::new(environment.join("bin/pip"));
-                // The module under test needs the standard library only; what the package
-                // depends on is for the gRPC module beside it.
-                pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps"]);
-                pip.arg(format!("{}=={}", self.package, self.version));
-                vec![create, pip]
-            }
+            // The module under test needs the standard library only; what the package depends on is
+            // for the gRPC module beside it.
+            Language::Python => self.python_environment(&["--no-deps"], places),
         }
+    }
+
+    fn maven(&self, manifest: &str, places: &Places) -> Command {
+        let mut maven = Command::new("mvn");
+        maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]);
+        maven.arg(places.sources(manifest));
+        maven.arg(format!("-Dsdk.version={}", self.version));
+        maven.arg(joined("-DoutputDirectory=", &places.directory(self).join("lib")));
+        maven
+    }
+
+    fn go_build(&self, sources: &str, places: &Places) -> Command {
+        let mut build = Command::new("go");
+        build.current_dir(places.sources(sources));
+        build.args(["build", "-o"]).arg(places.directory(self).join("check")).arg(".");
+        build
+    }
+
+    fn python_environment(&self, options: &[&str], places: &Places) -> Vec<Command> {
+        let environment = places.directory(self).join("venv");
+        let mut create = Command::new("python3");
+        create.args(["-m", "venv"]).arg(&environment);
+        let mut pip = Command::new(environment.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(options);
+        pip.arg(format!("{}=={}", self.package, self.version));
+        vec![create, pip]
     }
 
     /// The program that prints one line of JSON per check.
     pub(super) fn run_command(&self, places: &Places, address: &str, prefix: &str) -> Command {
         let directory = places.directory(self);
         let mut command = match self.language {
-            Language::Java => {
-                let mut java = Command::new("java");
-                // The source is UTF-8 whatever the locale.
-                java.arg("-Dfile.encoding=UTF-8");
-                // Logs and caches of the SDK go to the home directory.
-                java.arg(joined("-Duser.home=", &directory.join("run")));
-                java.arg("-cp").arg(directory.join("lib/*"));
-                java.arg(places.sources("java/Check.java"));
-                java
-            }
+            Language::Java => self.java("java/Check.java", places),
+            Language::JavaGrpc => self.java("java-grpc/Grpc.java", places),
             Language::Go => Command::new(directory.join("check")),
             Language::Node => {
                 let mut node = Command::new("node");
                 node.arg(directory.join("check.js"));
                 node
             }
-            Language::Python => {
-                let mut python = Command::new(directory.join("venv/bin/python"));
-                python.arg(places.sources("python/check.py"));
-                python
-            }
+            Language::Python => self.python("python/check.py", places),
         };
         command.args([address, prefix]).arg(directory.join("run"));
         command
+    }
+
+    fn java(&self, source: &str, places: &Places) -> Command {
+        let directory = places.directory(self);
+        let (jars, source) = (directory.join("lib/*"), places.sources(source));
+        let mut java = Command::new("java");
+        // The source is UTF-8 whatever the locale.
+        java.arg("-Dfile.encoding=UTF-8");
+        // Logs and caches of the SDK go to the home directory.
+        java.arg(joined("-Duser.home=", &directory.join("run")));
+        // With these the program starts another of its kind, to kill it.
+        java.arg(joined("-Dsdk.jars=", &jars)).arg(joined("-Dsdk.source=", &source));
+        java.arg("-cp").arg(jars).arg(source);
+        java
+    }
+
+    fn python(&self, source: &str, places: &Places) -> Command {
+        let mut python = Command::new(places.directory(self).join("venv/bin/python"));
+        python.arg(places.sources(source));
+        python
     }
 }
 
@@ -232,7 +250,14 @@ mod tests {
     fn name_without_version_means_the_language() {
         assert_eq!(names(&["python"]).unwrap(), ["python-0.1", "python-2.0"]);
         assert_eq!(names(&["python-2.0", "go"]).unwrap(), ["go", "python-2.0"]);
-        assert_eq!(names(&[]).unwrap().len(), SDKS.len());
+        assert_eq!(names(&["java-2.4"]).unwrap(), ["java-2.4"]);
+    }
+
+    #[test]
+    fn no_name_means_those_that_run_by_default_in_both_tables() {
+        let named = names(&[]).unwrap();
+        assert!(named.contains(&"java") && named.contains(&"java-2.5"), "{named:?}");
+        assert!(!named.contains(&"java-2.4"), "{named:?}");
     }
 
     #[test]
@@ -246,8 +271,9 @@ mod tests {
         for sdk in &SDKS {
             let stamp = sdk.stamp(&places()).unwrap();
             let (_, manifests) = stamp.split_once('\n').unwrap();
-            // Python's version is given to pip and is in no manifest.
-            assert!(manifests.is_empty() || manifests.contains(sdk.version), "{}", sdk.name);
+            // In no manifest is what is given to pip, or to Maven for one of several versions.
+            let given = manifests.is_empty() || manifests.contains("${sdk.version}");
+            assert!(given || manifests.contains(sdk.version), "{}", sdk.name);
         }
     }
 
@@ -261,10 +287,13 @@ mod tests {
                 _ => command.get_args().map(PathBuf::from).find(|path| path.is_file()).unwrap(),
             };
             let source = fs::read_to_string(source).unwrap();
-            for check in CHECKS {
+            for check in sdk.checks() {
                 let named = source.contains(&format!("\"{check}\""))
                     || source.contains(&format!("'{check}'"));
-                assert_eq!(named, !sdk.absent.contains(&check), "{check} in {}", sdk.name);
+                // A program of several versions names what only some of them have.
+                let some = sdk.language == Language::JavaGrpc;
+                assert!(named || sdk.absent.contains(check), "{check} is not in {}", sdk.name);
+                assert!(!named || some || !sdk.absent.contains(check), "{check} in {}", sdk.name);
             }
         }
     }

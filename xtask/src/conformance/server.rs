@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,11 +18,14 @@ const BUILD_LIMIT: Duration = Duration::from_secs(1200);
 const READY_LIMIT: Duration = Duration::from_secs(30);
 const PROBE_INTERVAL: Duration = Duration::from_millis(50);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Where SDKs look for gRPC, from the main port.
+const GRPC_OFFSET: u16 = 1_000;
+const FREE_PORT_TRIES: usize = 20;
 
 /// A ready server on the loopback interface; stopped on drop if it was started here.
 pub(super) struct Server {
     address: String,
-    _process: Option<Running>,
+    process: Option<Running>,
 }
 
 impl Server {
@@ -34,7 +38,7 @@ impl Server {
         // The programs ask for pushes to the loopback address.
         ensure!(socket.ip().is_loopback(), "`{url}` is not on this machine's loopback interface");
         ensure!(is_ready(socket.into()), "no ready server at {url}");
-        Ok(Self { address: socket.to_string(), _process: None })
+        Ok(Self { address: socket.to_string(), process: None })
     }
 
     /// Builds the release server, starts it on a free port and waits until it is ready.
@@ -45,30 +49,28 @@ impl Server {
         build.args(["build", "--quiet", "--release", "--package", "naming-server"]);
         build.current_dir(&places.root);
         Running::start(&mut build)?.succeed(BUILD_LIMIT).context("build the server")?;
-        Self::start(places)
+        // Of the run before, if there was one.
+        let _ = fs::remove_file(log(places));
+        let socket = free_port()?;
+        Ok(Self { address: socket.to_string(), process: Some(start(socket, places)?) })
     }
 
-    fn start(places: &Places) -> Result<Self> {
-        let socket = free_port()?;
-        let log = places.work.join("server.log");
-        // Of the run before, if there was one.
-        let _ = fs::remove_file(&log);
-        let mut command = Command::new(places.target.join("release/naming-server"));
-        command
-            .args(["--bind", &socket.ip().to_string()])
-            .args(["--port", &socket.port().to_string(), "--in-memory"])
-            .current_dir(&places.work);
-        let mut process = Running::start_logged(&mut command, &log, &log)?;
-        let deadline = Instant::now() + READY_LIMIT;
-        while !is_ready(socket) {
-            interrupt::check()?;
-            if let Some(status) = process.ended()? {
-                bail!("the server ended with {status}, see {}", log.display());
-            }
-            ensure!(Instant::now() < deadline, "the server is not ready, see {}", log.display());
-            thread::sleep(PROBE_INTERVAL);
+    /// Whether the server was started here, so that it can be started again.
+    pub(super) fn is_own(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Kills the server, as `kill -9` does, and starts it again at the same address.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come back. A server that someone else runs is left alone without an error.
+    pub(super) fn restart(&mut self, places: &Places) -> Result<()> {
+        if let Some(process) = self.process.take() {
+            drop(process);
+            self.process = Some(start(self.address.parse()?, places)?);
         }
-        Ok(Self { address: socket.to_string(), _process: Some(process) })
+        Ok(())
     }
 
     /// `host:port`.
@@ -77,11 +79,43 @@ impl Server {
     }
 }
 
-/// A port nobody listens on now. Another process can take it before the server does; the server
-/// then ends at once and says so.
+fn log(places: &Places) -> PathBuf {
+    places.work.join("server.log")
+}
+
+/// Starts the release server and waits until it is ready.
+fn start(socket: SocketAddr, places: &Places) -> Result<Running> {
+    let log = log(places);
+    let mut command = Command::new(places.target.join("release/naming-server"));
+    command
+        .args(["--bind", &socket.ip().to_string()])
+        .args(["--port", &socket.port().to_string(), "--in-memory"])
+        .current_dir(&places.work);
+    let mut process = Running::start_logged(&mut command, &log, &log)?;
+    let deadline = Instant::now() + READY_LIMIT;
+    while !is_ready(socket) {
+        interrupt::check()?;
+        if let Some(status) = process.ended()? {
+            bail!("the server ended with {status}, see {}", log.display());
+        }
+        ensure!(Instant::now() < deadline, "the server is not ready, see {}", log.display());
+        thread::sleep(PROBE_INTERVAL);
+    }
+    Ok(process)
+}
+
+/// A port nobody listens on now, nor on the port of gRPC above it. Another process can take one
+/// before the server does; the server then ends at once and says so.
 fn free_port() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
-    Ok(listener.local_addr()?)
+    for _ in 0..FREE_PORT_TRIES {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
+        let socket = listener.local_addr()?;
+        let grpc = socket.port().checked_add(GRPC_OFFSET);
+        if grpc.is_some_and(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()) {
+            return Ok(socket);
+        }
+    }
+    bail!("no free port with another one free {GRPC_OFFSET} above it")
 }
 
 fn is_ready(socket: SocketAddr) -> bool {
