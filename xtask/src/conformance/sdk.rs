@@ -70,6 +70,8 @@ pub(super) enum Language {
     Node,
     Python,
     JavaGrpc,
+    GoGrpc,
+    PythonGrpc,
 }
 
 /// The SDKs of these names; a name without a version means all of that language, no name those that
@@ -95,7 +97,8 @@ impl Sdk {
     }
 
     pub(super) fn speaks_grpc(&self) -> bool {
-        matches!(self.language, Language::JavaGrpc)
+        use Language::{GoGrpc, JavaGrpc, PythonGrpc};
+        matches!(self.language, JavaGrpc | GoGrpc | PythonGrpc)
     }
 
     fn is_called(&self, name: &str) -> bool {
@@ -106,9 +109,9 @@ impl Sdk {
     pub(super) fn missing_tool(&self) -> Option<&'static str> {
         let tools: &[&str] = match self.language {
             Language::Java | Language::JavaGrpc => &["java", "mvn"],
-            Language::Go => &["go"],
+            Language::Go | Language::GoGrpc => &["go"],
             Language::Node => &["node", "npm"],
-            Language::Python => &["python3"],
+            Language::Python | Language::PythonGrpc => &["python3"],
         };
         tools.iter().copied().find(|tool| !is_on_path(tool))
     }
@@ -128,8 +131,9 @@ impl Sdk {
             Language::Java => &["java/pom.xml"],
             Language::Go => &["go/go.mod", "go/go.sum", "go/main.go"],
             Language::Node => &["node/package.json", "node/check.js"],
-            Language::Python => &[],
+            Language::Python | Language::PythonGrpc => &[],
             Language::JavaGrpc => &["java-grpc/pom.xml"],
+            Language::GoGrpc => &["go-grpc/go.mod", "go-grpc/go.sum", "go-grpc/main.go"],
         };
         files.iter().map(|file| places.sources(file)).collect()
     }
@@ -142,6 +146,7 @@ impl Sdk {
             Language::Java => vec![self.maven("java/pom.xml", places)],
             Language::JavaGrpc => vec![self.maven("java-grpc/pom.xml", places)],
             Language::Go => vec![self.go_build("go", places)],
+            Language::GoGrpc => vec![self.go_build("go-grpc", places)],
             Language::Node => {
                 let mut copy = Command::new("cp");
                 copy.args(self.inputs(places)).arg(&directory);
@@ -154,6 +159,7 @@ impl Sdk {
             // The module under test needs the standard library only; what the package depends on is
             // for the gRPC module beside it.
             Language::Python => self.python_environment(&["--no-deps"], places),
+            Language::PythonGrpc => self.python_environment(&[], places),
         }
     }
 
@@ -189,13 +195,14 @@ impl Sdk {
         let mut command = match self.language {
             Language::Java => self.java("java/Check.java", places),
             Language::JavaGrpc => self.java("java-grpc/Grpc.java", places),
-            Language::Go => Command::new(directory.join("check")),
+            Language::Go | Language::GoGrpc => Command::new(directory.join("check")),
             Language::Node => {
                 let mut node = Command::new("node");
                 node.arg(directory.join("check.js"));
                 node
             }
             Language::Python => self.python("python/check.py", places),
+            Language::PythonGrpc => self.python("python-grpc/check.py", places),
         };
         command.args([address, prefix]).arg(directory.join("run"));
         command
@@ -248,8 +255,8 @@ mod tests {
 
     #[test]
     fn name_without_version_means_the_language() {
-        assert_eq!(names(&["python"]).unwrap(), ["python-0.1", "python-2.0"]);
-        assert_eq!(names(&["python-2.0", "go"]).unwrap(), ["go", "python-2.0"]);
+        assert_eq!(names(&["python"]).unwrap(), ["python-0.1", "python-2.0", "python-3"]);
+        assert_eq!(names(&["python-2.0", "go"]).unwrap(), ["go", "python-2.0", "go-2"]);
         assert_eq!(names(&["java-2.4"]).unwrap(), ["java-2.4"]);
     }
 
@@ -283,6 +290,7 @@ mod tests {
             let command = sdk.run_command(&places(), "", "");
             let source = match sdk.language {
                 Language::Go => places().sources("go/main.go"),
+                Language::GoGrpc => places().sources("go-grpc/main.go"),
                 Language::Node => places().sources("node/check.js"),
                 _ => command.get_args().map(PathBuf::from).find(|path| path.is_file()).unwrap(),
             };

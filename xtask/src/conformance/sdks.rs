@@ -2,7 +2,7 @@
 
 use super::sdk::{Language, Sdk};
 
-pub(super) static SDKS: [Sdk; 12] = [
+pub(super) static SDKS: [Sdk; 14] = [
     Sdk {
         name: "java",
         package: "com.alibaba.nacos:nacos-client",
@@ -96,6 +96,22 @@ pub(super) static SDKS: [Sdk; 12] = [
         package: "com.alibaba.nacos:nacos-client",
         version: "3.2.1-2026.03.30",
         language: Language::JavaGrpc,
+        by_default: true,
+        absent: &[],
+    },
+    Sdk {
+        name: "go-2",
+        package: "github.com/nacos-group/nacos-sdk-go/v2",
+        version: "v2.3.5",
+        language: Language::GoGrpc,
+        by_default: true,
+        absent: &[],
+    },
+    Sdk {
+        name: "python-3",
+        package: "nacos-sdk-python",
+        version: "3.2.0",
+        language: Language::PythonGrpc,
         by_default: true,
         absent: &[],
     },
