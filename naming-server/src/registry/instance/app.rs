@@ -7,7 +7,8 @@ use std::ops::Deref;
 pub(crate) enum App {
     Unknown,
     Default,
-    Other(Box<str>),
+    /// Rare. A text takes 16 bytes where it stands, so this is a pointer to it.
+    Other(Box<Box<str>>),
 }
 
 impl App {
@@ -15,7 +16,7 @@ impl App {
         match name {
             "unknown" => Self::Unknown,
             "DEFAULT" => Self::Default,
-            other => Self::Other(other.into()),
+            other => Self::Other(Box::new(other.into())),
         }
     }
 }
