@@ -72,6 +72,7 @@ pub(super) enum Language {
     JavaGrpc,
     GoGrpc,
     PythonGrpc,
+    RustGrpc,
 }
 
 /// The SDKs of these names; a name without a version means all of that language, no name those that
@@ -97,8 +98,8 @@ impl Sdk {
     }
 
     pub(super) fn speaks_grpc(&self) -> bool {
-        use Language::{GoGrpc, JavaGrpc, PythonGrpc};
-        matches!(self.language, JavaGrpc | GoGrpc | PythonGrpc)
+        use Language::{GoGrpc, JavaGrpc, PythonGrpc, RustGrpc};
+        matches!(self.language, JavaGrpc | GoGrpc | PythonGrpc | RustGrpc)
     }
 
     fn is_called(&self, name: &str) -> bool {
@@ -112,6 +113,7 @@ impl Sdk {
             Language::Go | Language::GoGrpc => &["go"],
             Language::Node => &["node", "npm"],
             Language::Python | Language::PythonGrpc => &["python3"],
+            Language::RustGrpc => &["cargo"],
         };
         tools.iter().copied().find(|tool| !is_on_path(tool))
     }
@@ -134,6 +136,9 @@ impl Sdk {
             Language::Python | Language::PythonGrpc => &[],
             Language::JavaGrpc => &["java-grpc/pom.xml"],
             Language::GoGrpc => &["go-grpc/go.mod", "go-grpc/go.sum", "go-grpc/main.go"],
+            Language::RustGrpc => {
+                &["rust-grpc/Cargo.toml", "rust-grpc/Cargo.lock", "rust-grpc/src/main.rs"]
+            }
         };
         files.iter().map(|file| places.sources(file)).collect()
     }
@@ -160,6 +165,7 @@ impl Sdk {
             // for the gRPC module beside it.
             Language::Python => self.python_environment(&["--no-deps"], places),
             Language::PythonGrpc => self.python_environment(&[], places),
+            Language::RustGrpc => vec![self.cargo_build("rust-grpc", places)],
         }
     }
 
@@ -176,6 +182,15 @@ impl Sdk {
         let mut build = Command::new("go");
         build.current_dir(places.sources(sources));
         build.args(["build", "-o"]).arg(places.directory(self).join("check")).arg(".");
+        build
+    }
+
+    fn cargo_build(&self, sources: &str, places: &Places) -> Command {
+        let mut build = Command::new("cargo");
+        // Not where this program is built: that would change what its crates are built with.
+        build.args(["build", "--quiet", "--locked", "--target-dir"]);
+        build.arg(places.directory(self).join("target"));
+        build.arg("--manifest-path").arg(places.sources(sources).join("Cargo.toml"));
         build
     }
 
@@ -203,6 +218,12 @@ impl Sdk {
             }
             Language::Python => self.python("python/check.py", places),
             Language::PythonGrpc => self.python("python-grpc/check.py", places),
+            Language::RustGrpc => {
+                let mut program = Command::new(directory.join("target/debug/check"));
+                // Logs and caches of the SDK go to the home directory.
+                program.env("HOME", directory.join("run"));
+                program
+            }
         };
         command.args([address, prefix]).arg(directory.join("run"));
         command
@@ -291,6 +312,7 @@ mod tests {
             let source = match sdk.language {
                 Language::Go => places().sources("go/main.go"),
                 Language::GoGrpc => places().sources("go-grpc/main.go"),
+                Language::RustGrpc => places().sources("rust-grpc/src/main.rs"),
                 Language::Node => places().sources("node/check.js"),
                 _ => command.get_args().map(PathBuf::from).find(|path| path.is_file()).unwrap(),
             };

@@ -2,7 +2,7 @@
 
 use super::sdk::{Language, Sdk};
 
-pub(super) static SDKS: [Sdk; 14] = [
+pub(super) static SDKS: [Sdk; 15] = [
     Sdk {
         name: "java",
         package: "com.alibaba.nacos:nacos-client",
@@ -114,5 +114,13 @@ pub(super) static SDKS: [Sdk; 14] = [
         language: Language::PythonGrpc,
         by_default: true,
         absent: &[],
+    },
+    Sdk {
+        name: "rust-0.8",
+        package: "nacos-sdk",
+        version: "0.8.0",
+        language: Language::RustGrpc,
+        by_default: true,
+        absent: &["server-status"],
     },
 ];
