@@ -96,14 +96,14 @@ fn a_client_is_sent_to_a_server_that_can_be_one() {
     let server = TestServer::start();
     let send = "/nacos/v3/admin/core/loader/reloadClient?connectionId=1_127.0.0.1_1";
     // It has gone already.
-    assert_eq!(ok(server.get(send)), "success");
+    assert_eq!(ok(server.call("POST", send)), "success");
     assert_eq!(
-        ok(server.get(&format!("{send}&redirectAddress=registry-2.example.org:8848"))),
+        ok(server.call("POST", &format!("{send}&redirectAddress=registry-2.example.org:8848"))),
         "success"
     );
     let long = format!("{}:8848", "a".repeat(256));
     for bad in ["nowhere", "host:port", ":8848", "host:70000", "a%0Ab:8848", &long] {
-        let answer = server.get(&format!("{send}&redirectAddress={bad}"));
+        let answer = server.call("POST", &format!("{send}&redirectAddress={bad}"));
         refused(&answer, 400, 20_002, "redirectAddress");
     }
     let nobody = server.get("/nacos/v2/core/loader/reloadClient");

@@ -27,7 +27,7 @@ const PRIVATE: &[(&str, &str)] = &[
     (concat!("the ", "brief says"), "talk about how the text came to be"),
 ];
 
-/// The only source that the lock file may name: no git dependency, no mirror.
+/// The only source that a lock file may name: no git dependency, no mirror.
 const SOURCE_OF_CRATES: &str =
     concat!("source = \"registry+https://github.com/rust-lang/crates", ".io-index\"");
 
@@ -46,7 +46,12 @@ fn check_file(file: &TrackedFile) -> Vec<Violation> {
 }
 
 fn is_source_of_crates(path: &str, line: &str) -> bool {
-    path == "Cargo.lock" && line == SOURCE_OF_CRATES
+    is_lock_file(path) && line == SOURCE_OF_CRATES
+}
+
+/// The workspace's own, or that of a crate beside it.
+fn is_lock_file(path: &str) -> bool {
+    path.rsplit('/').next() == Some("Cargo.lock")
 }
 
 fn check_line(path: &str, number: usize, line: &str) -> Vec<Violation> {
@@ -57,7 +62,7 @@ fn check_line(path: &str, number: usize, line: &str) -> Vec<Violation> {
     let mut violations: Vec<Violation> = found
         .map(|(private, why)| Violation::new(place(), format!("{private:?} is {why}")))
         .collect();
-    if path == "Cargo.lock" && line.starts_with("source = ") {
+    if is_lock_file(path) && line.starts_with("source = ") {
         violations.push(Violation::new(place(), "a crate from elsewhere than the usual registry"));
     }
     violations
@@ -91,10 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_file_names_the_usual_registry_only() {
-        assert!(check(&[file("Cargo.lock", SOURCE_OF_CRATES)]).is_empty());
+    fn lock_files_name_the_usual_registry_only() {
+        for lock in ["Cargo.lock", "xtask/sdk/a/Cargo.lock"] {
+            assert!(check(&[file(lock, SOURCE_OF_CRATES)]).is_empty(), "{lock}");
+            assert_eq!(check(&[file(lock, "source = \"git+https://host/x\"")]).len(), 1, "{lock}");
+        }
         assert_eq!(check(&[file("other.lock", SOURCE_OF_CRATES)]).len(), 1);
-        assert_eq!(check(&[file("Cargo.lock", "source = \"git+https://host/x\"")]).len(), 1);
+        assert_eq!(check(&[file("my-Cargo.lock", SOURCE_OF_CRATES)]).len(), 1);
     }
 
     #[test]
