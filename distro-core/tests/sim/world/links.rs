@@ -133,10 +133,14 @@ impl World {
 
     fn connect(&mut self, client: usize, but: Option<usize>) {
         let state = &self.clients[client];
-        let is_open = |node: &usize| {
-            !self.nodes[*node].is_old && (state.reach.is_empty() || state.reach.contains(node))
-        };
-        let mut left: Vec<usize> = self.members.iter().copied().filter(is_open).collect();
+        let takes = |node: &usize| !self.nodes[*node].is_old;
+        let open: Vec<usize> = self.members.iter().copied().filter(takes).collect();
+        let reached = open.iter().filter(|node| state.reach.contains(node)).copied();
+        let mut left: Vec<usize> = reached.collect();
+        if left.is_empty() {
+            // None of its members is left, as for clients that beat.
+            left = open;
+        }
         left.retain(|node| Some(*node) != but);
         let order = self.chance.shuffled(left.len());
         let left = order.into_iter().map(|at| left[at]).collect();
