@@ -90,7 +90,11 @@ impl World {
             Said::Ping => self.reply(link, Hears::Answer(number, Told::Done)),
             Said::Hangup => {
                 self.links[link].is_open_at_node = false;
-                if matches!(self.clients[client].life, Life::Dead(_)) {
+                // If the connection that holds its instance ends unseen, that is as if it fell silent.
+                let published = self.clients[client].published;
+                let is_seen =
+                    published.is_none_or(|held| held == link || !self.links[held].is_open_at_node);
+                if is_seen && matches!(self.clients[client].life, Life::Dead(_)) {
                     self.clients[client].hung_up = Some(now);
                 }
                 process.connections.end(id_of(link), End::Lost, tick);
