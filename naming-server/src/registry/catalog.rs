@@ -7,7 +7,7 @@ use naming_model::{
     DEFAULT_BEAT_INTERVAL_MS, GROUP_SEPARATOR, InstanceKey, META_ID_GENERATOR, ServiceKey,
 };
 
-use super::host::are_protected;
+use super::host::{are_protected, push_facts};
 use super::index::listed;
 use super::json::{push_bool, push_display, push_double, push_number, push_string};
 use super::{
@@ -270,27 +270,10 @@ fn has_cluster(reader: &Reader<'_, Content>, name: &str) -> bool {
 /// Everything Nacos tells about an instance, in its order. `heard_ms` is when the last beat came, or the
 /// registration if that was later. The object is left open for more.
 fn push_instance(out: &mut String, host: &Host<'_>, service: &ServiceKey, heard_ms: u64) {
-    let Host { key, instance, healthy } = host;
+    let Host { instance, healthy, .. } = host;
     out.push_str("{\"instanceId\":\"");
     push_id(out, host, service);
-    out.push_str("\",\"ip\":");
-    push_string(out, key.ip);
-    out.push_str(",\"port\":");
-    push_number(out, key.port);
-    out.push_str(",\"weight\":");
-    push_double(out, instance.weight);
-    out.push_str(",\"healthy\":");
-    push_bool(out, *healthy);
-    out.push_str(",\"enabled\":");
-    push_bool(out, instance.enabled);
-    out.push_str(",\"ephemeral\":");
-    push_bool(out, !instance.is_persistent);
-    out.push_str(",\"clusterName\":");
-    push_string(out, key.cluster);
-    out.push_str(",\"serviceName\":");
-    push_string(out, service.grouped());
-    out.push_str(",\"metadata\":");
-    out.push_str(instance.metadata.as_json());
+    push_facts(out, host, *healthy, instance.weight, service);
     out.push_str(",\"lastBeat\":");
     push_number(out, heard_ms);
     out.push_str(",\"marked\":false");

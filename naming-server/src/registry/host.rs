@@ -174,6 +174,36 @@ fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, style: &Style) {
     out.push_str(ending);
 }
 
+/// Appends what the objects of the catalog and of the later APIs have in common, in this order: what
+/// follows the text of the id, from the end of that to the metadata.
+pub(crate) fn push_facts(
+    out: &mut String,
+    host: &Host<'_>,
+    healthy: bool,
+    weight: f64,
+    service: &ServiceKey,
+) {
+    let Host { key, instance, .. } = host;
+    out.push_str("\",\"ip\":");
+    push_string(out, key.ip);
+    out.push_str(",\"port\":");
+    push_number(out, key.port);
+    out.push_str(",\"weight\":");
+    push_double(out, weight);
+    out.push_str(",\"healthy\":");
+    push_bool(out, healthy);
+    out.push_str(",\"enabled\":");
+    push_bool(out, instance.enabled);
+    out.push_str(",\"ephemeral\":");
+    push_bool(out, !instance.is_persistent);
+    out.push_str(",\"clusterName\":");
+    push_string(out, key.cluster);
+    out.push_str(",\"serviceName\":");
+    push_string(out, service.grouped());
+    out.push_str(",\"metadata\":");
+    out.push_str(instance.metadata.as_json());
+}
+
 /// Appends the id of an instance, without quotes.
 pub(crate) fn push_id(out: &mut String, host: &Host<'_>, service: &ServiceKey) {
     let mut ending = String::new();

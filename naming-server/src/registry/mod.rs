@@ -64,7 +64,7 @@ pub(crate) use events::{Event, EventKind, Events, MAX_ACTOR};
 pub(crate) use filter::MetadataFilter;
 pub(crate) use foreign::ListTerms;
 pub(crate) use held::Held;
-pub(crate) use host::{Host, are_protected, hosts, push_id};
+pub(crate) use host::{Host, are_protected, hosts, push_facts, push_id};
 pub(crate) use index::{GroupFilter, ListedService, ServiceIndex, names_json};
 pub(crate) use instance::{
     Instance, Metadata, Timed, check_address, check_app, check_kind, check_port, text_form,

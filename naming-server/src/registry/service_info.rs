@@ -9,9 +9,9 @@ use bytes::Bytes;
 use distro_core::Reader;
 use naming_model::{DEFAULT_BEAT_INTERVAL_MS, META_ID_GENERATOR, ServiceKey};
 
-use super::host::{Host, Hosts, are_protected, push_id};
+use super::host::{Host, Hosts, are_protected, push_facts, push_id};
 use super::instance::Instance;
-use super::json::{push_bool, push_double, push_number, push_string};
+use super::json::{push_bool, push_number, push_string};
 use super::query::{Flavour, ViewQuery};
 use super::service::ServiceSettings;
 use super::{Content, Registry, wall_ms};
@@ -145,7 +145,7 @@ fn expected_bytes(hosts: &Hosts<'_>, service: &ServiceKey, clusters: &str) -> us
 }
 
 fn push_host(out: &mut String, host: &Host<'_>, service: &ServiceKey, healthy: bool) {
-    let Host { key, instance, .. } = host;
+    let instance = host.instance;
     out.push_str("{\"instanceId\":\"");
     match instance.held.as_ref().and_then(|held| held.id.as_deref()) {
         Some(id) => super::json::push_escaped(out, id),
@@ -154,25 +154,8 @@ fn push_host(out: &mut String, host: &Host<'_>, service: &ServiceKey, healthy: b
             push_id_ending(out, host, service);
         }
     }
-    out.push_str("\",\"ip\":");
-    push_string(out, key.ip);
-    out.push_str(",\"port\":");
-    push_number(out, key.port);
-    out.push_str(",\"weight\":");
     let declared = instance.held.as_ref().and_then(|held| held.weight);
-    push_double(out, declared.unwrap_or(instance.weight));
-    out.push_str(",\"healthy\":");
-    push_bool(out, healthy);
-    out.push_str(",\"enabled\":");
-    push_bool(out, instance.enabled);
-    out.push_str(",\"ephemeral\":");
-    push_bool(out, !instance.is_persistent);
-    out.push_str(",\"clusterName\":");
-    push_string(out, key.cluster);
-    out.push_str(",\"serviceName\":");
-    push_string(out, service.grouped());
-    out.push_str(",\"metadata\":");
-    out.push_str(instance.metadata.as_json());
+    push_facts(out, host, healthy, declared.unwrap_or(instance.weight), service);
     push_derived(out, instance);
     out.push('}');
 }

@@ -173,9 +173,8 @@ pub(super) fn detail(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
 /// One instance as 3.x shows it.
 pub(super) fn admin_detail(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
     find(api, call, |host, service| {
-        let (mut name, mut json) = (String::new(), String::new());
-        push_string(&mut name, service.grouped());
-        push_host(&mut json, host, host.healthy, service, &name);
+        let mut json = String::new();
+        push_host(&mut json, host, host.healthy, service);
         Reply::json(format!("{{\"code\":0,\"message\":\"success\",\"data\":{json}}}"))
     })
 }

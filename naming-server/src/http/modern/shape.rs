@@ -5,9 +5,7 @@ use distro_core::Reader;
 use naming_model::{DEFAULT_BEAT_INTERVAL_MS, ServiceKey};
 
 use crate::http::MOST_ANSWER_BYTES;
-use crate::registry::{
-    Content, Host, hosts, push_bool, push_double, push_id, push_number, push_string,
-};
+use crate::registry::{Content, Host, hosts, push_facts, push_id, push_number};
 
 /// The instances of some clusters.
 pub(super) struct Selected<'a> {
@@ -37,8 +35,6 @@ pub(super) fn array<'a>(
     service: &ServiceKey,
     hosts: impl Iterator<Item = (Host<'a>, bool)>,
 ) -> String {
-    let mut name = String::new();
-    push_string(&mut name, service.grouped());
     let mut out = String::from("[");
     for (host, healthy) in hosts {
         if out.len() > MOST_ANSWER_BYTES {
@@ -47,41 +43,18 @@ pub(super) fn array<'a>(
         if out.len() > 1 {
             out.push(',');
         }
-        push_host(&mut out, &host, healthy, service, &name);
+        push_host(&mut out, &host, healthy, service);
     }
     out.push(']');
     out
 }
 
-/// One instance as JSON, with this health. `name` is that of the service, as JSON.
-pub(super) fn push_host(
-    out: &mut String,
-    host: &Host<'_>,
-    healthy: bool,
-    service: &ServiceKey,
-    name: &str,
-) {
-    let Host { key, instance, .. } = host;
+/// One instance as JSON, with this health.
+pub(super) fn push_host(out: &mut String, host: &Host<'_>, healthy: bool, service: &ServiceKey) {
+    let instance = host.instance;
     out.push_str("{\"instanceId\":\"");
     push_id(out, host, service);
-    out.push_str("\",\"ip\":");
-    push_string(out, key.ip);
-    out.push_str(",\"port\":");
-    push_number(out, key.port);
-    out.push_str(",\"weight\":");
-    push_double(out, instance.weight);
-    out.push_str(",\"healthy\":");
-    push_bool(out, healthy);
-    out.push_str(",\"enabled\":");
-    push_bool(out, instance.enabled);
-    out.push_str(",\"ephemeral\":");
-    push_bool(out, !instance.is_persistent);
-    out.push_str(",\"clusterName\":");
-    push_string(out, key.cluster);
-    out.push_str(",\"serviceName\":");
-    out.push_str(name);
-    out.push_str(",\"metadata\":");
-    out.push_str(instance.metadata.as_json());
+    push_facts(out, host, healthy, instance.weight, service);
     let (unhealthy_after_ms, expire_after_ms) = instance.time_outs_ms();
     out.push_str(",\"instanceHeartBeatInterval\":");
     push_number(out, instance.beat_interval_ms().unwrap_or(DEFAULT_BEAT_INTERVAL_MS));
