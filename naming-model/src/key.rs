@@ -4,6 +4,19 @@ use std::fmt;
 
 use crate::code::{DEFAULT_GROUP, GROUP_SEPARATOR, NAMESPACE_SEPARATOR};
 
+/// By byte, whether it may stand in the name of a service: a look-up, since each registration looks
+/// at each byte.
+const MAY_STAND_IN_A_SERVICE: [bool; 256] = {
+    let mut may = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let is_sign = matches!(byte as u8, b'@' | b'.' | b':' | b'_' | b'-');
+        may[byte] = is_sign || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    may
+};
+
 /// Longest grouped service name in bytes. Nacos has no limit; a registry that takes names from
 /// the network needs one.
 pub const MAX_SERVICE_NAME: usize = 512;
@@ -150,14 +163,13 @@ impl ServiceKey {
     /// # Errors
     /// [`NameError::ServiceCharacters`], [`NameError::NamespaceCharacters`].
     pub fn check_characters(&self) -> Result<(), NameError> {
-        let good = |b: u8| b.is_ascii_alphanumeric() || b"@.:_-".contains(&b);
         // Nearly every namespace is plain: its bytes tell.
         let plain = |b: u8| matches!(b, b' '..=b'~');
         let namespace = self.namespace();
         if !namespace.bytes().all(plain) && namespace.chars().any(is_unprintable) {
             return Err(NameError::NamespaceCharacters);
         }
-        if self.grouped().bytes().all(good) {
+        if self.grouped().bytes().all(|b| MAY_STAND_IN_A_SERVICE[usize::from(b)]) {
             return Ok(());
         }
         Err(NameError::ServiceCharacters(self.grouped().to_owned()))

@@ -28,8 +28,8 @@ pub(super) fn list(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
     let port = form::optional_port(call, "port")?.unwrap_or(0);
     let named: Option<IpAddr> = call.params.optional("ip").and_then(|ip| bare(&ip).parse().ok());
     if named.is_some() && port > 0 {
-        let place = (port.into(), named);
-        let subscriber = api.subscriber(call, &service, &clusters, Flavour::Grouped, place);
+        let flavour = Flavour::Grouped;
+        let subscriber = api.subscriber(call, &service, &clusters, flavour, port.into(), || named);
         api.naming().subscribe(subscriber);
     }
     let cache_ms = api.registry.switches.load().push_cache_ms;

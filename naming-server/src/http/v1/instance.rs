@@ -133,7 +133,7 @@ impl Api {
         let healthy_only = params.flag_strict("healthyOnly", false);
         let udp_port = params.int("udpPort", 0)?;
         let subscriber =
-            self.subscriber(call, service, &clusters, flavour, (udp_port, named_ip(call)));
+            self.subscriber(call, service, &clusters, flavour, udp_port, || named_ip(call));
         let null_metadata = call.agent.text.starts_with("Nacos-Python-Client");
         let query = ViewQuery { flavour, healthy_only, clusters: &clusters, null_metadata };
         let is_check = params.flag_strict("isCheck", false);

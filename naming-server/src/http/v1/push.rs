@@ -17,14 +17,15 @@ const MOST_ON_PAGE: usize = 10_000;
 
 impl Api {
     /// Whom to tell of changes: the caller, if it asks for that and understands what it is told. It
-    /// wants packets at this port, and says that this is its address.
+    /// wants packets at this port, and says that this is its address, which is read only if needed.
     pub(in crate::http) fn subscriber(
         &self,
         call: &Call<'_>,
         service: &ServiceKey,
         clusters: &str,
         flavour: Flavour,
-        (udp_port, named): (i32, Option<IpAddr>),
+        udp_port: i32,
+        named: impl FnOnce() -> Option<IpAddr>,
     ) -> Option<Subscriber> {
         if udp_port <= 0 {
             return None;
@@ -34,7 +35,7 @@ impl Api {
             return None;
         }
         let port = u16::try_from(udp_port).ok()?;
-        let (ip, place) = self.pusher.place(call.peer.ip(), named);
+        let (ip, place) = self.pusher.place(call.peer.ip(), named());
         Some(Subscriber {
             service: service.clone(),
             address: SocketAddr::new(ip, port),
