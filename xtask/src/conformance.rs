@@ -21,7 +21,7 @@ use anyhow::{Context, Result};
 
 use self::report::{CheckLine, Outcome, Report};
 use self::sdk::Sdk;
-use self::server::Server;
+pub(crate) use self::server::Server;
 
 /// With cold caches and busy cores the slowest, Go, takes about a minute.
 const INSTALL_LIMIT: Duration = Duration::from_secs(300);
@@ -56,7 +56,7 @@ pub struct Arguments {
 /// SIGINT and SIGTERM. Every process started is stopped in each case.
 pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     if arguments.failover {
-        let places = Places::new(root);
+        let places = Places::new(root, "conformance");
         fs::create_dir_all(&places.work).context("create the directory of the builds")?;
         interrupt::listen()?;
         return failover::run(&places);
@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         arguments.sdks.iter().cloned().partition(|name| name == own::NAME);
     let with_own = !own.is_empty() || foreign.is_empty();
     let sdks = if foreign.is_empty() && !own.is_empty() { vec![] } else { sdk::select(&foreign)? };
-    let places = Places::new(root);
+    let places = Places::new(root, "conformance");
     fs::create_dir_all(&places.work).context("create the directory of the builds")?;
     interrupt::listen()?;
     // Everything is built before anything is run: some checks measure time.
@@ -100,22 +100,23 @@ fn skip_is_failure() -> bool {
 }
 
 /// Where the sources of the programs are and where what is built from them goes.
-struct Places {
+pub(crate) struct Places {
     /// The workspace.
     root: PathBuf,
     /// Cargo's own output.
     target: PathBuf,
-    /// `target/conformance`, one directory per SDK.
+    /// `target/conformance`, one directory per SDK; what other programs write beside it.
     work: PathBuf,
 }
 
 impl Places {
-    fn new(root: &Path) -> Self {
+    /// `work` is the folder below `target` for what the programs write.
+    pub(crate) fn new(root: &Path, work: &str) -> Self {
         let target = match std::env::var_os("CARGO_TARGET_DIR") {
             Some(directory) => root.join(directory),
             None => root.join("target"),
         };
-        Self { root: root.to_owned(), work: target.join("conformance"), target }
+        Self { root: root.to_owned(), work: target.join(work), target }
     }
 
     fn sources(&self, directory: &str) -> PathBuf {

@@ -7,6 +7,7 @@
 // This is a command line tool: its tables and progress lines are meant for the terminal.
 #![allow(clippy::print_stdout)]
 
+pub mod attacks;
 pub mod chaos;
 pub mod cluster;
 pub mod conformance;

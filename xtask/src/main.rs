@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use xtask::{chaos, cluster, conformance, instructions, sim, tidy};
+use xtask::{attacks, chaos, cluster, conformance, instructions, sim, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Automation of this repository")]
@@ -30,6 +30,8 @@ enum Command {
     },
     /// Counts the instructions of hot paths and compares them with the baseline.
     Instructions(instructions::Arguments),
+    /// Attacks the server and says what it held and what others noticed.
+    Attacks(attacks::Arguments),
     /// Runs published SDKs against the server.
     Conformance(conformance::Arguments),
     /// Runs a cluster of servers on this machine and does to it what it is told.
@@ -46,6 +48,7 @@ enum Command {
 fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Tidy => run_tidy(),
+        Command::Attacks(arguments) => attacks::run(&arguments, &repository()?),
         Command::Conformance(arguments) => conformance::run(&arguments, &repository()?),
         Command::Cluster(arguments) => cluster::run(&arguments, &repository()?),
         Command::Chaos(arguments) => chaos::run(&arguments, &repository()?),

@@ -31,6 +31,11 @@ impl Running {
         Self::start(command.stdin(Stdio::null()).stdout(append(output)?).stderr(append(errors)?))
     }
 
+    /// Its number.
+    pub(super) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// The status the process ended with, `None` while it runs.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.0.try_wait().context("wait for a child process")

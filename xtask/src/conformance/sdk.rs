@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     fn places() -> Places {
-        Places::new(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
+        Places::new(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap(), "conformance")
     }
 
     fn names(wanted: &[&str]) -> Result<Vec<&'static str>> {

@@ -23,7 +23,7 @@ const GRPC_OFFSET: u16 = 1_000;
 const FREE_PORT_TRIES: usize = 20;
 
 /// A ready server on the loopback interface; stopped on drop if it was started here.
-pub(super) struct Server {
+pub(crate) struct Server {
     address: String,
     process: Option<Running>,
 }
@@ -43,16 +43,43 @@ impl Server {
 
     /// Builds the release server, starts it on a free port and waits until it is ready.
     pub(super) fn build_and_start(places: &Places) -> Result<Self> {
+        Self::build(places)?;
+        // Of the run before, if there was one.
+        let _ = fs::remove_file(log(places));
+        Self::start_with(places, &[])
+    }
+
+    /// Builds the release server.
+    pub(crate) fn build(places: &Places) -> Result<()> {
         println!("building the server");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build.args(["build", "--quiet", "--release", "--package", "naming-server"]);
         build.current_dir(&places.root);
-        Running::start(&mut build)?.succeed(BUILD_LIMIT).context("build the server")?;
-        // Of the run before, if there was one.
-        let _ = fs::remove_file(log(places));
+        Running::start(&mut build)?.succeed(BUILD_LIMIT).context("build the server")
+    }
+
+    /// Starts the release server on a free port with more `arguments`, and waits until it is ready.
+    pub(crate) fn start_with(places: &Places, arguments: &[&str]) -> Result<Self> {
+        fs::create_dir_all(&places.work).context("make the folder of the server")?;
         let socket = free_port()?;
-        Ok(Self { address: socket.to_string(), process: Some(start(socket, places)?) })
+        let process = start(socket, places, arguments)?;
+        Ok(Self { address: socket.to_string(), process: Some(process) })
+    }
+
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> Result<SocketAddr> {
+        self.address.parse().context("read the address of the server")
+    }
+
+    /// Its process; none if someone else runs it.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Running::pid)
+    }
+
+    /// Whether a server that was started here has not ended.
+    pub(crate) fn is_running(&mut self) -> Result<bool> {
+        self.process.as_mut().map_or(Ok(false), |process| Ok(process.ended()?.is_none()))
     }
 
     /// Whether the server was started here, so that it can be started again.
@@ -68,7 +95,7 @@ impl Server {
     pub(super) fn restart(&mut self, places: &Places) -> Result<()> {
         if let Some(process) = self.process.take() {
             drop(process);
-            self.process = Some(start(self.address.parse()?, places)?);
+            self.process = Some(start(self.address.parse()?, places, &[])?);
         }
         Ok(())
     }
@@ -84,12 +111,13 @@ fn log(places: &Places) -> PathBuf {
 }
 
 /// Starts the release server and waits until it is ready.
-fn start(socket: SocketAddr, places: &Places) -> Result<Running> {
+fn start(socket: SocketAddr, places: &Places, arguments: &[&str]) -> Result<Running> {
     let log = log(places);
     let mut command = Command::new(places.target.join("release/naming-server"));
     command
         .args(["--bind", &socket.ip().to_string()])
         .args(["--port", &socket.port().to_string(), "--in-memory"])
+        .args(arguments)
         .current_dir(&places.work);
     let mut process = Running::start_logged(&mut command, &log, &log)?;
     let deadline = Instant::now() + READY_LIMIT;
