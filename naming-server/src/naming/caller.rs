@@ -64,6 +64,11 @@ impl Clearance {
         self.right == Granted::All || self.right == Granted::One(access)
     }
 
+    /// Whether its sender need not be a user.
+    pub(super) fn has_every_right(self) -> bool {
+        self.right == Granted::All
+    }
+
     pub(super) fn is_watched(self) -> bool {
         self.watched
     }

@@ -22,6 +22,15 @@ pub(crate) enum NamingError {
     /// Too much of this kind is under way. Nothing was done.
     #[error("{0}")]
     Busy(&'static str),
+    /// The call is about users, and nobody needs to be one here.
+    #[error(
+        "authentication is off on this server (auth.enabled); every request is taken without a \
+         user, and users cannot be changed"
+    )]
+    AuthIsOff,
+    /// The call is for a server that has no user.
+    #[error("there is a user already; an administrator makes the others")]
+    HasUsers,
 }
 
 impl NamingError {
@@ -38,7 +47,10 @@ impl NamingError {
                 RegistryError::Invalid(_) | RegistryError::Missing(_) | RegistryError::Conflict(_)
             ),
             Self::Auth(AuthError::Refused(refusal)) => *refusal != Refusal::Busy,
-            Self::Auth(AuthError::Invalid(_)) | Self::NotFound(_) => true,
+            Self::Auth(AuthError::Invalid(_))
+            | Self::NotFound(_)
+            | Self::AuthIsOff
+            | Self::HasUsers => true,
             Self::Auth(AuthError::Internal(_)) | Self::Closed(_) | Self::Busy(_) => false,
         }
     }

@@ -25,6 +25,7 @@ use crate::push::Pusher;
 use crate::registry::{Cluster, Registry, Writes};
 
 mod access;
+mod accounts;
 mod begun;
 mod caller;
 mod changes;
@@ -36,19 +37,23 @@ mod identity;
 mod instances;
 mod limits;
 mod lists;
+mod namespaces;
 mod rights;
 mod services;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod watched;
 
 pub(crate) use access::Access;
+pub(crate) use accounts::Administration;
 pub(crate) use caller::{Caller, Clearance, Front};
 pub(crate) use changes::{Layer, Patch};
 pub(crate) use error::NamingError;
 pub(crate) use foreign::ForeignOwners;
 pub(crate) use identity::Identity;
 pub(crate) use lists::{Asked, ServiceNames};
+pub(crate) use namespaces::{MAX_NAMESPACE_ID, NotMade, is_public, random_id};
 pub(crate) use rights::Need;
 pub(crate) use watched::{Watched, short};
 

@@ -18,8 +18,8 @@ use crate::auth::{AuthError, AuthSettings, Credentials, NewUser, Proof, Refusal,
 use crate::membership::Origin;
 use crate::push::{AgentFamily, Place, Subscriber};
 use crate::registry::{
-    Action, Content, Flavour, Instance, Later, Metadata, PERMISSIONS, Page, ROLES, SWITCHES,
-    ServiceSettings, View, ViewQuery, permission_key, role_key,
+    Action, Content, Flavour, Instance, Later, Metadata, Namespace, PERMISSIONS, Page, ROLES,
+    RegistryError, SWITCHES, ServiceSettings, View, ViewQuery, permission_key, role_key,
 };
 
 const KEY: InstanceKey<'_> = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "DEFAULT" };
@@ -295,4 +295,68 @@ async fn credentials_are_known_now_or_later() {
     assert!(matches!(bad, Identity::Refused(Refusal::TokenInvalid)));
     let nobody = stub.naming.identify(&with(Proof::Nothing));
     assert!(matches!(nobody, Identity::Refused(Refusal::UnknownUser)));
+}
+
+#[tokio::test]
+async fn a_front_manages_users_roles_and_permissions() {
+    let stub = Stub::start().await;
+    NewUser::new("root", "root", true).unwrap().write(stub.naming.registry());
+    let of = |user| stub.naming.administration(caller(Some(user))).unwrap();
+    assert_eq!(of("writer").view().err(), Some(not_allowed()));
+    let refused = of("writer").create_user("ann".to_owned(), "secret".to_owned(), true);
+    assert_eq!(refused.err(), Some(not_allowed()));
+    of("root").create_user("ann".to_owned(), "secret".to_owned(), false).unwrap().await.unwrap();
+    let again = of("root").create_user("ann".to_owned(), "secret".to_owned(), false);
+    assert!(matches!(again.err(), Some(NamingError::Registry(RegistryError::Conflict(_)))));
+    of("root").add_role("auditor", "ann").outcome().await.unwrap();
+    of("root").add_permission("auditor", "*:g:*", "r").outcome().await.unwrap();
+    stub.list("ann", None, |_, _| ()).unwrap();
+    // One's own password, and nobody else's.
+    of("ann").change_password("ann".to_owned(), "other".to_owned()).unwrap().await.unwrap();
+    let others = of("ann").change_password("root".to_owned(), "other".to_owned());
+    assert_eq!(others.err(), Some(not_allowed()));
+    let last = of("root").delete_role("ROLE_ADMIN", "").outcome().await;
+    assert!(matches!(last, Err(NamingError::Registry(RegistryError::Conflict(_)))), "{last:?}");
+    of("root").delete_user("ann".to_owned()).outcome().await.unwrap();
+    assert_eq!(stub.list("ann", None, |_, _| ()), Err(not_allowed()));
+    let lines = stub.audit_lines().await;
+    let actions: Vec<_> = lines.iter().map(|line| line["action"].as_str().unwrap()).collect();
+    let of_ann = ["user_create", "role_add", "permission_add", "user_password", "user_delete"];
+    assert!(of_ann.iter().all(|action| actions.contains(action)), "{actions:?}");
+    assert!(lines.iter().all(|line| !line.to_string().contains("secret")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_front_manages_namespaces_and_switches() {
+    let stub = Stub::start().await;
+    NewUser::new("root", "root", true).unwrap().write(stub.naming.registry());
+    let (root, writer) = (caller(Some("root")), caller(Some("writer")));
+    let named = || Namespace::new("namespaceName", "Development", "").unwrap();
+    let refused = stub.naming.create_namespace(&writer, "dev", named()).err();
+    assert_eq!(refused, Some(NotMade::Refused(not_allowed())));
+    let made = stub.naming.create_namespace(&root, "dev", named()).ok().unwrap();
+    made.outcome().await.unwrap();
+    assert!(stub.naming.has_namespace("dev") && !stub.naming.has_namespace("test"));
+    for (id, why) in [("dev", NotMade::Exists), ("public", NotMade::Exists), ("a b", NotMade::NoId)]
+    {
+        assert_eq!(stub.naming.create_namespace(&root, id, named()).err(), Some(why), "{id}");
+    }
+    assert!(!stub.naming.update_namespace(&root, "test", named()).outcome().await.unwrap());
+    stub.naming.delete_namespace(&root, "dev").outcome().await.unwrap();
+    assert!(!stub.naming.has_namespace("dev"));
+
+    let off = serde_json::value::to_raw_value(&false).unwrap();
+    let fields = || [("pushEnabled".to_owned(), off.clone())].into();
+    let denied = stub.naming.set_switches(&writer, fields(), false).outcome().await;
+    assert_eq!(denied, Err(not_allowed()));
+    assert!(stub.naming.registry().switches.load().push_enabled);
+    stub.naming.set_switches(&root, fields(), false).outcome().await.unwrap();
+    let is_off = || !stub.naming.registry().switches.load().push_enabled;
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while !is_off() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
 }

@@ -82,13 +82,12 @@ pub(super) fn delete_permission(api: &Api, call: &Call<'_>) -> Result<Answer, Fa
 
 /// Whether there is a permission already.
 pub(super) fn has_permission(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
-    api.auth()?;
+    let accounts = api.administration(call)?.view()?;
     let (role, resource, action) = (
         form::required(call, "role")?,
         form::required(call, "resource")?,
         form::required(call, "action")?,
     );
-    let accounts = api.registry.accounts.load();
     let is_there = accounts
         .permissions(Some(&role))
         .any(|(_, known)| *known.resource == *resource && *known.action == *action);
@@ -97,24 +96,21 @@ pub(super) fn has_permission(api: &Api, call: &Call<'_>) -> Result<Answer, Fault
 
 /// A page of users.
 pub(super) fn users(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
-    api.auth()?;
-    let accounts = api.registry.accounts.load();
+    let accounts = api.administration(call)?.view()?;
     let names = accounts.users().map(|(name, _)| json!({ "username": name }));
     page(api, call, names, &["username"])
 }
 
 /// A page of roles.
 pub(super) fn roles(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
-    api.auth()?;
-    let accounts = api.registry.accounts.load();
+    let accounts = api.administration(call)?.view()?;
     let roles = accounts.roles().map(|(role, user)| json!({ "role": role, "username": user }));
     page(api, call, roles, &["role", "username"])
 }
 
 /// A page of permissions.
 pub(super) fn permissions(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
-    api.auth()?;
-    let accounts = api.registry.accounts.load();
+    let accounts = api.administration(call)?.view()?;
     let shown = accounts.permissions(None).map(|(role, permission)| {
         let (resource, action) = (&*permission.resource, &*permission.action);
         json!({ "role": role, "resource": resource, "action": action })
@@ -155,18 +151,16 @@ fn page(
 
 /// The names of users that contain a text.
 pub(super) fn search_users(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
-    api.auth()?;
+    let accounts = api.administration(call)?.view()?;
     let part = call.params.raw("username").unwrap_or_default();
-    let accounts = api.registry.accounts.load();
     let names = accounts.users().map(|(name, _)| name).filter(|name| name.contains(&*part));
     Ok(data(&json!(names.collect::<Vec<_>>())).into())
 }
 
 /// The names of roles that contain a text.
 pub(super) fn search_roles(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
-    api.auth()?;
+    let accounts = api.administration(call)?.view()?;
     let part = call.params.raw("role").unwrap_or_default();
-    let accounts = api.registry.accounts.load();
     let mut names: Vec<&str> = accounts.roles().map(|(role, _)| role).collect();
     names.retain(|name| name.contains(&*part));
     names.dedup();

@@ -9,15 +9,14 @@ use serde_json::{Value, json};
 use super::envelope::{data, written};
 use super::error::{Code, Fault};
 use super::form;
-use crate::http::v1::{Api, MAX_NAMESPACES, is_id, is_public, random_id};
+use crate::http::v1::Api;
 use crate::http::{Answer, Call};
-use crate::registry::{Content, NAMESPACES, Namespace};
+use crate::naming::{MAX_NAMESPACE_ID, NotMade, is_public, random_id};
+use crate::registry::Namespace;
 use crate::text::cut;
 
 /// Configurations a namespace may hold with Nacos; shown, never used.
 const QUOTA: u32 = 200;
-/// Bytes of an id that are shown.
-const MAX_SHOWN: usize = 128;
 
 /// How a version names and shows namespaces.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +57,7 @@ impl Shape {
     }
 
     fn list(self, api: &Api) -> Answer {
-        let named = api.registry.namespaces();
+        let named = api.naming().namespaces();
         let named = named.iter().map(|(id, namespace)| self.shown(id, namespace));
         let all: Vec<Value> = std::iter::once(self.public()).chain(named).collect();
         data(&json!(all)).into()
@@ -69,31 +68,30 @@ impl Shape {
         if is_public(&id) {
             return Ok(data(&self.public()).into());
         }
-        let namespace = api.registry.find_namespace(&id).ok_or_else(|| unknown(&id))?;
+        let namespace = api.naming().namespace(&id).ok_or_else(|| unknown(&id))?;
         Ok(data(&self.shown(&id, &namespace)).into())
     }
 
     fn create(self, api: &Api, call: &Call<'_>, id: &str) -> Result<Answer, Fault> {
         let namespace = named(call)?;
-        if !is_id(id) {
-            let reason = "Param 'namespaceId' is illegal, it has other characters than 0-9a-zA-Z-_ \
-                          or is too long";
-            return Err(Fault::bad(Code::Namespace, reason));
+        match api.naming().create_namespace(&call.caller(), id, namespace) {
+            Ok(write) => Ok(written(write, |()| Ok(data(&json!(true))))),
+            Err(NotMade::NoId) => {
+                let reason = "Param 'namespaceId' is illegal, it has other characters than \
+                              0-9a-zA-Z-_ or is too long";
+                Err(Fault::bad(Code::Namespace, reason))
+            }
+            Err(NotMade::Exists) => {
+                Err(Fault::bad(self.exists, format!("namespaceId [{id}] already exist")))
+            }
+            Err(NotMade::TooMany(reason)) => Err(Fault::bad(Code::Namespace, reason)),
+            Err(NotMade::Refused(error)) => Err(error.into()),
         }
-        if is_public(id) || api.registry.find_namespace(id).is_some() {
-            let reason = format!("namespaceId [{id}] already exist");
-            return Err(Fault::bad(self.exists, reason));
-        }
-        if api.registry.namespaces().len() >= MAX_NAMESPACES {
-            let reason = format!("the limit of {MAX_NAMESPACES} namespaces is reached");
-            return Err(Fault::bad(Code::Namespace, reason));
-        }
-        Ok(write(api, id, Some(Content::Namespace(namespace))))
     }
 }
 
 fn unknown(id: &str) -> Fault {
-    let reason = format!("namespaceId [{}] not exist", cut(id, MAX_SHOWN));
+    let reason = format!("namespaceId [{}] not exist", cut(id, MAX_NAMESPACE_ID));
     Fault::new(StatusCode::NOT_FOUND, Code::NoNamespace, reason)
 }
 
@@ -109,10 +107,6 @@ fn named(call: &Call<'_>) -> Result<Namespace, Fault> {
     form::check_shown("namespaceName", &name, Code::Namespace)?;
     let namespace = Namespace::new("namespaceName", &name, &description);
     namespace.map_err(|error| Fault::from(error).numbered(Code::Namespace))
-}
-
-fn write(api: &Api, id: &str, content: Option<Content>) -> Answer {
-    written(api.writes().write_record(NAMESPACES, id, content), |()| Ok(data(&json!(true))))
 }
 
 /// All, as 2.x shows them.
@@ -156,34 +150,33 @@ pub(super) fn console_create(api: &Api, call: &Call<'_>) -> Result<Answer, Fault
 /// Names one anew.
 pub(super) fn update(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
     let id = form::required(call, "namespaceId")?;
-    let namespace = named(call)?;
-    if api.registry.find_namespace(&id).is_none() {
-        return Err(unknown(&id));
-    }
-    Ok(write(api, &id, Some(Content::Namespace(namespace))))
+    let write = api.naming().update_namespace(&call.caller(), &id, named(call)?);
+    let id = id.into_owned();
+    let reply = move |was_there| match was_there {
+        true => Ok(data(&json!(true))),
+        false => Err(unknown(&id)),
+    };
+    Ok(written(write, reply))
 }
 
 /// Forgets the name; what is registered in the namespace stays. One that has no name is as good as
 /// forgotten.
 pub(super) fn delete(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
     let id = form::required(call, "namespaceId")?;
-    // Of what is unknown no trace must remain.
-    if api.registry.find_namespace(&id).is_none() {
-        return Ok(data(&json!(true)).into());
-    }
-    Ok(write(api, &id, None))
+    let write = api.naming().delete_namespace(&call.caller(), &id);
+    Ok(written(write, |()| Ok(data(&json!(true)))))
 }
 
 /// How many have this id.
 pub(super) fn check(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
     let id = form::required(call, "namespaceId")?;
-    let exists = is_public(&id) || api.registry.find_namespace(&id).is_some();
+    let exists = api.naming().has_namespace(&id);
     Ok(data(&json!(u8::from(exists))).into())
 }
 
 /// Whether one has this id.
 pub(super) fn exists(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
     let id = call.params.or("customNamespaceId", "");
-    let exists = !id.is_empty() && (is_public(&id) || api.registry.find_namespace(&id).is_some());
+    let exists = !id.is_empty() && api.naming().has_namespace(&id);
     Ok(data(&json!(exists)).into())
 }

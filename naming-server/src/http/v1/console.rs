@@ -1,20 +1,15 @@
 //! `/v1/console/*`: health of the process, and the names of namespaces.
 
-use std::hash::{BuildHasher, RandomState};
-
 use hyper::StatusCode;
 use naming_model::is_unprintable;
 use serde_json::{Value, json};
 
 use super::Api;
 use crate::http::{Answer, ApiError, Call, Reply};
-use crate::registry::{Content, NAMESPACES, Namespace};
+use crate::naming::{MAX_NAMESPACE_ID, NamingError, NotMade, is_public, random_id};
+use crate::registry::{Namespace, Write};
 use crate::text::cut;
 
-/// Namespaces kept; more are refused.
-pub(in crate::http) const MAX_NAMESPACES: usize = 1_000;
-/// Bytes of an id.
-const MAX_ID: usize = 128;
 /// Configurations a namespace may hold with Nacos; shown, never used.
 const QUOTA: u32 = 200;
 
@@ -86,7 +81,7 @@ impl Api {
     pub(super) fn read_namespaces(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let params = call.params;
         let shown = if params.flag_lenient("checkNamespaceIdExist", false) {
-            json!(self.namespace_exists(&params.or("customNamespaceId", "")))
+            json!(self.naming.has_namespace(&params.or("customNamespaceId", "")))
         } else if params.or("show", "") == "all" {
             self.one_namespace(&params.or("namespaceId", ""))?
         } else {
@@ -95,65 +90,45 @@ impl Api {
         Ok(Reply::json(shown.to_string()))
     }
 
-    /// False if the id is no id or taken, as with Nacos. Two members that create the same one at
-    /// the same moment may both say true; the later name stays.
+    /// False if the id is no id or taken, as with Nacos.
     pub(super) fn create_namespace(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let id = call.params.or("customNamespaceId", "");
         let namespace = named(call, "namespaceName")?;
         let id = if id.is_empty() { random_id().into() } else { id };
-        if !is_id(&id) || self.namespace_exists(&id) {
-            return Ok(Reply::json("false").into());
+        match self.naming.create_namespace(&call.caller(), &id, namespace) {
+            Ok(write) => Ok(written(write.map(|outcome| outcome.map(|()| true)))),
+            Err(NotMade::NoId | NotMade::Exists) => Ok(Reply::json("false").into()),
+            Err(NotMade::TooMany(text)) => Err(ApiError::bad_request(text)),
+            Err(NotMade::Refused(error)) => Err(error.into()),
         }
-        if self.registry.namespaces().len() >= MAX_NAMESPACES {
-            let text = format!("the limit of {MAX_NAMESPACES} namespaces is reached");
-            return Err(ApiError::bad_request(text));
-        }
-        let content = Some(Content::Namespace(namespace));
-        Ok(self.write_namespace(&id, content))
     }
 
     pub(super) fn update_namespace(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let id = call.params.required("namespace")?;
         let namespace = named(call, "namespaceShowName")?;
-        if self.registry.find_namespace(&id).is_none() {
-            return Ok(Reply::json("false").into());
-        }
-        let content = Some(Content::Namespace(namespace));
-        Ok(self.write_namespace(&id, content))
+        Ok(written(self.naming.update_namespace(&call.caller(), &id, namespace)))
     }
 
     /// Forgets the name. What is registered in the namespace stays.
     pub(super) fn delete_namespace(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let id = call.params.required("namespaceId")?;
-        // Of what is unknown no trace must remain.
-        if self.registry.find_namespace(&id).is_none() {
-            return Ok(Reply::json("true").into());
-        }
-        Ok(self.write_namespace(&id, None))
-    }
-
-    fn write_namespace(&self, id: &str, content: Option<Content>) -> Answer {
-        let write = self.writes.write_record(NAMESPACES, id, content);
-        write.map(|result| Reply::from(result.map(|()| Reply::json("true")))).into()
-    }
-
-    fn namespace_exists(&self, id: &str) -> bool {
-        is_public(id) || self.registry.find_namespace(id).is_some()
+        let write = self.naming.delete_namespace(&call.caller(), &id);
+        Ok(written(write.map(|outcome| outcome.map(|()| true))))
     }
 
     /// The public namespace, which has no id here, and the named ones by id.
     fn all_namespaces(&self) -> Vec<Value> {
-        let named = self.registry.namespaces();
+        let named = self.naming.namespaces();
         let named = named.iter().map(|(id, namespace)| shown(id, &namespace.name, 2));
         std::iter::once(shown("", "public", 0)).chain(named).collect()
     }
 
     fn one_namespace(&self, id: &str) -> Result<Value, ApiError> {
-        let (mut object, description) = match self.registry.find_namespace(id) {
+        let (mut object, description) = match self.naming.namespace(id) {
             Some(Namespace { name, description }) => (shown(id, &name, 2), description),
             None if is_public(id) => (shown("", "public", 0), "Public Namespace".into()),
             None => {
-                let text = format!("namespace {} is not found!", cut(id, MAX_ID));
+                let text = format!("namespace {} is not found!", cut(id, MAX_NAMESPACE_ID));
                 return Err(ApiError::not_found(text));
             }
         };
@@ -165,6 +140,12 @@ impl Api {
 /// Something that consoles show, in the envelope of 1.x.
 pub(super) fn said(data: &Value) -> Reply {
     Reply::json(json!({ "code": 200, "message": null, "data": data }).to_string())
+}
+
+/// Whether it was done, as Nacos says it.
+fn written(write: Write<Result<bool, NamingError>>) -> Answer {
+    let said = |done: bool| Reply::json(if done { "true" } else { "false" });
+    write.map(move |outcome| Reply::from(outcome.map(said).map_err(ApiError::from))).into()
 }
 
 fn named(call: &Call<'_>, parameter: &str) -> Result<Namespace, ApiError> {
@@ -183,40 +164,4 @@ fn shown(id: &str, name: &str, kind: u8) -> Value {
         "configCount": 0,
         "type": kind,
     })
-}
-
-pub(in crate::http) fn is_public(id: &str) -> bool {
-    id.is_empty() || id == naming_model::DEFAULT_NAMESPACE
-}
-
-pub(in crate::http) fn is_id(id: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(plain)
-}
-
-/// An id in the form of a random UUID. It must be unique, not secret.
-pub(in crate::http) fn random_id() -> String {
-    let (a, b) = (RandomState::new().hash_one(0_u8), RandomState::new().hash_one(1_u8));
-    format!(
-        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-        a >> 32,
-        a >> 16 & 0xffff,
-        a & 0xfff,
-        b >> 48 & 0x3fff | 0x8000,
-        b & 0xffff_ffff_ffff,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_checked() {
-        assert!(is_id("dev_1-a") && is_id(&random_id()) && random_id() != random_id());
-        for bad in ["", "a b", "ä", "a/b", &"a".repeat(129)] {
-            assert!(!is_id(bad), "{bad}");
-        }
-        assert!(is_public("") && is_public("public") && !is_public("dev"));
-    }
 }

@@ -1,6 +1,8 @@
 //! Which status the 1.x API gives each failure. The texts come with the failures: they are those
 //! of Nacos, and clients look for parts of them.
 
+use hyper::StatusCode;
+
 use crate::auth::{AuthError, Refusal};
 use crate::http::ApiError;
 use crate::nacos::BadMessage;
@@ -46,6 +48,8 @@ impl From<NamingError> for ApiError {
             NamingError::Registry(error) => error.into(),
             NamingError::Auth(error) => error.into(),
             NamingError::NotFound(text) => Self::not_found(text),
+            NamingError::AuthIsOff => Self::forbidden(error.to_string()),
+            NamingError::HasUsers => Self::new(StatusCode::CONFLICT, error.to_string()),
             NamingError::Closed(_) | NamingError::Busy(_) => Self::unavailable(error.to_string()),
         }
     }

@@ -1,14 +1,12 @@
 //! The first administrator over HTTP: as long as authentication is on and there is no user, somebody
 //! at this very machine may make one. There is no default name with a default password.
 
-use hyper::StatusCode;
 use hyper::header::{FORWARDED, HOST, VIA};
 use serde_json::json;
 
 use super::Api;
-use crate::auth::check_password;
 use crate::http::{Answer, ApiError, Call, Reply, may_be_of_foreign_page};
-use crate::registry::{ADMIN_ROLE, Content, Later, ROLES, USERS, check_name, role_key};
+use crate::registry::Later;
 
 /// The name, unless the caller gives another, as consoles expect it.
 const NAME: &str = "nacos";
@@ -40,8 +38,8 @@ impl Api {
         &self,
         call: &Call<'_>,
     ) -> Result<Later<Result<String, ApiError>>, ApiError> {
-        let auth = std::sync::Arc::clone(self.auth()?);
-        self.check_first()?;
+        let users = self.administration(call)?;
+        users.check_first()?;
         if !is_at_this_machine(call) {
             return Err(ApiError::forbidden(
                 "the first administrator is made at the machine of this server, over its loopback \
@@ -53,27 +51,8 @@ impl Api {
         }
         let name = call.params.or("username", NAME).into_owned();
         let password = super::users::required(call, "password")?;
-        check_name("username", &name)?;
-        check_password(&password)?;
-        let api = self.me.upgrade().ok_or_else(|| ApiError::unavailable("stopping"))?;
-        Ok(Box::pin(async move {
-            let hash = auth.hash(&name, password).await?;
-            // It has taken a while.
-            api.check_first()?;
-            let writes = api.writes();
-            writes.write_record(USERS, &name, Some(Content::User(hash))).outcome().await?;
-            let key = role_key(ADMIN_ROLE, &name);
-            writes.write_record(ROLES, &key, Some(Content::Grant)).outcome().await?;
-            Ok(name)
-        }))
-    }
-
-    fn check_first(&self) -> Result<(), ApiError> {
-        if self.registry.accounts.load().is_empty() {
-            return Ok(());
-        }
-        let text = "there is a user already; an administrator makes the others";
-        Err(ApiError::new(StatusCode::CONFLICT, text))
+        let made = users.create_first(name.clone(), password)?;
+        Ok(Box::pin(async move { Ok(made.await.map(|()| name)?) }))
     }
 }
 

@@ -9,12 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Api;
 use super::credentials::claimed_user;
-use crate::auth::{Auth, worthless_token};
+use crate::auth::worthless_token;
 use crate::http::{ApiError, Call, Reply};
-
-/// For those who manage users while nobody needs to be one.
-const OFF: &str = "authentication is off on this server (auth.enabled); every request is taken \
-                   without a user, and users cannot be changed";
 
 /// Between two looks whether this server knows what the others know.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -63,13 +59,5 @@ impl Api {
         let header = HeaderValue::from_str(&format!("Bearer {token}"));
         let header = header.map_err(|_| ApiError::forbidden("token invalid!"))?;
         Ok(Reply::json(reply.to_string()).with_header(AUTHORIZATION, header).never_cached())
-    }
-
-    /// What is there while authentication is on.
-    ///
-    /// # Errors
-    /// 403 while it is off.
-    pub(in crate::http) fn auth(&self) -> Result<&Arc<Auth>, ApiError> {
-        self.auth.as_ref().ok_or_else(|| ApiError::forbidden(OFF))
     }
 }

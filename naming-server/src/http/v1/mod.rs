@@ -65,7 +65,6 @@ pub(in crate::http) use audit::refused as note_refusal;
 pub(in crate::http) use beat::{BeatForm, parse_beat};
 pub(in crate::http) use catalog::{MOST_SERVICES, SHORT_PAGE};
 pub(in crate::http) use cluster::cluster_form;
-pub(in crate::http) use console::{MAX_NAMESPACES, is_id, is_public, random_id};
 pub(in crate::http) use first_admin::first_refused;
 pub(in crate::http) use health::CHECKERS;
 pub(in crate::http) use metadata_batch::{

@@ -1,12 +1,11 @@
 //! `/v1/ns/operator/switches`: reading and changing the switches.
 
-use serde_json::value::RawValue;
-
 use super::Api;
 use crate::http::{Answer, ApiError, Call, Reply, not_a_number};
+use crate::naming::NamingError;
 use crate::registry::{
-    Content, Fields, MAX_SWITCH_ITEMS, RegistryError, SWITCHES, SwitchObject, SwitchValues, Write,
-    parse_status, parse_version, unsigned,
+    Fields, MAX_SWITCH_ITEMS, SwitchObject, SwitchValues, Write, parse_status, parse_version,
+    unsigned,
 };
 use crate::text::cut;
 
@@ -158,7 +157,7 @@ impl Api {
     pub(in crate::http) fn set_switch(
         &self,
         call: &Call<'_>,
-    ) -> Result<Write<Result<(), RegistryError>>, ApiError> {
+    ) -> Result<Write<Result<(), NamingError>>, ApiError> {
         let name = call.params.required("entry")?;
         let missing = || ApiError::bad_request("Param 'value' is required.");
         let value = call.params.raw("value").ok_or_else(missing)?;
@@ -177,17 +176,7 @@ impl Api {
         let by = call.caller().actor();
         let (value, by) = (cut(value.trim(), MAX_SHOWN), cut(&by, MAX_SHOWN));
         tracing::info!(entry = entry.name, value, effect, here_alone, by, "switch set");
-        if here_alone {
-            self.registry.switches.set_here(fields);
-            return Ok(Write::Done(Ok(())));
-        }
-        let write = |(name, value): (String, Box<RawValue>)| {
-            let content = Content::Switch(value.get().into());
-            self.writes.write_record(SWITCHES, &name, Some(content))
-        };
-        let writes = fields.into_iter().map(write).collect();
-        let first_error = |results: Vec<_>| results.into_iter().collect::<Result<(), _>>();
-        Ok(Write::all(writes).map(first_error))
+        Ok(self.naming.set_switches(&call.caller(), fields, here_alone))
     }
 }
 

@@ -1,19 +1,13 @@
 //! `/v1/auth/users`: for administrators, and one's own password.
 
-use std::sync::Arc;
-
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::Api;
-use crate::auth::check_password;
+use crate::auth::{AuthError, Refusal};
 use crate::http::{Answer, ApiError, Call, Reply};
-use crate::registry::{
-    ADMIN_ROLE, Content, ROLES, RegistryError, USERS, Write, check_name, role_key,
-};
-
-/// Users kept; more are refused.
-const MAX_USERS: usize = 10_000;
+use crate::naming::{Administration, NamingError};
+use crate::registry::{Later, Write};
 
 /// How an API answers changes to accounts.
 pub(in crate::http) struct Voice {
@@ -33,15 +27,58 @@ pub(super) static V1: Voice = Voice {
 };
 
 impl Voice {
-    fn of(&self, outcome: Result<Reply, ApiError>) -> Reply {
-        outcome.unwrap_or_else(self.failed)
+    fn of(&self, outcome: Result<(), NamingError>, message: &str) -> Reply {
+        match outcome {
+            Ok(()) => (self.done)(message),
+            Err(error) => (self.failed)(error.into()),
+        }
+    }
+
+    /// The answer to a change that takes a while.
+    fn later(
+        &'static self,
+        change: Later<Result<(), NamingError>>,
+        message: &'static str,
+    ) -> Answer {
+        Answer::Later(Box::pin(async move { self.of(change.await, message) }))
+    }
+
+    /// The answer to a write.
+    ///
+    /// # Errors
+    /// It was refused before it had begun.
+    pub(super) fn said(
+        &'static self,
+        write: Write<Result<(), NamingError>>,
+        message: impl Into<String>,
+    ) -> Result<Answer, ApiError> {
+        let message = message.into();
+        match write {
+            Write::Done(outcome) => {
+                outcome?;
+                Ok((self.done)(&message).into())
+            }
+            Write::Sent(later) => {
+                Ok(Answer::Later(Box::pin(async move { self.of(later.await, &message) })))
+            }
+        }
     }
 }
 
 impl Api {
+    /// What the sender may do about users.
+    ///
+    /// # Errors
+    /// 403 while authentication is off.
+    pub(in crate::http) fn administration<'a>(
+        &'a self,
+        call: &'a Call<'a>,
+    ) -> Result<Administration<'a>, ApiError> {
+        Ok(self.naming.administration(call.caller())?)
+    }
+
     pub(super) fn list_users(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
-        self.auth()?;
-        let accounts = self.registry.accounts.load();
+        let accounts = self.administration(call)?.view()?;
         let users = accounts.users();
         let count = users.len();
         // The hash is shown as Nacos shows it: tools compare passwords with it.
@@ -51,10 +88,9 @@ impl Api {
 
     /// Names that contain a text, all for the empty one.
     pub(super) fn search_users(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
-        self.auth()?;
+        let accounts = self.administration(call)?.view()?;
         let part =
             call.params.raw("username").map_or_else(|| call.params.required("username"), Ok)?;
-        let accounts = self.registry.accounts.load();
         let names = accounts.users().map(|(name, _)| name).filter(|name| name.contains(&*part));
         Ok(Reply::json(json!(names.collect::<Vec<_>>()).to_string()))
     }
@@ -65,42 +101,10 @@ impl Api {
         call: &Call<'_>,
         voice: &'static Voice,
     ) -> Result<Answer, ApiError> {
-        let auth = Arc::clone(self.auth()?);
-        let name = required(call, "username")?;
-        let password = required(call, "password")?;
-        check_name("username", &name)?;
-        check_password(&password)?;
+        let users = self.administration(call)?;
+        let (name, password) = (required(call, "username")?, required(call, "password")?);
         let is_admin = call.params.flag_strict("admin", false);
-        self.check_new(&name)?;
-        let (writes, registry) = (self.writes.clone(), Arc::clone(&self.registry));
-        let by = call.user.unwrap_or_default().to_owned();
-        let created = async move {
-            let hash = auth.hash(&by, password).await?;
-            // It has taken a while.
-            if registry.accounts.load().has_user(&name) {
-                return Err(exists(&name));
-            }
-            writes.write_record(USERS, &name, Some(Content::User(hash))).outcome().await?;
-            if is_admin {
-                let key = role_key(ADMIN_ROLE, &name);
-                writes.write_record(ROLES, &key, Some(Content::Grant)).outcome().await?;
-            }
-            Ok((voice.done)("create user ok!"))
-        };
-        Ok(Answer::Later(Box::pin(async move { voice.of(created.await) })))
-    }
-
-    fn check_new(&self, name: &str) -> Result<(), ApiError> {
-        let accounts = self.registry.accounts.load();
-        if accounts.has_user(name) {
-            return Err(exists(name));
-        }
-        if accounts.users().len() >= MAX_USERS {
-            return Err(ApiError::bad_request(format!(
-                "the limit of {MAX_USERS} users is reached"
-            )));
-        }
-        Ok(())
+        Ok(voice.later(users.create_user(name, password, is_admin)?, "create user ok!"))
     }
 
     /// A new password, one's own or, for an administrator, anybody's.
@@ -109,68 +113,26 @@ impl Api {
         call: &Call<'_>,
         voice: &'static Voice,
     ) -> Result<Answer, ApiError> {
-        let auth = Arc::clone(self.auth()?);
-        let name = required(call, "username")?;
-        let password = required(call, "newPassword")?;
-        let accounts = self.registry.accounts.load();
-        // Nobody comes here without a user but who speaks for the operator.
-        if call.user.is_some_and(|user| user != name && !accounts.is_admin(user)) {
-            return Ok((voice.denied)().into());
-        }
-        check_password(&password)?;
-        let unknown = |name: &str| ApiError::bad_request(format!("user {name} not exist!"));
-        if !accounts.has_user(&name) {
-            return Err(unknown(&name));
-        }
-        let (writes, registry) = (self.writes.clone(), Arc::clone(&self.registry));
-        let by = call.user.unwrap_or_default().to_owned();
-        let changed = async move {
-            let hash = auth.hash(&by, password).await?;
-            // Who was deleted meanwhile must not come back.
-            if !registry.accounts.load().has_user(&name) {
-                return Err(unknown(&name));
+        let users = self.administration(call)?;
+        let (name, password) = (required(call, "username")?, required(call, "newPassword")?);
+        match users.change_password(name, password) {
+            Ok(changed) => Ok(voice.later(changed, "update user ok!")),
+            Err(NamingError::Auth(AuthError::Refused(Refusal::NotAllowed))) => {
+                Ok((voice.denied)().into())
             }
-            writes.write_record(USERS, &name, Some(Content::User(hash))).outcome().await?;
-            Ok((voice.done)("update user ok!"))
-        };
-        Ok(Answer::Later(Box::pin(async move { voice.of(changed.await) })))
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Deletes a user with all roles, so that the next one of that name begins without rights.
+    /// Deletes a user with all roles.
     pub(in crate::http) fn delete_user(
         &self,
         call: &Call<'_>,
         voice: &'static Voice,
     ) -> Result<Answer, ApiError> {
-        self.auth()?;
-        let name = required(call, "username")?;
-        let accounts = self.registry.accounts.load();
-        if accounts.is_admin(&name) {
-            return Err(ApiError::bad_request(format!("cannot delete admin: {name}")));
-        }
-        let roles = accounts.roles_of(&name).map(|role| role_key(role, &name));
-        let mut keys: Vec<_> = roles.map(|key| (ROLES, key)).collect();
-        if accounts.has_user(&name) {
-            keys.push((USERS, name));
-        }
-        Ok(self.remove_records(keys, "delete user ok!", voice))
+        let users = self.administration(call)?;
+        voice.said(users.delete_user(required(call, "username")?), "delete user ok!")
     }
-
-    /// Removes records, then answers.
-    pub(super) fn remove_records(
-        &self,
-        keys: Vec<(&'static str, String)>,
-        message: &str,
-        voice: &'static Voice,
-    ) -> Answer {
-        let remove = |(tag, key): (&'static str, String)| self.writes.write_record(tag, &key, None);
-        let removed = Write::all(keys.into_iter().map(remove).collect());
-        said(removed.map(|removed| removed.into_iter().collect()), message, voice)
-    }
-}
-
-fn exists(name: &str) -> ApiError {
-    ApiError::bad_request(format!("user '{name}' already exist!"))
 }
 
 /// The value as sent: names and passwords are what they are, with all blanks.
@@ -179,16 +141,6 @@ pub(super) fn required(call: &Call<'_>, name: &str) -> Result<String, ApiError> 
         Some(value) if !value.is_empty() => Ok(value.into_owned()),
         _ => Err(ApiError::bad_request(format!("Param '{name}' is required."))),
     }
-}
-
-/// The answer to a write, if it succeeds.
-pub(super) fn said(
-    write: Write<Result<(), RegistryError>>,
-    message: &str,
-    voice: &'static Voice,
-) -> Answer {
-    let reply = (voice.done)(message);
-    write.map(|result| voice.of(result.map(|()| reply).map_err(ApiError::from))).into()
 }
 
 /// What a change is answered with.

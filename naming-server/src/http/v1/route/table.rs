@@ -213,7 +213,7 @@ routes! {
     PermissionDelete "permission_delete" [Delete "/v1/auth/permissions"]
         Writes Nothing Administrator, Line Same => |api, call| api.delete_permission(call, &V1);
     Auth "auth" [Any "/v1/auth/*"]
-        Reads Nothing Open, NoLine Same => |api, call| now(api.auth().map(|_| no_such_api(call)));
+        Reads Nothing Open, NoLine Same => |api, call| now(api.administration(call).map(|_| no_such_api(call)));
     Configuration "configuration" [Any "/v1/cs/*"]
         Reads Nothing Open, NoLine Same => |api, call| now(api.answer_configuration(call));
     ServerList "server_list" [Get "/serverlist"]
