@@ -4,7 +4,8 @@
 //! Java servers of Nacos 1.4).
 //!
 //! `SEED=7 cargo test -p distro-core --test mixed` replays one run and prints its story;
-//! `SEEDS=1000` runs that many; `WITHOUT=absence_waits` leaves a rule out.
+//! `SEEDS=1000` runs that many; `WITHOUT=absence_waits` leaves a rule out; `DIGESTS=FILE` appends a
+//! number for each run to a file.
 
 mod java;
 mod ours;
@@ -13,6 +14,9 @@ mod world;
 #[path = "../sim/net.rs"]
 #[allow(dead_code, reason = "these runs need the source of chance alone")]
 mod net;
+
+#[path = "../sim/digest.rs"]
+mod digest;
 
 use distro_core::Rules;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use distro_core::{CallId, Input, MemberId, Output, Reply, Request, Rules, Sender};
 
+use crate::digest::Digest;
 use crate::java::{Java, List, Sum};
 use crate::net::Chance;
 use crate::ours::{Ours, Text};
@@ -152,6 +153,7 @@ pub(crate) struct World {
     story: VecDeque<String>,
     moved_at: u64,
     seed: u64,
+    digest: Digest,
 }
 
 impl World {
@@ -197,6 +199,7 @@ impl World {
             story: VecDeque::new(),
             moved_at: 0,
             seed,
+            digest: Digest::new(format!("{count}-{seed}")),
         }
     }
 
@@ -205,6 +208,7 @@ impl World {
             self.story.pop_front();
         }
         let now = self.now;
+        self.digest.add(now, what.as_bytes());
         self.story.push_back(format!("{now:>8} {what}"));
     }
 
@@ -400,6 +404,10 @@ impl World {
     fn drive(&mut self, node: usize) {
         let now = self.now;
         let Some(Node::Ours(ours)) = &mut self.nodes[node] else { return };
+        if now % 200 < STEP_MS {
+            let held = [ours.store.root(), ours.store.tombstone_bytes()];
+            held.iter().for_each(|held| self.digest.add(now, &held.to_le_bytes()));
+        }
         let is_due = ours.distro.poll_timeout() <= ours.tick(now);
         let due: Vec<String> =
             ours.outbox.iter().filter(|(_, at)| **at <= now).map(|(tag, _)| tag.clone()).collect();

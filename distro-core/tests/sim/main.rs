@@ -3,10 +3,12 @@
 //!
 //! `SEED=7 cargo test -p distro-core --test sim -- random` replays one run and prints its story;
 //! `SEEDS=10000` runs that many, from `FIRST=…` on; `WITHOUT=refute` leaves a rule out,
-//! `FLAW=answers_early` puts a bug in.
+//! `FLAW=answers_early` puts a bug in. `DIGESTS=FILE` appends a number for each run to a file: a
+//! change that should change nothing leaves all of them as they are.
 
 mod client;
 mod connections;
+mod digest;
 mod disk;
 mod heal;
 mod invariants;

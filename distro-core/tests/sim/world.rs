@@ -9,6 +9,7 @@ use distro_core::{DistroConfig, HoldingConfig, Input, MemberId, Request, Rules, 
 use distro_net::{Codec, Limits};
 
 use crate::client::{Attempt, Client, Life};
+use crate::digest::Digest;
 use crate::disk::{Disk, is_durable};
 use crate::invariants::Invariants;
 use crate::net::{Chance, Net};
@@ -105,6 +106,7 @@ pub(crate) struct World {
     sequence: u64,
     next_check: u64,
     story: VecDeque<String>,
+    digest: Digest,
 }
 
 impl World {
@@ -157,6 +159,7 @@ impl World {
             sequence: 0,
             next_check: 0,
             story: VecDeque::new(),
+            digest: Digest::new(format!("{count}-{seed}")),
         }
     }
 
@@ -172,6 +175,7 @@ impl World {
         if self.story.len() >= 600 {
             self.story.pop_front();
         }
+        self.digest.add(self.now, what.as_ref().as_bytes());
         self.story.push_back(format!("{:>8} {}", self.now, what.as_ref()));
     }
 
@@ -469,6 +473,11 @@ impl World {
         if is_torn || !self.net.is_calm() {
             self.disturbed_at = self.now;
             self.spoil_moves();
+        }
+        for process in self.nodes.iter().filter_map(|node| node.process.as_ref()) {
+            let store = &process.store;
+            let held = [store.root(), store.tombstone_count(), store.tombstone_bytes()];
+            held.iter().for_each(|held| self.digest.add(self.now, &held.to_le_bytes()));
         }
         let mut invariants = std::mem::take(&mut self.invariants);
         if let Err(broken) = invariants.check(self) {

@@ -385,6 +385,7 @@ impl World {
             return self.push(1, Event::NotTaken { to: from, incarnation, call });
         }
         let letter = Letter { sent_at, ..self.letter(to, &request) };
+        self.digest.add(self.now, &letter.request);
         for way in self.net.ways(from, to, &mut self.chance) {
             let way = if self.nodes[from].is_old { way.min(LONGEST_OLD_WAY_MS) } else { way };
             let letter = letter.clone();
@@ -502,6 +503,7 @@ impl World {
             return self.input(to, Input::Changed);
         }
         let reply = Bytes::from(self.understood(self.codec.encode_reply(&reply)));
+        self.digest.add(now, &reply);
         for way in ways {
             let reply = reply.clone();
             self.push(way, Event::Reply { to: from, incarnation, call, reply });
