@@ -64,7 +64,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
         if self.is_late(in_transit) {
             return Reply::Busy;
         }
-        let in_transit = if self.config.rules.refuse_late { in_transit } else { Duration::ZERO };
+        let in_transit = if self.config.rules.refuse_late() { in_transit } else { Duration::ZERO };
         match request {
             Request::Probe { .. } => Reply::Probed {
                 incarnation: self.board.incarnation(),
@@ -82,14 +82,14 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             | Request::Compare(_)
             | Request::Account { .. }
             | Request::Load { .. }
-                if self.config.rules.pause && !self.board.is_awake(now) =>
+                if self.config.rules.pause() && !self.board.is_awake(now) =>
             {
                 // What waited in a socket while this process was stopped says nothing of now;
                 // and what is held here may be older than the others' memory of removals.
                 Reply::Busy
             }
             Request::Renew(_)
-                if self.config.rules.pause
+                if self.config.rules.pause()
                     && self.board.has_just_woken(now, self.config.call_deadline) =>
             {
                 // It may have waited, too, and says nothing but ages as of when it was sent. Whoever
@@ -129,7 +129,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
     pub fn is_late(&self, in_transit: Duration) -> bool {
         let DistroConfig { late_after, call_deadline, forward_deadline, .. } = *self.config;
         let longest_wait = call_deadline.max(forward_deadline);
-        self.config.rules.refuse_late && in_transit >= late_after.max(longest_wait)
+        self.config.rules.refuse_late() && in_transit >= late_after.max(longest_wait)
     }
 
     fn renew(&self, beats: Vec<Beat>, in_transit: Duration, now: Tick) -> Reply<V> {
@@ -238,7 +238,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 let datum = || self.store.find(&sheet.tag);
                 &**key == DATUM_KEY
                     && stamps.has_news_for(Some(&Stamps::default()))
-                    && self.config.rules.compare_open
+                    && self.config.rules.compare_open()
                     && datum().is_some_and(|datum| datum.is_open())
             };
             let unseen = shared.filter(|(key, stamps)| {

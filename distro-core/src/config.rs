@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::rules::Rules;
 use crate::stamp::Stamp;
 use crate::tag_ring::OwnerPolicy;
 use crate::tombstone::Term;
@@ -81,7 +82,7 @@ impl StoreConfig {
     /// Whether members tell each other nothing of a record: its owner does not speak their
     /// protocol, and nobody keeps it.
     pub(crate) fn is_apart(&self, is_foreign: bool, tag: &str, key: &str) -> bool {
-        is_foreign && self.rules.foreign_apart && !(self.is_durable)(tag, key)
+        is_foreign && self.rules.foreign_apart() && !(self.is_durable)(tag, key)
     }
 
     /// How long removals are remembered while there is room.
@@ -209,143 +210,6 @@ impl Default for DistroConfig {
             leave_within: Duration::from_secs(5),
             absent_after: Duration::from_secs(3_300),
             rules: Rules::default(),
-        }
-    }
-}
-
-/// Rules of the protocol that a test may switch off to show what they are good for. Nothing but
-/// a test sets them.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// Who heard a record refutes a foreign judgement.
-    pub refute: bool,
-    /// Only the owner judges.
-    pub owner_judges: bool,
-    /// A slot that was just taken over is judged after full time-outs only.
-    pub takeover_grace: bool,
-    /// Who cannot hear everybody judges slower.
-    pub patience: bool,
-    /// Who hears a member again gives every record a full time-out.
-    pub regain_grace: bool,
-    /// Members tell an owner what they have heard, and it judges by that before the full time-outs.
-    pub accounts: bool,
-    /// Who was stopped gives every record a full time-out, and asks before it answers.
-    pub pause: bool,
-    /// A whole round of judging is as of one moment.
-    pub one_tick: bool,
-    /// Time in which the machine sleeps passes for a member.
-    pub counts_sleep: bool,
-    /// What was on its way for too long is refused, and the ages in the rest grow by the way.
-    pub refuse_late: bool,
-    /// Who was stopped takes no write for a while whose client has hung up.
-    pub late_calls: bool,
-    /// Beats that the owner does not acknowledge go round by others.
-    pub relay: bool,
-    /// Beats that nobody can be given wait until somebody can.
-    pub strand: bool,
-    /// While lists of members differ, beats go to all and judging is slower.
-    pub lists: bool,
-    /// A judgement of a member that was out of hearing waits for somebody to take it back.
-    pub late_judges: bool,
-    /// The owner is shown a judgement that waits.
-    pub show_owner: bool,
-    /// A judgement speaks of the registration that it was made of, and of no newer one.
-    pub per_registration: bool,
-    /// Closing a datum ends what others hold of it, too.
-    pub close_all: bool,
-    /// A removal is remembered while a peer has yet to be told of it, and the budget is of bytes.
-    pub keep_queued_removals: bool,
-    /// Who had to forget removals early does not take on trust what others show it.
-    pub doubt: bool,
-    /// What is in doubt waits for its owner anew after each event.
-    pub doubt_anew: bool,
-    /// Clean-up takes empty datums out of this member's own list, and tells nobody.
-    pub local_cleanup: bool,
-    /// Members compare which datums they list.
-    pub compare_open: bool,
-    /// Members tell each other whom they have heard.
-    pub hearsay: bool,
-    /// Members compare what they hold.
-    pub verify: bool,
-    /// Beats are renewed with the owner.
-    pub renew: bool,
-    /// A new member waits until it has loaded.
-    pub load: bool,
-    /// Calls to a member that is taken from the list end as failed.
-    pub end_calls: bool,
-    /// Who was away for longer than removals are remembered drops what it has not heard.
-    pub forget_after_absence: bool,
-    /// Members tell each other nothing of what a member outside their protocol owns.
-    pub foreign_apart: bool,
-    /// What such a member says gets stamps that are older than every write of this protocol.
-    pub foreign_stamps: bool,
-    /// What is missing in the first lists of such a member stays for a full time-out.
-    pub absence_waits: bool,
-    /// What was just written here is not undone by lists from before.
-    pub writes_hold: bool,
-    /// Who takes over from such a member writes anew what it holds.
-    pub take_over: bool,
-    /// The end of a connection ends something.
-    pub lapses: bool,
-    /// The end of a connection ends the registrations that it made, and no others.
-    pub bound_lapses: bool,
-    /// A removal by a client over its connection tells from the end of the connection.
-    pub bound_removals: bool,
-    /// Who holds a connection registers anew what was lost.
-    pub reassert: bool,
-    /// What another one ended is registered anew only for a client that has spoken since.
-    pub speaks_since: bool,
-    /// Who was stopped waits for its clients to speak.
-    pub signs_after_stop: bool,
-    /// The end of a connection waits for its client to come back elsewhere.
-    pub arrivals: bool,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            refute: true,
-            owner_judges: true,
-            takeover_grace: true,
-            patience: true,
-            regain_grace: true,
-            accounts: true,
-            pause: true,
-            one_tick: true,
-            counts_sleep: true,
-            refuse_late: true,
-            late_calls: true,
-            relay: true,
-            strand: true,
-            lists: true,
-            late_judges: true,
-            show_owner: true,
-            per_registration: true,
-            close_all: true,
-            keep_queued_removals: true,
-            doubt: true,
-            doubt_anew: true,
-            local_cleanup: true,
-            compare_open: true,
-            hearsay: true,
-            verify: true,
-            renew: true,
-            load: true,
-            end_calls: true,
-            forget_after_absence: true,
-            foreign_apart: true,
-            foreign_stamps: true,
-            absence_waits: true,
-            writes_hold: true,
-            take_over: true,
-            lapses: true,
-            bound_lapses: true,
-            bound_removals: true,
-            reassert: true,
-            speaks_since: true,
-            signs_after_stop: true,
-            arrivals: true,
         }
     }
 }

@@ -130,7 +130,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             leave_by: None,
         };
         distro.set_members(others, now);
-        if !distro.peers.is_empty() && distro.config.rules.load {
+        if !distro.peers.is_empty() && distro.config.rules.load() {
             distro.phase = Phase::Joining;
             distro.loader = Some(Loader::new(now));
         } else {
@@ -251,7 +251,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// and nothing is shown before it has been compared.
     fn notice_pause(&mut self, now: Tick) {
         let late = now.since(self.next_tick);
-        if late >= BRIEF_STOP && self.config.rules.pause && !self.peers.is_empty() {
+        if late >= BRIEF_STOP && self.config.rules.pause() && !self.peers.is_empty() {
             self.woken_at = Some(now);
         }
         if late < self.config.pause_threshold {
@@ -259,7 +259,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
         self.next_tick = now;
         self.outputs.push_back(Output::Paused(late));
-        if !self.config.rules.pause {
+        if !self.config.rules.pause() {
             return;
         }
         self.listen_anew(now);
@@ -269,7 +269,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         self.ask_for_all(None, now);
         // Who is alone has missed nothing: nobody else could have removed anything.
         let may_have_missed = late >= self.config.absent_after && !self.peers.is_empty();
-        if may_have_missed && self.config.rules.forget_after_absence {
+        if may_have_missed && self.config.rules.forget_after_absence() {
             self.store.forget_unheard(now);
         }
         if let Some(loader) = &mut self.loader {
@@ -324,7 +324,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let unheard = |peer: &&Peer| peer.member.is_unheard(&self.config, now);
         let unheard = self.peers.values().filter(unheard).count();
         let patience =
-            if self.config.rules.patience { patience(unheard, self.peers.len() + 1) } else { 0 };
+            if self.config.rules.patience() { patience(unheard, self.peers.len() + 1) } else { 0 };
         let patience = if self.lists_differ { LONGEST_PATIENCE } else { patience };
         JudgeTerms {
             as_of: now,

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::board::Board;
-use crate::config::Rules;
 use crate::journal::Place;
 use crate::record::{Key, Value};
+use crate::rules::Rules;
 use crate::stamp::Stamp;
 use crate::store::Store;
 use crate::time::Tick;
@@ -274,7 +274,7 @@ impl<V: Value> Holding<V> {
         now: Tick,
     ) -> Vec<Action<V>> {
         let mut actions = Vec::new();
-        if self.config.rules.signs_after_stop {
+        if self.config.rules.signs_after_stop() {
             if !board.is_awake(now) {
                 // What happened during a stop is not known before the control plane has noticed it.
                 return actions;

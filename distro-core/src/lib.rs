@@ -135,6 +135,8 @@ mod distro;
 pub use distro::{CallId, Distro, Input, MemberView, Output};
 
 mod config;
-#[doc(hidden)]
-pub use config::Rules;
 pub use config::{DistroConfig, StoreConfig};
+
+mod rules;
+#[doc(hidden)]
+pub use rules::Rules;

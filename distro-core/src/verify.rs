@@ -109,7 +109,7 @@ impl Verifier {
         config: &DistroConfig,
         now: Tick,
     ) -> Option<Request<V>> {
-        if self.asked.is_some() || !config.rules.verify {
+        if self.asked.is_some() || !config.rules.verify() {
             return None;
         }
         if !self.stretches.is_empty() {
@@ -128,7 +128,7 @@ impl Verifier {
         self.round_began = now;
         self.acts_at_once = std::mem::take(&mut self.is_eager);
         self.asked = Some(Asked::Root);
-        let open = config.rules.compare_open.then(|| self.lists_to_ask_for(store.open_root()));
+        let open = config.rules.compare_open().then(|| self.lists_to_ask_for(store.open_root()));
         Some(Request::Verify { root: store.root(), open })
     }
 
@@ -350,7 +350,7 @@ fn stamps_of<V: Value, A: Default + Send + Sync + 'static>(
     datum.read(|reader| {
         let records = reader.records_after(after).filter(|(key, _)| is_shared(key));
         let mut stamps = records.map(|(key, record)| (key, record.stamps())).peekable();
-        let is_named = config.rules.compare_open
+        let is_named = config.rules.compare_open()
             && after.is_none()
             && reader.is_open()
             && is_shared(DATUM_KEY)

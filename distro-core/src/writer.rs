@@ -201,7 +201,7 @@ impl<'a, V: Value> Writer<'a, V> {
             Belief::Doubt => return self.doubt(key, incoming),
             Belief::Over => return self.end_doubt(key, incoming),
         }
-        if !self.shared.config.rules.refute {
+        if !self.shared.config.rules.refute() {
             return self.apply(key, incoming, Origin::Elsewhere);
         }
         // A judgement that will be refuted is applied together with its refutation, lest readers
@@ -235,7 +235,8 @@ impl<'a, V: Value> Writer<'a, V> {
         let Some((record, value)) = self.find_visible(key) else { return false };
         let is_worse = health > record.health()
             && (incoming.registration, incoming.liveness) > (record.registration, record.liveness);
-        let (Some(lease), true) = (value.lease(), is_worse && self.shared.config.rules.late_judges)
+        let (Some(lease), true) =
+            (value.lease(), is_worse && self.shared.config.rules.late_judges())
         else {
             return false;
         };
@@ -249,7 +250,7 @@ impl<'a, V: Value> Writer<'a, V> {
         let Record { registration, liveness, judged, .. } = *incoming;
         let owner = self.shared.owner(self.tag, self.slot);
         let knows = owner == Some(self.shared.clock.member()) || owner == Some(liveness.member());
-        if !knows && self.shared.config.rules.show_owner {
+        if !knows && self.shared.config.rules.show_owner() {
             let place = (self.tag.into(), key.into());
             self.shared.late.withhold(place, Judgement { registration, liveness, judged });
         }
@@ -271,7 +272,7 @@ impl<'a, V: Value> Writer<'a, V> {
             Some(entry) => (entry.record.clone(), entry.heard()),
             None => packed().map(|entry| (entry.record.clone(), entry.heard()))?,
         };
-        merged.merge_by(incoming, self.shared.config.rules.per_registration);
+        merged.merge_by(incoming, self.shared.config.rules.per_registration());
         if merged.registration <= merged.deregistered || merged.health() == Health::Healthy {
             return None;
         }

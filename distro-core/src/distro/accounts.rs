@@ -131,7 +131,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// have owned them, and gives no account.
     fn accounts_are_asked(&self) -> bool {
         let is_by_slots = matches!(self.store.config().owner_policy, OwnerPolicy::Slots);
-        self.config.rules.accounts && is_by_slots
+        self.config.rules.accounts() && is_by_slots
     }
 }
 

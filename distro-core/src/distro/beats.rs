@@ -75,7 +75,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 self.relay(owner.unwrap_or_default(), &place, heard);
             }
             let Some(peer) = owner.and_then(|owner| self.peers.get_mut(&owner)) else { continue };
-            if !self.config.rules.renew {
+            if !self.config.rules.renew() {
                 continue;
             }
             if peer.was_reachable {
@@ -93,7 +93,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     fn strand(&mut self, place: Place, heard: HeardAt) {
         let is_alone = !self.peers.values().any(|peer| peer.was_reachable);
         let has_room = self.stranded.len() < self.config.queue_keys;
-        if is_alone && self.config.rules.strand && (has_room || self.stranded.contains_key(&place))
+        if is_alone
+            && self.config.rules.strand()
+            && (has_room || self.stranded.contains_key(&place))
         {
             let known = self.stranded.entry(place).or_insert(heard);
             if known.tick < heard.tick {
@@ -105,7 +107,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// Gives a beat that cannot be given to the owner to everybody else: one of them may reach it.
     pub(super) fn relay(&mut self, owner: MemberId, place: &Place, heard: HeardAt) {
         const MOST_HOPS_TO_RELAY: u8 = 1;
-        if !self.config.rules.relay || heard.hops > MOST_HOPS_TO_RELAY {
+        if !self.config.rules.relay() || heard.hops > MOST_HOPS_TO_RELAY {
             return;
         }
         let others = self.peers.values_mut().filter(|p| p.was_reachable && p.member.id != owner);

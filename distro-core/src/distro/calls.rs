@@ -174,7 +174,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     }
 
     pub(super) fn take_hearsay(&mut self, contacts: &[Contact], sent: Tick) {
-        if !self.config.rules.hearsay {
+        if !self.config.rules.hearsay() {
             return;
         }
         for contact in contacts {
@@ -215,7 +215,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let ended: Vec<CallId> =
             self.calls.iter().filter(|(_, call)| is_to_gone(call)).map(|(id, _)| *id).collect();
         for id in ended {
-            match self.config.rules.end_calls {
+            match self.config.rules.end_calls() {
                 true => self.unanswered(id, now),
                 false => _ = self.calls.remove(&id),
             }

@@ -56,7 +56,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     pub(super) fn compare_lists(&mut self, now: Tick) {
         let ours = self.board.list();
         let differs = |peer: &Peer| peer.was_reachable && peer.list != 0 && peer.list != ours;
-        let differ = self.config.rules.lists && self.peers.values().any(differs);
+        let differ = self.config.rules.lists() && self.peers.values().any(differs);
         if differ == self.lists_differ {
             return;
         }
@@ -103,7 +103,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         if self.store.shared.late.take_over(now) {
             self.peers.values_mut().for_each(|peer| peer.verifier.demand(now));
         }
-        if !regained.is_empty() && self.config.rules.regain_grace {
+        if !regained.is_empty() && self.config.rules.regain_grace() {
             // What they heard meanwhile is not known here.
             self.listen_anew(now);
             regained.into_iter().for_each(|member| self.ask_for_all(Some(member), now));
@@ -113,7 +113,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             self.alone_since.get_or_insert(now);
         } else if let Some(since) = self.alone_since.take()
             && now.since(since) >= self.config.absent_after
-            && self.config.rules.forget_after_absence
+            && self.config.rules.forget_after_absence()
         {
             self.store.forget_unheard(now);
         }
@@ -240,7 +240,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         });
         self.board.set_phase(self.phase);
         self.board.set_resting(self.resting_since.is_some());
-        let was_stopped = |at: Tick| config.rules.late_calls && now.since(at) < LATE_CALLS;
+        let was_stopped = |at: Tick| config.rules.late_calls() && now.since(at) < LATE_CALLS;
         self.board.set_stopped(self.woken_at.is_some_and(was_stopped));
         self.board.set_ready(self.why_not_ready(now).is_none());
     }

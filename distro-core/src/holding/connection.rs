@@ -140,7 +140,7 @@ impl<V: Value> Connection<V> {
         let was_stopped = scene.woken > Tick::ZERO && ended.at < scene.woken.after(LATE_SIGNS);
         let has_come = || {
             let has_arrived = || scene.board.has_arrived(self.client, ended.came_after);
-            was_stopped || config.rules.arrivals && has_arrived()
+            was_stopped || config.rules.arrivals() && has_arrived()
         };
         if now < ended.lapses {
             return Some(ended.lapses);
@@ -149,7 +149,8 @@ impl<V: Value> Connection<V> {
             return Some(ended.lapses_at_last);
         }
         let publications = std::mem::take(&mut self.publications);
-        for ((tag, key), publication) in publications.into_iter().filter(|_| config.rules.lapses) {
+        for ((tag, key), publication) in publications.into_iter().filter(|_| config.rules.lapses())
+        {
             actions.push(Action::Lapse { tag, key, registration: publication.registration });
         }
         None
@@ -169,7 +170,7 @@ impl<V: Value> Connection<V> {
         let is_due = now >= self.renews || was_waiting;
         if !is_alive {
             self.waits_for_sign = true;
-        } else if is_due && !scene.board.may_write(now) && config.rules.signs_after_stop {
+        } else if is_due && !scene.board.may_write(now) && config.rules.signs_after_stop() {
             return now.after(TRY_AGAIN);
         } else if is_due {
             self.renew(id, scene, actions);
@@ -217,11 +218,11 @@ impl<V: Value> Connection<V> {
                 }
                 Held::Missing { is_by_another } => {
                     let since = *publication.missing_since.get_or_insert(now);
-                    let may_be_gone = is_by_another && heard <= since && rules.speaks_since;
+                    let may_be_gone = is_by_another && heard <= since && rules.speaks_since();
                     let is_asked =
                         publication.asked.is_some_and(|at| now.since(at) < REGISTERS_WITHIN);
                     waits |= may_be_gone;
-                    if !may_be_gone && !is_asked && rules.reassert {
+                    if !may_be_gone && !is_asked && rules.reassert() {
                         publication.asked = Some(now);
                         let (tag, key) = (Arc::clone(tag), Arc::clone(key));
                         let value = Arc::clone(&publication.value);

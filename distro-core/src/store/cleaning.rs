@@ -31,7 +31,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         if !datum.is_left_over(looks) {
             return false;
         }
-        if !self.shared.config.rules.local_cleanup {
+        if !self.shared.config.rules.local_cleanup() {
             return self.close_left_over(datum, now);
         }
         let cleaned = self.update_existing(datum.tag(), now, |writer| writer.clean_up());

@@ -54,7 +54,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
             if let Some(heard) = heard.filter(|_| is_news) {
                 self.pass_on(&datum, key, || heard);
             }
-            if !is_healthy && !is_behind && self.shared.config.rules.refute {
+            if !is_healthy && !is_behind && self.shared.config.rules.refute() {
                 self.update_existing(tag, now, |writer| writer.refute(key));
             }
         } else if let (HeardOf::Unknown, Some(heard)) = (&found, heard) {

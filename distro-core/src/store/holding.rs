@@ -35,7 +35,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// late beats of the record are not held off: it is [unknown](Heard::Unknown) to them.
     pub fn lapse(&self, tag: &str, key: &str, registration: Stamp, now: Tick) -> bool {
         let rules = self.shared.config.rules;
-        if !rules.bound_lapses {
+        if !rules.bound_lapses() {
             let fresh = self.clock().issue(now);
             self.update(tag, now, |writer| writer.deregister_unseen(key, fresh));
             return true;
@@ -48,7 +48,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// ([`Heard::Deregistered`]), which nobody undoes by himself. Its stamp is the least one above
     /// that of the registration.
     pub fn retract(&self, tag: &str, key: &str, registration: Stamp, now: Tick) -> bool {
-        let end = match self.shared.config.rules.bound_removals {
+        let end = match self.shared.config.rules.bound_removals() {
             true => registration.just_after(),
             false => registration,
         };

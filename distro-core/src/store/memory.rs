@@ -78,7 +78,7 @@ impl Shared {
         let memory = &self.slots[slot.index()].memory;
         let (total, budget) =
             (self.memory_bytes.load(Ordering::Relaxed), self.config.tombstone_bytes);
-        let keeps_queued = self.config.rules.keep_queued_removals;
+        let keeps_queued = self.config.rules.keep_queued_removals();
         let is_queued = keeps_queued && memory.is_queued.load(Ordering::Relaxed);
         let has_more_than_its_share =
             || memory.bytes.load(Ordering::Relaxed) > budget / SLOT_COUNT as u64;

@@ -56,8 +56,8 @@ impl Shared {
                 (since.is_some(), since.unwrap_or(Tick::ZERO))
             }
         };
-        let since = if rules.takeover_grace { since } else { Tick::ZERO };
-        (is_ours || !rules.owner_judges).then_some(since)
+        let since = if rules.takeover_grace() { since } else { Tick::ZERO };
+        (is_ours || !rules.owner_judges()).then_some(since)
     }
 }
 
@@ -141,7 +141,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// Tells the keys under a tag that members compare and give each other.
     pub(crate) fn sharing(&self, tag: &str) -> impl Fn(&str) -> bool + use<'_, V, A> {
         let config = &self.shared.config;
-        let is_foreign = config.rules.foreign_apart && self.is_foreign(tag);
+        let is_foreign = config.rules.foreign_apart() && self.is_foreign(tag);
         let tag: Option<Box<str>> = is_foreign.then(|| tag.into());
         move |key| tag.as_ref().is_none_or(|tag| (config.is_durable)(tag, key))
     }

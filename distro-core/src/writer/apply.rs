@@ -39,7 +39,7 @@ impl<V: Value> Writer<'_, V> {
             false => Aspect::of(&entry.record, self.tag, key, is_foreign, config),
         };
         let stamps = entry.record.stamps();
-        if !entry.record.merge_by(incoming, config.rules.per_registration) {
+        if !entry.record.merge_by(incoming, config.rules.per_registration()) {
             entry.hear_from(origin, self.heard);
             if let (btree_map::Entry::Vacant(vacant), Some((_, place))) = (found, packed)
                 && other.record.value.is_some()
@@ -51,7 +51,7 @@ impl<V: Value> Writer<'_, V> {
             }
             return false;
         }
-        if config.rules.close_all && is_over(&entry.record, closed) {
+        if config.rules.close_all() && is_over(&entry.record, closed) {
             entry.record.merge(&Record::removed(closed));
         }
         entry.hear_from(origin, self.heard);
@@ -117,7 +117,7 @@ impl<V: Value> Writer<'_, V> {
         if origin != Origin::List {
             self.hold(key);
         }
-        let is_told = self.shared.config.rules.close_all || origin.is_here();
+        let is_told = self.shared.config.rules.close_all() || origin.is_here();
         if self.shelf.closed > closed && is_told {
             self.end_records_before_closing(origin);
         }

@@ -28,7 +28,7 @@ impl<V: Value> Writer<'_, V> {
     #[inline]
     pub(super) fn follow_opening(&mut self, was_open: bool) {
         let is_open = self.shelf.is_open();
-        let is_apart = self.shelf.is_foreign && self.shared.config.rules.foreign_apart;
+        let is_apart = self.shelf.is_foreign && self.shared.config.rules.foreign_apart();
         if was_open != is_open && !is_apart {
             self.fold_opening(is_open);
         }

@@ -39,7 +39,7 @@ impl<V: Value> Writer<'_, V> {
         // Who lives without beats cannot be asked for.
         let Some(lease) = value.and_then(|value| value.lease()) else { return Belief::News };
         let is_known = self.shelf.entries.contains_key(key) || self.shelf.is_foreign;
-        if is_known || !self.shared.config.rules.doubt {
+        if is_known || !self.shared.config.rules.doubt() {
             return Belief::News;
         }
         match self.shelf.tombstones.find(key) {
@@ -72,7 +72,7 @@ impl<V: Value> Writer<'_, V> {
     /// Since when the owner, be it this member, has had the chance to hear of a record that is in
     /// doubt, or to judge its silence. Each event after which silence counts anew begins that again.
     fn doubted_since(&self, known: &Tombstone) -> Tick {
-        if !self.shared.config.rules.doubt_anew {
+        if !self.shared.config.rules.doubt_anew() {
             let owned_since = self.shared.judged_since(self.tag, self.slot);
             return known.learned.max(owned_since.unwrap_or(Tick::ZERO));
         }

@@ -69,7 +69,7 @@ impl<V: Value> Writer<'_, V> {
         // In this order: should the view change in between, the next writer looks again.
         self.shelf.epoch = epoch;
         let is_foreign = self.shared.is_foreign(self.tag);
-        if self.shelf.is_foreign == is_foreign || !self.shared.config.rules.foreign_apart {
+        if self.shelf.is_foreign == is_foreign || !self.shared.config.rules.foreign_apart() {
             self.shelf.is_foreign = is_foreign;
             return;
         }
@@ -100,7 +100,7 @@ impl<V: Value> Writer<'_, V> {
             let held = self.shelf.find_visible(&key);
             let held = held.map(|(record, value)| (record.health(), Arc::clone(value)));
             match held {
-                Some((health, value)) if is_ours && self.shared.config.rules.take_over => {
+                Some((health, value)) if is_ours && self.shared.config.rules.take_over() => {
                     let stamp = self.shared.clock.issue(self.now);
                     // The health is a judgement, not the word of a client: who heard the record
                     // within its time-out may take it back.
@@ -121,7 +121,7 @@ impl<V: Value> Writer<'_, V> {
     /// overrides all of it.
     pub(super) fn list_stamp(&self, key: &str) -> Stamp {
         let clock = &self.shared.clock;
-        if !self.shared.config.rules.foreign_stamps {
+        if !self.shared.config.rules.foreign_stamps() {
             return clock.issue(self.now);
         }
         let (newest, learned) = match self.shelf.entries.get(key) {
@@ -143,7 +143,7 @@ impl<V: Value> Writer<'_, V> {
             None => self.shelf.tombstones.find(key).map(|packed| packed.learned),
         };
         let rules = &self.shared.config.rules;
-        rules.writes_hold
+        rules.writes_hold()
             && (learned.is_some_and(is_newer)
                 || self.shared.holds.until(self.tag, key).is_some_and(|until| as_of < until))
     }
@@ -218,7 +218,7 @@ impl<V: Value> Writer<'_, V> {
     fn missing(&self, listed: &BTreeMap<&str, &Listed<V>>, terms: &ListTerms) -> Vec<Key> {
         let (shared, now) = (self.shared, self.now);
         let changed = shared.owners_since();
-        let waits = shared.config.rules.absence_waits && !terms.is_settled;
+        let waits = shared.config.rules.absence_waits() && !terms.is_settled;
         // Registered with this owner and missing so soon: somebody has removed it.
         let is_removed = |key: &str| {
             let until = || shared.news.until(self.tag, key);
@@ -248,7 +248,7 @@ impl<V: Value> Writer<'_, V> {
     /// the owner cannot know: one that is new judges by silence from before it listened.
     fn believed(&self, key: &str, value: &Arc<V>, told: Health, is_settled: bool) -> Health {
         let known = self.find_visible(key).map(|(record, _)| record.health());
-        let is_new = self.shared.config.rules.absence_waits && !is_settled;
+        let is_new = self.shared.config.rules.absence_waits() && !is_settled;
         let told = if is_new { told.min(known.unwrap_or(told)) } else { told };
         let heard = self.shelf.entries.get(key).and_then(Entry::heard);
         let truth = heard.zip(value.lease());

@@ -30,20 +30,10 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn without(rule: &str) -> Rules {
-    let mut rules = Rules::default();
     match rule {
-        "" => {}
-        "foreign_apart" => rules.foreign_apart = false,
-        "foreign_stamps" => rules.foreign_stamps = false,
-        "absence_waits" => rules.absence_waits = false,
-        "writes_hold" => rules.writes_hold = false,
-        "take_over" => rules.take_over = false,
-        "late_judges" => rules.late_judges = false,
-        "compare_open" => rules.compare_open = false,
-        "takeover_grace" => rules.takeover_grace = false,
-        other => panic!("there is no rule {other}"),
+        "" => Rules::default(),
+        name => Rules::without(name).unwrap_or_else(|| panic!("there is no rule {name}")),
     }
-    rules
 }
 
 /// What the first of the runs that break a promise says.

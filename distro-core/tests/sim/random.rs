@@ -29,48 +29,10 @@ fn variable(name: &str) -> Option<u64> {
 /// All rules but the one that `WITHOUT` names: to see how soon random runs miss it.
 #[allow(clippy::disallowed_methods, reason = "the variable chooses what to run")]
 fn rules() -> Rules {
-    let mut rules = Rules::default();
-    let without = std::env::var("WITHOUT").unwrap_or_default();
-    match without.as_str() {
-        "" => {}
-        "refute" => rules.refute = false,
-        "owner_judges" => rules.owner_judges = false,
-        "takeover_grace" => rules.takeover_grace = false,
-        "patience" => rules.patience = false,
-        "accounts" => rules.accounts = false,
-        "regain_grace" => rules.regain_grace = false,
-        "pause" => rules.pause = false,
-        "one_tick" => rules.one_tick = false,
-        "counts_sleep" => rules.counts_sleep = false,
-        "refuse_late" => rules.refuse_late = false,
-        "late_calls" => rules.late_calls = false,
-        "relay" => rules.relay = false,
-        "strand" => rules.strand = false,
-        "hearsay" => rules.hearsay = false,
-        "verify" => rules.verify = false,
-        "renew" => rules.renew = false,
-        "load" => rules.load = false,
-        "end_calls" => rules.end_calls = false,
-        "close_all" => rules.close_all = false,
-        "late_judges" => rules.late_judges = false,
-        "show_owner" => rules.show_owner = false,
-        "per_registration" => rules.per_registration = false,
-        "keep_queued_removals" => rules.keep_queued_removals = false,
-        "doubt" => rules.doubt = false,
-        "doubt_anew" => rules.doubt_anew = false,
-        "local_cleanup" => rules.local_cleanup = false,
-        "compare_open" => rules.compare_open = false,
-        "lists" => rules.lists = false,
-        "lapses" => rules.lapses = false,
-        "bound_lapses" => rules.bound_lapses = false,
-        "bound_removals" => rules.bound_removals = false,
-        "reassert" => rules.reassert = false,
-        "speaks_since" => rules.speaks_since = false,
-        "signs_after_stop" => rules.signs_after_stop = false,
-        "arrivals" => rules.arrivals = false,
-        other => panic!("there is no rule {other}"),
+    match std::env::var("WITHOUT").unwrap_or_default().as_str() {
+        "" => Rules::default(),
+        name => Rules::without(name).unwrap_or_else(|| panic!("there is no rule {name}")),
     }
-    rules
 }
 
 /// What may be wrong with how servers keep durable records: the same for that.

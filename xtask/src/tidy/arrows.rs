@@ -20,10 +20,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xtask-bench", &[]),
 ];
 
-/// What tests may use beyond that: the SDK is tried against a real server in process, and the
-/// messages of the simulation pass through the real codec.
-const ARROWS_OF_TESTS: &[(&str, &str)] =
-    &[("naming-client", "naming-server"), ("distro-core", "distro-net")];
+/// What tests may use beyond that: the SDK is tried against a real server in process, the messages
+/// of the simulation pass through the real codec, and the tests of the core switch a feature of it on.
+const ARROWS_OF_TESTS: &[(&str, &str)] = &[
+    ("naming-client", "naming-server"),
+    ("distro-core", "distro-net"),
+    ("distro-core", "distro-core"),
+];
+
+/// The feature by which rules of the protocol can be switched off. No build but that of tests may
+/// have it.
+const FEATURE_OF_TESTS: &str = "simulation";
 
 /// What must not creep into the protocol: it does no IO and knows no byte format.
 const BANNED_IN_CORE: &[&str] = &["tokio", "hyper", "serde"];
@@ -46,6 +53,11 @@ fn check_package(package: &Value) -> Vec<Violation> {
         let target = dependency["name"].as_str().unwrap_or_default();
         let of_tests = dependency["kind"] == "dev" && ARROWS_OF_TESTS.contains(&(name, target));
         let fine = allowed.contains(&target) || of_tests;
+        let mut features = dependency["features"].as_array().into_iter().flatten();
+        if dependency["kind"] != "dev" && features.any(|feature| *feature == FEATURE_OF_TESTS) {
+            let text = format!("only tests may use {target} with the feature {FEATURE_OF_TESTS}");
+            return Some(Violation::new(name, text));
+        }
         (!fine).then(|| Violation::new(name, format!("must not depend on {target}")))
     })
     .collect()
@@ -74,6 +86,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn rules_of_the_protocol_can_be_switched_off_in_tests_alone() {
+        let of_kind = |kind: Option<&str>| {
+            let core = json!({"name": "distro-core", "source": null, "kind": kind,
+                "features": ["simulation"]});
+            let package = json!({"name": "distro-net", "source": null, "dependencies": [core]});
+            check_arrows(&json!({"packages": [package]}))
+        };
+        let text = "only tests may use distro-core with the feature simulation";
+        assert_eq!(of_kind(None), [Violation::new("distro-net", text)]);
+        assert!(of_kind(Some("dev")).is_empty());
+    }
 
     fn workspace(source: &str, kind: Option<&str>, target: &str) -> Value {
         json!({"packages": [{"name": source, "source": null, "dependencies": [
