@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::ownership::OwnerPolicy;
 use crate::rules::Rules;
 use crate::stamp::Stamp;
-use crate::tag_ring::OwnerPolicy;
-use crate::tombstone::Term;
+use crate::store::Term;
 
 /// Settings of a [`Store`](crate::Store).
 #[derive(Debug, Clone)]

@@ -3,31 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::accounts::Accounts;
 use crate::answer::Answer;
-use crate::board::{BRIEF_STOP, Beginning, Board};
 use crate::config::DistroConfig;
 use crate::journal::{HeardAt, Place};
-use crate::lease::{JudgeTerms, LONGEST_PATIENCE, patience};
 use crate::load::Loader;
-use crate::member::{MemberState, Phase};
-use crate::peer::Peer;
+use crate::membership::Peer;
+use crate::membership::{MemberState, Phase};
+use crate::ownership::Ring;
+use crate::ownership::TagRing;
 use crate::random::Random;
 use crate::record::Value;
-use crate::ring::Ring;
 use crate::stamp::MemberId;
+use crate::status::{Beginning, Board};
 use crate::store::Store;
-use crate::tag_ring::TagRing;
 use crate::time::Tick;
 
-mod accounts;
-mod beats;
 mod calls;
-mod contact;
-
 mod io;
-mod withheld;
-use accounts::Accounts;
-use calls::Call;
+pub(crate) use calls::{Call, Purpose};
 pub use io::{CallId, Input, MemberView, Output};
 
 /// The protocol state of one member. Does no IO: time comes in with every call, work goes out as
@@ -37,51 +31,51 @@ pub use io::{CallId, Input, MemberView, Output};
 /// [`poll_output`](Self::poll_output) until it has nothing, then sleep until
 /// [`poll_timeout`](Self::poll_timeout) or the next input.
 pub struct Distro<V: Value, A> {
-    config: Arc<DistroConfig>,
-    store: Arc<Store<V, A>>,
-    board: Arc<Board>,
-    random: Random,
-    peers: BTreeMap<MemberId, Peer>,
-    states: BTreeMap<MemberId, MemberState>,
-    calls: BTreeMap<CallId, Call>,
-    last_call: u64,
-    outputs: VecDeque<Output<V>>,
+    pub(crate) config: Arc<DistroConfig>,
+    pub(crate) store: Arc<Store<V, A>>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) random: Random,
+    pub(crate) peers: BTreeMap<MemberId, Peer>,
+    pub(crate) states: BTreeMap<MemberId, MemberState>,
+    pub(crate) calls: BTreeMap<CallId, Call>,
+    pub(crate) last_call: u64,
+    pub(crate) outputs: VecDeque<Output<V>>,
     /// When the driver should have come back.
-    next_tick: Tick,
+    pub(crate) next_tick: Tick,
     /// When the first batch of changes that waits for its turn may be sent.
-    next_batch: Option<Tick>,
-    listening_since: Tick,
-    accounts: Accounts,
-    judging: bool,
-    phase: Phase,
-    eligible: Vec<MemberId>,
+    pub(crate) next_batch: Option<Tick>,
+    pub(crate) listening_since: Tick,
+    pub(crate) accounts: Accounts,
+    pub(crate) judging: bool,
+    pub(crate) phase: Phase,
+    pub(crate) eligible: Vec<MemberId>,
     /// All members, this one among them, in the order that was told.
-    order: Vec<MemberId>,
+    pub(crate) order: Vec<MemberId>,
     /// Who may own something in the order that counts, as it was told from outside; members among
     /// them that are not in `peers` do not speak this protocol.
-    owners: Option<Vec<MemberId>>,
-    ring: Ring,
+    pub(crate) owners: Option<Vec<MemberId>>,
+    pub(crate) ring: Ring,
     /// Instead of the ring of slots, where tags fall to members one by one.
-    tag_ring: TagRing,
+    pub(crate) tag_ring: TagRing,
     /// The members of that which speak this protocol; `None` if all do.
-    shared_with: Option<BTreeSet<MemberId>>,
+    pub(crate) shared_with: Option<BTreeSet<MemberId>>,
     /// A member takes others for members than this one does.
-    lists_differ: bool,
-    loader: Option<Loader>,
+    pub(crate) lists_differ: bool,
+    pub(crate) loader: Option<Loader>,
     /// Found no data: shows nothing until clients had time to register again.
-    quiet_until: Tick,
+    pub(crate) quiet_until: Tick,
     /// Was stopped then, and has not compared its data since.
-    resting_since: Option<Tick>,
+    pub(crate) resting_since: Option<Tick>,
     /// When this process was found to have been stopped the last time.
-    woken_at: Option<Tick>,
-    alone_since: Option<Tick>,
-    has_disbelieved: bool,
-    next_renewal: Tick,
+    pub(crate) woken_at: Option<Tick>,
+    pub(crate) alone_since: Option<Tick>,
+    pub(crate) has_disbelieved: bool,
+    pub(crate) next_renewal: Tick,
     /// Beats that were heard while nobody could be told of them.
-    stranded: BTreeMap<Place, HeardAt>,
+    pub(crate) stranded: BTreeMap<Place, HeardAt>,
     /// When it is next published which slots have something that peers must be told of.
-    next_queued: Tick,
-    leave_by: Option<Tick>,
+    pub(crate) next_queued: Tick,
+    pub(crate) leave_by: Option<Tick>,
 }
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// A member that starts to listen now, with an empty store of its own. `seed` spreads timers
@@ -247,45 +241,6 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         self.calls.len()
     }
 
-    /// Who did not listen may not judge: after a pause every lease gets a full time-out again,
-    /// and nothing is shown before it has been compared.
-    fn notice_pause(&mut self, now: Tick) {
-        let late = now.since(self.next_tick);
-        if late >= BRIEF_STOP && self.config.rules.pause() && !self.peers.is_empty() {
-            self.woken_at = Some(now);
-        }
-        if late < self.config.pause_threshold {
-            return;
-        }
-        self.next_tick = now;
-        self.outputs.push_back(Output::Paused(late));
-        if !self.config.rules.pause() {
-            return;
-        }
-        self.listen_anew(now);
-        self.accounts.listening_since = now;
-        self.board.set_woken(now);
-        self.board.set_listening_since(now);
-        self.ask_for_all(None, now);
-        // Who is alone has missed nothing: nobody else could have removed anything.
-        let may_have_missed = late >= self.config.absent_after && !self.peers.is_empty();
-        if may_have_missed && self.config.rules.forget_after_absence() {
-            self.store.forget_unheard(now);
-        }
-        if let Some(loader) = &mut self.loader {
-            loader.forgive(late);
-        }
-        for peer in self.peers.values_mut() {
-            peer.member.forgive(late);
-            peer.verifier.demand(now);
-            peer.next_probe = now;
-        }
-        if !self.peers.is_empty() {
-            self.resting_since = Some(now);
-        }
-        self.look_around(now);
-    }
-
     fn tick(&mut self, now: Tick) {
         for (member, incarnation) in self.board.take_left() {
             if let Some(peer) = self.peers.get_mut(&member) {
@@ -317,21 +272,6 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         if self.leave_by.is_some_and(|by| now >= by || self.is_handed_over(now)) {
             self.leave_by = None;
             self.outputs.push_back(Output::Left);
-        }
-    }
-
-    fn judge_terms(&self, now: Tick) -> JudgeTerms {
-        let unheard = |peer: &&Peer| peer.member.is_unheard(&self.config, now);
-        let unheard = self.peers.values().filter(unheard).count();
-        let patience =
-            if self.config.rules.patience() { patience(unheard, self.peers.len() + 1) } else { 0 };
-        let patience = if self.lists_differ { LONGEST_PATIENCE } else { patience };
-        JudgeTerms {
-            as_of: now,
-            enabled: self.judging,
-            expire: self.config.expire,
-            listening_since: self.listening_since,
-            patience,
         }
     }
 }

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::board::Board;
 use crate::message::{Reply, Request, Sender};
 use crate::operation::{Operation, Written};
 use crate::record::{Record, Value};
 use crate::stamp::{MemberId, Stamp};
+use crate::status::Board;
 use crate::store::Store;
 use crate::time::Tick;
 

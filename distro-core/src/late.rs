@@ -21,6 +21,8 @@ use crate::record::Health;
 use crate::stamp::{MemberId, Stamp};
 use crate::time::Tick;
 
+mod show;
+
 /// For so long a judgement waits for somebody to take it back.
 const WAIT: Duration = LEAST_SETTLING;
 /// So many judgements that wait are shown to owners; more come up again with the next comparison.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::record::{Health, LeaseTerms};
+use crate::distro::Distro;
+use crate::membership::Peer;
+use crate::record::{Health, LeaseTerms, Value};
 use crate::time::Tick;
 
 /// Width of a bucket of the ring: how exactly deadlines are kept.
@@ -101,6 +103,24 @@ impl JudgeTerms {
         LeaseTerms {
             unhealthy_after: own.unhealthy_after.max(least),
             expire_after: own.expire_after.max(least),
+        }
+    }
+}
+
+impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
+    /// How leases are judged in this round.
+    pub(crate) fn judge_terms(&self, now: Tick) -> JudgeTerms {
+        let unheard = |peer: &&Peer| peer.member.is_unheard(&self.config, now);
+        let unheard = self.peers.values().filter(unheard).count();
+        let patience =
+            if self.config.rules.patience() { patience(unheard, self.peers.len() + 1) } else { 0 };
+        let patience = if self.lists_differ { LONGEST_PATIENCE } else { patience };
+        JudgeTerms {
+            as_of: now,
+            enabled: self.judging,
+            expire: self.config.expire,
+            listening_since: self.listening_since,
+            patience,
         }
     }
 }

@@ -60,11 +60,10 @@
 
 #![warn(missing_docs)]
 
+// The words that everything else is made of.
+
 mod time;
 pub use time::{Now, Tick};
-
-mod passage;
-pub use passage::Passage;
 
 mod stamp;
 pub use stamp::{MemberId, Stamp, StampClock};
@@ -75,64 +74,72 @@ pub use slot::{SLOT_COUNT, Slot};
 mod record;
 pub use record::{CLASSES, DATUM_KEY, Health, Key, LeaseTerms, Record, Stamps, Value};
 
-mod tombstone;
-
-mod lease;
-pub use lease::JudgeTerms;
-
-mod datum;
-pub use datum::{Datum, Heard, Reader};
-
-mod aspect;
-mod writer;
-pub use writer::{ListTerms, Listed, Writer};
-
-mod journal;
-pub use journal::Place;
-
-mod store;
-pub use store::{Held, Store, Verdict, Watcher};
-
-mod member;
-pub use member::{Contact, MemberState, Phase};
-
-mod ring;
-pub use ring::Ring;
-
-mod tag_ring;
-pub use tag_ring::{OwnerPolicy, TagRing};
-
 mod operation;
 pub use operation::{Operation, Written};
 
 mod message;
 pub use message::{Beat, Entry, Reply, Request, Sender, Sheet, TagSum};
 
-mod board;
-pub use board::{Beginning, Board};
+// Equality: every member owns its own share.
 
-mod arrivals;
-mod holding;
-pub use holding::{Action, ConnectionId, End, Holding, HoldingConfig};
+mod ownership;
+pub use ownership::{OwnerPolicy, Ring, TagRing};
 
-mod answer;
-pub use answer::Answer;
+mod membership;
+pub use membership::{Contact, MemberState, Phase};
+
+// Local read: the records in memory, and every change of them.
+
+mod store;
+pub use store::{Datum, Heard, Held, ListTerms, Listed, Reader, Store, Verdict, Watcher, Writer};
+
+// Asynchronous replication: changes to all peers.
+
+mod journal;
+pub use journal::Place;
+
+mod replicate;
+
+// Health check of instances: silence, and how members tell each other what they heard.
+
+mod lease;
+pub use lease::JudgeTerms;
+
+mod accounts;
+mod late;
+mod pause;
+mod renew;
+
+mod connections;
+pub use connections::{Action, ConnectionId, End, Holding, HoldingConfig};
+
+// Health check between members: comparing what they hold.
+
+mod verify;
+
+// New-node sync: the first load, and handing over at the end.
+
+mod leave;
+mod load;
+
+// Routing forward: writes to the owner.
 
 mod forward;
 pub use forward::{Forwarding, Step, apply};
 
-mod account;
-mod late;
-mod load;
-mod peer;
-mod random;
-mod renew;
-mod replicate;
-mod unread;
-mod verify;
+// What ties the mechanisms together.
 
 mod distro;
 pub use distro::{CallId, Distro, Input, MemberView, Output};
+
+mod answer;
+pub use answer::Answer;
+
+mod status;
+pub use status::{Beginning, Board};
+
+mod passage;
+pub use passage::Passage;
 
 mod config;
 pub use config::{DistroConfig, StoreConfig};
@@ -140,3 +147,5 @@ pub use config::{DistroConfig, StoreConfig};
 mod rules;
 #[doc(hidden)]
 pub use rules::Rules;
+
+mod random;

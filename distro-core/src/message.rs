@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::member::{Contact, Phase};
+use crate::membership::{Contact, Phase};
 use crate::operation::Operation;
 use crate::record::{Key, Record, Stamps};
 use crate::slot::Slot;

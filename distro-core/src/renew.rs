@@ -1,154 +1,90 @@
-//! Telling one peer of beats that belong to it, or that must go round by it.
+//! Beats on their way to the owner of their slot, which judges by them.
+//!
+//! The member that hears a beat of somebody else's slot answers at once and leaves it in the
+//! [`Journal`](crate::journal::Journal). A few times a second the beats go to their owners, thousands in
+//! one message ([`Renewer`]). One that the owner does not acknowledge goes round by the others.
 
-use std::collections::BTreeMap;
-use std::mem;
-
-use crate::answer::{MOST_HOPS, names};
-use crate::config::DistroConfig;
+use crate::distro::Distro;
 use crate::journal::{HeardAt, Place};
-use crate::message::{Beat, Request};
+use crate::record::Value;
+use crate::stamp::MemberId;
 use crate::time::Tick;
 
-/// The beats that wait for a peer, and the batch that is under way.
-#[derive(Debug, Default)]
-pub(crate) struct Renewer {
-    waiting: BTreeMap<Place, HeardAt>,
-    in_flight: Option<BTreeMap<Place, HeardAt>>,
-    /// Batches are halved so many times: larger ones were not taken.
-    halved: u32,
-}
+mod answer;
+mod renewer;
+pub(crate) use renewer::Renewer;
 
-impl Renewer {
-    pub(crate) fn add(&mut self, place: Place, heard: HeardAt, config: &DistroConfig) {
-        // The next beat replaces one that finds no room.
-        if heard.hops < MOST_HOPS && self.waiting.len() < config.queue_keys {
-            let known = self.waiting.entry(place).or_insert(heard);
+impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
+    /// Gives each beat to the owner of its slot.
+    pub(crate) fn spread_beats(&mut self) {
+        let mut beats = self.store.journal().take_heard();
+        if self.peers.values().any(|peer| peer.was_reachable) {
+            for (place, heard) in std::mem::take(&mut self.stranded) {
+                beats.entry(place).or_insert(heard);
+            }
+        }
+        for peer in self.peers.values_mut().filter(|peer| !peer.was_reachable) {
+            // By the time that it is back they would be old.
+            for (place, heard) in peer.renewer.give_up() {
+                beats.entry(place).or_insert(heard);
+            }
+        }
+        for (place, heard) in beats {
+            let owner = self.store.owner(&place.0);
+            if self.lists_differ {
+                // Somebody may take another for the owner.
+                self.relay(owner.unwrap_or_default(), &place, heard);
+            }
+            let Some(peer) = owner.and_then(|owner| self.peers.get_mut(&owner)) else { continue };
+            if !self.config.rules.renew() {
+                continue;
+            }
+            if peer.was_reachable {
+                peer.renewer.add(place, heard, &self.config);
+            } else {
+                let owner = peer.member.id;
+                self.relay(owner, &place, heard);
+                self.strand(place, heard);
+            }
+        }
+    }
+
+    /// Keeps a beat that nobody can be given, if so, until somebody can. A cut that is over before
+    /// the owner notices it is no event to the owner: it does not ask what was heard meanwhile.
+    fn strand(&mut self, place: Place, heard: HeardAt) {
+        let is_alone = !self.peers.values().any(|peer| peer.was_reachable);
+        let has_room = self.stranded.len() < self.config.queue_keys;
+        if is_alone
+            && self.config.rules.strand()
+            && (has_room || self.stranded.contains_key(&place))
+        {
+            let known = self.stranded.entry(place).or_insert(heard);
             if known.tick < heard.tick {
                 *known = heard;
             }
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.len() + self.in_flight.as_ref().map_or(0, BTreeMap::len)
-    }
-
-    pub(crate) fn poll<V>(&mut self, config: &DistroConfig, now: Tick) -> Option<Request<V>> {
-        if self.in_flight.is_some() || self.waiting.is_empty() {
-            return None;
-        }
-        let rest = match self.waiting.keys().nth(self.batch_size(config)).cloned() {
-            Some(place) => self.waiting.split_off(&place),
-            None => BTreeMap::new(),
-        };
-        let batch = mem::replace(&mut self.waiting, rest);
-        let beat = |((tag, key), heard): (&Place, &HeardAt)| Beat {
-            tag: tag.clone(),
-            key: key.clone(),
-            age_ms: u64::try_from(now.since(heard.tick).as_millis()).unwrap_or(u64::MAX),
-            hops: heard.hops + 1,
-            written: heard.written,
-        };
-        let beats = batch.iter().map(beat).collect();
-        self.in_flight = Some(batch);
-        Some(Request::Renew(beats))
-    }
-
-    /// As many beats as fit into a message by number and by the bytes of their names; at least
-    /// one.
-    fn batch_size(&self, config: &DistroConfig) -> usize {
-        let most = config.batch_beats.checked_shr(self.halved).unwrap_or(0);
-        let mut bytes = 0;
-        let fits = |place: &&Place| {
-            bytes += names(place);
-            bytes <= config.batch_bytes
-        };
-        self.waiting.keys().take(most).take_while(fits).count().max(1)
-    }
-
-    pub(crate) fn succeeded(&mut self) {
-        self.in_flight = None;
-        self.halved = self.halved.saturating_sub(1);
-    }
-
-    /// The peer can make nothing of the batch: smaller ones are tried. A single beat is given up;
-    /// the next one takes its place.
-    pub(crate) fn not_taken(&mut self) {
-        let batch = self.in_flight.take().unwrap_or_default();
-        if batch.len() <= 1 {
+    /// Gives a beat that cannot be given to the owner to everybody else: one of them may reach it.
+    pub(crate) fn relay(&mut self, owner: MemberId, place: &Place, heard: HeardAt) {
+        const MOST_HOPS_TO_RELAY: u8 = 1;
+        if !self.config.rules.relay() || heard.hops > MOST_HOPS_TO_RELAY {
             return;
         }
-        // Never fewer than one: the size is held at that.
-        self.halved = (self.halved + 1).min(usize::BITS);
-        for (place, heard) in batch {
-            self.waiting.entry(place).or_insert(heard);
+        let others = self.peers.values_mut().filter(|p| p.was_reachable && p.member.id != owner);
+        for peer in others {
+            peer.renewer.add(place.clone(), heard, &self.config);
         }
     }
 
-    /// The peer cannot be reached: what waits for it is handed back.
-    pub(crate) fn give_up(&mut self) -> BTreeMap<Place, HeardAt> {
-        mem::take(&mut self.waiting)
-    }
-
-    /// The batch was not acknowledged: it is handed back, together with what waits behind it.
-    pub(crate) fn failed(&mut self) -> BTreeMap<Place, HeardAt> {
-        let mut lost = mem::take(&mut self.waiting);
-        for (place, heard) in self.in_flight.take().unwrap_or_default() {
-            lost.entry(place).or_insert(heard);
+    /// A beat was not acknowledged: it goes round by others, and once more the same way.
+    pub(crate) fn renew_again(&mut self, to: MemberId, place: Place, heard: HeardAt, now: Tick) {
+        if self.store.owner(&place.0) == Some(to) {
+            self.relay(to, &place, heard);
         }
-        lost
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(n: usize, length: usize) -> Place {
-        ("t".repeat(length).into(), format!("{n:04}").into())
-    }
-
-    fn add(renewer: &mut Renewer, place: Place, config: &DistroConfig) {
-        renewer.add(place, HeardAt { tick: Tick::ZERO, hops: 0, written: 1 }, config);
-    }
-
-    fn keys(renewer: &mut Renewer, config: &DistroConfig) -> Vec<String> {
-        let Some(Request::<()>::Renew(beats)) = renewer.poll(config, Tick::ZERO) else {
-            return Vec::new();
-        };
-        beats.into_iter().map(|beat| beat.key.to_string()).collect()
-    }
-
-    #[test]
-    fn a_batch_of_beats_is_bounded_by_the_bytes_of_their_names() {
-        let (config, mut renewer) = (DistroConfig::default(), Renewer::default());
-        (0..1_000).for_each(|n| add(&mut renewer, place(n, 8_000), &config));
-        let mut sent = 0;
-        while renewer.len() > 0 {
-            let count = keys(&mut renewer, &config).len();
-            assert!(count >= 1 && count * 8_000 <= config.batch_bytes, "{count}");
-            sent += count;
-            renewer.succeeded();
+        let is_fresh = now.since(heard.tick) < self.config.call_deadline * 3;
+        if let Some(peer) = self.peers.get_mut(&to).filter(|_| is_fresh) {
+            peer.renewer.add(place, heard, &self.config);
         }
-        assert_eq!(sent, 1_000);
-    }
-
-    #[test]
-    fn a_beat_that_cannot_be_taken_is_given_up_and_the_others_are_not() {
-        let (config, mut renewer) = (DistroConfig::default(), Renewer::default());
-        (0..100).for_each(|n| add(&mut renewer, place(n, 1), &config));
-        let (mut taken, mut calls) = (0, 0);
-        while renewer.len() > 0 {
-            calls += 1;
-            let keys = keys(&mut renewer, &config);
-            if keys.iter().any(|key| key == "0042") {
-                renewer.not_taken();
-            } else {
-                taken += keys.len();
-                renewer.succeeded();
-            }
-            assert!(calls < 1_000, "it goes on for ever");
-        }
-        assert_eq!(taken, 99);
     }
 }

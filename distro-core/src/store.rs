@@ -15,16 +15,49 @@ use parking_lot::Mutex;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::config::StoreConfig;
-use crate::datum::{Datum, Heard, HeardOf};
 use crate::journal::{HeardAt, Journal};
 use crate::late::LateJudges;
 use crate::lease::{DueRing, JudgeTerms};
+use crate::ownership::{OwnerPolicy, TagOwners};
 use crate::record::{CLASSES, Health, Key, Value};
 use crate::slot::{SLOT_COUNT, Slot};
 use crate::stamp::{MemberId, Stamp, StampClock};
-use crate::tag_ring::{OwnerPolicy, TagOwners};
 use crate::time::Tick;
-use crate::writer::Writer;
+
+mod datum;
+pub(crate) use datum::HeardOf;
+pub use datum::{Datum, Heard, Reader};
+
+mod writer;
+pub use writer::{ListTerms, Listed, Writer};
+
+mod footprint;
+
+mod tombstone;
+pub(crate) use tombstone::Term;
+
+mod carried;
+use carried::Carried;
+pub(crate) use carried::carried_bytes;
+
+mod cleaning;
+pub(crate) use cleaning::open_root;
+
+mod foreign;
+use foreign::Notes;
+
+mod hearing;
+
+mod holding;
+pub use holding::Held;
+
+mod keeping;
+
+mod memory;
+use memory::SlotMemory;
+pub(crate) use memory::{Belief, DOUBT, Room, SIGN_OF_LIFE, bytes_of, is_in_doubt};
+
+mod merging;
 
 /// Who wants to know what happens in a store. Called on the thread that caused it, after the
 /// datum's lock is released; must be quick and must not block.
@@ -64,7 +97,7 @@ pub struct Store<V: Value, A> {
     datums: DashMap<Arc<str>, Arc<Datum<V, A>>, FixedState>,
     watchers: Vec<Arc<dyn Watcher<V, A>>>,
     pub(crate) shared: Shared,
-    ring: DueRing<Datum<V, A>>,
+    pub(crate) ring: DueRing<Datum<V, A>>,
     /// Datums dropped so far.
     dropped: AtomicUsize,
 }
@@ -78,7 +111,7 @@ pub(crate) struct Shared {
     pub(crate) late: LateJudges,
     pub(crate) slots: Box<[SlotState]>,
     /// Instead of the owners of slots, where tags fall to members one by one.
-    tag_owners: Option<TagOwners>,
+    pub(crate) tag_owners: Option<TagOwners>,
     /// Until when lists of foreign tags must leave alone what was written here.
     pub(crate) holds: Notes,
     /// Until when records that came up in such a list count as new.
@@ -90,7 +123,7 @@ pub(crate) struct Shared {
     /// Writes of others that were left out because of their stamps.
     disbelieved: AtomicU64,
     /// Since when some member has listened to clients all the time, as of the last accounts.
-    listened_since_ms: AtomicU64,
+    pub(crate) listened_since_ms: AtomicU64,
 }
 
 impl Shared {
@@ -118,15 +151,15 @@ pub(crate) struct SlotState {
     pub(crate) visible: [AtomicU32; CLASSES],
     /// The id of the owner plus one; zero if there is none.
     owner: AtomicU64,
-    since_ms: AtomicU64,
+    pub(crate) since_ms: AtomicU64,
     /// When others were asked for the accounts that are here of the records of the slot, plus 1 ms;
     /// zero if there are none.
-    accounted_ms: AtomicU64,
+    pub(crate) accounted_ms: AtomicU64,
     tags: Mutex<BTreeSet<Arc<str>>>,
 }
 
 impl SlotState {
-    fn owner(&self) -> Option<MemberId> {
+    pub(crate) fn owner(&self) -> Option<MemberId> {
         let owner = self.owner.load(Ordering::Acquire).checked_sub(1)?;
         u32::try_from(owner).ok().map(MemberId)
     }
@@ -140,7 +173,7 @@ impl SlotState {
         }
     }
 
-    fn set_owner(&self, owner: Option<MemberId>, since: Tick) {
+    pub(crate) fn set_owner(&self, owner: Option<MemberId>, since: Tick) {
         // Since first: whoever sees the new owner sees from when on, too.
         self.since_ms.store(since.as_ms(), Ordering::Release);
         let owner = owner.map_or(0, |owner| u64::from(owner.0) + 1);
@@ -332,25 +365,6 @@ pub(crate) struct Effect {
     pub(crate) schedule: Option<Tick>,
     pub(crate) wrote_nothing: bool,
 }
-
-mod carried;
-mod cleaning;
-mod foreign;
-mod hearing;
-mod holding;
-mod keeping;
-mod memory;
-mod merging;
-mod owning;
-
-use carried::Carried;
-pub(crate) use carried::carried_bytes;
-pub(crate) use cleaning::open_root;
-use foreign::Notes;
-pub use holding::Held;
-use memory::SlotMemory;
-pub(crate) use memory::{Belief, DOUBT, Room, SIGN_OF_LIFE, bytes_of, is_in_doubt};
-pub(crate) use owning::Accounts;
 
 #[cfg(test)]
 mod tests;

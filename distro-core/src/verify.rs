@@ -13,7 +13,10 @@ use crate::record::{DATUM_KEY, Key, Stamps, Value};
 use crate::slot::Slot;
 use crate::store::{Store, open_root};
 use crate::time::Tick;
-use crate::unread::{Sums, Unread};
+
+mod answer;
+mod unread;
+use unread::{Sums, Unread};
 
 /// A tag to compare.
 #[derive(Debug, Clone)]

@@ -1,17 +1,14 @@
 //! Calls to other members: what is due, and what comes of it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::accounts::slots_of;
 use super::{CallId, Distro, Output};
+use crate::accounts::slots_of;
 use crate::answer::{load, merge};
 use crate::journal::Place;
-use crate::load::Prospect;
-use crate::member::{Contact, Phase};
+use crate::membership::Phase;
 use crate::message::{Reply, Request};
-use crate::peer::Peer;
 use crate::record::Value;
 use crate::slot::SlotSet;
 use crate::stamp::MemberId;
@@ -19,15 +16,15 @@ use crate::store::Store;
 use crate::time::Tick;
 
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) to: MemberId,
-    pub(super) sent: Tick,
-    pub(super) deadline: Tick,
-    pub(super) purpose: Purpose,
+pub(crate) struct Call {
+    pub(crate) to: MemberId,
+    pub(crate) sent: Tick,
+    pub(crate) deadline: Tick,
+    pub(crate) purpose: Purpose,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     Probe,
     Replicate,
     /// Of judgements that are not believed here: whatever comes of it, comes by replication.
@@ -41,20 +38,7 @@ pub(super) enum Purpose {
 }
 
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
-    pub(super) fn probe(&mut self, now: Tick) {
-        let due = |peer: &&mut Peer| !peer.is_probing && now >= peer.next_probe;
-        let mut to = Vec::new();
-        for peer in self.peers.values_mut().filter(due) {
-            peer.is_probing = true;
-            peer.next_probe = now.after(self.config.probe_period);
-            to.push(peer.member.id);
-        }
-        for member in to {
-            self.send(member, Purpose::Probe, Request::Probe { phase: self.phase }, now);
-        }
-    }
-
-    pub(super) fn send_what_is_due(&mut self, now: Tick) {
+    pub(crate) fn send_what_is_due(&mut self, now: Tick) {
         let (config, store) = (Arc::clone(&self.config), Arc::clone(&self.store));
         let members: Vec<MemberId> = self.peers.keys().copied().collect();
         self.next_batch = None;
@@ -94,7 +78,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
     }
 
-    pub(super) fn send(&mut self, to: MemberId, purpose: Purpose, request: Request<V>, now: Tick) {
+    pub(crate) fn send(&mut self, to: MemberId, purpose: Purpose, request: Request<V>, now: Tick) {
         /// What the driver gets on top of a deadline to tell of it.
         const SLACK: Duration = Duration::from_secs(1);
         let deadline = self.config.call_deadline;
@@ -105,7 +89,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         self.outputs.push_back(Output::Send { call, to, request, as_of: now, deadline });
     }
 
-    pub(super) fn answered(&mut self, id: CallId, reply: Reply<V>, now: Tick) {
+    pub(crate) fn answered(&mut self, id: CallId, reply: Reply<V>, now: Tick) {
         let Some(call) = self.calls.remove(&id) else { return };
         self.board.clear_silent(call.to, call.sent);
         let Some(peer) = self.peers.get_mut(&call.to) else { return };
@@ -173,26 +157,13 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
     }
 
-    pub(super) fn take_hearsay(&mut self, contacts: &[Contact], sent: Tick) {
-        if !self.config.rules.hearsay() {
-            return;
-        }
-        for contact in contacts {
-            let Some(peer) = self.peers.get_mut(&contact.member) else { continue };
-            let age = Duration::from_millis(contact.age_ms);
-            if let Some(at) = sent.before(age) {
-                peer.member.rumoured(contact, at);
-            }
-        }
-    }
-
-    pub(super) fn unanswered(&mut self, id: CallId, now: Tick) {
+    pub(crate) fn unanswered(&mut self, id: CallId, now: Tick) {
         if let Some(call) = self.calls.remove(&id) {
             self.call_failed(call.to, call.purpose, now);
         }
     }
 
-    pub(super) fn not_taken(&mut self, id: CallId, now: Tick) {
+    pub(crate) fn not_taken(&mut self, id: CallId, now: Tick) {
         let Some(call) = self.calls.remove(&id) else { return };
         let Some(peer) = self.peers.get_mut(&call.to) else { return };
         match call.purpose {
@@ -207,33 +178,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
     }
 
-    /// These are members no more. Each call to one of them ends as failed, in whatever waits for
-    /// its answer, and the beats that waited for one go to the next owner. A member that comes back
-    /// begins anew.
-    pub(super) fn let_go(&mut self, gone: &BTreeSet<MemberId>, now: Tick) {
-        let is_to_gone = |call: &Call| gone.contains(&call.to);
-        let ended: Vec<CallId> =
-            self.calls.iter().filter(|(_, call)| is_to_gone(call)).map(|(id, _)| *id).collect();
-        for id in ended {
-            match self.config.rules.end_calls() {
-                true => self.unanswered(id, now),
-                false => _ = self.calls.remove(&id),
-            }
-        }
-        for id in gone {
-            let Some(mut peer) = self.peers.remove(id) else { continue };
-            let was_source = peer.member.prospect(&self.config, now) == Prospect::Source;
-            if let Some(loader) = self.loader.as_mut().filter(|_| was_source) {
-                loader.lost_source(now);
-            }
-            for (place, heard) in peer.renewer.failed() {
-                self.store.journal().note_heard(place, heard);
-            }
-            self.board.forget(*id);
-        }
-    }
-
-    pub(super) fn call_failed(&mut self, to: MemberId, purpose: Purpose, now: Tick) {
+    pub(crate) fn call_failed(&mut self, to: MemberId, purpose: Purpose, now: Tick) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         match purpose {
             Purpose::Probe => peer.is_probing = false,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::journal::Place;
 use crate::lease::JudgeTerms;
-use crate::member::{MemberState, Phase};
+use crate::membership::{MemberState, Phase};
 use crate::message::{Reply, Request};
 use crate::stamp::MemberId;
 use crate::time::Tick;

@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use super::Store;
 use crate::journal::Place;
 use crate::record::{Health, Value};
+use crate::store::writer::{ListTerms, Listed};
 use crate::time::Tick;
-use crate::writer::{ListTerms, Listed};
 
 /// Notes on records of foreign tags that count for some seconds.
 #[derive(Debug, Default)]

@@ -1,9 +1,9 @@
 //! Registrations that a connection holds: kept alive while it lasts, ended by their stamp.
 
 use super::Store;
-use crate::datum::Heard;
 use crate::record::Value;
 use crate::stamp::Stamp;
+use crate::store::datum::Heard;
 use crate::time::Tick;
 
 /// What has become of a registration that a connection holds.

@@ -1,0 +1,51 @@
+//! Showing owners the judgements that are not believed here.
+
+use std::collections::BTreeMap;
+
+use crate::answer::weight;
+use crate::distro::{Distro, Purpose};
+use crate::journal::Place;
+use crate::late::Judgement;
+use crate::message::{Entry, Request};
+use crate::record::{Record, Value};
+use crate::stamp::MemberId;
+use crate::time::Tick;
+
+impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
+    /// Tells owners of some judgements that wait. An owner that heard the record takes the judgement
+    /// back, and tells everybody; one that did not lets it wait, too, or judges by itself.
+    pub(crate) fn show_withheld(&mut self, now: Tick) {
+        let mut batches: BTreeMap<MemberId, (Vec<Entry<V>>, usize)> = BTreeMap::new();
+        let withheld = self.store.shared.late.take_withheld(self.config.batch_keys);
+        for (place, judgement) in withheld {
+            let owner = self.store.owner(&place.0).and_then(|owner| self.peers.get(&owner));
+            let Some(owner) = owner.filter(|peer| peer.was_reachable) else { continue };
+            let Some(record) = self.with_judgement(&place, judgement) else { continue };
+            let id = owner.member.id;
+            let (entries, bytes) = batches.entry(id).or_default();
+            *bytes += weight(&place, &record);
+            let (tag, key) = place;
+            entries.push(Entry { tag, key, record });
+            if *bytes >= self.config.batch_bytes {
+                let full = std::mem::take(entries);
+                *bytes = 0;
+                self.send(id, Purpose::Show, Request::Replicate(full), now);
+            }
+        }
+        for (id, (entries, _)) in batches {
+            if !entries.is_empty() {
+                self.send(id, Purpose::Show, Request::Replicate(entries), now);
+            }
+        }
+    }
+
+    /// The record as it would be if the judgement were believed. Whole: the owner may not have it.
+    fn with_judgement(&self, place: &Place, judgement: Judgement) -> Option<Record<V>> {
+        let Judgement { registration, liveness, judged } = judgement;
+        let datum = self.store.find(&place.0)?;
+        let record = datum
+            .read(|reader| reader.find_visible(&place.1).map(|(record, _)| record.clone()))
+            .filter(|record| record.registration == registration)?;
+        Some(Record { liveness, judged, ..record })
+    }
+}
