@@ -134,8 +134,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     }
 
     fn owned(&self) -> SlotSet {
-        let me = Some(self.store.clock().member());
-        Slot::all().filter(|slot| self.ring.owner(*slot) == me).collect()
+        self.shares.slots_of(self.store.clock().member())
     }
 
     /// Not where tags fall to members one by one: a member that does not speak this protocol may

@@ -1,19 +1,19 @@
 //! The control plane: one state machine that says what to do and when.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::accounts::Accounts;
 use crate::answer::Answer;
 use crate::config::DistroConfig;
-use crate::journal::{HeardAt, Place};
-use crate::load::Loader;
-use crate::membership::Peer;
-use crate::membership::{MemberState, Phase};
-use crate::ownership::Ring;
-use crate::ownership::TagRing;
+use crate::load::{Joining, Loader};
+use crate::membership::{Contacts, Peer, Phase};
+use crate::ownership::Shares;
+use crate::pause::Pauses;
 use crate::random::Random;
 use crate::record::Value;
+use crate::renew::Beats;
+use crate::replicate::Spread;
 use crate::stamp::MemberId;
 use crate::status::{Beginning, Board};
 use crate::store::Store;
@@ -21,7 +21,8 @@ use crate::time::Tick;
 
 mod calls;
 mod io;
-pub(crate) use calls::{Call, Purpose};
+use calls::Calls;
+pub(crate) use calls::Purpose;
 pub use io::{CallId, Input, MemberView, Output};
 
 /// The protocol state of one member. Does no IO: time comes in with every call, work goes out as
@@ -35,47 +36,23 @@ pub struct Distro<V: Value, A> {
     pub(crate) store: Arc<Store<V, A>>,
     pub(crate) board: Arc<Board>,
     pub(crate) random: Random,
-    pub(crate) peers: BTreeMap<MemberId, Peer>,
-    pub(crate) states: BTreeMap<MemberId, MemberState>,
-    pub(crate) calls: BTreeMap<CallId, Call>,
-    pub(crate) last_call: u64,
     pub(crate) outputs: VecDeque<Output<V>>,
-    /// When the driver should have come back.
-    pub(crate) next_tick: Tick,
-    /// When the first batch of changes that waits for its turn may be sent.
-    pub(crate) next_batch: Option<Tick>,
-    pub(crate) listening_since: Tick,
-    pub(crate) accounts: Accounts,
-    pub(crate) judging: bool,
+    /// What this member says of itself.
     pub(crate) phase: Phase,
-    pub(crate) eligible: Vec<MemberId>,
-    /// All members, this one among them, in the order that was told.
-    pub(crate) order: Vec<MemberId>,
-    /// Who may own something in the order that counts, as it was told from outside; members among
-    /// them that are not in `peers` do not speak this protocol.
-    pub(crate) owners: Option<Vec<MemberId>>,
-    pub(crate) ring: Ring,
-    /// Instead of the ring of slots, where tags fall to members one by one.
-    pub(crate) tag_ring: TagRing,
-    /// The members of that which speak this protocol; `None` if all do.
-    pub(crate) shared_with: Option<BTreeSet<MemberId>>,
-    /// A member takes others for members than this one does.
-    pub(crate) lists_differ: bool,
-    pub(crate) loader: Option<Loader>,
-    /// Found no data: shows nothing until clients had time to register again.
-    pub(crate) quiet_until: Tick,
-    /// Was stopped then, and has not compared its data since.
-    pub(crate) resting_since: Option<Tick>,
-    /// When this process was found to have been stopped the last time.
-    pub(crate) woken_at: Option<Tick>,
-    pub(crate) alone_since: Option<Tick>,
-    pub(crate) has_disbelieved: bool,
-    pub(crate) next_renewal: Tick,
-    /// Beats that were heard while nobody could be told of them.
-    pub(crate) stranded: BTreeMap<Place, HeardAt>,
-    /// When it is next published which slots have something that peers must be told of.
-    pub(crate) next_queued: Tick,
+    pub(crate) peers: BTreeMap<MemberId, Peer>,
+    pub(crate) calls: Calls,
+    pub(crate) contacts: Contacts,
+    pub(crate) shares: Shares,
+    pub(crate) spread: Spread,
+    pub(crate) beats: Beats,
+    pub(crate) accounts: Accounts,
+    pub(crate) pauses: Pauses,
+    pub(crate) joining: Joining,
+    /// When a member that leaves goes, whether everything is handed over or not.
     pub(crate) leave_by: Option<Tick>,
+    /// Whether silence has consequences: an operator may switch that off.
+    pub(crate) judging: bool,
+    has_disbelieved: bool,
 }
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// A member that starts to listen now, with an empty store of its own. `seed` spreads timers
@@ -90,43 +67,29 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let (member, incarnation) = (store.clock().member(), store.clock().incarnation());
         let board = Arc::new(Board::new(member, incarnation, config.pause_threshold, now));
         let mut distro = Self {
-            next_tick: now.after(config.tick_period),
-            next_batch: None,
+            contacts: Contacts::default(),
+            shares: Shares::of(member),
+            spread: Spread::new(now),
+            beats: Beats::new(now),
+            accounts: Accounts::new(now),
+            pauses: Pauses::new(now, config.tick_period),
+            joining: Joining::new(now),
             config: Arc::new(config),
             store,
             board,
             random: Random::new(seed),
-            peers: BTreeMap::new(),
-            states: BTreeMap::new(),
-            calls: BTreeMap::new(),
-            last_call: 0,
             outputs: VecDeque::new(),
-            listening_since: now,
-            accounts: Accounts::new(now),
-            judging: true,
             phase: Phase::Up,
-            eligible: vec![member],
-            order: vec![member],
-            owners: None,
-            shared_with: None,
-            ring: Ring::new(&[member]),
-            tag_ring: TagRing::new(&[member]),
-            lists_differ: false,
-            loader: None,
-            quiet_until: now,
-            resting_since: None,
-            woken_at: None,
-            alone_since: None,
-            has_disbelieved: false,
-            next_renewal: now,
-            stranded: BTreeMap::new(),
-            next_queued: now,
+            peers: BTreeMap::new(),
+            calls: Calls::default(),
             leave_by: None,
+            judging: true,
+            has_disbelieved: false,
         };
         distro.set_members(others, now);
         if !distro.peers.is_empty() && distro.config.rules.load() {
             distro.phase = Phase::Joining;
-            distro.loader = Some(Loader::new(now));
+            distro.joining.loader = Some(Loader::new(now));
         } else {
             distro.board.set_beginning(Beginning::Alone);
         }
@@ -155,22 +118,15 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             Input::Answered(call, reply) => self.answered(call, reply, now),
             Input::NoAnswer(call) => self.unanswered(call, now),
             Input::NotTaken(call) => self.not_taken(call, now),
-            Input::Refused(call) => {
-                let to = self.calls.get(&call).map(|call| call.to);
-                if let Some(peer) = to.and_then(|to| self.peers.get_mut(&to)) {
-                    peer.member.refused(now, self.config.down_after);
-                }
-                self.unanswered(call, now);
-            }
+            Input::Refused(call) => self.refused(call, now),
             Input::Members(others) => self.set_members(&others, now),
             Input::Owners(owners) => {
-                self.owners = Some(owners);
+                self.shares.set_owners(owners);
                 self.look_around(now);
             }
             Input::Leave => self.leave(now),
         }
-        if now >= self.next_tick {
-            self.next_tick = now.after(self.config.tick_period);
+        if self.pauses.takes_tick(now, self.config.tick_period) {
             self.tick(now);
         }
         self.spread_changes(now);
@@ -185,13 +141,14 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
 
     /// When to come back with [`Input::Tick`] at the latest.
     pub fn poll_timeout(&self) -> Tick {
-        self.next_batch.map_or(self.next_tick, |batch| batch.min(self.next_tick))
+        let next_tick = self.pauses.next_tick();
+        self.spread.next_batch.map_or(next_tick, |batch| batch.min(next_tick))
     }
 
     /// Since when this member has listened without a break, to clients and to the members that
     /// hear others.
     pub fn listening_since(&self) -> Tick {
-        self.listening_since
+        self.pauses.listening_since()
     }
 
     /// What this member says of itself.
@@ -204,8 +161,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         match self.phase {
             Phase::Joining => Some("waiting for members that have data"),
             Phase::Loading => Some("loading data from other members"),
-            _ if now < self.quiet_until => Some("found no data; waiting for clients to return"),
-            _ if self.resting_since.is_some() => Some("was stopped; comparing data with others"),
+            _ if now < self.joining.quiet_until => {
+                Some("found no data; waiting for clients to return")
+            }
+            _ if self.pauses.is_resting() => Some("was stopped; comparing data with others"),
             _ => None,
         }
     }
@@ -228,12 +187,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
 
     /// Who may own something as it was told by [`Input::Owners`], if it was.
     pub fn owners(&self) -> Option<&[MemberId]> {
-        self.owners.as_deref()
+        self.shares.owners()
     }
 
     /// How much of the first load is left, in parts of a thirty-second.
     pub fn load_left(&self) -> usize {
-        self.loader.as_ref().map_or(0, Loader::parts_left)
+        self.joining.loader.as_ref().map_or(0, Loader::parts_left)
     }
 
     /// Calls that have neither been answered nor given up.
@@ -247,9 +206,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 peer.member.leaves(incarnation);
             }
         }
-        let late: Vec<CallId> =
-            self.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
-        late.into_iter().for_each(|call| self.unanswered(call, now));
+        self.give_up_overdue(now);
         if !self.has_disbelieved && self.store.disbelieved() > 0 {
             self.has_disbelieved = true;
             self.outputs.push_back(Output::Disbelieved);
@@ -263,8 +220,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         self.probe(now);
         self.notice_given(now);
         self.settle(now);
-        if now >= self.next_renewal {
-            self.next_renewal = now.after(self.config.renew_period);
+        if self.beats.are_due(now, self.config.renew_period) {
             self.spread_beats();
         }
         self.publish_queued(now);

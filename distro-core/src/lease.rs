@@ -114,12 +114,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let unheard = self.peers.values().filter(unheard).count();
         let patience =
             if self.config.rules.patience() { patience(unheard, self.peers.len() + 1) } else { 0 };
-        let patience = if self.lists_differ { LONGEST_PATIENCE } else { patience };
+        let patience = if self.contacts.lists_differ() { LONGEST_PATIENCE } else { patience };
         JudgeTerms {
             as_of: now,
             enabled: self.judging,
             expire: self.config.expire,
-            listening_since: self.listening_since,
+            listening_since: self.pauses.listening_since(),
             patience,
         }
     }

@@ -16,7 +16,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
         let tags = Slot::all().flat_map(|slot| self.store.tags(slot, None));
         let owned: Vec<Arc<str>> = tags.filter(|tag| self.store.owns(tag)).collect();
-        self.loader = None;
+        self.joining.loader = None;
         self.set_phase(Phase::Leaving);
         self.look_around(now);
         self.leave_by = Some(now.after(self.config.leave_within));

@@ -14,10 +14,25 @@ mod answer;
 mod loader;
 pub(crate) use loader::{Loader, Prospect};
 
+/// How far this member has come in getting its data.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    /// The load, until it is over.
+    pub(crate) loader: Option<Loader>,
+    /// Found no data: shows nothing until clients had time to register again.
+    pub(crate) quiet_until: Tick,
+}
+
+impl Joining {
+    pub(crate) fn new(now: Tick) -> Self {
+        Self { loader: None, quiet_until: now }
+    }
+}
+
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// From joining to up.
     pub(crate) fn advance_phase(&mut self, now: Tick) {
-        let Some(loader) = &self.loader else { return };
+        let Some(loader) = &self.joining.loader else { return };
         let config = &self.config;
         let prospect = |peer: &Peer| peer.member.prospect(config, now);
         let sources: Vec<&Peer> =
@@ -34,12 +49,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         };
         if phase == Phase::Up {
             if sources.is_empty() {
-                self.quiet_until = now.after(config.empty_start);
+                self.joining.quiet_until = now.after(config.empty_start);
                 self.board.set_beginning(Beginning::Alone);
             } else {
                 self.board.set_beginning(Beginning::Loaded);
             }
-            self.loader = None;
+            self.joining.loader = None;
         }
         self.set_phase(phase);
     }

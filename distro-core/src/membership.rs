@@ -7,3 +7,4 @@ mod peer;
 pub(crate) use peer::Peer;
 
 mod contact;
+pub(crate) use contact::Contacts;

@@ -9,4 +9,6 @@ pub(crate) use tag_ring::TagOwners;
 pub use tag_ring::{OwnerPolicy, TagRing};
 
 mod share;
+pub(crate) use share::Shares;
+
 mod view;

@@ -4,6 +4,9 @@
 //! [`Journal`](crate::journal::Journal). A few times a second the beats go to their owners, thousands in
 //! one message ([`Renewer`]). One that the owner does not acknowledge goes round by the others.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use crate::distro::Distro;
 use crate::journal::{HeardAt, Place};
 use crate::record::Value;
@@ -14,12 +17,51 @@ mod answer;
 mod renewer;
 pub(crate) use renewer::Renewer;
 
+/// Beats that this member has for others.
+#[derive(Debug)]
+pub(crate) struct Beats {
+    /// When they are next given to their owners.
+    next: Tick,
+    /// Those that were heard while nobody could be told of them.
+    stranded: BTreeMap<Place, HeardAt>,
+}
+
+impl Beats {
+    pub(crate) fn new(now: Tick) -> Self {
+        Self { next: now, stranded: BTreeMap::new() }
+    }
+
+    /// Whether it is time to give them away; says so once for each period.
+    pub(crate) fn are_due(&mut self, now: Tick, period: Duration) -> bool {
+        let are_due = now >= self.next;
+        if are_due {
+            self.next = now.after(period);
+        }
+        are_due
+    }
+
+    /// There is nobody who could be told.
+    pub(crate) fn forget_stranded(&mut self) {
+        self.stranded.clear();
+    }
+
+    /// Keeps one until somebody can be told, if there is room for it.
+    fn strand(&mut self, place: Place, heard: HeardAt, most: usize) {
+        if self.stranded.len() < most || self.stranded.contains_key(&place) {
+            let known = self.stranded.entry(place).or_insert(heard);
+            if known.tick < heard.tick {
+                *known = heard;
+            }
+        }
+    }
+}
+
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// Gives each beat to the owner of its slot.
     pub(crate) fn spread_beats(&mut self) {
         let mut beats = self.store.journal().take_heard();
         if self.peers.values().any(|peer| peer.was_reachable) {
-            for (place, heard) in std::mem::take(&mut self.stranded) {
+            for (place, heard) in std::mem::take(&mut self.beats.stranded) {
                 beats.entry(place).or_insert(heard);
             }
         }
@@ -31,7 +73,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
         for (place, heard) in beats {
             let owner = self.store.owner(&place.0);
-            if self.lists_differ {
+            if self.contacts.lists_differ() {
                 // Somebody may take another for the owner.
                 self.relay(owner.unwrap_or_default(), &place, heard);
             }
@@ -53,15 +95,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// the owner notices it is no event to the owner: it does not ask what was heard meanwhile.
     fn strand(&mut self, place: Place, heard: HeardAt) {
         let is_alone = !self.peers.values().any(|peer| peer.was_reachable);
-        let has_room = self.stranded.len() < self.config.queue_keys;
-        if is_alone
-            && self.config.rules.strand()
-            && (has_room || self.stranded.contains_key(&place))
-        {
-            let known = self.stranded.entry(place).or_insert(heard);
-            if known.tick < heard.tick {
-                *known = heard;
-            }
+        if is_alone && self.config.rules.strand() {
+            self.beats.strand(place, heard, self.config.queue_keys);
         }
     }
 

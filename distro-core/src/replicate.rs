@@ -14,6 +14,21 @@ use crate::time::Tick;
 mod replicator;
 pub(crate) use replicator::Replicator;
 
+/// When changes are sent to peers.
+#[derive(Debug)]
+pub(crate) struct Spread {
+    /// When the first batch of changes that waits for its turn may be sent.
+    pub(crate) next_batch: Option<Tick>,
+    /// When it is next published which slots have something that peers must be told of.
+    next_queued: Tick,
+}
+
+impl Spread {
+    pub(crate) fn new(now: Tick) -> Self {
+        Self { next_batch: None, next_queued: now }
+    }
+}
+
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// Marks for every peer what has changed here since the last call.
     pub(crate) fn spread_changes(&mut self, now: Tick) {
@@ -33,11 +48,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// Has the store remember removals of which a peer has yet to be told. No removal is forgotten
     /// sooner than the compensation window, so once in a while is enough.
     pub(crate) fn publish_queued(&mut self, now: Tick) {
-        if now < self.next_queued {
+        if now < self.spread.next_queued {
             return;
         }
         let window = self.store.config().compensation_window;
-        self.next_queued = now.after((window / 4).min(Duration::from_secs(2)));
+        self.spread.next_queued = now.after((window / 4).min(Duration::from_secs(2)));
         let mut is_queued = [false; SLOT_COUNT];
         for peer in self.peers.values() {
             peer.replicator.slots(|slot| is_queued[slot.index()] = true);

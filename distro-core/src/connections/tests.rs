@@ -3,7 +3,7 @@ use crate::config::StoreConfig;
 use crate::operation::Operation;
 use crate::record::{Health, LeaseTerms, Record};
 use crate::stamp::{MemberId, StampClock};
-use crate::store::datum::Heard;
+use crate::store::Heard;
 use crate::time::Now;
 use crate::{JudgeTerms, apply};
 

@@ -1,5 +1,6 @@
 //! Calls to other members: what is due, and what comes of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +16,53 @@ use crate::stamp::MemberId;
 use crate::store::Store;
 use crate::time::Tick;
 
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) to: MemberId,
-    pub(crate) sent: Tick,
-    pub(crate) deadline: Tick,
-    pub(crate) purpose: Purpose,
+/// The calls that have neither been answered nor given up.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    under_way: BTreeMap<CallId, Call>,
+    last: u64,
 }
 
+#[derive(Debug)]
+struct Call {
+    to: MemberId,
+    sent: Tick,
+    /// When it counts as unanswered although the driver has not said so.
+    given_up: Tick,
+    purpose: Purpose,
+}
+
+impl Calls {
+    fn begin(&mut self, call: Call) -> CallId {
+        self.last += 1;
+        let id = CallId(self.last);
+        self.under_way.insert(id, call);
+        id
+    }
+
+    fn end(&mut self, id: CallId) -> Option<Call> {
+        self.under_way.remove(&id)
+    }
+
+    /// Whom a call goes to.
+    fn receiver(&self, id: CallId) -> Option<MemberId> {
+        self.under_way.get(&id).map(|call| call.to)
+    }
+
+    fn those(&self, is_meant: impl Fn(&Call) -> bool) -> Vec<CallId> {
+        self.under_way.iter().filter(|(_, call)| is_meant(call)).map(|(id, _)| *id).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.under_way.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+}
+
+/// What a call is for, which says who takes the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Probe,
@@ -41,7 +81,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     pub(crate) fn send_what_is_due(&mut self, now: Tick) {
         let (config, store) = (Arc::clone(&self.config), Arc::clone(&self.store));
         let members: Vec<MemberId> = self.peers.keys().copied().collect();
-        self.next_batch = None;
+        self.spread.next_batch = None;
         for id in members {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             let mut due = Vec::new();
@@ -51,12 +91,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             if peer.member.is_reachable(&config, now) {
                 let request = peer.replicator.poll(&store, &config, now);
                 due.extend(request.map(|request| (Purpose::Replicate, request)));
-                let batches = [self.next_batch, peer.replicator.due(now)];
-                self.next_batch = batches.into_iter().flatten().min();
+                let batches = [self.spread.next_batch, peer.replicator.due(now)];
+                self.spread.next_batch = batches.into_iter().flatten().min();
                 let request = peer.renewer.poll(&config, now);
                 due.extend(request.map(|request| (Purpose::Renew, request)));
                 if let Some(loader) =
-                    self.loader.as_mut().filter(|_| peer.member.phase == Phase::Up)
+                    self.joining.loader.as_mut().filter(|_| peer.member.phase == Phase::Up)
                 {
                     due.extend(loader.poll(id).map(|request| (Purpose::Load, request)));
                 }
@@ -82,15 +122,13 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         /// What the driver gets on top of a deadline to tell of it.
         const SLACK: Duration = Duration::from_secs(1);
         let deadline = self.config.call_deadline;
-        self.last_call += 1;
-        let call = CallId(self.last_call);
         let given_up = now.after(deadline + SLACK);
-        self.calls.insert(call, Call { to, sent: now, deadline: given_up, purpose });
+        let call = self.calls.begin(Call { to, sent: now, given_up, purpose });
         self.outputs.push_back(Output::Send { call, to, request, as_of: now, deadline });
     }
 
     pub(crate) fn answered(&mut self, id: CallId, reply: Reply<V>, now: Tick) {
-        let Some(call) = self.calls.remove(&id) else { return };
+        let Some(call) = self.calls.end(id) else { return };
         self.board.clear_silent(call.to, call.sent);
         let Some(peer) = self.peers.get_mut(&call.to) else { return };
         peer.member.answered(call.sent);
@@ -144,7 +182,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             }
             (Purpose::Load, Reply::Page { entries, more, last }) => {
                 load(&self.store, &entries, now);
-                if let Some(loader) = &mut self.loader {
+                if let Some(loader) = &mut self.joining.loader {
                     loader.answered(call.to, last, more, now);
                     if loader.pulled().is_some() {
                         self.peers.values_mut().for_each(|peer| peer.verifier.demand(now));
@@ -157,14 +195,40 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
     }
 
+    /// Gives up all calls of which the driver should have told by now.
+    pub(crate) fn give_up_overdue(&mut self, now: Tick) {
+        for call in self.calls.those(|call| call.given_up <= now) {
+            self.unanswered(call, now);
+        }
+    }
+
+    /// Ends all calls to these members as failed, in whatever waits for their answers.
+    pub(crate) fn end_calls_to(&mut self, gone: &BTreeSet<MemberId>, now: Tick) {
+        for id in self.calls.those(|call| gone.contains(&call.to)) {
+            match self.config.rules.end_calls() {
+                true => self.unanswered(id, now),
+                false => _ = self.calls.end(id),
+            }
+        }
+    }
+
+    /// The connection for a call was refused.
+    pub(crate) fn refused(&mut self, id: CallId, now: Tick) {
+        let to = self.calls.receiver(id);
+        if let Some(peer) = to.and_then(|to| self.peers.get_mut(&to)) {
+            peer.member.refused(now, self.config.down_after);
+        }
+        self.unanswered(id, now);
+    }
+
     pub(crate) fn unanswered(&mut self, id: CallId, now: Tick) {
-        if let Some(call) = self.calls.remove(&id) {
+        if let Some(call) = self.calls.end(id) {
             self.call_failed(call.to, call.purpose, now);
         }
     }
 
     pub(crate) fn not_taken(&mut self, id: CallId, now: Tick) {
-        let Some(call) = self.calls.remove(&id) else { return };
+        let Some(call) = self.calls.end(id) else { return };
         let Some(peer) = self.peers.get_mut(&call.to) else { return };
         match call.purpose {
             Purpose::Replicate => {
@@ -191,7 +255,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             }
             Purpose::Verify => peer.verifier.fail(&self.config, &mut self.random, now),
             Purpose::Load => {
-                if let Some(loader) = &mut self.loader {
+                if let Some(loader) = &mut self.joining.loader {
                     loader.failed(to);
                 }
             }

@@ -1,18 +1,15 @@
 //! Who is there: contact, the phase of this member, and the ring that follows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::distro::{Call, CallId, Distro, Output, Purpose};
+use super::{Contact, MemberState, Peer};
+use crate::distro::{Distro, Output, Purpose};
 use crate::load::Prospect;
-use crate::membership::Phase;
-use crate::membership::{Contact, Peer};
 use crate::message::Request;
-use crate::ownership::OwnerPolicy;
-use crate::pause::LATE_CALLS;
 use crate::record::Value;
 use crate::stamp::MemberId;
 use crate::status::Table;
@@ -27,22 +24,39 @@ fn list_checksum<'a>(me: MemberId, others: impl Iterator<Item = &'a MemberId>) -
     xxh3_64(&bytes).max(1)
 }
 
+/// What was noticed of the other members.
+#[derive(Debug, Default)]
+pub(crate) struct Contacts {
+    /// As operators were last told.
+    states: BTreeMap<MemberId, MemberState>,
+    /// Since when nobody can be reached.
+    alone_since: Option<Tick>,
+    /// A member takes others for members than this one does.
+    lists_differ: bool,
+}
+
+impl Contacts {
+    pub(crate) fn lists_differ(&self) -> bool {
+        self.lists_differ
+    }
+}
+
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     pub(crate) fn set_members(&mut self, members: &[MemberId], now: Tick) {
         let me = self.store.clock().member();
         let others: BTreeSet<MemberId> = members.iter().copied().filter(|id| *id != me).collect();
         let own = (!members.contains(&me)).then_some(me);
-        self.order = members.iter().copied().chain(own).collect();
+        self.shares.set_order(members.iter().copied().chain(own).collect());
         let gone = self.peers.keys().copied().filter(|id| !others.contains(id)).collect();
         self.let_go(&gone, now);
         for id in others {
             self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
         }
         self.board.set_list(list_checksum(me, self.peers.keys()));
-        self.states.retain(|id, _| self.peers.contains_key(id));
+        self.contacts.states.retain(|id, _| self.peers.contains_key(id));
         self.store.journal().keep(!self.peers.is_empty());
         if self.peers.is_empty() {
-            self.stranded.clear();
+            self.beats.forget_stranded();
         }
         self.look_around(now);
     }
@@ -53,10 +67,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let ours = self.board.list();
         let differs = |peer: &Peer| peer.was_reachable && peer.list != 0 && peer.list != ours;
         let differ = self.config.rules.lists() && self.peers.values().any(differs);
-        if differ == self.lists_differ {
+        if differ == self.contacts.lists_differ {
             return;
         }
-        self.lists_differ = differ;
+        self.contacts.lists_differ = differ;
         self.store.shared.late.set_lists_differ(differ);
         self.store.journal().take_all(differ);
         self.outputs.push_back(Output::ListsDiffer(differ));
@@ -106,8 +120,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
         let is_alone = !self.peers.is_empty() && self.peers.values().all(|p| !p.was_reachable);
         if is_alone {
-            self.alone_since.get_or_insert(now);
-        } else if let Some(since) = self.alone_since.take()
+            self.contacts.alone_since.get_or_insert(now);
+        } else if let Some(since) = self.contacts.alone_since.take()
             && now.since(since) >= self.config.absent_after
             && self.config.rules.forget_after_absence()
         {
@@ -117,22 +131,16 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
 
     /// Works out who may own slots, and publishes it.
     pub(crate) fn look_around(&mut self, now: Tick) {
+        self.share_out(now);
         let config = Arc::clone(&self.config);
-        let eligible = self.peers.values().filter(|peer| peer.member.is_eligible(&config, now));
-        let mut eligible: Vec<MemberId> = eligible.map(|peer| peer.member.id).collect();
-        if self.phase == Phase::Up {
-            eligible.push(self.store.clock().member());
-        }
-        eligible.sort_unstable();
-        if matches!(self.store.config().owner_policy, OwnerPolicy::Tags(_)) {
-            self.share_tags(&eligible, now);
-        } else if eligible != self.eligible {
-            self.share_slots(&eligible, now);
-        }
-        self.eligible = eligible;
         for peer in self.peers.values() {
             let state = peer.member.state(&config, now);
-            if self.states.insert(peer.member.id, state).is_some_and(|before| before != state) {
+            if self
+                .contacts
+                .states
+                .insert(peer.member.id, state)
+                .is_some_and(|before| before != state)
+            {
                 self.outputs.push_back(Output::Member(peer.member.id, state));
             }
         }
@@ -143,9 +151,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             reachable: reachable.map(|peer| peer.member.id).collect(),
         });
         self.board.set_phase(self.phase);
-        self.board.set_resting(self.resting_since.is_some());
-        let was_stopped = |at: Tick| config.rules.late_calls() && now.since(at) < LATE_CALLS;
-        self.board.set_stopped(self.woken_at.is_some_and(was_stopped));
+        self.board.set_resting(self.pauses.is_resting());
+        let was_stopped = config.rules.late_calls() && self.pauses.was_stopped_lately(now);
+        self.board.set_stopped(was_stopped);
         self.board.set_ready(self.why_not_ready(now).is_none());
     }
 
@@ -179,19 +187,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// its answer, and the beats that waited for one go to the next owner. A member that comes back
     /// begins anew.
     pub(crate) fn let_go(&mut self, gone: &BTreeSet<MemberId>, now: Tick) {
-        let is_to_gone = |call: &Call| gone.contains(&call.to);
-        let ended: Vec<CallId> =
-            self.calls.iter().filter(|(_, call)| is_to_gone(call)).map(|(id, _)| *id).collect();
-        for id in ended {
-            match self.config.rules.end_calls() {
-                true => self.unanswered(id, now),
-                false => _ = self.calls.remove(&id),
-            }
-        }
+        self.end_calls_to(gone, now);
         for id in gone {
             let Some(mut peer) = self.peers.remove(id) else { continue };
             let was_source = peer.member.prospect(&self.config, now) == Prospect::Source;
-            if let Some(loader) = self.loader.as_mut().filter(|_| was_source) {
+            if let Some(loader) = self.joining.loader.as_mut().filter(|_| was_source) {
                 loader.lost_source(now);
             }
             for (place, heard) in peer.renewer.failed() {
