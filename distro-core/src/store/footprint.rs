@@ -1,4 +1,4 @@
-//! A record as others see it.
+//! What one record adds to the sums of its datum, its slot and the store.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use crate::record::{Health, Record, Value};
 use crate::store::tombstone::Term;
 use crate::store::{bytes_of, carried_bytes};
 
-/// What others can tell of a record, before or after a change.
-pub(crate) struct Aspect<V> {
+/// What a record adds to what is shown, counted and compared, before or after a change.
+pub(crate) struct Footprint<V> {
     pub(crate) shown: Option<(Arc<V>, Health)>,
     pub(crate) fingerprint: u64,
     /// How long its removal is remembered; `None` if readers see it.
@@ -19,7 +19,7 @@ pub(crate) struct Aspect<V> {
     pub(crate) carried: u64,
 }
 
-impl<V: Value> Aspect<V> {
+impl<V: Value> Footprint<V> {
     /// Of a record that is not there.
     pub(crate) const NONE: Self =
         Self { shown: None, fingerprint: 0, term: None, bytes: 0, carried: 0 };

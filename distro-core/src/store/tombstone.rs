@@ -88,7 +88,7 @@ pub(crate) struct Tombstones(Option<Box<Blocks>>);
 
 /// Where a tombstone is.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     block: usize,
     range: Range<usize>,
 }
@@ -134,7 +134,7 @@ impl Tombstones {
     }
 
     /// A tombstone, and where it is until anything is put in or taken out.
-    pub(crate) fn find_at(&self, key: &str) -> Option<(Tombstone, Place)> {
+    pub(crate) fn find_at(&self, key: &str) -> Option<(Tombstone, Position)> {
         let (Blocks { blocks, filter, .. }, key) = (&**self.0.as_ref()?, key.as_bytes());
         if !filter.may_hold(key) {
             return None;
@@ -142,7 +142,7 @@ impl Tombstones {
         let block = index_of(blocks, key)?;
         let item = items(blocks.get(block)?).find(|item| item.key >= key)?;
         let tombstone = if item.key == key { decode(item.body) } else { None };
-        Some((tombstone?, Place { block, range: item.range }))
+        Some((tombstone?, Position { block, range: item.range }))
     }
 
     /// Those after a key, all without one, in the order of their keys.
@@ -172,9 +172,9 @@ impl Tombstones {
     }
 
     /// Takes out the one that was found there.
-    pub(crate) fn remove_at(&mut self, place: &Place) {
+    pub(crate) fn remove_at(&mut self, position: &Position) {
         let Some(all) = &mut self.0 else { return };
-        all.remove(place);
+        all.remove(position);
         if all.blocks.is_empty() {
             self.0 = None;
         }
@@ -281,8 +281,8 @@ impl Blocks {
         }
     }
 
-    fn remove(&mut self, place: &Place) {
-        let Place { block: index, ref range } = *place;
+    fn remove(&mut self, position: &Position) {
+        let Position { block: index, ref range } = *position;
         let Some(block) = self.blocks.get_mut(index) else { return };
         replace(block, range, &[]);
         if block.is_empty() {

@@ -135,14 +135,14 @@ impl<'a, V: Value> Writer<'a, V> {
     pub fn deregister(&mut self, key: &str, stamp: Stamp) -> bool {
         let visible = self.find_visible(key).is_some();
         if visible {
-            self.apply(key, &Record::removed(stamp), Origin::Here);
+            self.apply(key, &Record::removed(stamp), Origin::Local);
         }
         visible
     }
 
     /// Removes a record whether it is known here or not: other members may hold it.
     pub(crate) fn deregister_unseen(&mut self, key: &str, stamp: Stamp) {
-        self.apply(key, &Record::removed(stamp), Origin::Here);
+        self.apply(key, &Record::removed(stamp), Origin::Local);
     }
 
     /// Ends one registration of a record by a removal with the stamp `end`, unless the record was
@@ -152,20 +152,20 @@ impl<'a, V: Value> Writer<'a, V> {
         let is_it = !self.shelf.is_foreign
             && !registration.is_never()
             && self.find(key).is_some_and(|record| record.registration == registration);
-        is_it && self.apply(key, &Record::removed(end), Origin::Here)
+        is_it && self.apply(key, &Record::removed(end), Origin::Local)
     }
 
     /// Sets the health of a record.
     pub fn judge(&mut self, key: &str, stamp: Stamp, health: Health) {
         if let Some(known) = self.find(key).map(|record| record.registration) {
-            self.apply(key, &Record::judged(known, stamp, health), Origin::Here);
+            self.apply(key, &Record::judged(known, stamp, health), Origin::Local);
         }
     }
 
     /// Deregisters every record that was registered before, and the datum itself: it is not open
     /// any more.
     pub fn close(&mut self, stamp: Stamp) {
-        self.apply(DATUM_KEY, &Record::removed(stamp), Origin::Here);
+        self.apply(DATUM_KEY, &Record::removed(stamp), Origin::Local);
     }
 
     /// A datum that is closed has no record from before, wherever it is held: others may hold
@@ -202,7 +202,7 @@ impl<'a, V: Value> Writer<'a, V> {
             Belief::Over => return self.end_doubt(key, incoming),
         }
         if !self.shared.config.rules.refute() {
-            return self.apply(key, incoming, Origin::Elsewhere);
+            return self.apply(key, incoming, Origin::Peer);
         }
         // A judgement that will be refuted is applied together with its refutation, lest readers
         // see it in between.
@@ -210,17 +210,17 @@ impl<'a, V: Value> Writer<'a, V> {
         let is_well = refuted.as_ref().is_some_and(|record| record.health() == Health::Healthy);
         if !is_well && self.must_wait(key, incoming) {
             self.show_owner(key, incoming);
-            return self.apply(key, &without_judgement(incoming), Origin::Elsewhere);
+            return self.apply(key, &without_judgement(incoming), Origin::Peer);
         }
         match refuted {
             Some(refuted) => {
-                let changed = self.apply(key, &refuted, Origin::Elsewhere);
+                let changed = self.apply(key, &refuted, Origin::Peer);
                 if changed {
                     self.note_local(key);
                 }
                 changed
             }
-            None => self.apply(key, incoming, Origin::Elsewhere),
+            None => self.apply(key, incoming, Origin::Peer),
         }
     }
 
@@ -260,7 +260,7 @@ impl<'a, V: Value> Writer<'a, V> {
     pub(crate) fn refute(&mut self, key: &str) {
         let Some(record) = self.find(key).map(Cow::into_owned) else { return };
         if let Some(refuted) = self.refutation(key, &record) {
-            self.apply(key, &refuted, Origin::Here);
+            self.apply(key, &refuted, Origin::Local);
         }
     }
 

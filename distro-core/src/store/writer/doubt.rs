@@ -83,7 +83,7 @@ impl<V: Value> Writer<'_, V> {
     /// Keeps that a record was shown, and nothing else.
     pub(super) fn doubt(&mut self, key: &str, incoming: &Record<V>) -> bool {
         let stub = Record { value: None, ..incoming.clone() };
-        let is_new = self.apply(key, &stub, Origin::Elsewhere);
+        let is_new = self.apply(key, &stub, Origin::Peer);
         if is_new {
             self.shared.late.ask_again(self.now);
         }
@@ -94,7 +94,7 @@ impl<V: Value> Writer<'_, V> {
     pub(super) fn end_doubt(&mut self, key: &str, incoming: &Record<V>) -> bool {
         let liveness = self.shared.clock.issue(self.now);
         let over = Record { liveness, judged: Health::Expired, value: None, ..incoming.clone() };
-        self.apply(key, &over, Origin::Here)
+        self.apply(key, &over, Origin::Local)
     }
 
     /// A record that is in doubt was heard of.
@@ -115,7 +115,7 @@ impl<V: Value> Writer<'_, V> {
         let is_alive = entry.heard().is_some_and(|at| self.now.since(at) < SIGN_OF_LIFE);
         if lease.is_some() && is_alive {
             let (of, stamp) = (entry.record.registration, self.shared.clock.issue(self.now));
-            self.apply(key, &Record::judged(of, stamp, Health::Healthy), Origin::Here);
+            self.apply(key, &Record::judged(of, stamp, Health::Healthy), Origin::Local);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::store::footprint::Aspect;
+use crate::store::footprint::Footprint;
 
 /// What was written here is not undone by lists that were composed so much later at most: they
 /// may have been on their way.
@@ -77,7 +77,7 @@ impl<V: Value> Writer<'_, V> {
         let visible = self.shelf.visible().filter(|(key, ..)| config.is_apart(true, tag, key));
         let (mut sum, mut keys) = (0_u64, Vec::new());
         for (key, record, _) in visible {
-            sum = sum.wrapping_add(Aspect::of(record, tag, key, false, config).fingerprint);
+            sum = sum.wrapping_add(Footprint::of(record, tag, key, false, config).fingerprint);
             keys.push(Arc::clone(key));
         }
         let change = if is_foreign { sum.wrapping_neg() } else { sum };
@@ -106,7 +106,7 @@ impl<V: Value> Writer<'_, V> {
                     // within its time-out may take it back.
                     let liveness = self.shared.clock.issue(self.now);
                     let record = Record { liveness, ..Record::registered(stamp, value, health) };
-                    self.apply(&key, &record, Origin::Here);
+                    self.apply(&key, &record, Origin::Local);
                 }
                 _ => self.note_local(&key),
             }
@@ -177,7 +177,7 @@ impl<V: Value> Writer<'_, V> {
         let listed: BTreeMap<&str, &Listed<V>> =
             list.iter().map(|listed| (&*listed.key, listed)).collect();
         for key in self.missing(&listed, terms) {
-            self.apply(&key, &Record::removed(self.list_stamp(&key)), Origin::List);
+            self.apply(&key, &Record::removed(self.list_stamp(&key)), Origin::ForeignOwner);
         }
         let mut room = terms.room;
         for (key, Listed { value, health, .. }) in listed {
@@ -201,7 +201,7 @@ impl<V: Value> Writer<'_, V> {
                     }
                     let stamp = self.list_stamp(key);
                     let record = Record::registered(stamp, Arc::clone(value), health);
-                    self.apply(key, &record, Origin::List);
+                    self.apply(key, &record, Origin::ForeignOwner);
                 }
             }
         }
@@ -211,7 +211,7 @@ impl<V: Value> Writer<'_, V> {
     /// Sets the health of what was registered at `of`, as its owner tells it.
     fn judge_listed(&mut self, key: &str, of: Stamp, health: Health) {
         let stamp = self.list_stamp(key);
-        self.apply(key, &Record::judged(of, stamp, health), Origin::List);
+        self.apply(key, &Record::judged(of, stamp, health), Origin::ForeignOwner);
     }
 
     /// The records that a list says are gone by not having them.
@@ -288,7 +288,7 @@ impl<V: Value> Writer<'_, V> {
         let health = known.unwrap_or(health);
         if self.shelf.is_foreign {
             let stamp = self.list_stamp(key);
-            self.apply(key, &Record::registered(stamp, value, health), Origin::List);
+            self.apply(key, &Record::registered(stamp, value, health), Origin::ForeignOwner);
             self.renew(key);
             self.hold(key);
         } else {
@@ -304,7 +304,7 @@ impl<V: Value> Writer<'_, V> {
         }
         if self.find_visible(key).is_some() {
             let stamp = self.list_stamp(key);
-            self.apply(key, &Record::removed(stamp), Origin::List);
+            self.apply(key, &Record::removed(stamp), Origin::ForeignOwner);
         }
         self.hold(key);
     }
@@ -325,7 +325,7 @@ impl<V: Value> Writer<'_, V> {
                 let liveness = self.shared.clock.slow(self.now, stamp.time() + 1);
                 let record =
                     Record { liveness, ..Record::registered(stamp, Arc::clone(value), *health) };
-                self.apply(key, &record, Origin::Here);
+                self.apply(key, &record, Origin::Local);
             }
         }
     }

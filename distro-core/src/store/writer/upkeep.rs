@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::*;
-use crate::store::footprint::Aspect;
+use crate::store::footprint::Footprint;
 use crate::store::tombstone::Tombstone;
 use crate::store::{DOUBT, Room, SIGN_OF_LIFE, bytes_of, is_in_doubt};
 
@@ -144,9 +144,9 @@ impl<V: Value> Writer<'_, V> {
         for key in keys {
             let Some(entry) = self.shelf.entries.remove(&key) else { continue };
             let (foreign, config) = (self.shelf.is_foreign, &self.shared.config);
-            let before = Aspect::of(&entry.record, self.tag, &key, foreign, config);
+            let before = Footprint::of(&entry.record, self.tag, &key, foreign, config);
             self.visible = true;
-            self.account(&before, &Aspect::NONE, false);
+            self.account(&before, &Footprint::NONE, false);
             // It is not remembered as a tombstone either.
             self.shared.slots[self.slot.index()].tombstones.fetch_sub(1, Ordering::Relaxed);
             self.changed.push(key);
