@@ -106,13 +106,13 @@ impl Closed {
 /// Whoever sends to a sleeping thread pays for waking it up. The replies of a slower server find
 /// the generator asleep more often, so the slower server would be charged for that as well, a
 /// tenth of a request; over a real network it is the other machine that pays.
-async fn stay_awake(working: Weak<()>) {
+pub(super) async fn stay_awake(working: Weak<()>) {
     while working.strong_count() > 0 {
         std::thread::yield_now();
         tokio::task::yield_now().await;
     }
 }
 
-fn nanoseconds_since(start: Instant) -> u64 {
+pub(super) fn nanoseconds_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -41,7 +41,7 @@ pub(super) struct Contender {
 }
 
 impl Contender {
-    fn new(name: &str, role: Role, server: Server) -> Self {
+    pub(super) fn new(name: &str, role: Role, server: Server) -> Self {
         Self { name: name.to_owned(), role, server, failure: None, _data: None }
     }
 
@@ -120,7 +120,7 @@ pub(super) async fn line_up_with(
     Ok(all)
 }
 
-async fn start_peers(bench: &Bench) -> Result<Vec<Contender>> {
+pub(super) async fn start_peers(bench: &Bench) -> Result<Vec<Contender>> {
     let mut peers = Vec::new();
     for foreign in &bench.arguments.server {
         let server = Server::foreign(foreign.process, foreign.address)?;

@@ -29,6 +29,7 @@ mod epoll_server;
 mod expiry;
 mod fanout;
 mod growth;
+pub mod grpc;
 mod large;
 #[cfg(test)]
 mod loop_tests;
@@ -197,6 +198,18 @@ enum Scenario {
     Replication,
     /// A member joins two that are full.
     Join,
+    /// Lists of 10 instances over gRPC, one and 16 under way on each connection.
+    GrpcQuery10,
+    /// Registrations over gRPC of what is registered already.
+    GrpcRegister,
+    /// Registrations of new instances over gRPC, and their removal.
+    GrpcChurn,
+    /// Registration to list over a stream, alone and beside stalled subscribers.
+    GrpcPush,
+    /// Until the last of many subscribers on streams knows.
+    GrpcFanOut,
+    /// 15,000 connections that ask whether the server is there.
+    GrpcIdle,
 }
 
 /// The population of the closed loops.
@@ -328,6 +341,26 @@ impl Scenario {
             Self::MemberGrowth => member_growth::run(bench, report).await,
             Self::Replication => replication::replicate(bench, report).await,
             Self::Join => replication::join(bench, report).await,
+            Self::GrpcQuery10 => {
+                for (name, in_flight, over_static) in
+                    [("grpc-query10", 1, 1.25), ("grpc-query10x16", 16, 1.3)]
+                {
+                    let limits = Limits { over_static: Some(over_static), over_peer: Some(0.5) };
+                    let kind = grpc::Kind::Query;
+                    grpc::closed(&grpc::Plan { name, kind, in_flight, limits }, bench, report)
+                        .await?;
+                }
+                Ok(())
+            }
+            Self::GrpcRegister => {
+                let limits = Limits { over_static: Some(1.4), over_peer: None };
+                let (name, kind) = ("grpc-register", grpc::Kind::Register);
+                grpc::closed(&grpc::Plan { name, kind, in_flight: 1, limits }, bench, report).await
+            }
+            Self::GrpcChurn => grpc::churn(bench, report).await,
+            Self::GrpcPush => grpc::push(bench, report).await,
+            Self::GrpcFanOut => grpc::fan_out(bench, report).await,
+            Self::GrpcIdle => grpc::idle(bench, report).await,
             Self::List10 | Self::List100 | Self::List1000 | Self::List10000 => Ok(()),
             Self::BeatLight | Self::BeatFull | Self::Register => Ok(()),
             Self::Mixed | Self::ListChurn => Ok(()),

@@ -25,6 +25,9 @@ enum Command {
         #[arg(long)]
         epoll: bool,
     },
+    /// Serves the fixed answer read from standard input over HTTP/2: the yardstick of `bench grpc-*`.
+    #[command(hide = true)]
+    StaticH2,
     /// Connects and closes as standard input says: the yardstick of `bench checks`.
     #[command(hide = true)]
     ConnectLoop,
@@ -34,6 +37,7 @@ fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Bench(arguments) => xtask_bench::run(&arguments, &repository()?),
         Command::ConnectLoop => xtask_bench::connect_loop::run().map(|()| ExitCode::SUCCESS),
+        Command::StaticH2 => xtask_bench::grpc::fixed::run().map(|()| ExitCode::SUCCESS),
         Command::StaticServer { epoll } => {
             xtask_bench::static_server::run(epoll).map(|()| ExitCode::SUCCESS)
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::grpc;
 use super::process::Server;
 use super::wire::Connection;
 
@@ -55,11 +56,9 @@ pub(super) async fn start_rnacos(program: &Path) -> Result<(Server, tempfile::Te
 
 fn spawn(program: &Path, data: &Path) -> Result<Server> {
     // It cannot be told to take any free port, so three are looked for and let go again.
-    let held = [(); 3].map(|()| TcpListener::bind(("127.0.0.1", 0)));
-    let mut ports = Vec::new();
-    for listener in held {
-        ports.push(listener?.local_addr()?.port());
-    }
+    let main = grpc::free_port()?;
+    let console = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+    let ports = [main, main + 1_000, console];
     let child = Command::new(program)
         .current_dir(data)
         .env("RNACOS_DATA_DIR", data)

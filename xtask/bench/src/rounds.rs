@@ -13,14 +13,14 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    pub(super) fn new(scenario: &'static str, contenders: &[Contender]) -> Self {
-        let count = contenders.len();
-        Self {
-            scenario,
-            samples: vec![Vec::new(); count],
-            paced: vec![None; count],
-            names: contenders.iter().map(|contender| contender.name.clone()).collect(),
-        }
+    pub(super) fn new<'a>(
+        scenario: &'static str,
+        contenders: impl IntoIterator<Item = &'a Contender>,
+    ) -> Self {
+        let names: Vec<_> =
+            contenders.into_iter().map(|contender| contender.name.clone()).collect();
+        let count = names.len();
+        Self { scenario, samples: vec![Vec::new(); count], paced: vec![None; count], names }
     }
 
     /// Notes the window of one contender; `None` if it failed.
@@ -77,7 +77,7 @@ impl Rounds {
             return;
         };
         if let Some(limit) = limits.over_static {
-            let what = "processor time per request, times static hyper";
+            let what = "processor time per request, times the static server";
             report.judge(self.scenario, what, (sides[own].ratio, "x"), limit);
         }
         let peer = contenders.iter().position(|contender| contender.name == "r-nacos");

@@ -1,0 +1,180 @@
+//! One connection of a client, with its stream.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::{Bytes, BytesMut};
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
+use hyper::{Method, Request, header::HeaderValue};
+use memchr::memmem;
+use tokio::net::TcpStream;
+
+use super::messages;
+use super::wire::Payload;
+
+const UNARY: &str = "/Request/request";
+const STREAM: &str = "/BiRequestStream/requestBiStream";
+/// How long a server may take to know a connection that was set up.
+const SETUP: Duration = Duration::from_secs(10);
+/// A list that a test looks for may be this long: the default of HTTP/2 is less.
+const WINDOW: u32 = 1 << 20;
+
+/// A client's connection; it ends with this handle.
+pub(super) struct Connection {
+    calls: SendRequest<Bytes>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// The stream of a connection that was set up.
+pub(super) struct Stream {
+    sends: SendStream<Bytes>,
+    receives: RecvStream,
+    input: BytesMut,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Connection {
+    /// Connects. Nothing of it is known to the server before [`Self::set_up`].
+    pub(super) async fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.context("connecting to the server")?;
+        stream.set_nodelay(true)?;
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
+        let (calls, connection) = builder.handshake(stream).await.context("HTTP/2")?;
+        let task = tokio::spawn(async {
+            // What is under way fails by itself.
+            let _ = connection.await;
+        });
+        Ok(Self { calls, task })
+    }
+
+    /// One call; the body of its answer.
+    pub(super) async fn call(&self, payload: &Payload) -> Result<Payload> {
+        let mut calls = self.calls.clone().ready().await?;
+        let (answer, mut sends) = calls.send_request(request(UNARY)?, false)?;
+        sends.send_data(payload.frame(), true)?;
+        let mut answer = answer.await?.into_body();
+        let mut input = BytesMut::new();
+        while let Some(part) = answer.data().await {
+            let part = part?;
+            answer.flow_control().release_capacity(part.len())?;
+            input.extend_from_slice(&part);
+        }
+        let trailers = answer.trailers().await?;
+        let status = trailers.as_ref().and_then(|trailers| trailers.get("grpc-status"));
+        ensure!(
+            status.is_some_and(|status| status == "0"),
+            "a call ended with {trailers:?} after {} bytes",
+            input.len()
+        );
+        Payload::take(&mut input)?.context("an answer without a message")
+    }
+
+    /// Makes itself known, and waits until the server knows.
+    pub(super) async fn set_up(&self) -> Result<Stream> {
+        self.call(&Payload::new("ServerCheckRequest", messages::EMPTY)).await?;
+        let mut calls = self.calls.clone().ready().await?;
+        let (answer, mut sends) = calls.send_request(request(STREAM)?, false)?;
+        sends.send_data(Payload::new("ConnectionSetupRequest", messages::SETUP).frame(), false)?;
+        let receives = answer.await?.into_body();
+        let begun = Instant::now();
+        while !self.is_known().await? {
+            ensure!(begun.elapsed() < SETUP, "the server does not know a connection it set up");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Stream { sends, receives, input: BytesMut::new() })
+    }
+
+    async fn is_known(&self) -> Result<bool> {
+        let answer = self.check_health().await?;
+        Ok(memmem::find(answer.body(), b"\"resultCode\":200").is_some())
+    }
+
+    /// What SDKs ask every 5 s.
+    pub(super) async fn check_health(&self) -> Result<Payload> {
+        self.call(&Payload::new("HealthCheckRequest", messages::EMPTY)).await
+    }
+
+    /// A call that must succeed.
+    pub(super) async fn ask(&self, payload: &Payload, expected: &[u8]) -> Result<()> {
+        let answer = self.call(payload).await?;
+        if memmem::find(answer.body(), expected).is_none() {
+            bail!("unexpected answer: {}", String::from_utf8_lossy(answer.body()));
+        }
+        Ok(())
+    }
+}
+
+impl Stream {
+    /// The next list that is pushed, acknowledged; other requests are acknowledged, too.
+    pub(super) async fn next_list(&mut self) -> Result<Payload> {
+        loop {
+            let payload = self.next().await?;
+            self.acknowledge(&payload)?;
+            if payload.kind() == "NotifySubscriberRequest" {
+                return Ok(payload);
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Result<Payload> {
+        loop {
+            if let Some(payload) = Payload::take(&mut self.input)? {
+                return Ok(payload);
+            }
+            let part = self.receives.data().await.context("the stream has ended")??;
+            self.receives.flow_control().release_capacity(part.len())?;
+            self.input.extend_from_slice(&part);
+        }
+    }
+
+    fn acknowledge(&mut self, payload: &Payload) -> Result<()> {
+        let class = match payload.kind() {
+            "NotifySubscriberRequest" => "NotifySubscriberResponse",
+            "ClientDetectionRequest" => "ClientDetectionResponse",
+            _ => return Ok(()),
+        };
+        let id = request_id(payload.body()).context("a request without an id")?;
+        let ack = Payload::new(class, messages::ack(id));
+        self.sends.send_data(ack.frame(), false).context("acknowledging")
+    }
+}
+
+/// The id in a request of the server, found without reading all of a long list.
+fn request_id(body: &[u8]) -> Option<&str> {
+    let mark = b"\"requestId\":\"";
+    let start = memmem::find(body, mark)? + mark.len();
+    let length = body[start..].iter().position(|byte| *byte == b'"')?;
+    std::str::from_utf8(&body[start..start + length]).ok()
+}
+
+fn request(path: &str) -> Result<Request<()>> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = format!("http://127.0.0.1{path}").parse()?;
+    let headers = request.headers_mut();
+    headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+    headers.insert("te", HeaderValue::from_static("trailers"));
+    headers.insert("user-agent", HeaderValue::from_static("grpc-java-netty/1.57.2"));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static("gzip"));
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_request_is_found() {
+        let body = b"{\"headers\":{},\"requestId\":\"17\",\"module\":\"naming\"}";
+        assert_eq!(request_id(body), Some("17"));
+        assert_eq!(request_id(b"{}"), None);
+    }
+}
