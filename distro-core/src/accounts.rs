@@ -95,7 +95,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
 
     /// Takes what others, whose questions were answered here, have given by it.
     pub(crate) fn notice_given(&mut self, now: Tick) {
-        for (from, slots) in self.board.take_given() {
+        for (from, slots) in self.status.take_given() {
             self.ask_for_given(from, &slots, now);
         }
     }
@@ -162,7 +162,7 @@ mod tests {
     use crate::config::{DistroConfig, StoreConfig};
     use crate::distro::{CallId, Input, Output};
     use crate::membership::Phase;
-    use crate::message::{Reply, Request, Sender, Sheet};
+    use crate::message::{Reply, Request, Sender, StampRange};
     use crate::record::{LeaseTerms, Stamps};
     use crate::stamp::{Stamp, StampClock};
     use crate::store::Store;
@@ -249,13 +249,13 @@ mod tests {
         let (ours, theirs): (Vec<_>, Vec<_>) = tags.take(100).partition(is_ours);
         let stamp = Stamp::from_parts(9, OTHER.member, OTHER.incarnation);
         let stamps = Stamps { registration: stamp, is_visible: true, ..Stamps::default() };
-        let sheet = |tag: &Arc<str>| Sheet {
+        let range = |tag: &Arc<str>| StampRange {
             tag: tag.clone(),
             after: None,
             until: None,
             stamps: vec![("key".into(), stamps)],
         };
-        let request = Request::Compare(vec![sheet(&ours[0]), sheet(&theirs[0])]);
+        let request = Request::Compare(vec![range(&ours[0]), range(&theirs[0])]);
         pair.distro.answer().answer(OTHER, request, std::time::Duration::ZERO, pair.now);
         pair.run_for(900);
         assert!(pair.asked.is_empty(), "the records are on their way");

@@ -6,34 +6,34 @@ use std::time::Duration;
 
 use crate::config::DistroConfig;
 use crate::forward;
-use crate::journal::Place;
 use crate::message::{Entry, Reply, Request, Sender};
+use crate::record::RecordId;
 use crate::record::{Record, Value};
-use crate::status::Board;
+use crate::status::SharedStatus;
 use crate::store::Store;
 use crate::time::Tick;
 
 /// Answers the requests of other members. Cheap to clone.
 pub struct Answer<V: Value, A> {
     pub(crate) store: Arc<Store<V, A>>,
-    pub(crate) board: Arc<Board>,
+    pub(crate) status: Arc<SharedStatus>,
     pub(crate) config: Arc<DistroConfig>,
 }
 
 impl<V: Value, A> Clone for Answer<V, A> {
     fn clone(&self) -> Self {
-        let (store, board) = (Arc::clone(&self.store), Arc::clone(&self.board));
-        Self { store, board, config: Arc::clone(&self.config) }
+        let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
+        Self { store, status, config: Arc::clone(&self.config) }
     }
 }
 
 impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
     pub(crate) fn new(
         store: Arc<Store<V, A>>,
-        board: Arc<Board>,
+        status: Arc<SharedStatus>,
         config: Arc<DistroConfig>,
     ) -> Self {
-        Self { store, board, config }
+        Self { store, status, config }
     }
 
     /// The reply to a request. `from` must be who the transport has found the sender to be, and
@@ -41,7 +41,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
     /// it does not say. A request that is late or comes twice does no harm: who put together what
     /// [is late](Self::is_late) has long given it up, and gets [`Reply::Busy`].
     ///
-    /// The reply to [`Request::Hold`] may be sent only when its records are on disk as the store
+    /// The reply to [`Request::Persist`] may be sent only when its records are on disk as the store
     /// holds them by now; if they cannot be put there, [`Reply::Busy`] in its place.
     pub fn answer(
         &self,
@@ -56,12 +56,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
         let in_transit = if self.config.rules.refuse_late() { in_transit } else { Duration::ZERO };
         match request {
             Request::Probe { .. } => Reply::Probed {
-                incarnation: self.board.incarnation(),
-                phase: self.board.phase(),
-                contacts: self.board.contacts(now),
-                list: self.board.list(),
+                incarnation: self.status.incarnation(),
+                phase: self.status.phase(),
+                contacts: self.status.contacts(now),
+                list: self.status.list(),
             },
-            Request::Replicate(entries) | Request::Hold(entries) => {
+            Request::Replicate(entries) | Request::Persist(entries) => {
                 merge(&self.store, &entries, now);
                 Reply::Done
             }
@@ -71,7 +71,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             | Request::Compare(_)
             | Request::Account { .. }
             | Request::Load { .. }
-                if self.config.rules.pause() && !self.board.is_awake(now) =>
+                if self.config.rules.pause() && !self.status.is_awake(now) =>
             {
                 // What waited in a socket while this process was stopped says nothing of now;
                 // and what is held here may be older than the others' memory of removals.
@@ -79,7 +79,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             }
             Request::Renew(_)
                 if self.config.rules.pause()
-                    && self.board.has_just_woken(now, self.config.call_deadline) =>
+                    && self.status.has_just_woken(now, self.config.call_deadline) =>
             {
                 // It may have waited, too, and says nothing but ages as of when it was sent. Whoever
                 // sent it a moment ago sends it again.
@@ -88,9 +88,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             Request::Renew(beats) => self.renew(beats, in_transit, now),
             Request::Verify { root, open } => self.verify(root, open),
             Request::Tags(slots) => self.tags(&slots),
-            Request::Compare(sheets) => {
-                self.confirm(&sheets, now);
-                self.compare_with(from.member, &sheets)
+            Request::Compare(ranges) => {
+                self.confirm(&ranges, now);
+                self.compare_with(from.member, &ranges)
             }
             Request::Load { first, last, after } => self.page(first, last, after.as_ref()),
             Request::Account { slots, after } => {
@@ -102,11 +102,11 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             }
             Request::Arrived { clients } => {
                 let at = now.before(in_transit).unwrap_or(Tick::ZERO);
-                self.board.note_arrivals(&clients, at, now);
+                self.status.note_arrivals(&clients, at, now);
                 Reply::Done
             }
             Request::Leave { incarnation } => {
-                self.board.note_left(from.member, incarnation);
+                self.status.note_left(from.member, incarnation);
                 Reply::Done
             }
         }
@@ -123,12 +123,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
 }
 
 /// About how many bytes a record takes in a message at most.
-pub(crate) fn weight<V: Value>(place: &Place, record: &Record<V>) -> usize {
-    names(place) + record.value.as_ref().map_or(0, |value| value.weight())
+pub(crate) fn weight<V: Value>(record_id: &RecordId, record: &Record<V>) -> usize {
+    names(record_id) + record.value.as_ref().map_or(0, |value| value.weight())
 }
 
 /// About how many bytes the names and stamps of something take in a message at most.
-pub(crate) fn names((tag, key): &Place) -> usize {
+pub(crate) fn names((tag, key): &RecordId) -> usize {
     const STAMPS: usize = 64;
     STAMPS + tag.len() + key.len()
 }

@@ -18,11 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::journal::Place;
+use crate::record::RecordId;
 use crate::record::{Key, Value};
 use crate::rules::Rules;
 use crate::stamp::Stamp;
-use crate::status::Board;
+use crate::status::SharedStatus;
 use crate::store::Store;
 use crate::time::Tick;
 
@@ -147,7 +147,7 @@ impl<V> Holding<V> {
         Self { config, connections, due, woken: Tick::ZERO }
     }
 
-    /// A client has set up a connection. `client` is what [`Board::note_arrival`] was told.
+    /// A client has set up a connection. `client` is what [`SharedStatus::note_arrival`] was told.
     pub fn begin(&mut self, connection: ConnectionId, client: u64, now: Tick) {
         let first = next_renewal(now, connection, self.config.renew_period);
         let fresh = Connection::new(client, now, first);
@@ -198,10 +198,10 @@ impl<V> Holding<V> {
         (tag, key): (Arc<str>, Key),
         registration: Stamp,
     ) -> Option<Action<V>> {
-        let place = (tag, key);
+        let record_id = (tag, key);
         let held = self.connections.get_mut(&connection);
-        let Some(known) = held.and_then(|held| held.publications.get_mut(&place)) else {
-            let (tag, key) = place;
+        let Some(known) = held.and_then(|held| held.publications.get_mut(&record_id)) else {
+            let (tag, key) = record_id;
             return Some(Action::Lapse { tag, key, registration });
         };
         if known.registration < registration {
@@ -273,18 +273,18 @@ impl<V: Value> Holding<V> {
     pub fn tick<A: Default + Send + Sync + 'static>(
         &mut self,
         store: &Store<V, A>,
-        board: &Board,
+        status: &SharedStatus,
         now: Tick,
     ) -> Vec<Action<V>> {
         let mut actions = Vec::new();
         if self.config.rules.signs_after_stop() {
-            if !board.is_awake(now) {
+            if !status.is_awake(now) {
                 // What happened during a stop is not known before the control plane has noticed it.
                 return actions;
             }
-            self.notice_stop(board.woken());
+            self.notice_stop(status.woken());
         }
-        let mut scene = Scene { config: &self.config, store, board, woken: self.woken, now };
+        let mut scene = Scene { config: &self.config, store, status, woken: self.woken, now };
         while let Some((due, id)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.due.remove(&(due, id));
             let Some(held) = self.connections.get_mut(&id) else { continue };
@@ -321,7 +321,7 @@ const LATE_SIGNS: Duration = Duration::from_secs(2);
 struct Scene<'a, V: Value, A> {
     config: &'a HoldingConfig,
     store: &'a Store<V, A>,
-    board: &'a Board,
+    status: &'a SharedStatus,
     woken: Tick,
     now: Tick,
 }

@@ -15,7 +15,7 @@ use crate::record::Value;
 use crate::renew::Beats;
 use crate::replicate::Spread;
 use crate::stamp::MemberId;
-use crate::status::{Beginning, Board};
+use crate::status::{Beginning, SharedStatus};
 use crate::store::Store;
 use crate::time::Tick;
 
@@ -34,7 +34,7 @@ pub use io::{CallId, Input, MemberView, Output};
 pub struct Distro<V: Value, A> {
     pub(crate) config: Arc<DistroConfig>,
     pub(crate) store: Arc<Store<V, A>>,
-    pub(crate) board: Arc<Board>,
+    pub(crate) status: Arc<SharedStatus>,
     pub(crate) random: Random,
     pub(crate) outputs: VecDeque<Output<V>>,
     /// What this member says of itself.
@@ -65,7 +65,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         now: Tick,
     ) -> Self {
         let (member, incarnation) = (store.clock().member(), store.clock().incarnation());
-        let board = Arc::new(Board::new(member, incarnation, config.pause_threshold, now));
+        let status = Arc::new(SharedStatus::new(member, incarnation, config.pause_threshold, now));
         let mut distro = Self {
             contacts: Contacts::default(),
             shares: Shares::of(member),
@@ -76,7 +76,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             joining: Joining::new(now),
             config: Arc::new(config),
             store,
-            board,
+            status,
             random: Random::new(seed),
             outputs: VecDeque::new(),
             phase: Phase::Up,
@@ -91,27 +91,27 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             distro.phase = Phase::Joining;
             distro.joining.loader = Some(Loader::new(now));
         } else {
-            distro.board.set_beginning(Beginning::Alone);
+            distro.status.set_beginning(Beginning::Alone);
         }
         distro.look_around(now);
         distro
     }
 
     /// What request threads share with this state.
-    pub fn board(&self) -> &Arc<Board> {
-        &self.board
+    pub fn shared_status(&self) -> &Arc<SharedStatus> {
+        &self.status
     }
 
     /// Who answers the requests of other members.
     pub fn answer(&self) -> Answer<V, A> {
-        let (store, board) = (Arc::clone(&self.store), Arc::clone(&self.board));
-        Answer::new(store, board, Arc::clone(&self.config))
+        let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
+        Answer::new(store, status, Arc::clone(&self.config))
     }
 
     /// Takes one input. Late and early calls are harmless.
     pub fn handle_input(&mut self, now: Tick, input: Input<V>) {
         self.notice_pause(now);
-        self.board.ran(now);
+        self.status.ran(now);
         match input {
             Input::Tick | Input::Changed => {}
             Input::Judging(on) => self.judging = on,
@@ -179,7 +179,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             queued_keys: peer.replicator.len(),
             lag: peer.replicator.lag(now),
             queued_beats: peer.renewer.len(),
-            agrees_on_members: peer.list == 0 || peer.list == self.board.list(),
+            agrees_on_members: peer.list == 0 || peer.list == self.status.list(),
             differences: peer.verifier.differences,
         };
         self.peers.values().map(view).collect()
@@ -201,7 +201,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     }
 
     fn tick(&mut self, now: Tick) {
-        for (member, incarnation) in self.board.take_left() {
+        for (member, incarnation) in self.status.take_left() {
             if let Some(peer) = self.peers.get_mut(&member) {
                 peer.member.leaves(incarnation);
             }
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn a_member_alone_is_ready_at_once_and_owns_everything() {
         let distro = alone();
-        assert!(distro.board().may_read(at(0)));
+        assert!(distro.shared_status().may_read(at(0)));
         assert!(distro.store.share() == SLOT_COUNT);
     }
 }

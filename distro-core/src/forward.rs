@@ -8,7 +8,7 @@ use crate::message::{Reply, Request, Sender};
 use crate::operation::{Operation, Written};
 use crate::record::{Record, Value};
 use crate::stamp::{MemberId, Stamp};
-use crate::status::Board;
+use crate::status::SharedStatus;
 use crate::store::Store;
 use crate::time::Tick;
 
@@ -50,16 +50,16 @@ impl<V: Value> Forwarding<V> {
     /// Starts a write. Its stamp must have been issued by this member's clock just now.
     pub fn begin<A: Default + Send + Sync + 'static>(
         store: &Store<V, A>,
-        board: &Board,
+        status: &SharedStatus,
         deadline: Duration,
         operation: Operation<V>,
         now: Tick,
     ) -> (Self, Step<V>) {
         let owner = store.writer_of(operation.tag(), operation.key());
-        let to = owner.filter(|owner| *owner != board.member() && board.is_reachable(*owner));
+        let to = owner.filter(|owner| *owner != status.member() && status.is_reachable(*owner));
         let forwarding = Self {
             operation,
-            to: to.unwrap_or_else(|| board.member()),
+            to: to.unwrap_or_else(|| status.member()),
             heard: now,
             sent: now,
             deadline,
@@ -144,10 +144,10 @@ impl<V: Value> Forwarding<V> {
     pub fn failed<A: Default + Send + Sync + 'static>(
         &mut self,
         store: &Store<V, A>,
-        board: &Board,
+        status: &SharedStatus,
         now: Tick,
     ) -> Step<V> {
-        board.note_silent(self.to, self.sent);
+        status.note_silent(self.to, self.sent);
         self.take(store, now)
     }
 

@@ -9,12 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::record::Key;
+use crate::record::{Key, RecordId};
 use crate::stamp::MemberId;
 use crate::time::Tick;
-
-/// Where a record is: its tag and its key in the datum of that tag.
-pub type Place = (Arc<str>, Key);
 
 /// A beat on its way to the owner of its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +28,7 @@ pub(crate) struct HeardAt {
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     /// Each with the member that need not be told, because it brought all that has changed.
-    pub(crate) places: BTreeMap<Place, Option<MemberId>>,
+    pub(crate) record_ids: BTreeMap<RecordId, Option<MemberId>>,
     /// There were more than may wait; they can only be found by comparing everything.
     pub(crate) overflown: bool,
 }
@@ -43,7 +40,7 @@ pub(crate) struct Journal {
     takes_all: AtomicBool,
     limit: usize,
     changes: Mutex<Changes>,
-    heard: Mutex<BTreeMap<Place, HeardAt>>,
+    heard: Mutex<BTreeMap<RecordId, HeardAt>>,
 }
 
 impl Journal {
@@ -92,8 +89,8 @@ impl Journal {
         let mut changes = self.changes.lock();
         for key in keys {
             let spared = spared.as_ref().filter(|(of, _)| *of == key).map(|(_, member)| *member);
-            let is_full = changes.places.len() >= self.limit;
-            match changes.places.entry((Arc::clone(tag), key)) {
+            let is_full = changes.record_ids.len() >= self.limit;
+            match changes.record_ids.entry((Arc::clone(tag), key)) {
                 Entry::Occupied(mut known) if *known.get() != spared => _ = known.insert(None),
                 Entry::Occupied(_) => {}
                 Entry::Vacant(_) if is_full => {
@@ -106,12 +103,12 @@ impl Journal {
     }
 
     /// The next beat replaces one that finds no room.
-    pub(crate) fn note_heard(&self, place: Place, heard: HeardAt) {
+    pub(crate) fn note_heard(&self, record_id: RecordId, heard: HeardAt) {
         let mut beats = self.heard.lock();
-        if beats.len() >= self.limit && !beats.contains_key(&place) {
+        if beats.len() >= self.limit && !beats.contains_key(&record_id) {
             return;
         }
-        let known = beats.entry(place).or_insert(heard);
+        let known = beats.entry(record_id).or_insert(heard);
         if known.tick < heard.tick {
             *known = heard;
         }
@@ -121,7 +118,7 @@ impl Journal {
         mem::take(&mut self.changes.lock())
     }
 
-    pub(crate) fn take_heard(&self) -> BTreeMap<Place, HeardAt> {
+    pub(crate) fn take_heard(&self) -> BTreeMap<RecordId, HeardAt> {
         mem::take(&mut self.heard.lock())
     }
 }
@@ -130,7 +127,7 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn place(n: u64) -> Place {
+    fn record_id(n: u64) -> RecordId {
         ("tag".into(), format!("k{n}").into())
     }
 
@@ -139,11 +136,12 @@ mod tests {
         let journal = Journal::new(3);
         journal.keep(true);
         for n in 0..5 {
-            journal.note_changes(&"tag".into(), vec![place(n).1], None);
-            journal.note_heard(place(n), HeardAt { tick: Tick::from_ms(n), hops: 0, written: 1 });
+            journal.note_changes(&"tag".into(), vec![record_id(n).1], None);
+            journal
+                .note_heard(record_id(n), HeardAt { tick: Tick::from_ms(n), hops: 0, written: 1 });
         }
         let changes = journal.take_changes();
-        assert_eq!((changes.places.len(), changes.overflown), (3, true));
+        assert_eq!((changes.record_ids.len(), changes.overflown), (3, true));
         assert!(!journal.take_changes().overflown);
         assert_eq!(journal.take_heard().len(), 3);
     }
@@ -154,14 +152,14 @@ mod tests {
         journal.keep(true);
         let [a, b] = [Some(MemberId(1)), Some(MemberId(2))];
         for (n, spared) in [(0, a), (1, a), (1, a), (2, a), (2, b), (3, a), (3, None), (4, None)] {
-            let spared = spared.map(|member| (place(n).1, member));
-            journal.note_changes(&"tag".into(), vec![place(n).1], spared);
+            let spared = spared.map(|member| (record_id(n).1, member));
+            journal.note_changes(&"tag".into(), vec![record_id(n).1], spared);
         }
-        let brought = a.map(|member| (place(4).1, member));
-        journal.note_changes(&"tag".into(), vec![place(4).1], brought.clone());
+        let brought = a.map(|member| (record_id(4).1, member));
+        journal.note_changes(&"tag".into(), vec![record_id(4).1], brought.clone());
         // What was written beside it does not come from there.
-        journal.note_changes(&"tag".into(), vec![place(5).1], brought);
-        let spared: Vec<_> = journal.take_changes().places.into_values().collect();
+        journal.note_changes(&"tag".into(), vec![record_id(5).1], brought);
+        let spared: Vec<_> = journal.take_changes().record_ids.into_values().collect();
         assert_eq!(spared, [a, a, None, None, None, None]);
     }
 
@@ -169,8 +167,9 @@ mod tests {
     fn of_several_beats_the_latest_stays() {
         let journal = Journal::new(3);
         for ms in [5, 9, 7] {
-            journal.note_heard(place(1), HeardAt { tick: Tick::from_ms(ms), hops: 0, written: 1 });
+            journal
+                .note_heard(record_id(1), HeardAt { tick: Tick::from_ms(ms), hops: 0, written: 1 });
         }
-        assert_eq!(journal.take_heard()[&place(1)].tick, Tick::from_ms(9));
+        assert_eq!(journal.take_heard()[&record_id(1)].tick, Tick::from_ms(9));
     }
 }

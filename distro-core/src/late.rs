@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::journal::Place;
 use crate::lease::LEAST_SETTLING;
 use crate::record::Health;
+use crate::record::RecordId;
 use crate::stamp::{MemberId, Stamp};
 use crate::time::Tick;
 
@@ -59,9 +59,9 @@ pub(crate) struct Judgement {
 /// Judgements that wait, until that is over.
 #[derive(Debug, Default)]
 struct Withheld {
-    known: BTreeMap<Place, Stamp>,
+    known: BTreeMap<RecordId, Stamp>,
     /// Those of which their owners are yet to be told.
-    fresh: BTreeMap<Place, Judgement>,
+    fresh: BTreeMap<RecordId, Judgement>,
 }
 
 impl LateJudges {
@@ -93,18 +93,18 @@ impl LateJudges {
     }
 
     /// The owner of a record is to be shown a judgement that waits, once.
-    pub(crate) fn withhold(&self, place: Place, judgement: Judgement) {
+    pub(crate) fn withhold(&self, record_id: RecordId, judgement: Judgement) {
         let mut withheld = self.withheld.lock();
         let has_room = withheld.known.len() < MOST_WITHHELD;
-        let is_known = withheld.known.get(&place).map(|known| *known == judgement.liveness);
+        let is_known = withheld.known.get(&record_id).map(|known| *known == judgement.liveness);
         if is_known == Some(false) || is_known.is_none() && has_room {
-            withheld.known.insert(place.clone(), judgement.liveness);
-            withheld.fresh.insert(place, judgement);
+            withheld.known.insert(record_id.clone(), judgement.liveness);
+            withheld.fresh.insert(record_id, judgement);
         }
     }
 
     /// Some of those of which owners are yet to be told.
-    pub(crate) fn take_withheld(&self, most: usize) -> Vec<(Place, Judgement)> {
+    pub(crate) fn take_withheld(&self, most: usize) -> Vec<(RecordId, Judgement)> {
         let fresh = &mut self.withheld.lock().fresh;
         std::iter::from_fn(|| fresh.pop_first()).take(most).collect()
     }
@@ -176,7 +176,7 @@ mod tests {
     fn an_owner_is_shown_each_judgement_once_until_all_are_over() {
         let (judges, judge) = (LateJudges::default(), MemberId(1));
         let at = |seconds: u64| Tick::from_ms(seconds * 1_000);
-        let place = |n: u8| Place::from(("tag".into(), n.to_string().into()));
+        let record_id = |n: u8| RecordId::from(("tag".into(), n.to_string().into()));
         let judgement = |time| Judgement {
             registration: Stamp::from_parts(1, judge, 1),
             liveness: Stamp::from_parts(time, judge, 1),
@@ -184,14 +184,14 @@ mod tests {
         };
         judges.found(judge, at(1));
         assert!(judges.must_wait(judge, at(1)));
-        (0..3).for_each(|n| judges.withhold(place(n), judgement(5)));
+        (0..3).for_each(|n| judges.withhold(record_id(n), judgement(5)));
         assert_eq!(judges.take_withheld(2).len(), 2);
-        (0..3).for_each(|n| judges.withhold(place(n), judgement(5)));
-        assert_eq!(judges.take_withheld(2), [(place(2), judgement(5))]);
-        judges.withhold(place(0), judgement(6));
-        assert_eq!(judges.take_withheld(2), [(place(0), judgement(6))]);
+        (0..3).for_each(|n| judges.withhold(record_id(n), judgement(5)));
+        assert_eq!(judges.take_withheld(2), [(record_id(2), judgement(5))]);
+        judges.withhold(record_id(0), judgement(6));
+        assert_eq!(judges.take_withheld(2), [(record_id(0), judgement(6))]);
         assert!(judges.take_over(at(8)));
-        judges.withhold(place(0), judgement(6));
+        judges.withhold(record_id(0), judgement(6));
         assert_eq!(judges.take_withheld(2).len(), 1);
     }
 }

@@ -49,10 +49,10 @@
 //!   transport knows who sent it. Its size must have been bounded: as many entries, beats and
 //!   sheets as [`DistroConfig`] allows, and slots as there are.
 //! * A [`Watcher`] of the store wakes the driver, which then gives [`Input::Changed`].
-//! * A client's call is taken if [`Board::may_write`] says so, a read and the registration of an
-//!   unknown instance by its beat if [`Board::may_read`] does; otherwise it is answered 503.
+//! * A client's call is taken if [`SharedStatus::may_write`] says so, a read and the registration of an
+//!   unknown instance by its beat if [`SharedStatus::may_read`] does; otherwise it is answered 503.
 //! * A client that holds a connection sends no beats: [`Holding`] keeps alive what it registered, and
-//!   ends it with the connection. [`Board::note_arrival`] is told of each setup.
+//!   ends it with the connection. [`SharedStatus::note_arrival`] is told of each setup.
 //! * A client's write is a [`Forwarding`]: perform its [`Step`]s until it is done. A beat is
 //!   [`Store::hear`]; one for an unknown record is forwarded as [`Operation::Hear`]. What is
 //!   worked out from what a record says is written with [`Operation::expecting`], and worked out
@@ -72,13 +72,13 @@ mod slot;
 pub use slot::{SLOT_COUNT, Slot};
 
 mod record;
-pub use record::{CLASSES, DATUM_KEY, Health, Key, LeaseTerms, Record, Stamps, Value};
+pub use record::{CLASSES, DATUM_KEY, Health, Key, LeaseTerms, Record, RecordId, Stamps, Value};
 
 mod operation;
 pub use operation::{Operation, Written};
 
 mod message;
-pub use message::{Beat, Entry, Reply, Request, Sender, Sheet, TagSum};
+pub use message::{Beat, Entry, Reply, Request, Sender, StampRange, TagSum};
 
 // Equality: every member owns its own share.
 
@@ -96,7 +96,6 @@ pub use store::{Datum, Heard, Held, ListTerms, Listed, Reader, Store, Verdict, W
 // Asynchronous replication: changes to all peers.
 
 mod journal;
-pub use journal::Place;
 
 mod replicate;
 
@@ -136,7 +135,7 @@ mod answer;
 pub use answer::Answer;
 
 mod status;
-pub use status::{Beginning, Board};
+pub use status::{Beginning, SharedStatus};
 
 mod passage;
 pub use passage::Passage;

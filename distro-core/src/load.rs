@@ -50,9 +50,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         if phase == Phase::Up {
             if sources.is_empty() {
                 self.joining.quiet_until = now.after(config.empty_start);
-                self.board.set_beginning(Beginning::Alone);
+                self.status.set_beginning(Beginning::Alone);
             } else {
-                self.board.set_beginning(Beginning::Loaded);
+                self.status.set_beginning(Beginning::Loaded);
             }
             self.joining.loader = None;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::membership::{Contact, Phase};
 use crate::operation::Operation;
-use crate::record::{Key, Record, Stamps};
+use crate::record::{Key, Record, RecordId, Stamps};
 use crate::slot::Slot;
 use crate::stamp::MemberId;
 
@@ -43,7 +43,7 @@ pub struct Beat {
 
 /// What one member holds of a stretch of a datum.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sheet {
+pub struct StampRange {
     /// The tag of the datum.
     pub tag: Arc<str>,
     /// The stretch begins after this key; at the start if `None`.
@@ -88,7 +88,7 @@ pub enum Request<V> {
     /// The checksums of the tags of these slots.
     Tags(Vec<Slot>),
     /// What I hold of some datums; give me what is newer and tell me what you lack.
-    Compare(Vec<Sheet>),
+    Compare(Vec<StampRange>),
     /// The records of a range of slots, a page of them.
     Load {
         /// The first slot.
@@ -96,7 +96,7 @@ pub enum Request<V> {
         /// The last slot.
         last: Slot,
         /// The last place of the page before, if that ended within the first slot.
-        after: Option<(Arc<str>, Key)>,
+        after: Option<RecordId>,
     },
     /// A client's write for a slot that the receiver owns.
     Forward(Operation<V>),
@@ -106,15 +106,15 @@ pub enum Request<V> {
         /// The slots, in their order.
         slots: Vec<Slot>,
         /// Where the account before stopped, in the first of these slots.
-        after: Option<(Arc<str>, Key)>,
+        after: Option<RecordId>,
     },
     /// Merge these durable records, and answer when they are on disk there. Only to who
     /// [understands](Request::needs_minor) it.
-    Hold(Vec<Entry<V>>),
+    Persist(Vec<Entry<V>>),
     /// These clients have just set up a connection to the sender. Only to who
     /// [understands](Request::needs_minor) it; nothing depends on its arrival.
     Arrived {
-        /// What stands for each: see [`Board::note_arrival`](crate::Board::note_arrival).
+        /// What stands for each: see [`SharedStatus::note_arrival`](crate::SharedStatus::note_arrival).
         clients: Vec<u64>,
     },
     /// The sender stops.
@@ -129,7 +129,7 @@ impl<V> Request<V> {
     /// earlier one must not be asked.
     pub const fn needs_minor(&self) -> u32 {
         match self {
-            Self::Hold(_) => 3,
+            Self::Persist(_) => 3,
             Self::Account { .. } => 4,
             Self::Arrived { .. } => 5,
             _ => 0,
@@ -151,17 +151,17 @@ pub enum Reply<V> {
         /// A checksum of whom it takes for members; 0 if it does not say.
         list: u64,
     },
-    /// To [`Request::Replicate`], [`Request::Hold`], [`Request::Arrived`] and [`Request::Leave`].
+    /// To [`Request::Replicate`], [`Request::Persist`], [`Request::Arrived`] and [`Request::Leave`].
     Done,
     /// To [`Request::Replicate`]: done but for these records, which mean nothing to the receiver.
     /// It may be of another release.
-    DoneBut(Vec<(Arc<str>, Key)>),
+    DoneBut(Vec<RecordId>),
     /// To [`Request::Renew`].
     Renewed {
         /// Records that were removed: to be merged.
         removed: Vec<Entry<V>>,
         /// Records that are not known or whose content is missing: to be given.
-        unknown: Vec<(Arc<str>, Key)>,
+        unknown: Vec<RecordId>,
     },
     /// To [`Request::Verify`]: nothing differs.
     Same,
@@ -184,13 +184,13 @@ pub enum Reply<V> {
         /// Records that have news for who asked.
         given: Vec<Entry<V>>,
         /// Records of which who asked has news: to be given.
-        wanted: Vec<(Arc<str>, Key)>,
+        wanted: Vec<RecordId>,
         /// Where the answer stops because it would be too long: the sheet, and the last key of it
         /// that was looked at.
         stopped: Option<(usize, Key)>,
         /// Records that were given, too, and mean nothing to who asked. Said by who reads the
         /// message.
-        unread: Vec<(Arc<str>, Key)>,
+        unread: Vec<RecordId>,
     },
     /// To [`Request::Load`].
     Page {
@@ -200,7 +200,7 @@ pub enum Reply<V> {
         more: bool,
         /// Where the page ends: the place of its last record, be it one that means nothing to who
         /// asked. Said by who reads the message.
-        last: Option<(Arc<str>, Key)>,
+        last: Option<RecordId>,
     },
     /// To [`Request::Account`].
     Accounted {
@@ -211,7 +211,7 @@ pub enum Reply<V> {
         /// else's is not among them.
         told: Vec<Slot>,
         /// Where the account stops because it would be too long.
-        stopped: Option<(Arc<str>, Key)>,
+        stopped: Option<RecordId>,
         /// For how long the receiver has listened to clients without a break, in milliseconds.
         listening_ms: u64,
     },

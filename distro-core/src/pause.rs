@@ -76,8 +76,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         }
         self.listen_anew(now);
         self.accounts.listening_since = now;
-        self.board.set_woken(now);
-        self.board.set_listening_since(now);
+        self.status.set_woken(now);
+        self.status.set_listening_since(now);
         self.ask_for_all(None, now);
         // Who is alone has missed nothing: nobody else could have removed anything.
         let may_have_missed = late >= self.config.absent_after && !self.peers.is_empty();

@@ -11,6 +11,9 @@ use crate::stamp::Stamp;
 /// Key of a record within its datum. The empty key is reserved: see [`DATUM_KEY`].
 pub type Key = Arc<str>;
 
+/// Which record: the tag of its datum, and its key there.
+pub type RecordId = (Arc<str>, Key);
+
 /// The key of the record that speaks for the datum as a whole (its settings). Deregistering it
 /// closes the datum: see [`Reader::is_open`](crate::Reader::is_open).
 pub const DATUM_KEY: &str = "";

@@ -37,9 +37,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             if changes.overflown {
                 peer.replicator.overflow();
             }
-            for (place, spared) in &changes.places {
+            for (record_id, spared) in &changes.record_ids {
                 if *spared != Some(peer.member.id) {
-                    peer.replicator.mark(place.clone(), &self.config, now);
+                    peer.replicator.mark(record_id.clone(), &self.config, now);
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::time::Tick;
 
 /// Shared by the control plane, which writes it some times a second, and all request threads.
 #[derive(Debug)]
-pub struct Board {
+pub struct SharedStatus {
     member: MemberId,
     incarnation: u32,
     pause_threshold: Duration,
@@ -66,7 +66,7 @@ pub(crate) struct Notes {
     pub(crate) given: BTreeMap<MemberId, SlotSet>,
 }
 
-impl Board {
+impl SharedStatus {
     pub(crate) fn new(
         member: MemberId,
         incarnation: u32,

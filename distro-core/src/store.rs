@@ -113,9 +113,9 @@ pub(crate) struct Shared {
     /// Instead of the owners of slots, where tags fall to members one by one.
     pub(crate) tag_owners: Option<TagOwners>,
     /// Until when lists of foreign tags must leave alone what was written here.
-    pub(crate) holds: Notes,
+    pub(crate) recent_writes: Notes,
     /// Until when records that came up in such a list count as new.
-    pub(crate) news: Notes,
+    pub(crate) newly_listed: Notes,
     pub(crate) visible: [AtomicU64; CLASSES],
     pub(crate) carried: Carried,
     /// Bytes of all tombstones.
@@ -208,8 +208,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
                 late: LateJudges::default(),
                 slots,
                 tag_owners,
-                holds: Notes::default(),
-                news: Notes::default(),
+                recent_writes: Notes::default(),
+                newly_listed: Notes::default(),
                 visible,
                 carried: Carried::default(),
                 memory_bytes: AtomicU64::new(0),

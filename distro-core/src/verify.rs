@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::answer::merge;
 use crate::config::DistroConfig;
-use crate::journal::Place;
-use crate::message::{Entry, Reply, Request, Sheet, TagSum};
+use crate::message::{Entry, Reply, Request, StampRange, TagSum};
 use crate::random::Random;
+use crate::record::RecordId;
 use crate::record::{DATUM_KEY, Key, Stamps, Value};
 use crate::slot::Slot;
 use crate::store::{Store, open_root};
@@ -20,7 +20,7 @@ use unread::{Sums, Unread};
 
 /// A tag to compare.
 #[derive(Debug, Clone)]
-struct Stretch {
+struct Remainder {
     tag: Arc<str>,
     /// From after this key on.
     after: Option<Key>,
@@ -47,7 +47,7 @@ pub(crate) struct Verifier {
     /// This round does.
     acts_at_once: bool,
     slots: VecDeque<Slot>,
-    stretches: VecDeque<Stretch>,
+    remainders: VecDeque<Remainder>,
     /// Slots that differ because one of the two cannot read a record.
     unread: Unread,
     /// What both list was compared to the end when it was this, and nobody knew of a closing that
@@ -72,7 +72,7 @@ enum Asked {
     Root,
     Tags(Vec<Slot>),
     /// The sheets, and whether the rest of the last one waits at the front.
-    Compare(Vec<Sheet>, bool),
+    Compare(Vec<StampRange>, bool),
 }
 
 impl Verifier {
@@ -83,7 +83,7 @@ impl Verifier {
             is_eager: false,
             acts_at_once: false,
             slots: VecDeque::new(),
-            stretches: VecDeque::new(),
+            remainders: VecDeque::new(),
             unread: Unread::default(),
             settled: None,
             settles: None,
@@ -115,10 +115,10 @@ impl Verifier {
         if self.asked.is_some() || !config.rules.verify() {
             return None;
         }
-        if !self.stretches.is_empty() {
-            let (sheets, is_cut) = self.fill_sheets(store, config);
-            self.asked = Some(Asked::Compare(sheets.clone(), is_cut));
-            return Some(Request::Compare(sheets));
+        if !self.remainders.is_empty() {
+            let (ranges, is_cut) = self.fill_ranges(store, config);
+            self.asked = Some(Asked::Compare(ranges.clone(), is_cut));
+            return Some(Request::Compare(ranges));
         }
         if !self.slots.is_empty() {
             let slots: Vec<Slot> = self.slots.iter().copied().collect();
@@ -148,7 +148,7 @@ impl Verifier {
         config: &DistroConfig,
         random: &mut Random,
         now: Tick,
-    ) -> Vec<Place> {
+    ) -> Vec<RecordId> {
         let mut lacking = Vec::new();
         match (self.asked.take(), reply) {
             (Some(Asked::Root), Reply::Same) => {
@@ -161,31 +161,31 @@ impl Verifier {
                 let answered = slots.clamp(1, asked.len());
                 self.slots.drain(..answered.min(self.slots.len()));
                 let asked = asked.get(..answered).unwrap_or_default();
-                self.find_stretches(store, asked, sums);
+                self.find_differing_tags(store, asked, sums);
             }
             (
-                Some(Asked::Compare(sheets, is_cut)),
+                Some(Asked::Compare(ranges, is_cut)),
                 Reply::Compared { given, wanted, stopped, unread },
             ) => {
                 merge(store, &given, now);
-                unread.iter().for_each(|place| self.cannot_read(place));
+                unread.iter().for_each(|record_id| self.cannot_read(record_id));
                 lacking = wanted;
-                self.go_on(sheets, is_cut, stopped, &given);
+                self.go_on(ranges, is_cut, stopped, &given);
             }
             _ => {
                 self.fail(config, random, now);
                 return lacking;
             }
         }
-        if self.slots.is_empty() && self.stretches.is_empty() {
+        if self.slots.is_empty() && self.remainders.is_empty() {
             self.end_round(config, random, now);
         }
         lacking
     }
 
     /// One of the two cannot read this record: comparing it again and again is in vain.
-    pub(crate) fn cannot_read(&mut self, place: &Place) {
-        self.unread.note(Slot::of(&place.0));
+    pub(crate) fn cannot_read(&mut self, record_id: &RecordId) {
+        self.unread.note(Slot::of(&record_id.0));
     }
 
     pub(crate) fn fail(&mut self, config: &DistroConfig, random: &mut Random, now: Tick) {
@@ -200,7 +200,7 @@ impl Verifier {
 
     fn abandon(&mut self) {
         self.slots.clear();
-        self.stretches.clear();
+        self.remainders.clear();
         self.settles = None;
     }
 
@@ -245,7 +245,7 @@ impl Verifier {
         self.seen = found.into_iter().filter(|slot| !self.slots.contains(slot)).collect();
     }
 
-    fn find_stretches<V: Value, A: Default + Send + Sync + 'static>(
+    fn find_differing_tags<V: Value, A: Default + Send + Sync + 'static>(
         &mut self,
         store: &Store<V, A>,
         slots: &[Slot],
@@ -272,19 +272,19 @@ impl Verifier {
                 tags.insert(tag, is_empty);
             }
         }
-        let stretch = |(tag, only_datum)| Stretch { tag, after: None, only_datum };
-        self.stretches.extend(tags.into_iter().map(stretch));
+        let remainder = |(tag, only_datum)| Remainder { tag, after: None, only_datum };
+        self.remainders.extend(tags.into_iter().map(remainder));
     }
 
     /// Writes down what is held of the next stretches, as much as fits into a message.
-    fn fill_sheets<V: Value, A: Default + Send + Sync + 'static>(
+    fn fill_ranges<V: Value, A: Default + Send + Sync + 'static>(
         &mut self,
         store: &Store<V, A>,
         config: &DistroConfig,
-    ) -> (Vec<Sheet>, bool) {
-        let (mut sheets, mut room, mut is_cut) = (Vec::new(), config.batch_keys, false);
-        while room > 0 && sheets.len() < config.batch_keys {
-            let Some(Stretch { tag, after, only_datum }) = self.stretches.pop_front() else {
+    ) -> (Vec<StampRange>, bool) {
+        let (mut ranges, mut room, mut is_cut) = (Vec::new(), config.batch_keys, false);
+        while room > 0 && ranges.len() < config.batch_keys {
+            let Some(Remainder { tag, after, only_datum }) = self.remainders.pop_front() else {
                 break;
             };
             let most = if only_datum { 1 } else { room };
@@ -295,47 +295,47 @@ impl Verifier {
                 false => stamps.last().filter(|_| is_cut).map(|(key, _)| key.clone()),
             };
             if is_cut {
-                let rest = Stretch { tag: tag.clone(), after: until.clone(), only_datum: false };
-                self.stretches.push_front(rest);
+                let rest = Remainder { tag: tag.clone(), after: until.clone(), only_datum: false };
+                self.remainders.push_front(rest);
             }
             let stamps: Vec<_> = match only_datum {
                 true => stamps.into_iter().filter(|(key, _)| &**key == DATUM_KEY).collect(),
                 false => stamps,
             };
             room -= stamps.len();
-            sheets.push(Sheet { tag, after, until, stamps });
+            ranges.push(StampRange { tag, after, until, stamps });
         }
-        (sheets, is_cut)
+        (ranges, is_cut)
     }
 
     /// Puts back what the peer had no room to answer.
     fn go_on<V>(
         &mut self,
-        sheets: Vec<Sheet>,
+        ranges: Vec<StampRange>,
         is_cut: bool,
         stopped: Option<(usize, Key)>,
         given: &[Entry<V>],
     ) {
-        let Some((index, key)) = stopped.filter(|(index, _)| *index < sheets.len()) else { return };
+        let Some((index, key)) = stopped.filter(|(index, _)| *index < ranges.len()) else { return };
         let is_progress = index > 0
             || !given.is_empty()
-            || sheets.first().is_some_and(|first| first.after.as_ref() < Some(&key));
+            || ranges.first().is_some_and(|first| first.after.as_ref() < Some(&key));
         if !is_progress {
             return;
         }
         // The rest of a stretch that was cut here already waits at the front.
         if is_cut {
-            self.stretches.pop_front();
+            self.remainders.pop_front();
         }
-        let last = sheets.len() - 1;
-        for (at, sheet) in sheets.into_iter().enumerate().skip(index).rev() {
-            let only_datum = sheet.until.as_deref() == Some(DATUM_KEY) && !(is_cut && at == last);
+        let last = ranges.len() - 1;
+        for (at, range) in ranges.into_iter().enumerate().skip(index).rev() {
+            let only_datum = range.until.as_deref() == Some(DATUM_KEY) && !(is_cut && at == last);
             if only_datum && at == index {
                 // Its one record was looked at.
                 continue;
             }
-            let after = if at == index { Some(key.clone()) } else { sheet.after };
-            self.stretches.push_front(Stretch { tag: sheet.tag, after, only_datum });
+            let after = if at == index { Some(key.clone()) } else { range.after };
+            self.remainders.push_front(Remainder { tag: range.tag, after, only_datum });
         }
     }
 }

@@ -277,8 +277,8 @@ fn what_was_registered_with_an_owner_a_moment_ago_was_removed_if_it_is_missing()
 fn shown_after_an_old_list(rules: Rules) -> Vec<String> {
     let a = Member::new(A, rules);
     a.take(&["x"], 1, true);
-    a.store.register_elsewhere(TAG, "y", Arc::new(Text(2)), Health::Healthy, at(40));
-    a.store.deregister_elsewhere(TAG, "x", at(40));
+    a.store.take_registration(TAG, "y", Arc::new(Text(2)), Health::Healthy, at(40));
+    a.store.take_removal(TAG, "x", at(40));
     assert_eq!(a.shown(), ["y"]);
     a.take(&["x"], 41, true);
     let shown = a.shown();
@@ -376,7 +376,7 @@ fn a_list_adds_no_more_than_there_is_room_for() {
 fn look(holding: &mut Holding<Text>, member: &mut Member, second: u64) -> Vec<Action<Text>> {
     member.distro.handle_input(at(second), Input::Tick);
     holding.heard(ConnectionId(1), at(second));
-    holding.tick(&member.store, &member.distro.board().clone(), at(second))
+    holding.tick(&member.store, &member.distro.shared_status().clone(), at(second))
 }
 
 #[test]

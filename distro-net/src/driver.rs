@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use distro_core::{
-    Answer, Board, CallId, Distro, DistroConfig, Input, JudgeTerms, MemberId, MemberView, Output,
-    Place, Store, Value,
+    Answer, CallId, Distro, DistroConfig, Input, JudgeTerms, MemberId, MemberView, Output,
+    RecordId, SharedStatus, Store, Value,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -86,8 +86,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
 
     /// What request threads share with the protocol: whether reads may be answered, and who is
     /// reachable.
-    pub fn board(&self) -> &Arc<Board> {
-        self.distro.board()
+    pub fn shared_status(&self) -> &Arc<SharedStatus> {
+        self.distro.shared_status()
     }
 
     /// Who answers the requests of other members; for [`Service`](crate::Service).
@@ -206,7 +206,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
     }
 
     /// A record that stays is given again and again, and named once.
-    fn log_dropped(&self, member: MemberId, place: &Place) {
+    fn log_dropped(&self, member: MemberId, place: &RecordId) {
         let address = self.peers.as_ref().and_then(|peers| peers.address(member));
         let address = address.unwrap_or_default();
         let (tag, key) = (shown(&place.0), shown(&place.1));

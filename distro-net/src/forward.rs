@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use distro_core::{Board, Forwarding, Operation, Step, Store, Value, Written};
+use distro_core::{Forwarding, Operation, SharedStatus, Step, Store, Value, Written};
 
 use crate::client::{Outcome, Peers};
 use crate::durability::{Durability, InMemory};
-use crate::hold::Lines;
+use crate::persist::Queues;
 
 /// Carries out writes: by the owner of the slot in one hop, or here if this member owns it or the
 /// owner is silent. Cheap to clone; for request handlers.
 pub struct Forwarder<V: Value, A> {
     store: Arc<Store<V, A>>,
-    pub(crate) board: Arc<Board>,
+    pub(crate) shared_status: Arc<SharedStatus>,
     pub(crate) peers: Peers<V>,
     pub(crate) durability: Arc<dyn Durability>,
-    pub(crate) lines: Arc<Lines<V>>,
+    pub(crate) queues: Arc<Queues<V>>,
     deadline: Duration,
 }
 
@@ -24,10 +24,10 @@ impl<V: Value, A> Clone for Forwarder<V, A> {
     fn clone(&self) -> Self {
         Self {
             store: Arc::clone(&self.store),
-            board: Arc::clone(&self.board),
+            shared_status: Arc::clone(&self.shared_status),
             peers: self.peers.clone(),
             durability: Arc::clone(&self.durability),
-            lines: Arc::clone(&self.lines),
+            queues: Arc::clone(&self.queues),
             deadline: self.deadline,
         }
     }
@@ -37,12 +37,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
     /// `deadline` is [`forward_deadline`](distro_core::DistroConfig::forward_deadline).
     pub fn new(
         store: Arc<Store<V, A>>,
-        board: Arc<Board>,
+        shared_status: Arc<SharedStatus>,
         peers: Peers<V>,
         deadline: Duration,
     ) -> Self {
-        let (durability, lines) = (Arc::new(InMemory), Arc::default());
-        Self { store, board, peers, durability, lines, deadline }
+        let (durability, queues) = (Arc::new(InMemory), Arc::default());
+        Self { store, shared_status, peers, durability, queues, deadline }
     }
 
     /// The same for a member that has a disk.
@@ -56,7 +56,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
     /// sake. If the future is dropped, the write goes on.
     pub async fn write(&self, operation: Operation<V>) -> Written<V> {
         let (store, now) = (&*self.store, self.peers.clock().tick());
-        match Forwarding::begin(store, &self.board, self.deadline, operation, now) {
+        match Forwarding::begin(store, &self.shared_status, self.deadline, operation, now) {
             (_, Step::Done(written)) => written,
             (forwarding, step) => {
                 // To its end, whatever becomes of the client: the owner relies on it that this
@@ -75,7 +75,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
 
     async fn follow(self, mut forwarding: Forwarding<V>, mut step: Step<V>) -> Written<V> {
         let clock = self.peers.clock();
-        let (store, board) = (&*self.store, &*self.board);
+        let (store, shared_status) = (&*self.store, &*self.shared_status);
         loop {
             step = match step {
                 Step::Done(written) => return written,
@@ -84,7 +84,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
                         Outcome::Answered(reply) => forwarding.answered(store, reply, clock.tick()),
                         Outcome::NotTaken => forwarding.not_taken(store, clock.tick()),
                         Outcome::NoAnswer | Outcome::Refused => {
-                            forwarding.failed(store, board, clock.tick())
+                            forwarding.failed(store, shared_status, clock.tick())
                         }
                     }
                 }

@@ -54,13 +54,13 @@ mod driver;
 pub use driver::Driver;
 
 mod durability;
-pub use durability::{Durability, InMemory, Keeping, NotKept};
+pub use durability::{Durability, InMemory, NotSaved, Saving};
 
 mod forward;
 pub use forward::Forwarder;
 
-mod hold;
-pub use hold::TooFew;
+mod persist;
+pub use persist::TooFew;
 
 mod members;
 pub use members::{BadLine, MemberSource, MemberWatch, parse_members};

@@ -12,7 +12,7 @@ use crate::auth::{MAC_BYTES, Opened, Refusal, Secret, Sessions, seal_reply};
 use crate::client::Peers;
 use crate::codec::pack::{pack, unpack};
 use crate::durability::{Durability, InMemory};
-use crate::hold::places;
+use crate::persist::record_ids;
 
 /// Every path of the members begins with this.
 pub const PATH_PREFIX: &str = "/distro/v1/";
@@ -153,7 +153,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
             Refusal::BadMessage
         })?;
         let held = match &request {
-            Request::Hold(entries) => Some(places(entries)),
+            Request::Persist(entries) => Some(record_ids(entries)),
             _ => None,
         };
         let mut reply = self.answer.answer(opened.sender, request, opened.in_transit, now);
@@ -167,7 +167,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
             return seal(&self.peers, &opened, &reply).map(Answering::Now);
         };
         // Asked for here and not in the future: what is held by now is what must be kept.
-        let (kept, peers) = (self.durability.kept(&held), self.peers.clone());
+        let (kept, peers) = (self.durability.saved(&held), self.peers.clone());
         Ok(Answering::Later(Box::pin(async move {
             let reply = match kept.await {
                 Ok(()) => reply,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use distro_core::{MemberId, Place};
+use distro_core::{MemberId, RecordId};
 use parking_lot::Mutex;
 
 use crate::codec::Unread;
@@ -33,7 +33,7 @@ pub(crate) enum Worth {
 
 impl Named {
     /// Notes a record of a member.
-    pub(crate) fn note(&self, member: MemberId, place: &Place) -> Worth {
+    pub(crate) fn note(&self, member: MemberId, place: &RecordId) -> Worth {
         let mut hasher = DefaultHasher::new();
         (member.0, place).hash(&mut hasher);
         let mut seen = self.seen.lock();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use distro_core::{
-    Board, Datum, DistroConfig, Health, Input, Key, LeaseTerms, MemberId, StampClock, Store,
+    Datum, DistroConfig, Health, Input, Key, LeaseTerms, MemberId, SharedStatus, StampClock, Store,
     StoreConfig, Tick, Value, Verdict, Watcher,
 };
 use distro_net::{Clock, Driver};
@@ -29,7 +29,7 @@ impl Value for Text {
 struct Member {
     store: Arc<Store<Text, ()>>,
     clock: Clock,
-    board: Arc<Board>,
+    shared_status: Arc<SharedStatus>,
     control: distro_net::Control<Text>,
     shutdown: CancellationToken,
 }
@@ -43,9 +43,10 @@ impl Member {
         let stamps = StampClock::new(MemberId(1), 1, clock.now());
         let store = Arc::new(Store::new(StoreConfig::default(), stamps, watchers));
         let (driver, control) = Driver::new(DistroConfig::default(), store.clone(), clock);
-        let (board, shutdown) = (Arc::clone(driver.board()), CancellationToken::new());
+        let (shared_status, shutdown) =
+            (Arc::clone(driver.shared_status()), CancellationToken::new());
         tokio::spawn(driver.run(shutdown.clone()));
-        let member = Self { store, clock, board, control, shutdown };
+        let member = Self { store, clock, shared_status, control, shutdown };
         member.register("t");
         member
     }
@@ -120,7 +121,10 @@ async fn a_machine_that_slept_gives_everybody_a_full_time_out() {
     // Timers stand still meanwhile, so no task is late by them.
     SLEPT_MS.store(3_600_000, Ordering::Relaxed);
     let now = member.clock.tick();
-    assert!(!member.board.is_awake(now), "what is asked before the driver runs is not answered");
+    assert!(
+        !member.shared_status.is_awake(now),
+        "what is asked before the driver runs is not answered"
+    );
     tokio::time::sleep(Duration::from_secs(14)).await;
     assert_eq!(member.health(), Some(Health::Healthy));
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use distro_core::{
     Beat, Contact, Entry, Health, MemberId, Operation, Phase, Record, Reply, Request, SLOT_COUNT,
-    Sheet, Slot, Stamp, Stamps, TagSum,
+    Slot, Stamp, StampRange, Stamps, TagSum,
 };
 use distro_net::{BadValue, Codec, Limits, MAJOR, MINOR, ValueCodec};
 
@@ -103,13 +103,13 @@ fn requests() -> Vec<(&'static str, Request<String>)> {
         deregistered: Stamp::NEVER,
         is_visible: true,
     };
-    let whole = Sheet {
+    let whole = StampRange {
         tag: tag.clone(),
         after: None,
         until: None,
         stamps: vec![("1".into(), stamps), ("2".into(), Stamps::default())],
     };
-    let part = Sheet { after: Some("1".into()), until: Some("2".into()), ..whole.clone() };
+    let part = StampRange { after: Some("1".into()), until: Some("2".into()), ..whole.clone() };
     let value = Arc::new(String::from("a value"));
     let register = Operation::register("t", "k", stamp(7), value, Health::Unhealthy);
     let forward = Request::Forward;
@@ -118,7 +118,7 @@ fn requests() -> Vec<(&'static str, Request<String>)> {
     vec![
         ("probe", Request::Probe { phase: Phase::Loading }),
         ("replicate", Request::Replicate(entries())),
-        ("hold", Request::Hold(entries())),
+        ("hold", Request::Persist(entries())),
         ("renew", Request::Renew(vec![beat("1", 0, 0), beat("2", 12_345, 2)])),
         ("verify", Request::Verify { root: 0x0123_4567_89ab_cdef, open: None }),
         ("verify-open", Request::Verify { root: 0x0123_4567_89ab_cdef, open: Some(9) }),

@@ -2,10 +2,10 @@
 
 #[path = "cluster/calls.rs"]
 mod calls;
-#[path = "cluster/hold.rs"]
-mod hold;
 #[path = "cluster/member.rs"]
 mod member;
+#[path = "cluster/persist.rs"]
+mod persist;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -89,7 +89,7 @@ async fn a_call_to_a_member_that_is_taken_from_the_list_ends_at_once() {
         async move { peers.call(id, &Request::Probe { phase: Phase::Up }, LONG).await }
     });
     // Those of the core wait for an answer by now, and this one does.
-    eventually("it is not heard any more", || !one.board.is_reachable(id)).await;
+    eventually("it is not heard any more", || !one.shared_status.is_reachable(id)).await;
     assert!(!call.is_finished());
     one.control.set_members(&all[..2]).await;
     let ended = tokio::time::timeout(LONG / 10, call).await.expect("it ends long before").unwrap();
@@ -97,7 +97,7 @@ async fn a_call_to_a_member_that_is_taken_from_the_list_ends_at_once() {
     // Who comes back is a new acquaintance.
     mute.is_mute.store(false, Ordering::Relaxed);
     one.control.set_members(&all).await;
-    eventually("it is heard again", || one.board.is_reachable(id)).await;
+    eventually("it is heard again", || one.shared_status.is_reachable(id)).await;
     one.register("service", "k", "text").await;
     everywhere(&members, "service", "k", Some("text")).await;
 }
@@ -108,13 +108,15 @@ async fn all_members_are_told_at_once_which_clients_have_set_up_a_connection() {
     let [one, ..] = &members;
     let moment_ago = |member: &Member| member.clock.tick().before(Duration::from_millis(10));
     let before = members.each_ref().map(|member| moment_ago(member).expect("clocks run"));
-    one.board.note_arrival(7, one.clock.tick());
+    one.shared_status.note_arrival(7, one.clock.tick());
     eventually("all are told", || {
         let mut both = members.iter().zip(before);
-        both.all(|(member, before)| member.board.has_arrived(7, before))
+        both.all(|(member, before)| member.shared_status.has_arrived(7, before))
     })
     .await;
-    assert!(members.iter().zip(before).all(|(member, at)| !member.board.has_arrived(8, at)));
+    assert!(
+        members.iter().zip(before).all(|(member, at)| !member.shared_status.has_arrived(8, at))
+    );
 }
 
 /// Adds one to the number in a record, again and again until nobody came in between.
@@ -245,7 +247,7 @@ async fn the_secret_of_a_running_cluster_is_changed_without_a_call_that_fails() 
     // Who accepts the old one only is met by nobody now, and all sessions there have ended.
     assert!(members[0].service.change_secret(old));
     let out = members[0].address.member();
-    let is_out = || [1, 2].iter().all(|n| !members[*n].board.is_reachable(out));
+    let is_out = || [1, 2].iter().all(|n| !members[*n].shared_status.is_reachable(out));
     eventually("it is out", is_out).await;
 }
 

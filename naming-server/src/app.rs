@@ -135,8 +135,8 @@ impl App {
         });
         if let (Some(keeper), Some(data)) = (&keeper, data) {
             let folder = Arc::clone(data.folder());
-            let board = Arc::clone(member.driver.board());
-            let beginning = Box::new(move || board.beginning());
+            let shared_status = Arc::clone(member.driver.shared_status());
+            let beginning = Box::new(move || shared_status.beginning());
             keeper.begin(data, &registry.store, clock, config.durable.retention(), beginning);
             match &cache {
                 Some(cache) => cache.begin(folder, &registry, config.shown_again_within()),
@@ -179,7 +179,7 @@ impl App {
             settings: config.grpc.clone(),
             address: address.as_str(),
             naming: Arc::clone(&naming),
-            board: Arc::clone(member.driver.board()),
+            shared_status: Arc::clone(member.driver.shared_status()),
         }));
         watch.connect(Arc::new(PushSink::new(naming.pusher().clone(), Arc::clone(&grpc))));
         let parts = ApiParts {
@@ -311,15 +311,15 @@ impl Member {
         let deadline = settings.forward_deadline;
         let (driver, control) =
             Driver::with_peers(settings, Arc::clone(&store), peers.clone(), &members, nudge, seed);
-        let board = Arc::clone(driver.board());
+        let shared_status = Arc::clone(driver.shared_status());
         let mut forwarder =
-            Forwarder::new(Arc::clone(&store), Arc::clone(&board), peers.clone(), deadline);
+            Forwarder::new(Arc::clone(&store), Arc::clone(&shared_status), peers.clone(), deadline);
         let mut service = Service::new(driver.answer(), peers.clone());
         if let Some(keeper) = keeper {
             forwarder = forwarder.with_durability(Arc::clone(keeper) as _);
             service = service.with_durability(Arc::clone(keeper) as _);
         }
-        let writes = Arc::new(Cluster::new(board, forwarder.clone(), store));
+        let writes = Arc::new(Cluster::new(shared_status, forwarder.clone(), store));
         let cluster = Some(ApiCluster { writes, service, peers });
         let (forwarder, watch) = (Some(forwarder), Some(watch));
         Self { driver, control, cluster, forwarder, watch, nacos }

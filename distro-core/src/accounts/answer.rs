@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::answer::{Answer, names};
-use crate::journal::{HeardAt, Place};
+use crate::journal::HeardAt;
 use crate::lease::LONGEST;
 use crate::message::{Beat, Reply};
+use crate::record::RecordId;
 use crate::record::Value;
 use crate::slot::Slot;
 use crate::stamp::MemberId;
@@ -22,7 +23,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
         &self,
         from: MemberId,
         slots: &[Slot],
-        after: Option<&Place>,
+        after: Option<&RecordId>,
         now: Tick,
     ) -> Reply<V> {
         let mut page = Page { beats: Vec::new(), bytes: 0, looked_at: 0 };
@@ -38,7 +39,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             }
             told.push(*slot);
         }
-        let listening_ms = self.board.listening(now).as_millis();
+        let listening_ms = self.status.listening(now).as_millis();
         let listening_ms = u64::try_from(listening_ms).unwrap_or(u64::MAX);
         Reply::Accounted { beats: page.beats, told, stopped, listening_ms }
     }
@@ -47,10 +48,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
     fn account_of_slot(
         &self,
         slot: Slot,
-        after: Option<&Place>,
+        after: Option<&RecordId>,
         page: &mut Page,
         now: Tick,
-    ) -> Option<Place> {
+    ) -> Option<RecordId> {
         // The tag at which the last account ended may have more records.
         let begun = after.map(|(tag, _)| tag.clone());
         let rest = self.store.tags(slot, begun.as_deref());
@@ -61,8 +62,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 for (key, record, heard) in reader.heard_after(from) {
                     page.looked_at += 1;
                     if let Some(heard) = heard.filter(|at| now.since(*at) < LONGEST) {
-                        let place = (tag.clone(), key.clone());
-                        page.add(place, now.since(heard), record.registration.time());
+                        let record_id = (tag.clone(), key.clone());
+                        page.add(record_id, now.since(heard), record.registration.time());
                     }
                     if page.is_full(&self.config) {
                         return Some((tag.clone(), key.clone()));
@@ -85,9 +86,9 @@ struct Page {
 }
 
 impl Page {
-    fn add(&mut self, place: Place, age: Duration, written: u64) {
-        self.bytes += names(&place);
-        let (tag, key) = place;
+    fn add(&mut self, record_id: RecordId, age: Duration, written: u64) {
+        self.bytes += names(&record_id);
+        let (tag, key) = record_id;
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         self.beats.push(Beat { tag, key, age_ms, hops: 0, written });
     }
@@ -129,7 +130,7 @@ mod tests {
     use crate::message::{Request, Sender};
     use crate::record::{Health, LeaseTerms};
     use crate::stamp::{Stamp, StampClock};
-    use crate::status::Board;
+    use crate::status::SharedStatus;
     use crate::time::Now;
 
     struct Text;
@@ -169,9 +170,9 @@ mod tests {
             });
         }
         let threshold = config.pause_threshold;
-        let board = Arc::new(Board::new(OWNER.member, 1, threshold, at(0)));
-        board.ran(at(LATEST_MS));
-        Answer::new(store, board, Arc::new(config))
+        let status = Arc::new(SharedStatus::new(OWNER.member, 1, threshold, at(0)));
+        status.ran(at(LATEST_MS));
+        Answer::new(store, status, Arc::new(config))
     }
 
     const LATEST_MS: u64 = 300_050;
@@ -182,7 +183,7 @@ mod tests {
         answer: &Answer<Text, ()>,
         from: Sender,
         ms: u64,
-    ) -> (BTreeMap<Place, Tick>, Vec<usize>, Vec<Slot>) {
+    ) -> (BTreeMap<RecordId, Tick>, Vec<usize>, Vec<Slot>) {
         let (mut heard, mut sizes, mut all_told) = (BTreeMap::new(), Vec::new(), Vec::new());
         let (mut slots, mut after): (Vec<Slot>, _) = (Slot::all().collect(), None);
         loop {
@@ -199,9 +200,9 @@ mod tests {
                 let tick = Tick::ZERO.after(at(ms).since(Tick::ZERO) - age);
                 assert_eq!(heard.insert((beat.tag, beat.key), tick), None, "told twice");
             }
-            let Some(place) = stopped else { return (heard, sizes, all_told) };
-            slots.retain(|slot| *slot >= Slot::of(&place.0));
-            after = Some(place);
+            let Some(record_id) = stopped else { return (heard, sizes, all_told) };
+            slots.retain(|slot| *slot >= Slot::of(&record_id.0));
+            after = Some(record_id);
         }
     }
 
@@ -210,8 +211,8 @@ mod tests {
         let config = DistroConfig { batch_beats: 7, ..DistroConfig::default() };
         let (heard, sizes, told) = whole_account(&answer(config), OWNER, 10_000);
         let expected = |n: usize| {
-            let place = (format!("tag-{}", n % TAGS).into(), format!("key-{n:03}").into());
-            (place, at(n as u64))
+            let record_id = (format!("tag-{}", n % TAGS).into(), format!("key-{n:03}").into());
+            (record_id, at(n as u64))
         };
         assert_eq!(heard, (0..TAGS * KEYS).map(expected).collect());
         assert!(sizes.iter().all(|size| *size <= 7), "{sizes:?}");

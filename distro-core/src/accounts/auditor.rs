@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use crate::journal::Place;
 use crate::message::Request;
+use crate::record::RecordId;
 use crate::slot::{Slot, SlotSet};
 use crate::time::Tick;
 
@@ -39,7 +39,7 @@ struct Pass {
     /// What counts if it is told: not the slots that something has happened to since.
     valid: SlotSet,
     slots: Vec<Slot>,
-    after: Option<Place>,
+    after: Option<RecordId>,
     is_asked: bool,
 }
 
@@ -112,7 +112,7 @@ impl Auditor {
     pub(crate) fn answered(
         &mut self,
         told: &[Slot],
-        stopped: Option<Place>,
+        stopped: Option<RecordId>,
         listening: Duration,
         sent: Tick,
         now: Tick,
@@ -124,7 +124,7 @@ impl Auditor {
             told.iter().filter(|slot| pass.valid.contains(**slot)).copied().collect();
         self.owes.subtract(&told);
         let began = pass.began;
-        if stopped.is_some_and(|place| pass.go_on(place)) {
+        if stopped.is_some_and(|record_id| pass.go_on(record_id)) {
             self.pass = Some(pass);
         } else {
             // What is left was not told: the peer takes another for the owner.
@@ -147,12 +147,12 @@ impl Auditor {
 
 impl Pass {
     /// Goes on after this place. Returns whether that is any progress.
-    fn go_on(&mut self, place: Place) -> bool {
-        let slot = Slot::of(&place.0);
+    fn go_on(&mut self, record_id: RecordId) -> bool {
+        let slot = Slot::of(&record_id.0);
         let Some(at) = self.slots.iter().position(|other| *other == slot) else { return false };
-        let is_progress = at > 0 || self.after.as_ref().is_none_or(|after| *after < place);
+        let is_progress = at > 0 || self.after.as_ref().is_none_or(|after| *after < record_id);
         self.slots.drain(..at);
-        self.after = Some(place);
+        self.after = Some(record_id);
         self.is_asked = false;
         is_progress
     }
@@ -174,7 +174,7 @@ mod tests {
         slots(indices).iter().collect()
     }
 
-    fn asked(auditor: &mut Auditor, ms: u64) -> Option<(Vec<Slot>, Option<Place>)> {
+    fn asked(auditor: &mut Auditor, ms: u64) -> Option<(Vec<Slot>, Option<RecordId>)> {
         match auditor.poll::<()>(1, at(ms)) {
             Some(Request::Account { slots, after }) => Some((slots, after)),
             _ => None,
@@ -216,16 +216,16 @@ mod tests {
     #[test]
     fn an_account_goes_on_where_it_stopped_and_a_peer_that_makes_no_progress_is_left_alone() {
         let mut auditor = Auditor::new(at(0));
-        let place: Place = ("tag".into(), "key".into());
-        let slot = Slot::of(&place.0).index();
+        let record_id: RecordId = ("tag".into(), "key".into());
+        let slot = Slot::of(&record_id.0).index();
         auditor.owe(&slots(&[slot - 1, slot, slot + 1]), at(0));
         assert!(asked(&mut auditor, 3_000).is_some());
         let answer = |auditor: &mut Auditor, told: &[usize]| {
-            let place = Some(place.clone());
-            auditor.answered(&list(told), place, Duration::ZERO, at(3_000), at(3_100))
+            let record_id = Some(record_id.clone());
+            auditor.answered(&list(told), record_id, Duration::ZERO, at(3_000), at(3_100))
         };
         assert_eq!(answer(&mut auditor, &[slot - 1]).0, slots(&[slot - 1]));
-        let rest = (list(&[slot, slot + 1]), Some(place.clone()));
+        let rest = (list(&[slot, slot + 1]), Some(record_id.clone()));
         assert_eq!(asked(&mut auditor, 3_100), Some(rest));
         answer(&mut auditor, &[]);
         assert_eq!(asked(&mut auditor, 3_200), None);

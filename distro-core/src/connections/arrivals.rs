@@ -104,7 +104,7 @@ impl Herald {
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// Has all that can be reached told of clients that have come to this member.
     pub(crate) fn spread_arrivals(&mut self, now: Tick) {
-        let clients = self.board.take_arrivals();
+        let clients = self.status.take_arrivals();
         if clients.is_empty() {
             return;
         }

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Action, ConnectionId, End, HoldingConfig, LATE_SIGNS, Place, Scene};
+use super::{Action, ConnectionId, End, HoldingConfig, LATE_SIGNS, RecordId, Scene};
 use crate::record::{Key, Value};
 use crate::stamp::Stamp;
 use crate::store::Held;
@@ -32,7 +32,7 @@ pub(super) struct Connection<V> {
     pub(super) due: Tick,
     renews: Tick,
     ended: Option<Ended>,
-    pub(super) publications: BTreeMap<Place, Publication<V>>,
+    pub(super) publications: BTreeMap<RecordId, Publication<V>>,
 }
 
 /// How a connection is over.
@@ -99,15 +99,17 @@ impl<V> Connection<V> {
     }
 
     pub(super) fn retain(&mut self, tag: &str, keeps: impl Fn(&str) -> bool) -> Vec<(Key, Stamp)> {
-        let from: Place = (tag.into(), "".into());
-        let places = self.publications.range((Bound::Included(from), Bound::Unbounded));
-        let places = places.take_while(|((of, _), _)| **of == *tag);
-        let others: Vec<Place> =
-            places.filter(|((_, key), _)| !keeps(key)).map(|(place, _)| place.clone()).collect();
+        let from: RecordId = (tag.into(), "".into());
+        let record_ids = self.publications.range((Bound::Included(from), Bound::Unbounded));
+        let record_ids = record_ids.take_while(|((of, _), _)| **of == *tag);
+        let others: Vec<RecordId> = record_ids
+            .filter(|((_, key), _)| !keeps(key))
+            .map(|(record_id, _)| record_id.clone())
+            .collect();
         let mut removed = Vec::new();
-        for place in others {
-            if let Some(publication) = self.publications.remove(&place) {
-                removed.push((place.1, publication.registration));
+        for record_id in others {
+            if let Some(publication) = self.publications.remove(&record_id) {
+                removed.push((record_id.1, publication.registration));
             }
         }
         removed
@@ -139,7 +141,7 @@ impl<V: Value> Connection<V> {
         // Who was stopped has not been told.
         let was_stopped = scene.woken > Tick::ZERO && ended.at < scene.woken.after(LATE_SIGNS);
         let has_come = || {
-            let has_arrived = || scene.board.has_arrived(self.client, ended.came_after);
+            let has_arrived = || scene.status.has_arrived(self.client, ended.came_after);
             was_stopped || config.rules.arrivals() && has_arrived()
         };
         if now < ended.lapses {
@@ -170,7 +172,7 @@ impl<V: Value> Connection<V> {
         let is_due = now >= self.renews || was_waiting;
         if !is_alive {
             self.waits_for_sign = true;
-        } else if is_due && !scene.board.may_write(now) && config.rules.signs_after_stop() {
+        } else if is_due && !scene.status.may_write(now) && config.rules.signs_after_stop() {
             return now.after(TRY_AGAIN);
         } else if is_due {
             self.renew(id, scene, actions);

@@ -29,7 +29,7 @@ const CLIENT: u64 = 7;
 /// A member with one connection, whose front does what it is asked to.
 struct Member {
     store: Store<Text, ()>,
-    board: Board,
+    status: SharedStatus,
     holding: Holding<Text>,
     now: Tick,
     asked: Vec<ConnectionId>,
@@ -41,12 +41,12 @@ impl Member {
     fn new() -> Self {
         let now = Tick::START;
         let clock = StampClock::new(MemberId(1), 1, Now { tick: now, wall_ms: 1_700_000_000_000 });
-        let board = Board::new(MemberId(1), 1, Duration::from_secs(3), now);
+        let status = SharedStatus::new(MemberId(1), 1, Duration::from_secs(3), now);
         let mut holding = Holding::new(HoldingConfig::default());
         holding.begin(FIRST, CLIENT, now);
         let store = Store::new(StoreConfig::default(), clock, vec![]);
         let (asked, closed) = (Vec::new(), Vec::new());
-        Self { store, board, holding, now, asked, closed, registered: 0 }
+        Self { store, status, holding, now, asked, closed, registered: 0 }
     }
 
     fn register(&mut self, key: &str, value: u32) -> Stamp {
@@ -66,7 +66,7 @@ impl Member {
     fn run(&mut self, seconds: u64, speaks: bool) {
         for _ in 0..10 * seconds {
             self.now = self.now.after(Duration::from_millis(100));
-            self.board.ran(self.now);
+            self.status.ran(self.now);
             if speaks && self.now.as_ms().is_multiple_of(1_000) {
                 self.holding.heard(FIRST, self.now);
             }
@@ -75,7 +75,7 @@ impl Member {
     }
 
     fn step(&mut self) {
-        for action in self.holding.tick(&self.store, &self.board, self.now) {
+        for action in self.holding.tick(&self.store, &self.status, self.now) {
             match action {
                 Action::Lapse { tag, key, registration } => {
                     self.store.lapse(&tag, &key, registration, self.now);
@@ -167,13 +167,13 @@ fn the_end_of_a_connection_waits_for_a_client_that_has_come_to_another_member() 
         member.run(10, true);
         member.register("a", 1);
         let step = Duration::from_millis(before_ms);
-        member.board.note_arrival(CLIENT, member.now.before(step).unwrap());
+        member.status.note_arrival(CLIENT, member.now.before(step).unwrap());
         if after_ms > 0 {
             member.now = member.now.after(Duration::from_secs(4));
-            member.board.ran(member.now);
+            member.status.ran(member.now);
         }
         member.holding.end(FIRST, End::Lost, member.now);
-        member.board.note_arrival(CLIENT, member.now.after(Duration::from_millis(after_ms)));
+        member.status.note_arrival(CLIENT, member.now.after(Duration::from_millis(after_ms)));
         member.run(4, false);
         assert_eq!(member.shows("a"), Some(1));
         member.run(2, false);
@@ -184,9 +184,9 @@ fn the_end_of_a_connection_waits_for_a_client_that_has_come_to_another_member() 
 #[test]
 fn neither_its_own_arrival_nor_an_old_one_nor_that_of_another_client_delays_the_end() {
     let mut member = Member::new();
-    member.board.note_arrival(CLIENT, member.now);
+    member.status.note_arrival(CLIENT, member.now);
     member.register("a", 1);
-    member.board.note_arrival(CLIENT + 1, member.now.after(Duration::from_millis(1)));
+    member.status.note_arrival(CLIENT + 1, member.now.after(Duration::from_millis(1)));
     member.holding.end(FIRST, End::Lost, member.now);
     member.run(1, false);
     assert_eq!(member.shows("a"), None);
@@ -194,7 +194,7 @@ fn neither_its_own_arrival_nor_an_old_one_nor_that_of_another_client_delays_the_
     let mut member = Member::new();
     member.run(1, true);
     member.register("a", 1);
-    member.board.note_arrival(CLIENT, member.now);
+    member.status.note_arrival(CLIENT, member.now);
     member.run(4, true);
     member.holding.end(FIRST, End::Lost, member.now);
     member.run(1, false);
@@ -286,8 +286,8 @@ fn after_a_stop_nothing_is_renewed_before_the_client_has_spoken_anew() {
     // What waited in the socket is read first, and the control plane notices the stop.
     member.holding.heard(FIRST, member.now);
     member.step();
-    member.board.set_woken(member.now);
-    member.board.ran(member.now);
+    member.status.set_woken(member.now);
+    member.status.ran(member.now);
     member.holding.heard(FIRST, member.now);
     let woken = member.now;
     member.run(8, false);
@@ -326,11 +326,11 @@ fn a_registration_that_is_done_after_the_end_of_its_connection_ends_at_once() {
     assert_eq!(member.shows("a"), None);
     let stamp = member.store.clock().issue(member.now);
     assert!(stamp > first);
-    let place = ("t".into(), "a".into());
-    let late = member.holding.registered(FIRST, place, Arc::new(Text(1)), stamp);
+    let record_id = ("t".into(), "a".into());
+    let late = member.holding.registered(FIRST, record_id, Arc::new(Text(1)), stamp);
     assert!(matches!(late, Some(Action::Lapse { registration, .. }) if registration == stamp));
-    let place = ("t".into(), "a".into());
-    let late = member.holding.registered_anew(FIRST, place, stamp);
+    let record_id = ("t".into(), "a".into());
+    let late = member.holding.registered_anew(FIRST, record_id, stamp);
     assert!(matches!(late, Some(Action::Lapse { .. })));
 }
 
@@ -348,7 +348,7 @@ fn connections_that_began_or_were_late_together_are_renewed_by_turns() {
     assert!(moments(&member.holding) >= 8);
     ids().for_each(|id| member.holding.heard(id, member.now));
     member.now = member.now.after(Duration::from_secs(12));
-    member.board.ran(member.now);
+    member.status.ran(member.now);
     member.step();
     assert!(moments(&member.holding) >= 8);
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::{CallId, Distro, Output};
 use crate::accounts::slots_of;
 use crate::answer::{load, merge};
-use crate::journal::Place;
 use crate::membership::Phase;
 use crate::message::{Reply, Request};
+use crate::record::RecordId;
 use crate::record::Value;
 use crate::slot::SlotSet;
 use crate::stamp::MemberId;
@@ -129,7 +129,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
 
     pub(crate) fn answered(&mut self, id: CallId, reply: Reply<V>, now: Tick) {
         let Some(call) = self.calls.end(id) else { return };
-        self.board.clear_silent(call.to, call.sent);
+        self.status.clear_silent(call.to, call.sent);
         let Some(peer) = self.peers.get_mut(&call.to) else { return };
         peer.member.answered(call.sent);
         match (call.purpose, reply) {
@@ -148,18 +148,19 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             (Purpose::Replicate, Reply::Done) => peer.replicator.succeeded(),
             (Purpose::Replicate, Reply::DoneBut(unread)) => {
                 peer.replicator.succeeded();
-                unread.iter().for_each(|place| peer.verifier.cannot_read(place));
-                let dropped = unread.into_iter().map(|place| Output::Dropped(call.to, place));
+                unread.iter().for_each(|record_id| peer.verifier.cannot_read(record_id));
+                let dropped =
+                    unread.into_iter().map(|record_id| Output::Dropped(call.to, record_id));
                 self.outputs.extend(dropped);
             }
             (Purpose::Renew, Reply::Renewed { removed, unknown }) => {
                 peer.renewer.succeeded();
                 merge(&self.store, &removed, now);
                 let removed = removed.into_iter().map(|entry| (entry.tag, entry.key));
-                for place in unknown.into_iter().chain(removed) {
+                for record_id in unknown.into_iter().chain(removed) {
                     // Not if the removal is the newest that is known here, too.
-                    if is_visible(&self.store, &place) {
-                        peer.replicator.mark(place, &self.config, now);
+                    if is_visible(&self.store, &record_id) {
+                        peer.replicator.mark(record_id, &self.config, now);
                     }
                 }
             }
@@ -170,8 +171,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
                 };
                 let (config, random) = (&self.config, &mut self.random);
                 let lacking = peer.verifier.answered(&self.store, reply, config, random, now);
-                for place in lacking {
-                    peer.replicator.mark(place, config, now);
+                for record_id in lacking {
+                    peer.replicator.mark(record_id, config, now);
                 }
                 self.ask_for_given(call.to, &given, now);
             }
@@ -233,8 +234,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         match call.purpose {
             Purpose::Replicate => {
                 let dropped = peer.replicator.not_taken();
-                dropped.iter().for_each(|place| peer.verifier.cannot_read(place));
-                self.outputs.extend(dropped.map(|place| Output::Dropped(call.to, place)));
+                dropped.iter().for_each(|record_id| peer.verifier.cannot_read(record_id));
+                self.outputs.extend(dropped.map(|record_id| Output::Dropped(call.to, record_id)));
             }
             Purpose::Renew => peer.renewer.not_taken(),
             Purpose::Account => peer.auditor.not_taken(peer.member.incarnation),
@@ -249,8 +250,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             Purpose::Show => {}
             Purpose::Replicate => peer.replicator.failed(&self.config, &mut self.random, now),
             Purpose::Renew => {
-                for (place, heard) in peer.renewer.failed() {
-                    self.renew_again(to, place, heard, now);
+                for (record_id, heard) in peer.renewer.failed() {
+                    self.renew_again(to, record_id, heard, now);
                 }
             }
             Purpose::Verify => peer.verifier.fail(&self.config, &mut self.random, now),
@@ -268,10 +269,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
 
 fn is_visible<V: Value, A: Default + Send + Sync + 'static>(
     store: &Store<V, A>,
-    place: &Place,
+    record_id: &RecordId,
 ) -> bool {
-    let datum = store.find(&place.0);
+    let datum = store.find(&record_id.0);
     datum.is_some_and(|datum| {
-        datum.read(|reader| reader.find(&place.1).is_some_and(|record| record.is_visible()))
+        datum.read(|reader| reader.find(&record_id.1).is_some_and(|record| record.is_visible()))
     })
 }

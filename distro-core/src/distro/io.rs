@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::journal::Place;
 use crate::lease::JudgeTerms;
 use crate::membership::{MemberState, Phase};
 use crate::message::{Reply, Request};
+use crate::record::RecordId;
 use crate::stamp::MemberId;
 use crate::time::Tick;
 
@@ -81,7 +81,7 @@ pub enum Output<V> {
     Disbelieved,
     /// A member can make nothing of a record, or it is too large to be sent: it was not told of
     /// it. Worth an error in the log.
-    Dropped(MemberId, Place),
+    Dropped(MemberId, RecordId),
     /// This member has reached a phase.
     Phase(Phase),
     /// All is handed over, or the time for it is up: the process may end.

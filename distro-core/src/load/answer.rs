@@ -1,14 +1,14 @@
 //! The giving side of a load: a page of what is held here.
 
 use crate::answer::{Answer, weight};
-use crate::journal::Place;
 use crate::message::{Entry, Reply};
+use crate::record::RecordId;
 use crate::record::Value;
 use crate::slot::Slot;
 
 impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
     /// Records of a range of slots, from after a place on, as many as fit into a message.
-    pub(crate) fn page(&self, first: Slot, last: Slot, after: Option<&Place>) -> Reply<V> {
+    pub(crate) fn page(&self, first: Slot, last: Slot, after: Option<&RecordId>) -> Reply<V> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         let range = Slot::all().filter(|slot| (first..=last).contains(slot));
         // The tag at which the last page ended may have more records.
@@ -26,9 +26,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                     if bytes >= self.config.batch_bytes || entries.len() >= self.config.batch_keys {
                         return true;
                     }
-                    let place = (tag.clone(), key);
-                    bytes += weight(&place, &record);
-                    let (tag, key) = place;
+                    let record_id = (tag.clone(), key);
+                    bytes += weight(&record_id, &record);
+                    let (tag, key) = record_id;
                     entries.push(Entry { tag, key, record });
                 }
                 false

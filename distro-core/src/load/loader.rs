@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::journal::Place;
 use crate::membership::Phase;
 use crate::message::Request;
+use crate::record::RecordId;
 use crate::slot::Slot;
 use crate::stamp::MemberId;
 use crate::time::Tick;
@@ -47,7 +47,7 @@ const PART: usize = 32;
 struct Part {
     first: Slot,
     last: Slot,
-    after: Option<Place>,
+    after: Option<RecordId>,
 }
 
 /// The load of one start.
@@ -115,14 +115,14 @@ impl Loader {
     pub(crate) fn answered(
         &mut self,
         source: MemberId,
-        last: Option<Place>,
+        last: Option<RecordId>,
         more: bool,
         now: Tick,
     ) {
         let Some(part) = self.under_way.remove(&source) else { return };
-        if let Some(place) = last.filter(|_| more) {
-            let first = Slot::of(&place.0);
-            self.todo.push_front(Part { first, last: part.last, after: Some(place) });
+        if let Some(record_id) = last.filter(|_| more) {
+            let first = Slot::of(&record_id.0);
+            self.todo.push_front(Part { first, last: part.last, after: Some(record_id) });
         }
         if self.todo.is_empty() && self.under_way.is_empty() {
             self.pulled = Some(now);
@@ -210,7 +210,7 @@ mod tests {
         // A tag of the range that was asked for.
         let mut tags = (0..).map(|n| format!("t{n}"));
         let tag = tags.find(|tag| Slot::of(tag).index() < PART).expect("there are tags for all");
-        let last: Place = (tag.as_str().into(), "key".into());
+        let last: RecordId = (tag.as_str().into(), "key".into());
         loader.answered(MemberId(1), Some(last.clone()), true, at(1));
         let Some(Request::Load { first, after, .. }) = loader.poll::<()>(MemberId(1)) else {
             panic!("the rest of the part");

@@ -52,7 +52,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         for id in others {
             self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
         }
-        self.board.set_list(list_checksum(me, self.peers.keys()));
+        self.status.set_list(list_checksum(me, self.peers.keys()));
         self.contacts.states.retain(|id, _| self.peers.contains_key(id));
         self.store.journal().keep(!self.peers.is_empty());
         if self.peers.is_empty() {
@@ -64,7 +64,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// Notices who has another list of members. Then owners are not agreed upon: beats go to all,
     /// and silence counts for little.
     pub(crate) fn compare_lists(&mut self, now: Tick) {
-        let ours = self.board.list();
+        let ours = self.status.list();
         let differs = |peer: &Peer| peer.was_reachable && peer.list != 0 && peer.list != ours;
         let differ = self.config.rules.lists() && self.peers.values().any(differs);
         if differ == self.contacts.lists_differ {
@@ -145,16 +145,16 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             }
         }
         let reachable = self.peers.values().filter(|p| p.member.is_reachable(&config, now));
-        self.board.publish(Table {
+        self.status.publish(Table {
             taken: now,
             contacts: self.peers.values().filter_map(|peer| peer.member.contact(now)).collect(),
             reachable: reachable.map(|peer| peer.member.id).collect(),
         });
-        self.board.set_phase(self.phase);
-        self.board.set_resting(self.pauses.is_resting());
+        self.status.set_phase(self.phase);
+        self.status.set_resting(self.pauses.is_resting());
         let was_stopped = config.rules.late_calls() && self.pauses.was_stopped_lately(now);
-        self.board.set_stopped(was_stopped);
-        self.board.set_ready(self.why_not_ready(now).is_none());
+        self.status.set_stopped(was_stopped);
+        self.status.set_ready(self.why_not_ready(now).is_none());
     }
 
     pub(crate) fn probe(&mut self, now: Tick) {
@@ -194,10 +194,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             if let Some(loader) = self.joining.loader.as_mut().filter(|_| was_source) {
                 loader.lost_source(now);
             }
-            for (place, heard) in peer.renewer.failed() {
-                self.store.journal().note_heard(place, heard);
+            for (record_id, heard) in peer.renewer.failed() {
+                self.store.journal().note_heard(record_id, heard);
             }
-            self.board.forget(*id);
+            self.status.forget(*id);
         }
     }
 }

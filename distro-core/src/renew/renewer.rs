@@ -5,8 +5,9 @@ use std::mem;
 
 use crate::answer::names;
 use crate::config::DistroConfig;
-use crate::journal::{HeardAt, Place};
+use crate::journal::HeardAt;
 use crate::message::{Beat, Request};
+use crate::record::RecordId;
 use crate::time::Tick;
 
 /// How often a beat is passed on at most: by who heard it, by one that reaches the owner, and by
@@ -16,17 +17,17 @@ pub(crate) const MOST_HOPS: u8 = 3;
 /// The beats that wait for a peer, and the batch that is under way.
 #[derive(Debug, Default)]
 pub(crate) struct Renewer {
-    waiting: BTreeMap<Place, HeardAt>,
-    in_flight: Option<BTreeMap<Place, HeardAt>>,
+    waiting: BTreeMap<RecordId, HeardAt>,
+    in_flight: Option<BTreeMap<RecordId, HeardAt>>,
     /// Batches are halved so many times: larger ones were not taken.
     halved: u32,
 }
 
 impl Renewer {
-    pub(crate) fn add(&mut self, place: Place, heard: HeardAt, config: &DistroConfig) {
+    pub(crate) fn add(&mut self, record_id: RecordId, heard: HeardAt, config: &DistroConfig) {
         // The next beat replaces one that finds no room.
         if heard.hops < MOST_HOPS && self.waiting.len() < config.queue_keys {
-            let known = self.waiting.entry(place).or_insert(heard);
+            let known = self.waiting.entry(record_id).or_insert(heard);
             if known.tick < heard.tick {
                 *known = heard;
             }
@@ -42,11 +43,11 @@ impl Renewer {
             return None;
         }
         let rest = match self.waiting.keys().nth(self.batch_size(config)).cloned() {
-            Some(place) => self.waiting.split_off(&place),
+            Some(record_id) => self.waiting.split_off(&record_id),
             None => BTreeMap::new(),
         };
         let batch = mem::replace(&mut self.waiting, rest);
-        let beat = |((tag, key), heard): (&Place, &HeardAt)| Beat {
+        let beat = |((tag, key), heard): (&RecordId, &HeardAt)| Beat {
             tag: tag.clone(),
             key: key.clone(),
             age_ms: u64::try_from(now.since(heard.tick).as_millis()).unwrap_or(u64::MAX),
@@ -63,8 +64,8 @@ impl Renewer {
     fn batch_size(&self, config: &DistroConfig) -> usize {
         let most = config.batch_beats.checked_shr(self.halved).unwrap_or(0);
         let mut bytes = 0;
-        let fits = |place: &&Place| {
-            bytes += names(place);
+        let fits = |record_id: &&RecordId| {
+            bytes += names(record_id);
             bytes <= config.batch_bytes
         };
         self.waiting.keys().take(most).take_while(fits).count().max(1)
@@ -84,21 +85,21 @@ impl Renewer {
         }
         // Never fewer than one: the size is held at that.
         self.halved = (self.halved + 1).min(usize::BITS);
-        for (place, heard) in batch {
-            self.waiting.entry(place).or_insert(heard);
+        for (record_id, heard) in batch {
+            self.waiting.entry(record_id).or_insert(heard);
         }
     }
 
     /// The peer cannot be reached: what waits for it is handed back.
-    pub(crate) fn give_up(&mut self) -> BTreeMap<Place, HeardAt> {
+    pub(crate) fn give_up(&mut self) -> BTreeMap<RecordId, HeardAt> {
         mem::take(&mut self.waiting)
     }
 
     /// The batch was not acknowledged: it is handed back, together with what waits behind it.
-    pub(crate) fn failed(&mut self) -> BTreeMap<Place, HeardAt> {
+    pub(crate) fn failed(&mut self) -> BTreeMap<RecordId, HeardAt> {
         let mut lost = mem::take(&mut self.waiting);
-        for (place, heard) in self.in_flight.take().unwrap_or_default() {
-            lost.entry(place).or_insert(heard);
+        for (record_id, heard) in self.in_flight.take().unwrap_or_default() {
+            lost.entry(record_id).or_insert(heard);
         }
         lost
     }
@@ -108,12 +109,12 @@ impl Renewer {
 mod tests {
     use super::*;
 
-    fn place(n: usize, length: usize) -> Place {
+    fn record_id(n: usize, length: usize) -> RecordId {
         ("t".repeat(length).into(), format!("{n:04}").into())
     }
 
-    fn add(renewer: &mut Renewer, place: Place, config: &DistroConfig) {
-        renewer.add(place, HeardAt { tick: Tick::ZERO, hops: 0, written: 1 }, config);
+    fn add(renewer: &mut Renewer, record_id: RecordId, config: &DistroConfig) {
+        renewer.add(record_id, HeardAt { tick: Tick::ZERO, hops: 0, written: 1 }, config);
     }
 
     fn keys(renewer: &mut Renewer, config: &DistroConfig) -> Vec<String> {
@@ -126,7 +127,7 @@ mod tests {
     #[test]
     fn a_batch_of_beats_is_bounded_by_the_bytes_of_their_names() {
         let (config, mut renewer) = (DistroConfig::default(), Renewer::default());
-        (0..1_000).for_each(|n| add(&mut renewer, place(n, 8_000), &config));
+        (0..1_000).for_each(|n| add(&mut renewer, record_id(n, 8_000), &config));
         let mut sent = 0;
         while renewer.len() > 0 {
             let count = keys(&mut renewer, &config).len();
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn a_beat_that_cannot_be_taken_is_given_up_and_the_others_are_not() {
         let (config, mut renewer) = (DistroConfig::default(), Renewer::default());
-        (0..100).for_each(|n| add(&mut renewer, place(n, 1), &config));
+        (0..100).for_each(|n| add(&mut renewer, record_id(n, 1), &config));
         let (mut taken, mut calls) = (0, 0);
         while renewer.len() > 0 {
             calls += 1;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::answer::weight;
 use crate::config::DistroConfig;
-use crate::journal::Place;
 use crate::message::{Entry, Request};
 use crate::random::Random;
+use crate::record::RecordId;
 use crate::record::Value;
 use crate::slot::Slot;
 use crate::store::Store;
@@ -20,12 +20,12 @@ use crate::time::Tick;
 /// degrading to a comparison of everything.
 #[derive(Debug, Default)]
 pub(crate) struct Replicator {
-    dirty: BTreeSet<Place>,
-    in_flight: Option<Vec<Place>>,
+    dirty: BTreeSet<RecordId>,
+    in_flight: Option<Vec<RecordId>>,
     /// Parts of batches that could not be taken: one record in them spoils the rest.
-    suspects: VecDeque<Vec<Place>>,
+    suspects: VecDeque<Vec<RecordId>>,
     /// Where the last batch ended, so that busy keys do not starve those after them.
-    cursor: Option<Place>,
+    cursor: Option<RecordId>,
     ready_at: Tick,
     failures: u32,
     overflown: bool,
@@ -36,13 +36,13 @@ pub(crate) struct Replicator {
 }
 
 impl Replicator {
-    pub(crate) fn mark(&mut self, place: Place, config: &DistroConfig, now: Tick) {
+    pub(crate) fn mark(&mut self, record_id: RecordId, config: &DistroConfig, now: Tick) {
         if self.dirty.is_empty() && self.failures == 0 {
             self.ready_at = self.ready_at.max(now.after(config.sync_delay));
         }
         self.waiting_since.get_or_insert(now);
         if self.dirty.len() < config.queue_keys {
-            self.dirty.insert(place);
+            self.dirty.insert(record_id);
         } else {
             self.overflow();
         }
@@ -64,13 +64,13 @@ impl Replicator {
     pub(crate) fn slots(&self, mut note: impl FnMut(Slot)) {
         let in_flight = self.in_flight.iter().flatten();
         let waiting = self.dirty.iter().chain(self.suspects.iter().flatten());
-        let mut last: Option<&Place> = None;
-        for place in waiting.chain(in_flight) {
+        let mut last: Option<&RecordId> = None;
+        for record_id in waiting.chain(in_flight) {
             // They stand in the order of their tags, mostly.
-            if last.is_none_or(|last| last.0 != place.0) {
-                note(Slot::of(&place.0));
+            if last.is_none_or(|last| last.0 != record_id.0) {
+                note(Slot::of(&record_id.0));
             }
-            last = Some(place);
+            last = Some(record_id);
         }
     }
 
@@ -103,30 +103,30 @@ impl Replicator {
         if self.in_flight.is_some() || now < self.ready_at {
             return None;
         }
-        let (mut entries, mut places, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut entries, mut record_ids, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut suspects = self.suspects.pop_front().map(Vec::into_iter);
-        while places.len() < config.batch_keys && bytes < config.batch_bytes {
-            let place = match &mut suspects {
+        while record_ids.len() < config.batch_keys && bytes < config.batch_bytes {
+            let record_id = match &mut suspects {
                 Some(suspects) => suspects.next(),
                 None => self.next(),
             };
-            let Some(place) = place else { break };
-            if !store.sharing(&place.0)(&place.1) {
+            let Some(record_id) = record_id else { break };
+            if !store.sharing(&record_id.0)(&record_id.1) {
                 // Its owner does not speak this protocol any more, and tells everybody.
                 continue;
             }
-            let record = store.find(&place.0);
+            let record = store.find(&record_id.0);
             let record =
-                record.and_then(|datum| datum.read(|r| r.find(&place.1).map(Cow::into_owned)));
+                record.and_then(|datum| datum.read(|r| r.find(&record_id.1).map(Cow::into_owned)));
             if record.is_none() {
                 // It was removed, and that is forgotten already: the peer may hold it still.
                 self.overflown = true;
             }
             if let Some(record) = record {
-                bytes += weight(&place, &record);
-                let (tag, key) = place.clone();
+                bytes += weight(&record_id, &record);
+                let (tag, key) = record_id.clone();
                 entries.push(Entry { tag, key, record });
-                places.push(place);
+                record_ids.push(record_id);
             }
         }
         // What has grown since it came under suspicion.
@@ -140,10 +140,10 @@ impl Replicator {
         }
         self.sent_since = since.or(Some(now));
         entries.sort_by(|a, b| (&a.tag, &a.key).cmp(&(&b.tag, &b.key)));
-        if places.len() < config.batch_keys && bytes < config.batch_bytes {
+        if record_ids.len() < config.batch_keys && bytes < config.batch_bytes {
             self.ready_at = now.after(config.batch_period);
         }
-        self.in_flight = Some(places);
+        self.in_flight = Some(record_ids);
         Some(Request::Replicate(entries))
     }
 
@@ -156,29 +156,29 @@ impl Replicator {
     /// The peer can make nothing of the request, or it is too large to be sent: sending it again
     /// would be in vain. Its parts are tried one by one, until the record is found that spoils
     /// it; that one is given up, and returned.
-    pub(crate) fn not_taken(&mut self) -> Option<Place> {
-        let mut places = self.in_flight.take().unwrap_or_default();
+    pub(crate) fn not_taken(&mut self) -> Option<RecordId> {
+        let mut record_ids = self.in_flight.take().unwrap_or_default();
         let since = self.sent_since.take();
-        if places.len() <= 1 {
-            return places.pop();
+        if record_ids.len() <= 1 {
+            return record_ids.pop();
         }
-        let rest = places.split_off(places.len() / 2);
+        let rest = record_ids.split_off(record_ids.len() / 2);
         self.ready_at = Tick::ZERO;
         self.waiting_since = since.into_iter().chain(self.waiting_since).min();
         self.suspects.push_front(rest);
-        self.suspects.push_front(places);
+        self.suspects.push_front(record_ids);
         None
     }
 
     pub(crate) fn failed(&mut self, config: &DistroConfig, random: &mut Random, now: Tick) {
-        let places = self.in_flight.take().unwrap_or_default();
+        let record_ids = self.in_flight.take().unwrap_or_default();
         self.waiting_since = self.sent_since.take().into_iter().chain(self.waiting_since).min();
         self.failures = self.failures.saturating_add(1);
         let doubled = config.first_backoff.saturating_mul(1 << self.failures.min(10));
         let wait = random.vary(doubled.min(config.longest_backoff));
         self.ready_at = now.after(wait);
-        for place in places {
-            self.mark(place, config, now);
+        for record_id in record_ids {
+            self.mark(record_id, config, now);
         }
     }
 
@@ -188,13 +188,13 @@ impl Replicator {
         self.ready_at = Tick::ZERO.after(Duration::ZERO);
     }
 
-    fn next(&mut self) -> Option<Place> {
+    fn next(&mut self) -> Option<RecordId> {
         let after = self.cursor.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let place = self.dirty.range((after, Bound::Unbounded)).next().cloned();
-        let place = place.or_else(|| self.dirty.first().cloned())?;
-        self.dirty.remove(&place);
-        self.cursor = Some(place.clone());
-        Some(place)
+        let record_id = self.dirty.range((after, Bound::Unbounded)).next().cloned();
+        let record_id = record_id.or_else(|| self.dirty.first().cloned())?;
+        self.dirty.remove(&record_id);
+        self.cursor = Some(record_id.clone());
+        Some(record_id)
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
         Tick::from_ms(ms)
     }
 
-    fn place(n: usize) -> Place {
+    fn record_id(n: usize) -> RecordId {
         ("tag".into(), format!("k{n}").into())
     }
 
@@ -237,7 +237,7 @@ mod tests {
         for n in 0..keys {
             let stamp = store.clock().issue(at(0));
             store.update("tag", at(0), |writer| {
-                writer.register(&place(n).1, stamp, Arc::new(Text), Health::Healthy);
+                writer.register(&record_id(n).1, stamp, Arc::new(Text), Health::Healthy);
             });
         }
         store
@@ -252,9 +252,9 @@ mod tests {
     fn one_batch_is_under_way_and_what_changes_meanwhile_goes_with_the_next() {
         let (config, store) = (DistroConfig::default(), store(3));
         let mut replicator = Replicator::default();
-        replicator.mark(place(0), &config, at(1));
+        replicator.mark(record_id(0), &config, at(1));
         assert_eq!(keys(replicator.poll(&store, &config, at(1))), ["k0"]);
-        (0..3).for_each(|n| replicator.mark(place(n), &config, at(1)));
+        (0..3).for_each(|n| replicator.mark(record_id(n), &config, at(1)));
         assert!(replicator.poll(&store, &config, at(100)).is_none());
         replicator.succeeded();
         assert_eq!(keys(replicator.poll(&store, &config, at(100))), ["k0", "k1", "k2"]);
@@ -264,11 +264,11 @@ mod tests {
     fn changes_gather_after_a_batch_that_was_not_full_and_it_says_for_how_long() {
         let config = DistroConfig { batch_keys: 2, ..DistroConfig::default() };
         let (store, mut replicator) = (store(3), Replicator::default());
-        replicator.mark(place(0), &config, at(1));
+        replicator.mark(record_id(0), &config, at(1));
         assert_eq!(keys(replicator.poll(&store, &config, at(1))), ["k0"]);
         replicator.succeeded();
         assert_eq!(replicator.due(at(2)), None);
-        (0..3).for_each(|n| replicator.mark(place(n), &config, at(2)));
+        (0..3).for_each(|n| replicator.mark(record_id(n), &config, at(2)));
         assert!(replicator.poll(&store, &config, at(20)).is_none());
         assert_eq!(replicator.due(at(20)), Some(at(21)));
         assert_eq!(keys(replicator.poll(&store, &config, at(21))).len(), 2);
@@ -280,7 +280,7 @@ mod tests {
     fn a_failure_forgets_nothing_and_waits_longer_each_time() {
         let (config, store) = (DistroConfig::default(), store(1));
         let (mut replicator, mut random) = (Replicator::default(), Random::new(1));
-        replicator.mark(place(0), &config, at(0));
+        replicator.mark(record_id(0), &config, at(0));
         let mut now = at(0);
         let mut waits = Vec::new();
         for _ in 0..12 {
@@ -302,7 +302,7 @@ mod tests {
     fn one_record_that_cannot_be_taken_does_not_hold_up_the_others() {
         let (config, store) = (DistroConfig::default(), store(20));
         let mut replicator = Replicator::default();
-        (0..20).for_each(|n| replicator.mark(place(n), &config, at(0)));
+        (0..20).for_each(|n| replicator.mark(record_id(n), &config, at(0)));
         let (mut taken, mut dropped, mut calls) = (Vec::new(), Vec::new(), 0);
         while replicator.len() > 0 {
             let keys = keys(replicator.poll(&store, &config, at(calls * 100)));
@@ -323,7 +323,7 @@ mod tests {
     fn too_many_keys_are_forgotten_and_it_says_so() {
         let config = DistroConfig { queue_keys: 2, ..DistroConfig::default() };
         let mut replicator = Replicator::default();
-        (0..3).for_each(|n| replicator.mark(place(n), &config, at(0)));
+        (0..3).for_each(|n| replicator.mark(record_id(n), &config, at(0)));
         assert!(replicator.take_overflown() && !replicator.take_overflown());
         assert_eq!(replicator.len(), 0);
     }
@@ -332,12 +332,12 @@ mod tests {
     fn busy_keys_do_not_starve_those_after_them() {
         let config = DistroConfig { batch_keys: 1, ..DistroConfig::default() };
         let (store, mut replicator) = (store(3), Replicator::default());
-        (0..3).for_each(|n| replicator.mark(place(n), &config, at(0)));
+        (0..3).for_each(|n| replicator.mark(record_id(n), &config, at(0)));
         let mut sent = Vec::new();
         for _ in 0..4 {
             sent.extend(keys(replicator.poll(&store, &config, at(0))));
             replicator.succeeded();
-            replicator.mark(place(0), &config, at(0));
+            replicator.mark(record_id(0), &config, at(0));
         }
         assert_eq!(sent, ["k0", "k1", "k2", "k0"]);
     }

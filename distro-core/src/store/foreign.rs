@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Store;
-use crate::journal::Place;
+use crate::record::RecordId;
 use crate::record::{Health, Value};
 use crate::store::writer::{ListTerms, Listed};
 use crate::time::Tick;
@@ -19,7 +19,7 @@ pub(crate) struct Notes {
 
 #[derive(Debug, Default)]
 struct Noted {
-    until: BTreeMap<Place, Tick>,
+    until: BTreeMap<RecordId, Tick>,
     /// When those that are over were last forgotten.
     swept: Tick,
 }
@@ -80,7 +80,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     /// Registers what the owner of a foreign tag has just taken from a client of this member, so
     /// that the client reads it here. What is there already keeps its health. Should the tag not be
     /// foreign any more it is an ordinary registration.
-    pub fn register_elsewhere(
+    pub fn take_registration(
         &self,
         tag: &str,
         key: &str,
@@ -88,15 +88,15 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         health: Health,
         now: Tick,
     ) {
-        self.update(tag, now, |writer| writer.register_elsewhere(key, value, health));
+        self.update(tag, now, |writer| writer.take_registration(key, value, health));
     }
 
     /// Removes what the owner of a foreign tag has just removed for a client of this member.
     /// Returns whether it was visible.
-    pub fn deregister_elsewhere(&self, tag: &str, key: &str, now: Tick) -> bool {
+    pub fn take_removal(&self, tag: &str, key: &str, now: Tick) -> bool {
         let removed = self.update_existing(tag, now, |writer| {
             let was_visible = writer.find_visible(key).is_some();
-            writer.deregister_elsewhere(key);
+            writer.take_removal(key);
             was_visible
         });
         removed.unwrap_or(false)

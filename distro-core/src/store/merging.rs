@@ -18,7 +18,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     ) {
         self.update(tag, now, |writer| {
             if !is_news {
-                writer.hold_nothing();
+                writer.note_no_writes();
             }
             for (key, record) in records {
                 writer.merge(key, record);

@@ -52,7 +52,7 @@ pub struct Writer<'a, V: Value> {
     visible: bool,
     deadline: Tick,
     /// Whether what is written here is left alone by lists from a moment ago.
-    holds: bool,
+    notes_writes: bool,
     /// Whether nothing that is merged is doubted.
     trusts: bool,
 }
@@ -81,7 +81,7 @@ impl<'a, V: Value> Writer<'a, V> {
             forgotten: Vec::new(),
             visible: false,
             deadline: UNSCHEDULED,
-            holds: true,
+            notes_writes: true,
             trusts: false,
         }
     }
@@ -251,8 +251,8 @@ impl<'a, V: Value> Writer<'a, V> {
         let owner = self.shared.owner(self.tag, self.slot);
         let knows = owner == Some(self.shared.clock.member()) || owner == Some(liveness.member());
         if !knows && self.shared.config.rules.show_owner() {
-            let place = (self.tag.into(), key.into());
-            self.shared.late.withhold(place, Judgement { registration, liveness, judged });
+            let record_id = (self.tag.into(), key.into());
+            self.shared.late.withhold(record_id, Judgement { registration, liveness, judged });
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::answer::{Answer, weight};
-use crate::message::{Entry, Reply, Sheet, TagSum};
+use crate::message::{Entry, Reply, StampRange, TagSum};
 use crate::record::{DATUM_KEY, Key, Record, Stamps, Value};
 use crate::slot::Slot;
 use crate::stamp::MemberId;
@@ -40,55 +40,55 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
 
     /// Answers for those records that the other member shows to nobody, although it has the stamps
     /// that this one has: it had to forget removals, and asks.
-    pub(crate) fn confirm(&self, sheets: &[Sheet], now: Tick) {
-        for sheet in sheets {
-            let Some(datum) = self.store.find(&sheet.tag) else { continue };
-            let asked = sheet.stamps.iter().filter(|(_, stamps)| stamps.are_in_doubt());
+    pub(crate) fn confirm(&self, ranges: &[StampRange], now: Tick) {
+        for range in ranges {
+            let Some(datum) = self.store.find(&range.tag) else { continue };
+            let asked = range.stamps.iter().filter(|(_, stamps)| stamps.are_in_doubt());
             for (key, stamps) in asked {
                 let is_shown = datum.read(|reader| {
                     let shown = reader.find_visible(key).map(|(record, _)| record.registration);
                     shown == Some(stamps.registration)
                 });
                 if is_shown {
-                    self.store.confirm(&sheet.tag, key, now);
+                    self.store.confirm(&range.tag, key, now);
                 }
             }
         }
     }
 
-    pub(crate) fn compare_with(&self, from: MemberId, sheets: &[Sheet]) -> Reply<V> {
-        let reply = self.compare(sheets);
+    pub(crate) fn compare_with(&self, from: MemberId, ranges: &[StampRange]) -> Reply<V> {
+        let reply = self.compare(ranges);
         if let Reply::Compared { wanted, .. } = &reply
             && !wanted.is_empty()
         {
             let slots = wanted.iter().map(|(tag, _)| Slot::of(tag)).collect();
-            self.board.note_given(from, &slots);
+            self.status.note_given(from, &slots);
         }
         reply
     }
 
-    fn compare(&self, sheets: &[Sheet]) -> Reply<V> {
+    fn compare(&self, ranges: &[StampRange]) -> Reply<V> {
         let (mut given, mut wanted, mut stopped) = (Vec::new(), Vec::new(), None);
         let mut bytes = 0;
-        for (index, sheet) in sheets.iter().enumerate() {
-            let is_shared = self.store.sharing(&sheet.tag);
-            let shared = sheet.stamps.iter().filter(|(key, _)| is_shared(key));
+        for (index, range) in ranges.iter().enumerate() {
+            let is_shared = self.store.sharing(&range.tag);
+            let shared = range.stamps.iter().filter(|(key, _)| is_shared(key));
             let theirs: BTreeMap<&str, &Stamps> =
                 shared.clone().map(|(key, stamps)| (&**key, stamps)).collect();
-            let (mine, cut) = self.stretch(sheet, self.config.batch_keys - given.len());
+            let (mine, cut) = self.stretch(range, self.config.batch_keys - given.len());
             let mut cut = cut.then(|| mine.last().map(|(key, _)| key.clone())).flatten();
             let mut looked: BTreeMap<&str, ()> = BTreeMap::new();
             for (key, record) in &mine {
                 looked.insert(key, ());
                 let (ours, theirs) = (record.stamps(), theirs.get(&**key).copied());
                 if ours.has_news_for(theirs) {
-                    let place = (sheet.tag.clone(), key.clone());
-                    bytes += weight(&place, record);
-                    let (tag, key) = place;
+                    let record_id = (range.tag.clone(), key.clone());
+                    bytes += weight(&record_id, record);
+                    let (tag, key) = record_id;
                     given.push(Entry { tag, key, record: record.clone() });
                 }
                 if theirs.is_some_and(|theirs| theirs.has_news_for(Some(&ours))) {
-                    wanted.push((sheet.tag.clone(), key.clone()));
+                    wanted.push((range.tag.clone(), key.clone()));
                 }
                 if bytes >= self.config.batch_bytes || given.len() >= self.config.batch_keys {
                     cut = Some(key.clone());
@@ -98,7 +98,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             let in_reach = |key: &Key| cut.as_ref().is_none_or(|cut| key <= cut);
             // Of a removal that is not known here only that of the datum is news: it is listed here.
             let closes = |key: &Key, stamps: &Stamps| {
-                let datum = || self.store.find(&sheet.tag);
+                let datum = || self.store.find(&range.tag);
                 &**key == DATUM_KEY
                     && stamps.has_news_for(Some(&Stamps::default()))
                     && self.config.rules.compare_open()
@@ -109,7 +109,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                     && !looked.contains_key(&**key)
                     && (stamps.has_news_for(None) || closes(key, stamps))
             });
-            wanted.extend(unseen.map(|(key, _)| (sheet.tag.clone(), key.clone())));
+            wanted.extend(unseen.map(|(key, _)| (range.tag.clone(), key.clone())));
             if let Some(key) = cut {
                 stopped = Some((index, key));
                 break;
@@ -120,12 +120,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
 
     /// The records of a sheet's stretch, at most `room` of them but at least one, and whether
     /// there are more.
-    fn stretch(&self, sheet: &Sheet, room: usize) -> (Vec<(Key, Record<V>)>, bool) {
-        let Some(datum) = self.store.find(&sheet.tag) else { return (Vec::new(), false) };
-        let (room, is_shared) = (room.max(1), self.store.sharing(&sheet.tag));
+    fn stretch(&self, range: &StampRange, room: usize) -> (Vec<(Key, Record<V>)>, bool) {
+        let Some(datum) = self.store.find(&range.tag) else { return (Vec::new(), false) };
+        let (room, is_shared) = (room.max(1), self.store.sharing(&range.tag));
         let mut mine: Vec<_> = datum.read(|reader| {
-            let within = |key: &Key| sheet.until.as_ref().is_none_or(|until| key <= until);
-            let records = reader.records_after(sheet.after.as_deref());
+            let within = |key: &Key| range.until.as_ref().is_none_or(|until| key <= until);
+            let records = reader.records_after(range.after.as_deref());
             let records = records.take_while(|(key, _)| within(key));
             records.filter(|(key, _)| is_shared(key)).take(room + 1).collect()
         });

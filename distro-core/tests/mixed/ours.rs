@@ -233,14 +233,14 @@ impl Ours {
     pub(crate) fn done_elsewhere(&self, tag: &str, key: &str, version: Option<u32>, now: u64) {
         let tick = self.tick(now);
         match version {
-            Some(version) => self.store.register_elsewhere(
+            Some(version) => self.store.take_registration(
                 tag,
                 key,
                 Arc::new(Text(version)),
                 Health::Healthy,
                 tick,
             ),
-            None => _ = self.store.deregister_elsewhere(tag, key, tick),
+            None => _ = self.store.take_removal(tag, key, tick),
         }
     }
 

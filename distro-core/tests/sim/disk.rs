@@ -6,7 +6,7 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use std::mem;
 use std::sync::{Arc, Mutex};
 
-use distro_core::{Datum, Key, Place, Record, Store, Tick, Verdict, Watcher};
+use distro_core::{Datum, Key, Record, RecordId, Store, Tick, Verdict, Watcher};
 
 use crate::node::{Call, Text};
 
@@ -18,7 +18,7 @@ pub(crate) fn is_durable(tag: &str, key: &str) -> bool {
 /// What is on the disk of a node.
 #[derive(Default)]
 pub(crate) struct Disk {
-    records: BTreeMap<Place, Record<Text>>,
+    records: BTreeMap<RecordId, Record<Text>>,
 }
 
 impl Disk {
@@ -45,11 +45,11 @@ impl Disk {
 }
 
 /// What is flushed in one go; `None`: nothing is left of it.
-type Batch = Vec<(Place, Option<Record<Text>>)>;
+type Batch = Vec<(RecordId, Option<Record<Text>>)>;
 
 /// Durable records that have changed since they were last read for a flush.
 #[derive(Default)]
-pub(crate) struct Dirty(Mutex<BTreeSet<Place>>);
+pub(crate) struct Dirty(Mutex<BTreeSet<RecordId>>);
 
 impl Dirty {
     fn note(&self, datum: &Datum<Text, ()>, keys: &[Key]) {
@@ -107,7 +107,7 @@ impl Saver {
         if places.is_empty() {
             return false;
         }
-        let read = |(tag, key): &Place| {
+        let read = |(tag, key): &RecordId| {
             let datum = store.find(tag)?;
             datum.read(|reader| reader.find(key).map(Cow::into_owned))
         };

@@ -281,7 +281,7 @@ impl Process {
 
     /// Whether a call that is read now may have waited while this process was stopped.
     pub(crate) fn may_be_late(&self, tick: Tick) -> bool {
-        self.distro.board().may_be_late(tick)
+        self.distro.shared_status().may_be_late(tick)
     }
 
     /// A client's call arrives.
@@ -295,8 +295,8 @@ impl Process {
         rules: &Rules,
     ) -> Progress {
         let told = |told| Progress::Told(client, attempt, told);
-        let board = Arc::clone(self.distro.board());
-        if rules.pause && !board.may_write(now) {
+        let status = Arc::clone(self.distro.shared_status());
+        if rules.pause && !status.may_write(now) {
             return told(Told::Busy);
         }
         if let Ask::Beat(whole) = ask {
@@ -309,7 +309,7 @@ impl Process {
             }
         }
         if let Ask::Count(_) = ask {
-            if !board.may_read(now) {
+            if !status.may_read(now) {
                 return told(Told::Busy);
             }
             return self.count(client, attempt, place, 0, now);
@@ -327,7 +327,7 @@ impl Process {
         ask: Ask,
         now: Tick,
     ) -> Progress {
-        if !self.distro.board().may_write(now) {
+        if !self.distro.shared_status().may_write(now) {
             return Progress::Told(client, attempt, Told::Busy);
         }
         let operation = self.operation(place, ask, now);
@@ -390,10 +390,10 @@ impl Process {
         operation: Operation<Text>,
         now: Tick,
     ) -> Progress {
-        let board = Arc::clone(self.distro.board());
+        let status = Arc::clone(self.distro.shared_status());
         let deadline = DistroConfig::default().forward_deadline;
         let place = (Arc::clone(operation.tag()), operation.key().to_owned());
-        let (forwarding, step) = Forwarding::begin(&self.store, &board, deadline, operation, now);
+        let (forwarding, step) = Forwarding::begin(&self.store, &status, deadline, operation, now);
         let task = Task { client, attempt, ask, retries, forwarding };
         self.follow(task, (&place.0, &place.1), step, now)
     }
@@ -439,7 +439,7 @@ impl Process {
         if record.as_ref().is_some_and(Record::is_visible) {
             return told(Told::Done);
         }
-        if !self.distro.board().may_read(now) {
+        if !self.distro.shared_status().may_read(now) {
             return told(Told::Busy);
         }
         if let Heard::Deregistered { learned } = self.store.hear(place.0, place.1, now)
@@ -479,8 +479,8 @@ impl Process {
         now: Tick,
     ) -> Option<Progress> {
         let mut task = self.tasks.remove(&task)?;
-        let board = Arc::clone(self.distro.board());
-        let step = task.forwarding.failed(&self.store, &board, now);
+        let status = Arc::clone(self.distro.shared_status());
+        let step = task.forwarding.failed(&self.store, &status, now);
         Some(self.follow(task, place, step, now))
     }
 

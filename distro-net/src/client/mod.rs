@@ -47,12 +47,12 @@ pub struct PeersConfig {
     /// Requests to one member to put durable records on disk that may be under way, each on a
     /// connection of its own. What comes meanwhile goes with the next that begins. One makes each
     /// write wait for the one before; many carry little each, and cost a message. Default 4.
-    pub holds_per_peer: usize,
+    pub persists_per_peer: usize,
 }
 
 impl Default for PeersConfig {
     fn default() -> Self {
-        Self { forwards_per_peer: 32, holds_per_peer: 4 }
+        Self { forwards_per_peer: 32, persists_per_peer: 4 }
     }
 }
 

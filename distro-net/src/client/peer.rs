@@ -73,13 +73,13 @@ impl Peer {
     pub(crate) fn new(member: MemberId, address: Arc<str>, config: &PeersConfig) -> Self {
         /// Connections kept for the calls of the core.
         const CORE_CALLS: usize = 4;
-        let PeersConfig { forwards_per_peer, holds_per_peer } = *config;
+        let PeersConfig { forwards_per_peer, persists_per_peer } = *config;
         Self {
             member,
             address,
             forwards: Semaphore::new(forwards_per_peer),
             idle: Mutex::default(),
-            most_idle: forwards_per_peer + holds_per_peer + CORE_CALLS,
+            most_idle: forwards_per_peer + persists_per_peer + CORE_CALLS,
             clock_ahead_ms: AtomicI64::new(0),
             gone: CancellationToken::new(),
             trouble: Mutex::default(),

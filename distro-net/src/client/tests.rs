@@ -104,14 +104,14 @@ async fn ask(minor: u32, requests: &[Request<String>]) -> (Vec<Outcome<String>>,
 
 #[tokio::test]
 async fn a_member_of_an_earlier_release_is_not_sent_what_it_does_not_understand() {
-    let holds = [Request::Hold(Vec::new()), Request::Hold(Vec::new())];
+    let holds = [Request::Persist(Vec::new()), Request::Persist(Vec::new())];
     let (outcomes, old) = ask(2, &holds).await;
     assert!(matches!(outcomes[..], [Outcome::NotTaken, Outcome::NotTaken]), "{outcomes:?}");
     let count = |of: &AtomicUsize| of.load(Ordering::Relaxed);
     assert_eq!((count(&old.calls), count(&old.connections)), (0, 1));
     // What it does understand, it is sent over the same connection; here it answers nonsense.
     let (outcomes, old) =
-        ask(2, &[Request::Hold(Vec::new()), Request::Probe { phase: Phase::Up }]).await;
+        ask(2, &[Request::Persist(Vec::new()), Request::Probe { phase: Phase::Up }]).await;
     assert!(matches!(outcomes[..], [Outcome::NotTaken, Outcome::NoAnswer]), "{outcomes:?}");
     assert_eq!((count(&old.calls), count(&old.connections)), (1, 1));
     let (_, current) = ask(MINOR, &holds[..1]).await;

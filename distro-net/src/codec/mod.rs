@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use distro_core::{Place, Reply, Request};
+use distro_core::{RecordId, Reply, Request};
 use prost::Message;
 
 pub(crate) mod pack;
@@ -117,7 +117,7 @@ impl From<prost::DecodeError> for CodecError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
     /// Where the record belongs. The names may be longer than those of records that are taken.
-    pub place: Place,
+    pub place: RecordId,
     /// What is wrong.
     pub error: CodecError,
 }

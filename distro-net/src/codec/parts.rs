@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use distro_core::{Beat, Contact, Entry, Health, Key, MemberId, Phase, Place, Record};
-use distro_core::{SLOT_COUNT, Sheet, Slot, Stamp, Stamps};
+use distro_core::{Beat, Contact, Entry, Health, Key, MemberId, Phase, Record, RecordId};
+use distro_core::{SLOT_COUNT, Slot, Stamp, StampRange, Stamps};
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 
@@ -61,7 +61,7 @@ pub(super) fn place(tag: &str, key: &str) -> wire::Place {
     wire::Place { tag: Some(tag.into()), key: key.into() }
 }
 
-pub(super) fn places(places: &[Place]) -> Vec<Bytes> {
+pub(super) fn places(places: &[RecordId]) -> Vec<Bytes> {
     let mut last = None;
     places.iter().map(|(tag, key)| bytes(&next_place(&mut last, tag, key))).collect()
 }
@@ -87,7 +87,7 @@ fn next_place<'a>(last: &mut Option<&'a str>, tag: &'a str, key: &str) -> wire::
     wire::Place { tag: (!is_same).then(|| tag.into()), key: key.into() }
 }
 
-pub(super) fn sheet(sheet: &Sheet) -> Bytes {
+pub(super) fn sheet(sheet: &StampRange) -> Bytes {
     let stamps = sheet.stamps.iter().map(|(key, stamps)| {
         bytes(&wire::KeyStamps {
             key: (**key).into(),
@@ -214,7 +214,7 @@ impl<'a, V> Decoder<'a, V> {
         }
     }
 
-    pub(super) fn places(&mut self, items: Vec<Bytes>) -> Result<Vec<Place>> {
+    pub(super) fn places(&mut self, items: Vec<Bytes>) -> Result<Vec<RecordId>> {
         self.list(items, |decoder, bytes| decoder.place(Some(wire::Place::decode(bytes)?)))
     }
 
@@ -226,7 +226,7 @@ impl<'a, V> Decoder<'a, V> {
         Ok(Beat { tag, key, age_ms: beat.age_ms, hops, written })
     }
 
-    pub(super) fn place(&mut self, place: Option<wire::Place>) -> Result<Place> {
+    pub(super) fn place(&mut self, place: Option<wire::Place>) -> Result<RecordId> {
         let (tag, key) = self.place_of_any_length(place)?;
         self.check_name(&tag)?;
         self.check_name(&key)?;
@@ -234,7 +234,7 @@ impl<'a, V> Decoder<'a, V> {
     }
 
     /// A place whose names may be longer than those of records that are taken.
-    fn place_of_any_length(&mut self, place: Option<wire::Place>) -> Result<Place> {
+    fn place_of_any_length(&mut self, place: Option<wire::Place>) -> Result<RecordId> {
         let place = place.ok_or(CodecError::Missing("the place"))?;
         let tag = match (place.tag, &self.last) {
             (None, None) => return Err(CodecError::Missing("the tag")),
@@ -245,7 +245,7 @@ impl<'a, V> Decoder<'a, V> {
         Ok((tag, place.key.into()))
     }
 
-    pub(super) fn sheet(&mut self, source: Bytes) -> Result<Sheet> {
+    pub(super) fn sheet(&mut self, source: Bytes) -> Result<StampRange> {
         let sheet: wire::Sheet = self.parse(source)?;
         let stamps = self.list(sheet.stamps, |decoder, bytes| {
             let stamps = wire::KeyStamps::decode(bytes)?;
@@ -258,7 +258,7 @@ impl<'a, V> Decoder<'a, V> {
             };
             Ok((key, stamps))
         })?;
-        Ok(Sheet {
+        Ok(StampRange {
             tag: self.name(&sheet.tag)?,
             after: sheet.after.map(|key| self.name(&key)).transpose()?,
             until: sheet.until.map(|key| self.name(&key)).transpose()?,
@@ -298,7 +298,7 @@ impl<'a, V> Decoder<'a, V> {
     }
 
     /// The place of the last record of a list, of which these could be read.
-    pub(super) fn last_place(&self, read: &[Entry<V>]) -> Option<Place> {
+    pub(super) fn last_place(&self, read: &[Entry<V>]) -> Option<RecordId> {
         if self.ends_unread {
             return self.unread.last().map(|unread| unread.place.clone());
         }
@@ -306,7 +306,7 @@ impl<'a, V> Decoder<'a, V> {
     }
 
     /// The places of records that could not be read so far.
-    pub(super) fn unread_places(&self) -> Vec<Place> {
+    pub(super) fn unread_places(&self) -> Vec<RecordId> {
         self.unread.iter().map(|unread| unread.place.clone()).collect()
     }
 }

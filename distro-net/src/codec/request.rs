@@ -47,7 +47,7 @@ impl<V> Encoder<'_, V> {
             Request::Arrived { clients } => {
                 (kind::ARRIVED, wire::Arrived { clients: clients.clone() }.encode_to_vec())
             }
-            Request::Hold(entries) => (kind::HOLD, list(self.entries(entries))),
+            Request::Persist(entries) => (kind::PERSIST, list(self.entries(entries))),
             Request::Leave { incarnation } => {
                 (kind::LEAVE, bytes(&wire::Leave { incarnation: *incarnation }).into())
             }
@@ -87,10 +87,10 @@ impl<V> Decoder<'_, V> {
                 let list: wire::List = self.parse(body)?;
                 Request::Replicate(self.entries(list.items)?)
             }
-            kind::HOLD => {
+            kind::PERSIST => {
                 let list: wire::List = self.parse(body)?;
                 // All or nothing: what cannot be read cannot be held.
-                Request::Hold(self.all_entries(list.items)?)
+                Request::Persist(self.all_entries(list.items)?)
             }
             kind::RENEW => {
                 let list: wire::List = self.parse(body)?;

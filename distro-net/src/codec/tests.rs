@@ -1,6 +1,6 @@
 use distro_core::{
-    Beat, Contact, Entry, Health, MemberId, Operation, Phase, Record, SLOT_COUNT, Sheet, Slot,
-    Stamp, Stamps, TagSum,
+    Beat, Contact, Entry, Health, MemberId, Operation, Phase, Record, SLOT_COUNT, Slot, Stamp,
+    StampRange, Stamps, TagSum,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -73,7 +73,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry<String>>> {
     vec(entry.prop_map(|(tag, key, record)| Entry { tag, key, record }), 0..6)
 }
 
-fn sheets() -> impl Strategy<Value = Sheet> {
+fn sheets() -> impl Strategy<Value = StampRange> {
     let stamp = (stamps(), stamps(), stamps(), any::<bool>()).prop_map(
         |(registration, liveness, deregistered, is_visible)| Stamps {
             registration,
@@ -83,7 +83,7 @@ fn sheets() -> impl Strategy<Value = Sheet> {
         },
     );
     (name(), option::of(name()), option::of(name()), vec((name(), stamp), 0..4))
-        .prop_map(|(tag, after, until, stamps)| Sheet { tag, after, until, stamps })
+        .prop_map(|(tag, after, until, stamps)| StampRange { tag, after, until, stamps })
 }
 
 fn operations() -> impl Strategy<Value = Operation<String>> {
@@ -121,7 +121,7 @@ fn requests() -> impl Strategy<Value = Request<String>> {
             .prop_map(|(slots, after)| Request::Account { slots, after }),
         phases().prop_map(|phase| Request::Probe { phase }),
         entries().prop_map(Request::Replicate),
-        entries().prop_map(Request::Hold),
+        entries().prop_map(Request::Persist),
         beats().prop_map(Request::Renew),
         (any::<u64>(), option::of(any::<u64>()))
             .prop_map(|(root, open)| Request::Verify { root, open }),
@@ -342,7 +342,7 @@ fn parts_that_must_be_there_are_missed() {
         (kind::REPLICATE, list(wire::Entry { place: place(None), record: record.clone() })),
         (kind::REPLICATE, list(wire::Entry { place: None, record })),
         (kind::REPLICATE, list(wire::Entry { place: place(Some("t")), record: None })),
-        (kind::HOLD, list(wire::Entry { place: place(Some("t")), record: Some(zero) })),
+        (kind::PERSIST, list(wire::Entry { place: place(Some("t")), record: Some(zero) })),
         (kind::FORWARD, operation(0).encode_to_vec()),
         (kind::FORWARD, operation(1).encode_to_vec()),
         (kind::FORWARD, operation(3).encode_to_vec()),
@@ -373,8 +373,8 @@ fn what_is_too_large_is_refused_before_it_takes_memory() {
             error => panic!("{error}"),
         }
     };
-    assert_eq!(refused(&Request::Hold(vec![entry("t", "123456")])), "a value");
-    assert_eq!(refused(&Request::Hold(vec![entry("123456", "")])), "a tag or key");
+    assert_eq!(refused(&Request::Persist(vec![entry("t", "123456")])), "a value");
+    assert_eq!(refused(&Request::Persist(vec![entry("123456", "")])), "a tag or key");
     let register = Operation::register(
         "t",
         "k",
@@ -384,7 +384,7 @@ fn what_is_too_large_is_refused_before_it_takes_memory() {
     );
     assert_eq!(refused(&Request::Forward(register)), "a value");
     assert_eq!(refused(&Request::Replicate(vec![entry("t", ""); 11])), "the list");
-    let sheet = Sheet {
+    let sheet = StampRange {
         tag: "t".into(),
         after: None,
         until: None,
@@ -445,7 +445,7 @@ fn mixed() -> Vec<Entry<String>> {
     ]
 }
 
-fn places(entries: &[Entry<String>]) -> Vec<Place> {
+fn places(entries: &[Entry<String>]) -> Vec<RecordId> {
     entries.iter().map(|entry| (entry.tag.clone(), entry.key.clone())).collect()
 }
 
@@ -455,7 +455,7 @@ fn a_record_that_cannot_be_read_is_left_out_and_does_not_spoil_its_neighbours() 
     let all = places(&mixed());
     let [readable, unreadable] = [[1, 3].as_slice(), &[0, 2, 4]]
         .map(|which| which.iter().map(|n: &usize| all[*n].clone()).collect::<Vec<_>>());
-    let noted = |unread: Vec<Unread>| -> Vec<Place> {
+    let noted = |unread: Vec<Unread>| -> Vec<RecordId> {
         unread.into_iter().map(|unread| unread.place).collect()
     };
 
@@ -481,7 +481,7 @@ fn a_record_that_cannot_be_read_is_left_out_and_does_not_spoil_its_neighbours() 
     assert_eq!((places(&given), unread), (readable, unreadable));
 
     // A single write that cannot be read is refused, and so is the whole of what is to be on disk.
-    let hold = codec().encode_request(&Request::Hold(mixed())).unwrap();
+    let hold = codec().encode_request(&Request::Persist(mixed())).unwrap();
     assert!(earlier.decode_request(hold.into()).is_err());
     let forwarded = Reply::Forwarded {
         record: mixed().into_iter().next().map(|entry| entry.record),

@@ -34,7 +34,7 @@ pub(crate) mod kind {
     pub(crate) const FORWARD: u32 = 8;
     pub(crate) const LEAVE: u32 = 9;
     /// Since 1.3, and sent to members of 1.3 only. Its body is that of [`REPLICATE`].
-    pub(crate) const HOLD: u32 = 10;
+    pub(crate) const PERSIST: u32 = 10;
     /// Since 1.4, and sent to members of 1.4 only.
     pub(crate) const ACCOUNT: u32 = 11;
     /// Since 1.5, and sent to members of 1.5 only.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use distro_core::{
-    Board, DistroConfig, Health, LeaseTerms, MemberId, Operation, Stamp, StampClock, Store,
+    DistroConfig, Health, LeaseTerms, MemberId, Operation, SharedStatus, Stamp, StampClock, Store,
     StoreConfig, Value, Written,
 };
 use distro_net::{
@@ -100,7 +100,7 @@ pub(crate) struct Member {
     pub(crate) address: Address,
     pub(crate) store: Arc<Store<Text, ()>>,
     pub(crate) clock: Clock,
-    pub(crate) board: Arc<Board>,
+    pub(crate) shared_status: Arc<SharedStatus>,
     pub(crate) control: Control<Text>,
     pub(crate) peers: Peers<Text>,
     /// While set, requests of others wait for ever.
@@ -155,10 +155,11 @@ impl Member {
         let deadline = config.forward_deadline;
         let (driver, control) =
             Driver::with_peers(config, store.clone(), peers.clone(), members, nudge, seed);
-        let board = driver.board().clone();
+        let shared_status = driver.shared_status().clone();
         let service = Service::new(driver.answer(), peers.clone()).with_durability(disk.clone());
         let service = Arc::new(service);
-        let forwarder = Forwarder::new(store.clone(), board.clone(), peers.clone(), deadline);
+        let forwarder =
+            Forwarder::new(store.clone(), shared_status.clone(), peers.clone(), deadline);
         let forwarder = forwarder.with_durability(disk);
         let shutdown = CancellationToken::new();
         let is_mute = Arc::new(AtomicBool::new(false));
@@ -170,7 +171,7 @@ impl Member {
             address,
             store,
             clock,
-            board,
+            shared_status,
             control,
             peers,
             is_mute,
@@ -218,7 +219,7 @@ impl Member {
     }
 
     pub(crate) fn may_read(&self) -> bool {
-        self.board.may_read(self.clock.tick())
+        self.shared_status.may_read(self.clock.tick())
     }
 }
 

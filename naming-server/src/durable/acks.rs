@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use distro_core::{Entry, Place};
+use distro_core::{Entry, RecordId};
 use distro_net::{Durability, Forwarder};
 
 use super::keeper::Keeper;
@@ -53,10 +53,10 @@ impl Acks {
     /// and it is tried again.
     pub(crate) fn kept(
         &self,
-        place: &Place,
+        place: &RecordId,
     ) -> impl Future<Output = Result<(), NotKept>> + Send + use<> {
         let kept = match &self.others {
-            None => Kept::Here(self.keeper.kept(std::slice::from_ref(place))),
+            None => Kept::Here(self.keeper.saved(std::slice::from_ref(place))),
             // Looked up here and not in the future: whatever is written from now on is newer.
             Some(others) => Kept::There(others.clone(), self.entry(place).into_iter().collect()),
         };
@@ -72,7 +72,7 @@ impl Acks {
                 },
                 Kept::There(others, entries) => {
                     let (needed, all) = (others.majority(), others.members());
-                    match others.hold(entries, needed, timeout).await {
+                    match others.persist(entries, needed, timeout).await {
                         Ok(()) => return Ok(()),
                         Err(too_few) => {
                             let own = keeper.failure().map(|failure| format!(" ({failure})"));
@@ -87,7 +87,7 @@ impl Acks {
     }
 
     /// A record as it is held now, a removed one too; `None` if nothing was ever known of it.
-    fn entry(&self, (tag, key): &Place) -> Option<Entry<Content>> {
+    fn entry(&self, (tag, key): &RecordId) -> Option<Entry<Content>> {
         let datum = self.store.find(tag)?;
         let record = datum.read(|reader| reader.find(key).map(|record| record.into_owned()))?;
         Some(Entry { tag: Arc::clone(tag), key: Arc::clone(key), record })
@@ -96,6 +96,6 @@ impl Acks {
 
 /// What is waited for.
 enum Kept {
-    Here(distro_net::Keeping),
+    Here(distro_net::Saving),
     There(Forwarder<Content, ServiceState>, Vec<Entry<Content>>),
 }

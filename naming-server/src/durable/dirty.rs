@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use distro_core::Place;
+use distro_core::RecordId;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
@@ -22,7 +22,7 @@ pub(super) struct Dirty {
 
 #[derive(Default)]
 struct State {
-    places: BTreeSet<Place>,
+    places: BTreeSet<RecordId>,
     noted: u64,
     is_closed: bool,
 }
@@ -38,7 +38,7 @@ pub(super) struct Progress {
 
 /// What a flush has to write.
 pub(super) struct Batch {
-    pub(super) places: BTreeSet<Place>,
+    pub(super) places: BTreeSet<RecordId>,
     /// The last note in it.
     noted: u64,
     /// Nothing comes after this one.
@@ -51,7 +51,7 @@ impl Dirty {
         Self { state: Mutex::default(), wake: Condvar::new(), progress }
     }
 
-    pub(super) fn note(&self, places: impl Iterator<Item = Place>) {
+    pub(super) fn note(&self, places: impl Iterator<Item = RecordId>) {
         let mut state = self.state.lock();
         let was_empty = state.places.is_empty();
         state.places.extend(places);
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    fn place(key: &str) -> Place {
+    fn place(key: &str) -> RecordId {
         ("tag".into(), key.into())
     }
 

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use distro_core::{Key, MemberId, Place, Record};
+use distro_core::{Key, MemberId, Record, RecordId};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::error::DataError;
@@ -51,7 +51,7 @@ pub(super) struct Meta {
 }
 
 /// A record to be written, or `None` to remove it.
-pub(super) type Change = (Place, Option<Record<Content>>);
+pub(super) type Change = (RecordId, Option<Record<Content>>);
 
 /// A record as it was read.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use distro_core::{Beginning, DATUM_KEY, Key, MemberId, Place, Verdict, Watcher};
-use distro_net::{Clock, Durability, Keeping, NotKept};
+use distro_core::{Beginning, DATUM_KEY, Key, MemberId, RecordId, Verdict, Watcher};
+use distro_net::{Clock, Durability, NotSaved, Saving};
 use naming_model::{OPERATOR_MARK, PERSISTENT_MARK};
 use parking_lot::Mutex;
 
@@ -178,13 +178,13 @@ impl Watcher<Content, ServiceState> for Keeper {
 }
 
 impl Durability for Keeper {
-    fn kept(&self, places: &[Place]) -> Keeping {
+    fn saved(&self, places: &[RecordId]) -> Saving {
         // Also what does not look worth it: whoever waits for a removal may rely on it that it
         // outlives a restart, here too, where the record has never been seen.
         let durable = places.iter().filter(|(tag, key)| is_durable(tag, key));
         self.dirty.note(durable.cloned());
         let flushed = self.dirty.flushed();
-        Box::pin(async { flushed.await.map_err(|cause| NotKept(cause.to_string())) })
+        Box::pin(async { flushed.await.map_err(|cause| NotSaved(cause.to_string())) })
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use distro_core::{MemberId, Place};
+use distro_core::{MemberId, RecordId};
 use distro_net::Clock;
 
 use super::error::DataError;
@@ -48,7 +48,7 @@ impl Saver {
 
     /// Puts records into the store, but for removals that are older than `retention`. Returns the
     /// places of those.
-    pub(super) fn restore(&self, datums: Vec<SavedDatum>, retention: Duration) -> Vec<Place> {
+    pub(super) fn restore(&self, datums: Vec<SavedDatum>, retention: Duration) -> Vec<RecordId> {
         let (began, now) = (Instant::now(), self.clock.now());
         let retention_ms = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
         let (mut count, mut outdated) = (0_usize, Vec::new());
@@ -127,7 +127,7 @@ impl Saver {
 
     fn save<'a>(
         &mut self,
-        places: impl ExactSizeIterator<Item = &'a Place>,
+        places: impl ExactSizeIterator<Item = &'a RecordId>,
     ) -> Result<usize, DataError> {
         let (file, is_new) = match self.file.take() {
             Some(file) => (file, false),
@@ -151,7 +151,7 @@ impl Saver {
     }
 
     /// The record of a place as it is now.
-    fn change(&self, place: &Place) -> Change {
+    fn change(&self, place: &RecordId) -> Change {
         let datum = self.store.find(&place.0);
         let record = datum.and_then(|datum| {
             datum.read(|reader| reader.find(&place.1).map(|record| record.into_owned()))
@@ -160,7 +160,7 @@ impl Saver {
     }
 
     /// Every durable record there is, tombstones included.
-    fn all_places(&self) -> Vec<Place> {
+    fn all_places(&self) -> Vec<RecordId> {
         let mut places = Vec::new();
         for datum in self.store.all() {
             let tag = datum.tag();

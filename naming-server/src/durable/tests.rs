@@ -106,7 +106,7 @@ impl Kept {
     }
 
     async fn kept(&self) {
-        let kept = tokio::time::timeout(Duration::from_secs(20), self.keeper.kept(&[]));
+        let kept = tokio::time::timeout(Duration::from_secs(20), self.keeper.saved(&[]));
         kept.await.unwrap().unwrap();
     }
 }
@@ -181,7 +181,7 @@ async fn what_is_waited_for_by_its_place_is_kept_before_anybody_tells_of_it() {
         place(&tag, "10.0.0.1#80#c"),
         place("nobody", ""),
     ];
-    kept.keeper.kept(&places).await.unwrap();
+    kept.keeper.saved(&places).await.unwrap();
     assert_eq!(kept.keeper.stats().written(), 2);
     let before = kept.all();
     drop(kept);
@@ -265,7 +265,7 @@ async fn who_was_away_for_too_long_takes_what_the_others_have() {
     // What others give, and a write that waits for the disk.
     late.name("a", "of the others");
     late.name("c", "new");
-    let waiting = late.keeper.kept(&[]);
+    let waiting = late.keeper.saved(&[]);
     *beginning.lock() = Some(Beginning::Loaded);
     tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap().unwrap();
     let after = late.all();

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use distro_core::{Action, Board, ConnectionId, End, Holding, HoldingConfig, Key, Stamp, Tick};
+use distro_core::{
+    Action, ConnectionId, End, Holding, HoldingConfig, Key, SharedStatus, Stamp, Tick,
+};
 use naming_model::ServiceKey;
 use parking_lot::Mutex;
 use tokio::time::sleep;
@@ -29,7 +31,7 @@ const NUMBER_BITS: u32 = 42;
 
 /// The connections held here, and what each has registered.
 pub(super) struct Holder {
-    board: Arc<Board>,
+    shared_status: Arc<SharedStatus>,
     shards: Vec<Mutex<Holding<Content>>>,
     /// What the marks of this process have in common.
     mark: u64,
@@ -40,13 +42,13 @@ pub(super) type Place = (Arc<str>, Key);
 
 impl Holder {
     /// Holds nothing yet.
-    pub(super) fn new(board: Arc<Board>, registry: &Registry) -> Self {
+    pub(super) fn new(shared_status: Arc<SharedStatus>, registry: &Registry) -> Self {
         let shard = |_| Mutex::new(Holding::new(HoldingConfig::default()));
         // Any stamp of this member tells it apart from others, and from itself before a restart.
         let stamp = registry.store.clock().issue(registry.clock.tick());
         let member = format!("{}:{}", stamp.member().0, stamp.incarnation());
         let mark = xxh3_64(member.as_bytes()) << NUMBER_BITS;
-        Self { board, shards: (0..SHARDS).map(shard).collect(), mark }
+        Self { shared_status, shards: (0..SHARDS).map(shard).collect(), mark }
     }
 
     fn shard(&self, connection: ConnectionId) -> &Mutex<Holding<Content>> {
@@ -61,7 +63,7 @@ impl Holder {
     /// A client has set up a connection. All members are told: it may be one that has left another.
     pub(super) fn begin(&self, connection: &Connection, client: &Client, now: Tick) {
         let digest = digest(connection, client);
-        self.board.note_arrival(digest, now);
+        self.shared_status.note_arrival(digest, now);
         self.shard(connection.number()).lock().begin(connection.number(), digest, now);
     }
 
@@ -140,7 +142,8 @@ impl Front {
             self.tell_watchers();
             for shard in &self.holder.shards {
                 let now = self.now();
-                let actions = shard.lock().tick(&self.registry().store, &self.holder.board, now);
+                let actions =
+                    shard.lock().tick(&self.registry().store, &self.holder.shared_status, now);
                 actions.into_iter().for_each(|action| self.carry_out(action, now));
             }
         }

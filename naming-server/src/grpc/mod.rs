@@ -15,7 +15,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use distro_core::{Board, Tick};
+use distro_core::{SharedStatus, Tick};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -95,17 +95,17 @@ pub(crate) struct FrontParts<'a> {
     pub(crate) address: &'a str,
     pub(crate) naming: Arc<Naming>,
     /// Where members tell each other of connections.
-    pub(crate) board: Arc<Board>,
+    pub(crate) shared_status: Arc<SharedStatus>,
 }
 
 impl Front {
     pub(crate) fn new(parts: FrontParts<'_>) -> Self {
-        let FrontParts { settings, address, naming, board } = parts;
+        let FrontParts { settings, address, naming, shared_status } = parts;
         let own_ip = address.rsplit_once(':').map_or(address, |(host, _)| host).into();
         Self {
             own_ip,
             connections: Connections::default(),
-            holder: Holder::new(board, naming.registry()),
+            holder: Holder::new(shared_status, naming.registry()),
             naming,
             watchers: Watchers::default(),
             stats: Arc::new(GrpcStats::new()),

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use distro_core::{Board, Operation, Phase, Tick, Written};
+use distro_core::{Operation, Phase, SharedStatus, Tick, Written};
 use distro_net::Forwarder;
 
 use super::{Content, NamingStore, ServiceState};
 
 /// The way to the members that own what this node does not.
 pub(crate) struct Cluster {
-    board: Arc<Board>,
+    shared_status: Arc<SharedStatus>,
     forwarder: Forwarder<Content, ServiceState>,
     store: Arc<NamingStore>,
     forwarded: AtomicU64,
@@ -19,32 +19,33 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A member whose writes go this way.
     pub(crate) fn new(
-        board: Arc<Board>,
+        shared_status: Arc<SharedStatus>,
         forwarder: Forwarder<Content, ServiceState>,
         store: Arc<NamingStore>,
     ) -> Self {
-        Self { board, forwarder, store, forwarded: AtomicU64::new(0) }
+        Self { shared_status, forwarder, store, forwarded: AtomicU64::new(0) }
     }
 
     /// Whether reads may be answered: the data is loaded, and compared since the last pause.
     pub(crate) fn may_read(&self, now: Tick) -> bool {
-        self.board.may_read(now)
+        self.shared_status.may_read(now)
     }
 
     /// Whether writes and beats may be taken.
     pub(crate) fn may_write(&self, now: Tick) -> bool {
-        self.board.may_write(now)
+        self.shared_status.may_write(now)
     }
 
     /// Whether what is read now may have waited while this process was stopped.
     pub(crate) fn may_be_late(&self, now: Tick) -> bool {
-        self.board.may_be_late(now)
+        self.shared_status.may_be_late(now)
     }
 
     /// Whether this node knows enough to say of an instance that nobody knows it. While it loads
     /// it does not; when nobody had data to load, nobody will.
     pub(crate) fn may_judge_unknown(&self, now: Tick) -> bool {
-        self.board.may_write(now) && matches!(self.board.phase(), Phase::Up | Phase::Leaving)
+        self.shared_status.may_write(now)
+            && matches!(self.shared_status.phase(), Phase::Up | Phase::Leaving)
     }
 
     /// Whether what has this tag is this member's to write.

@@ -113,7 +113,7 @@ impl Registry {
         };
         let value = Arc::new(Content::Instance(instance));
         let health = initial_health(healthy);
-        self.store.register_elsewhere(service.as_str(), &id, value, health, self.clock.tick());
+        self.store.take_registration(service.as_str(), &id, value, health, self.clock.tick());
         if let Some(kind) = kind {
             self.note(service, &id, kind, actor);
         }
@@ -128,7 +128,7 @@ impl Registry {
         actor: &dyn Fn() -> String,
     ) {
         let id = RecordKey::ephemeral(*key).text();
-        if self.store.deregister_elsewhere(service.as_str(), &id, self.clock.tick()) {
+        if self.store.take_removal(service.as_str(), &id, self.clock.tick()) {
             self.note(service, &id, EventKind::Deregistered, actor);
         }
     }
@@ -295,7 +295,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use distro_core::{Board, Input, MemberId, OwnerPolicy, StampClock};
+    use distro_core::{Input, MemberId, OwnerPolicy, SharedStatus, StampClock};
     use distro_net::{
         Clock, Codec, Driver, Forwarder, Identity, Limits, Peers, PeersConfig, Secret, TcpConnector,
     };
@@ -310,11 +310,11 @@ mod tests {
 
     /// A registry in which all services are a Java server's.
     async fn registry() -> (Registry, distro_net::Control<Content>) {
-        let (registry, control, _) = registry_and_board().await;
+        let (registry, control, _) = registry_and_status().await;
         (registry, control)
     }
 
-    async fn registry_and_board() -> (Registry, distro_net::Control<Content>, Arc<Board>) {
+    async fn registry_and_status() -> (Registry, distro_net::Control<Content>, Arc<SharedStatus>) {
         let clock = Clock::start();
         let mut settings = crate::Config::default().registry_settings(1);
         settings.store.owner_policy = OwnerPolicy::Tags(owner_number);
@@ -324,14 +324,14 @@ mod tests {
         let registry = Registry::new(settings, events, watch, stamps, clock, Vec::new());
         let store = Arc::clone(&registry.store);
         let (driver, control) = Driver::new(distro_core::DistroConfig::default(), store, clock);
-        let board = Arc::clone(driver.board());
+        let shared_status = Arc::clone(driver.shared_status());
         tokio::spawn(driver.run(tokio_util::sync::CancellationToken::new()));
         assert!(control.set_owners(vec![JAVA]).await);
-        (registry, control, board)
+        (registry, control, shared_status)
     }
 
     /// The way of writes of a member that reaches nobody.
-    fn writes(registry: Registry, board: Arc<Board>) -> (Arc<Registry>, Writes) {
+    fn writes(registry: Registry, shared_status: Arc<SharedStatus>) -> (Arc<Registry>, Writes) {
         let secret = Secret::new(b"0123456789abcdef0123456789abcdef").unwrap();
         let identity = Identity { cluster: "c".to_owned(), member: ME, incarnation: 1, secret };
         let codec = Codec::new(Arc::new(ContentCodec), Limits::default());
@@ -340,15 +340,16 @@ mod tests {
         let registry = Arc::new(registry);
         let store = Arc::clone(&registry.store);
         let deadline = std::time::Duration::from_millis(500);
-        let forwarder = Forwarder::new(Arc::clone(&store), Arc::clone(&board), peers, deadline);
-        let cluster = Arc::new(Cluster::new(board, forwarder, store));
+        let forwarder =
+            Forwarder::new(Arc::clone(&store), Arc::clone(&shared_status), peers, deadline);
+        let cluster = Arc::new(Cluster::new(shared_status, forwarder, store));
         (Arc::clone(&registry), Writes::new(registry, Some(cluster), None))
     }
 
     #[tokio::test]
     async fn a_beat_registers_no_persistent_instance_among_those_of_the_owner() {
-        let (registry, _control, board) = registry_and_board().await;
-        let (registry, writes) = writes(registry, board);
+        let (registry, _control, shared_status) = registry_and_status().await;
+        let (registry, writes) = writes(registry, shared_status);
         let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "DEFAULT" };
         let whole = || {
             let mut instance = Instance::new(1.0, Metadata::default())?;

@@ -66,7 +66,7 @@ impl<V: Value> Writer<'_, V> {
             self.local.push(Arc::clone(&key));
         }
         if origin != Origin::ForeignOwner {
-            self.hold(&key);
+            self.note_recent_write(&key);
         }
         self.changed.push(key);
     }

@@ -12,7 +12,7 @@ use crate::store::footprint::Footprint;
 
 /// What was written here is not undone by lists that were composed so much later at most: they
 /// may have been on their way.
-const HOLD: Duration = Duration::from_secs(3);
+const WRITE_STANDS: Duration = Duration::from_secs(3);
 /// A list may come so much later than one that was composed after it.
 const OVERTAKEN: Duration = Duration::from_secs(1);
 /// So long after a change of owners all members see the same, and what got lost is back.
@@ -136,7 +136,7 @@ impl<V: Value> Writer<'_, V> {
     }
 
     /// Whether a list must leave a record alone.
-    fn is_held(&self, key: &str, as_of: Tick) -> bool {
+    fn is_newer_than_list(&self, key: &str, as_of: Tick) -> bool {
         let is_newer = |learned: Tick| learned >= as_of && as_of < self.now;
         let learned = match self.shelf.entries.get(key) {
             Some(entry) => Some(entry.learned),
@@ -145,27 +145,31 @@ impl<V: Value> Writer<'_, V> {
         let rules = &self.shared.config.rules;
         rules.writes_hold()
             && (learned.is_some_and(is_newer)
-                || self.shared.holds.until(self.tag, key).is_some_and(|until| as_of < until))
+                || self
+                    .shared
+                    .recent_writes
+                    .until(self.tag, key)
+                    .is_some_and(|until| as_of < until))
     }
 
     /// Nothing that is written from now on is new.
-    pub(crate) fn hold_nothing(&mut self) {
-        self.holds = false;
+    pub(crate) fn note_no_writes(&mut self) {
+        self.notes_writes = false;
     }
 
     /// Notes that a record of a tag that others own was written here.
     #[inline]
-    pub(super) fn hold(&self, key: &str) {
-        if self.holds && self.shelf.is_foreign {
-            self.hold_foreign(key);
+    pub(super) fn note_recent_write(&self, key: &str) {
+        if self.notes_writes && self.shelf.is_foreign {
+            self.note_foreign_write(key);
         }
     }
 
     #[cold]
-    fn hold_foreign(&self, key: &str) {
+    fn note_foreign_write(&self, key: &str) {
         let (tag, shared) = (self.tag, self.shared);
         if !(shared.config.is_durable)(tag, key) {
-            shared.holds.note(tag, key, self.now.after(HOLD), self.now);
+            shared.recent_writes.note(tag, key, self.now.after(WRITE_STANDS), self.now);
         }
     }
 
@@ -181,7 +185,9 @@ impl<V: Value> Writer<'_, V> {
         }
         let mut room = terms.room;
         for (key, Listed { value, health, .. }) in listed {
-            if self.is_held(key, terms.as_of) || (self.shared.config.is_durable)(self.tag, key) {
+            if self.is_newer_than_list(key, terms.as_of)
+                || (self.shared.config.is_durable)(self.tag, key)
+            {
                 continue;
             }
             let known = self.find_visible(key);
@@ -197,7 +203,7 @@ impl<V: Value> Writer<'_, V> {
                     if known.is_none() {
                         room -= 1;
                         let until = self.now.after(FRESH);
-                        self.shared.news.note(self.tag, key, until, self.now);
+                        self.shared.newly_listed.note(self.tag, key, until, self.now);
                     }
                     let stamp = self.list_stamp(key);
                     let record = Record::registered(stamp, Arc::clone(value), health);
@@ -221,7 +227,7 @@ impl<V: Value> Writer<'_, V> {
         let waits = shared.config.rules.absence_waits() && !terms.is_settled;
         // Registered with this owner and missing so soon: somebody has removed it.
         let is_removed = |key: &str| {
-            let until = || shared.news.until(self.tag, key);
+            let until = || shared.newly_listed.until(self.tag, key);
             let is_new = |until: Tick| now < until && until > changed.after(FRESH);
             terms.is_told && now >= changed.after(CONVERGED) && until().is_some_and(is_new)
         };
@@ -239,7 +245,7 @@ impl<V: Value> Writer<'_, V> {
             let may_be_older = terms.as_of < entry.learned.after(OVERTAKEN);
             (!waits || is_removed(key) || is_over())
                 && !may_be_older
-                && !self.is_held(key, terms.as_of)
+                && !self.is_newer_than_list(key, terms.as_of)
         };
         self.shelf.entries.iter().filter(is_gone).map(|(key, _)| Arc::clone(key)).collect()
     }
@@ -275,7 +281,7 @@ impl<V: Value> Writer<'_, V> {
             })
             .collect();
         for (key, of, health) in told {
-            if !self.is_held(&key, terms.as_of) {
+            if !self.is_newer_than_list(&key, terms.as_of) {
                 self.judge_listed(&key, of, health);
             }
         }
@@ -283,21 +289,21 @@ impl<V: Value> Writer<'_, V> {
 
     /// Registers what the owner of a foreign tag has just taken from a client of this member.
     /// What is there already keeps its health.
-    pub(crate) fn register_elsewhere(&mut self, key: &str, value: Arc<V>, health: Health) {
+    pub(crate) fn take_registration(&mut self, key: &str, value: Arc<V>, health: Health) {
         let known = self.find_visible(key).map(|(record, _)| record.health());
         let health = known.unwrap_or(health);
         if self.shelf.is_foreign {
             let stamp = self.list_stamp(key);
             self.apply(key, &Record::registered(stamp, value, health), Origin::ForeignOwner);
             self.renew(key);
-            self.hold(key);
+            self.note_recent_write(key);
         } else {
             self.register(key, self.shared.clock.issue(self.now), value, health);
         }
     }
 
     /// Removes what the owner of a foreign tag has just removed for a client of this member.
-    pub(crate) fn deregister_elsewhere(&mut self, key: &str) {
+    pub(crate) fn take_removal(&mut self, key: &str) {
         if !self.shelf.is_foreign {
             self.deregister_unseen(key, self.shared.clock.issue(self.now));
             return;
@@ -306,7 +312,7 @@ impl<V: Value> Writer<'_, V> {
             let stamp = self.list_stamp(key);
             self.apply(key, &Record::removed(stamp), Origin::ForeignOwner);
         }
-        self.hold(key);
+        self.note_recent_write(key);
     }
 
     /// Takes what a member without stamps says of a tag that is not foreign: what is not known

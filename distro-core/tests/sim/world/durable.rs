@@ -57,7 +57,7 @@ impl World {
             };
             let task = process.new_task();
             process.asked_to_hold.insert(task, write);
-            let request = Request::Hold(vec![entry.clone()]);
+            let request = Request::Persist(vec![entry.clone()]);
             self.send(node, to, Call::Handler(task), request, HOLD_DEADLINE_MS);
         }
     }

@@ -53,15 +53,15 @@ impl World {
         let (tag, key) = (self.clients[client].tag.clone(), self.clients[client].key.clone());
         let has_hung_up = !self.links[link].is_open_at_client;
         let Some(process) = self.nodes[node].process.as_mut() else { return };
-        let (tick, board) = (process.tick(now), process.distro.board().clone());
+        let (tick, status) = (process.tick(now), process.distro.shared_status().clone());
         if said != Said::SetUp {
             process.connections.heard(id_of(link), tick);
         }
         let is_late = rules.late_calls && process.may_be_late(tick) && has_hung_up;
         match said {
-            Said::SetUp if board.may_read(tick) => {
+            Said::SetUp if status.may_read(tick) => {
                 process.connections.begin(id_of(link), client as u64, tick);
-                board.note_arrival(client as u64, tick);
+                status.note_arrival(client as u64, tick);
                 self.reply(link, Hears::Answer(number, Told::Done));
             }
             Said::SetUp => {
@@ -77,7 +77,7 @@ impl World {
                 }
                 self.follow(node, progress);
             }
-            Said::Withdraw if !board.may_write(tick) => {
+            Said::Withdraw if !status.may_write(tick) => {
                 self.reply(link, Hears::Answer(number, Told::Busy));
             }
             Said::Withdraw => {
@@ -134,8 +134,8 @@ impl World {
             return;
         }
         let tick = process.tick(now);
-        let board = process.distro.board().clone();
-        let actions = process.connections.tick(&process.store, &board, tick);
+        let status = process.distro.shared_status().clone();
+        let actions = process.connections.tick(&process.store, &status, tick);
         let store = std::sync::Arc::clone(&process.store);
         let is_heard = |tag: &str, key: &str| {
             let last = store.find(tag)?.read(|reader| {

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use distro_core::{Input, MemberId, Output, Passage, Place, Reply, Request, Sender, Slot, TagSum};
+use distro_core::{
+    Input, MemberId, Output, Passage, RecordId, Reply, Request, Sender, Slot, TagSum,
+};
 use distro_net::{Codec, CodecError};
 
 use super::links::Line;
@@ -436,7 +438,7 @@ impl World {
 
     /// A request as this node reads it, and the places of what it cannot read; `None` if it makes
     /// nothing of it.
-    fn read_request(&self, node: usize, request: Bytes) -> Option<(Request<Text>, Vec<Place>)> {
+    fn read_request(&self, node: usize, request: Bytes) -> Option<(Request<Text>, Vec<RecordId>)> {
         let mut unread = Vec::new();
         let request = self.codec_of(node).decode_request_and_note(request, &mut unread);
         let is_spoilt = self.setup.flaws.reads_all_or_nothing && !unread.is_empty();
@@ -489,7 +491,7 @@ impl World {
             return;
         };
         let tick = process.tick(now);
-        let is_hold = matches!(request, Request::Hold(_));
+        let is_hold = matches!(request, Request::Persist(_));
         let request = if is_old { without_lists(request) } else { request };
         let mut reply = process.answer.answer(sender, request, in_transit, tick);
         if is_old {

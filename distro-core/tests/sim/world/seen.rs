@@ -51,7 +51,7 @@ impl World {
     }
 
     pub(crate) fn is_ready(&self, node: usize) -> bool {
-        let is_ready = |p: &Process| p.distro.board().may_read(p.tick(self.now));
+        let is_ready = |p: &Process| p.distro.shared_status().may_read(p.tick(self.now));
         self.is_running(node) && self.nodes[node].process.as_ref().is_some_and(is_ready)
     }
 

@@ -1,51 +1,51 @@
-//! What is to be held by another member, gathered while requests to it are under way: many
+//! What is to be put on the disk of another member, gathered while requests to it are under way: many
 //! writers share a message, as they share a flush of the disk.
 //!
 //! ```text
 //! writers ──► waiting, in order ──► a few senders, each with one message at a time ──► member
 //!                    ▲                                                  │
-//!                    └── who could not be held yet, if still waited for ┘
+//!                    └── what is not on disk yet, if still waited for ──┘
 //! ```
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distro_core::{Board, Entry, MemberId, Reply, Request, Value};
+use distro_core::{Entry, MemberId, Reply, Request, SharedStatus, Value};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::client::{Outcome, Peers};
 
-/// How long to wait before a member is asked again that could not hold something.
+/// How long to wait before a member is asked again that could not put something on disk.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Records in a message at most, unless a single writer has more. As in a batch of replication.
 const MOST_RECORDS: usize = 1_000;
 /// Bytes of their names and values, about; well below what a message may have.
 const MOST_BYTES: usize = 1 << 20;
 
-/// The lines to all members.
-pub(crate) struct Lines<V> {
-    book: Mutex<BTreeMap<MemberId, Arc<Line<V>>>>,
+/// The queues to all members.
+pub(crate) struct Queues<V> {
+    by_member: Mutex<BTreeMap<MemberId, Arc<Queue<V>>>>,
 }
 
-impl<V> Default for Lines<V> {
+impl<V> Default for Queues<V> {
     fn default() -> Self {
-        Self { book: Mutex::default() }
+        Self { by_member: Mutex::default() }
     }
 }
 
-impl<V> Lines<V> {
-    /// The line to a member; those to former members are forgotten.
-    pub(super) fn to(&self, member: MemberId, members: &[MemberId]) -> Arc<Line<V>> {
-        let mut book = self.book.lock();
-        book.retain(|known, _| members.contains(known));
-        Arc::clone(book.entry(member).or_default())
+impl<V> Queues<V> {
+    /// The queue to a member; those to former members are forgotten.
+    pub(super) fn to(&self, member: MemberId, members: &[MemberId]) -> Arc<Queue<V>> {
+        let mut by_member = self.by_member.lock();
+        by_member.retain(|known, _| members.contains(known));
+        Arc::clone(by_member.entry(member).or_default())
     }
 }
 
-/// What one writer wants to be held by one member.
+/// What one writer wants to be on the disk of one member.
 pub(super) struct Asked<V> {
     pub(super) entries: Arc<[Entry<V>]>,
     /// When the writer gives up.
@@ -56,7 +56,7 @@ pub(super) struct Asked<V> {
 
 /// What waits for one member. Whoever puts something in takes it out again when the wait is over:
 /// so there is never more than writers wait for.
-pub(super) struct Line<V> {
+pub(super) struct Queue<V> {
     state: Mutex<State<V>>,
 }
 
@@ -71,26 +71,26 @@ struct State<V> {
 /// The way to a member.
 pub(super) struct Way<V> {
     pub(super) peers: Peers<V>,
-    pub(super) board: Arc<Board>,
+    pub(super) shared_status: Arc<SharedStatus>,
     pub(super) member: MemberId,
 }
 
-/// Something in a line. Dropping it takes it out, unless it is on its way already.
+/// Something in a queue. Dropping it takes it out, unless it is on its way already.
 pub(super) struct Waiting<V> {
-    line: Arc<Line<V>>,
+    queue: Arc<Queue<V>>,
     number: u64,
 }
 
-impl<V> Default for Line<V> {
+impl<V> Default for Queue<V> {
     fn default() -> Self {
         Self { state: Mutex::new(State { waiting: BTreeMap::new(), next: 0, senders: 0 }) }
     }
 }
 
-impl<V: Value> Line<V> {
+impl<V: Value> Queue<V> {
     /// Puts something in, and sees to it that it is sent.
     pub(super) fn put(self: &Arc<Self>, asked: Asked<V>, way: Way<V>) -> Waiting<V> {
-        let most_senders = way.peers.config().holds_per_peer;
+        let most_senders = way.peers.config().persists_per_peer;
         let mut state = self.state.lock();
         let number = state.next;
         state.next += 1;
@@ -100,7 +100,7 @@ impl<V: Value> Line<V> {
             tokio::spawn(Arc::clone(self).send_all(way));
         }
         drop(state);
-        Waiting { line: Arc::clone(self), number }
+        Waiting { queue: Arc::clone(self), number }
     }
 
     /// Sends until nothing waits.
@@ -111,7 +111,7 @@ impl<V: Value> Line<V> {
                 self.state.lock().waiting.clear();
                 continue;
             }
-            if !way.board.is_reachable(way.member) {
+            if !way.shared_status.is_reachable(way.member) {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
@@ -180,14 +180,14 @@ impl<V: Value> Way<V> {
         let until = batch.iter().map(|(_, asked)| asked.until).max();
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let entries = batch.iter().flat_map(|(_, asked)| asked.entries.iter().cloned());
-        let request = Request::Hold(entries.collect());
+        let request = Request::Persist(entries.collect());
         self.peers.call(self.member, &request, left.unwrap_or_default()).await
     }
 }
 
 impl<V> Drop for Waiting<V> {
     fn drop(&mut self) {
-        self.line.state.lock().waiting.remove(&self.number);
+        self.queue.state.lock().waiting.remove(&self.number);
     }
 }
 

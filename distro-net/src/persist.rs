@@ -1,17 +1,17 @@
 //! Durable records, put on the disks of several members before their writer is answered.
 
-mod line;
+mod queue;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use distro_core::{Entry, Place, Value};
+use distro_core::{Entry, RecordId, Value};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub(crate) use self::line::Lines;
-use self::line::{Asked, Way};
-use crate::durability::Keeping;
+pub(crate) use self::queue::Queues;
+use self::queue::{Asked, Way};
+use crate::durability::Saving;
 use crate::forward::Forwarder;
 
 /// Too few members have confirmed in time that something is on disk. It may be on more of them,
@@ -39,12 +39,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
 
     /// Waits until so many members have these durable records on disk, this one included once it
     /// has what its store holds of them by now. The others are asked all at once, and again while they
-    /// cannot; those of releases that do not understand it count as not holding. What many wait for
+    /// cannot; those of releases that do not understand it count as not having them. What many wait for
     /// at a time goes to a member in one message.
     ///
     /// Takes no longer than the deadline. Dropping the future takes nothing back: who was asked
     /// keeps the records.
-    pub async fn hold(
+    pub async fn persist(
         &self,
         entries: Vec<Entry<V>>,
         needed: usize,
@@ -53,17 +53,17 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
         let until = Instant::now() + deadline;
         let others = self.peers.members();
         let (confirm, mut confirmations) = mpsc::channel(others.len() + 1);
-        let kept = self.durability.kept(&places(&entries));
+        let kept = self.durability.saved(&record_ids(&entries));
         tokio::spawn(confirm_own(kept, confirm.clone()));
         let entries: Arc<[Entry<V>]> = entries.into();
         // Whatever ends this: who has not been asked yet need not be.
         let _waiting: Vec<_> = others
             .iter()
             .map(|&member| {
-                let (peers, board) = (self.peers.clone(), Arc::clone(&self.board));
+                let (peers, shared_status) = (self.peers.clone(), Arc::clone(&self.shared_status));
                 let (entries, confirm) = (Arc::clone(&entries), confirm.clone());
-                let line = self.lines.to(member, &others);
-                line.put(Asked { entries, until, confirm }, Way { peers, board, member })
+                let queue = self.queues.to(member, &others);
+                queue.put(Asked { entries, until, confirm }, Way { peers, shared_status, member })
             })
             .collect();
         drop(confirm);
@@ -79,12 +79,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Forwarder<V, A> {
     }
 }
 
-/// Where these records are.
-pub(crate) fn places<V>(entries: &[Entry<V>]) -> Vec<Place> {
+/// Which records these are.
+pub(crate) fn record_ids<V>(entries: &[Entry<V>]) -> Vec<RecordId> {
     entries.iter().map(|entry| (Arc::clone(&entry.tag), Arc::clone(&entry.key))).collect()
 }
 
-async fn confirm_own(kept: Keeping, confirm: mpsc::Sender<()>) {
+async fn confirm_own(kept: Saving, confirm: mpsc::Sender<()>) {
     match kept.await {
         Ok(()) => _ = confirm.send(()).await,
         Err(error) => tracing::error!(%error, "a durable record is in memory only"),

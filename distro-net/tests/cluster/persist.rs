@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use distro_core::{Entry, Place};
-use distro_net::{Durability, Keeping, Limits, NotKept, TooFew};
+use distro_core::{Entry, RecordId};
+use distro_net::{Durability, Limits, NotSaved, Saving, TooFew};
 use tokio::sync::watch;
 
 use crate::member::{Member, SECRET, Text, addresses, eventually, listeners};
@@ -38,7 +38,7 @@ impl Disk {
 }
 
 impl Durability for Disk {
-    fn kept(&self, places: &[Place]) -> Keeping {
+    fn saved(&self, places: &[RecordId]) -> Saving {
         assert!(!places.is_empty(), "what is to be kept is named");
         self.asked.fetch_add(1, Ordering::Relaxed);
         let mut condition = self.condition.subscribe();
@@ -46,7 +46,7 @@ impl Durability for Disk {
             let done = condition.wait_for(|condition| *condition != Condition::Slow).await;
             match done.map(|condition| *condition) {
                 Ok(Condition::Fine) => Ok(()),
-                _ => Err(NotKept("the disk is full".into())),
+                _ => Err(NotSaved("the disk is full".into())),
             }
         })
     }
@@ -63,7 +63,7 @@ async fn three(disks: [&Arc<Disk>; 3]) -> Vec<Member> {
     eventually("all reach each other", || {
         members.iter().all(|one| {
             let others = members.iter().filter(|other| other.address != one.address);
-            others.map(|other| other.address.member()).all(|id| one.board.is_reachable(id))
+            others.map(|other| other.address.member()).all(|id| one.shared_status.is_reachable(id))
         })
     })
     .await;
@@ -92,16 +92,16 @@ async fn a_write_is_held_when_so_many_disks_have_it() {
     assert_eq!(members[0].forwarder.majority(), 2);
 
     let entries = written(&members[0], "a").await;
-    let held = members[0].forwarder.hold(entries.clone(), 2, SHORT).await;
+    let held = members[0].forwarder.persist(entries.clone(), 2, SHORT).await;
     assert_eq!(held, Err(TooFew { held: 0, needed: 2 }));
     assert!(disks.iter().all(|disk| disk.asked() > 0), "all were asked at once");
     assert!(members.iter().all(|member| member.read("#users", "a").is_some()));
 
     disks[0].becomes(Condition::Fine);
-    let held = members[0].forwarder.hold(entries.clone(), 2, SHORT).await;
+    let held = members[0].forwarder.persist(entries.clone(), 2, SHORT).await;
     assert_eq!(held, Err(TooFew { held: 1, needed: 2 }));
 
-    let (waits, opens) = tokio::join!(members[0].forwarder.hold(entries, 2, LONG), async {
+    let (waits, opens) = tokio::join!(members[0].forwarder.persist(entries, 2, LONG), async {
         disks[2].becomes(Condition::Fine);
     });
     assert_eq!((waits, opens), (Ok(()), ()));
@@ -112,10 +112,10 @@ async fn a_broken_disk_does_not_count_until_it_is_mended() {
     let disks = [Condition::Fine, Condition::Broken, Condition::Broken].map(Disk::new);
     let members = three(disks.each_ref()).await;
     let entries = written(&members[0], "a").await;
-    let held = members[0].forwarder.hold(entries.clone(), 2, SHORT).await;
+    let held = members[0].forwarder.persist(entries.clone(), 2, SHORT).await;
     assert_eq!(held, Err(TooFew { held: 1, needed: 2 }));
     let before = disks[1].asked();
-    let (held, ()) = tokio::join!(members[0].forwarder.hold(entries, 2, LONG), async {
+    let (held, ()) = tokio::join!(members[0].forwarder.persist(entries, 2, LONG), async {
         eventually("it is asked again", || disks[1].asked() > before + 1).await;
         disks[1].becomes(Condition::Fine);
     });
@@ -124,7 +124,7 @@ async fn a_broken_disk_does_not_count_until_it_is_mended() {
     disks[0].becomes(Condition::Broken);
     disks[2].becomes(Condition::Fine);
     let entries = written(&members[0], "b").await;
-    assert_eq!(members[0].forwarder.hold(entries, 2, LONG).await, Ok(()));
+    assert_eq!(members[0].forwarder.persist(entries, 2, LONG).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,10 +134,10 @@ async fn a_dead_member_costs_no_time_and_two_dead_ones_the_majority() {
     members.pop().expect("three").kill().await;
     let entries = written(&members[0], "a").await;
     let start = Instant::now();
-    assert_eq!(members[0].forwarder.hold(entries.clone(), 2, LONG).await, Ok(()));
+    assert_eq!(members[0].forwarder.persist(entries.clone(), 2, LONG).await, Ok(()));
     assert!(start.elapsed() < LONG / 4);
     members.pop().expect("two").kill().await;
-    let held = members[0].forwarder.hold(entries, 2, SHORT).await;
+    let held = members[0].forwarder.persist(entries, 2, SHORT).await;
     assert_eq!(held, Err(TooFew { held: 1, needed: 2 }));
 }
 
@@ -148,7 +148,7 @@ async fn nobody_waits_for_members_that_are_taken_from_the_list() {
     let entries = written(&members[0], "a").await;
     let hold = tokio::spawn({
         let (forwarder, entries) = (members[0].forwarder.clone(), entries.clone());
-        async move { forwarder.hold(entries, 2, LONG * 10).await }
+        async move { forwarder.persist(entries, 2, LONG * 10).await }
     });
     eventually("both are asked", || disks[1].asked() > 0 && disks[2].asked() > 0).await;
     assert!(!hold.is_finished());
@@ -159,7 +159,7 @@ async fn nobody_waits_for_members_that_are_taken_from_the_list() {
     let all: Vec<_> = members.iter().map(|member| member.address.clone()).collect();
     members[0].control.set_members(&all).await;
     disks.iter().for_each(|disk| disk.becomes(Condition::Fine));
-    assert_eq!(members[0].forwarder.hold(entries, 3, LONG).await, Ok(()));
+    assert_eq!(members[0].forwarder.persist(entries, 3, LONG).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,7 +169,7 @@ async fn one_slow_disk_neither_holds_up_writes_nor_breaks_connections() {
     let members = three(disks.each_ref()).await;
     for n in 0..WRITES {
         let entries = written(&members[0], &n.to_string()).await;
-        assert_eq!(members[0].forwarder.hold(entries, 2, LONG).await, Ok(()));
+        assert_eq!(members[0].forwarder.persist(entries, 2, LONG).await, Ok(()));
     }
     // Those that began wait for it; the others were over before it was their turn.
     assert!(disks[2].asked() < WRITES / 2, "{}", disks[2].asked());
@@ -178,7 +178,7 @@ async fn one_slow_disk_neither_holds_up_writes_nor_breaks_connections() {
     disks[2].becomes(Condition::Fine);
     eventually("they are answered", || answered() >= before + disks[2].asked() as u64).await;
     let entries = written(&members[0], "last").await;
-    assert_eq!(members[0].forwarder.hold(entries, 3, LONG).await, Ok(()));
+    assert_eq!(members[0].forwarder.persist(entries, 3, LONG).await, Ok(()));
     assert_eq!(members[2].peers.stats().sessions(), sessions, "over the connections it had");
     assert!(disks[2].asked() < WRITES / 2, "nobody waited on for what was over");
 }
@@ -192,7 +192,7 @@ async fn writes_that_wait_at_a_time_share_messages() {
     for n in 0..WRITES {
         let (forwarder, entries) =
             (members[0].forwarder.clone(), written(&members[0], &n.to_string()).await);
-        holds.spawn(async move { forwarder.hold(entries, 3, LONG).await });
+        holds.spawn(async move { forwarder.persist(entries, 3, LONG).await });
     }
     eventually("some are on their way", || disks[1].asked() > 0).await;
     // All wait for the one disk that is slow.
@@ -208,7 +208,7 @@ async fn writes_that_wait_at_a_time_share_messages() {
 async fn hold_all(member: &Member, all: Vec<Vec<Entry<Text>>>) -> Vec<Result<(), TooFew>> {
     let forwarders = std::iter::repeat_with(|| member.forwarder.clone());
     let holds = all.into_iter().zip(forwarders).map(|(entries, forwarder)| {
-        tokio::spawn(async move { forwarder.hold(entries, 3, LONG / 4).await })
+        tokio::spawn(async move { forwarder.persist(entries, 3, LONG / 4).await })
     });
     let mut results = Vec::new();
     for hold in holds.collect::<Vec<_>>() {
