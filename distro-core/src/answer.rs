@@ -1,5 +1,5 @@
-//! The answering side: a request of another member and the store in, the reply out. Any thread
-//! may answer; nothing waits for the control plane.
+//! Requests of other members, each answered by its mechanism. Any thread may answer, and none waits
+//! for the control plane.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Judgements of members that were out of hearing.
+//! Judgements of a member that was out of hearing: others wait before they believe them.
 //!
 //! A member that was cut off has expired what it did not hear. When it is heard again its word
 //! reaches, among others, members that did not hear those records either: their beats went to a

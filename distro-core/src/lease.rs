@@ -1,4 +1,5 @@
-//! When silence is judged, and the ring that finds those who are due.
+//! Leases: what the silence of a record amounts to ([`JudgeTerms`]), and which datums are due to be
+//! judged ([`DueRing`]).
 
 use std::collections::BTreeMap;
 use std::sync::Weak;

@@ -7,6 +7,18 @@
 //! * the *data plane*, [`Store`]: concurrent, called directly by request handlers;
 //! * the *control plane*, [`Distro`]: one state machine that a driver feeds with inputs.
 //!
+//! The list of modules below is the list of mechanisms:
+//!
+//! | mechanism | modules |
+//! |---|---|
+//! | equality: every member owns its own share | `ownership`, `membership` |
+//! | asynchronous replication | `journal`, `replicate` |
+//! | health check of instances, by their beats | `lease`, `renew`, `accounts`, `late`, `pause`, `connections` |
+//! | health check between members, by checksums | `verify` |
+//! | local read | `store` |
+//! | new-node sync | `load` (and `leave`, its opposite) |
+//! | routing forward | `forward` |
+//!
 //! The loop that drives them, which production, simulation and this example share:
 //!
 //! ```
@@ -37,17 +49,16 @@
 //!     }
 //! }
 //! ```
-
 //!
 //! In a cluster the driver has these duties besides:
 //!
 //! * Every [`Output::Send`] ends in exactly one of [`Input::Answered`], [`Input::NoAnswer`] (the
 //!   deadline passed, or the connection broke), [`Input::Refused`] (nobody listens there) and
-//!   [`Input::NotTaken`] (the request is too large, or means nothing to the other). A connection that missed a deadline is not used again. Calls to one member may overtake each
-//!   other.
+//!   [`Input::NotTaken`] (the request is too large, or means nothing to the other). A connection
+//!   that missed a deadline is not used again. Calls to one member may overtake each other.
 //! * A request of another member is answered by [`Answer::answer`], on any thread, once the
 //!   transport knows who sent it. Its size must have been bounded: as many entries, beats and
-//!   sheets as [`DistroConfig`] allows, and slots as there are.
+//!   ranges as [`DistroConfig`] allows, and slots as there are.
 //! * A [`Watcher`] of the store wakes the driver, which then gives [`Input::Changed`].
 //! * A client's call is taken if [`SharedStatus::may_write`] says so, a read and the registration of an
 //!   unknown instance by its beat if [`SharedStatus::may_read`] does; otherwise it is answered 503.

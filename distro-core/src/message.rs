@@ -1,4 +1,4 @@
-//! What members say to each other.
+//! Messages: what members ask each other, and the replies.
 
 use std::sync::Arc;
 
@@ -41,16 +41,16 @@ pub struct Beat {
     pub written: u64,
 }
 
-/// What one member holds of a stretch of a datum.
+/// What one member holds of a range of the keys of a datum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StampRange {
     /// The tag of the datum.
     pub tag: Arc<str>,
-    /// The stretch begins after this key; at the start if `None`.
+    /// The range begins after this key; at the start if `None`.
     pub after: Option<Key>,
-    /// The stretch ends with this key; at the end if `None`.
+    /// The range ends with this key; at the end if `None`.
     pub until: Option<Key>,
-    /// All records in the stretch, tombstones included, in the order of their keys.
+    /// All records in the range, tombstones included, in the order of their keys.
     pub stamps: Vec<(Key, Stamps)>,
 }
 
@@ -95,7 +95,7 @@ pub enum Request<V> {
         first: Slot,
         /// The last slot.
         last: Slot,
-        /// The last place of the page before, if that ended within the first slot.
+        /// The last record of the page before, if that ended within the first slot.
         after: Option<RecordId>,
     },
     /// A client's write for a slot that the receiver owns.
@@ -185,7 +185,7 @@ pub enum Reply<V> {
         given: Vec<Entry<V>>,
         /// Records of which who asked has news: to be given.
         wanted: Vec<RecordId>,
-        /// Where the answer stops because it would be too long: the sheet, and the last key of it
+        /// Where the answer stops because it would be too long: the range, and the last key of it
         /// that was looked at.
         stopped: Option<(usize, Key)>,
         /// Records that were given, too, and mean nothing to who asked. Said by who reads the
@@ -198,7 +198,7 @@ pub enum Reply<V> {
         entries: Vec<Entry<V>>,
         /// Whether more of the range follow.
         more: bool,
-        /// Where the page ends: the place of its last record, be it one that means nothing to who
+        /// Where the page ends: its last record, be it one that means nothing to who
         /// asked. Said by who reads the message.
         last: Option<RecordId>,
     },

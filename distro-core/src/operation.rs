@@ -1,4 +1,4 @@
-//! What clients and operators do to records.
+//! Operations: what clients and operators do to records.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The one generator of chance: seeded, so that a run can be replayed.
+//! The only source of chance: seeded, so that a run can be replayed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The order of changes across members.
+//! Stamps: the order of changes across members.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

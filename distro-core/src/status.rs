@@ -1,4 +1,5 @@
-//! What the control plane lets request threads know, and what they let it know.
+//! What control plane and request threads share: phase, readiness, who can be reached, and what
+//! request threads have noticed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -71,7 +71,7 @@ pub(crate) struct Verifier {
 enum Asked {
     Root,
     Tags(Vec<Slot>),
-    /// The sheets, and whether the rest of the last one waits at the front.
+    /// The ranges, and whether the rest of the last one waits at the front.
     Compare(Vec<StampRange>, bool),
 }
 
@@ -276,7 +276,7 @@ impl Verifier {
         self.remainders.extend(tags.into_iter().map(remainder));
     }
 
-    /// Writes down what is held of the next stretches, as much as fits into a message.
+    /// Writes down what is held of the next remainders, as much as fits into a message.
     fn fill_ranges<V: Value, A: Default + Send + Sync + 'static>(
         &mut self,
         store: &Store<V, A>,
@@ -323,7 +323,7 @@ impl Verifier {
         if !is_progress {
             return;
         }
-        // The rest of a stretch that was cut here already waits at the front.
+        // The rest of a range that was cut here already waits at the front.
         if is_cut {
             self.remainders.pop_front();
         }

@@ -18,7 +18,7 @@
 //! 2. Make [`Peers`] of an [`Identity`], a [`Codec`] (with a [`ValueCodec`] for what the records
 //!    carry) and a [`Connector`]; ask [`Peers::is_taken`] before listening.
 //! 3. [`Driver::with_peers`] gives the driver and its [`Control`]; mount a [`Service`] under
-//!    [`PATH_PREFIX`], give handlers a [`Forwarder`] and the driver's [`board`](Driver::board).
+//!    [`PATH_PREFIX`], give handlers a [`Forwarder`] and the driver's [shared status](Driver::shared_status).
 //! 4. Listen, and run the driver and [`MemberWatch::follow`]. To stop, await [`Control::leave`]
 //!    while still serving, then cancel the driver.
 //!

@@ -1,4 +1,5 @@
-//! Telling an owner when its records were heard here, and taking what is told.
+//! The asked side: telling an owner when its records were heard here. And the owner's, which takes
+//! that.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What one peer has told of when it heard the records of this member's slots.
+//! What one peer owes this member: when it last heard the records of this member's slots.
 //!
 //! A member that has just come to own a slot, or that could not hear another one for a while, does
 //! not know what the others heard meanwhile. It asks them. Once all have told, their silence is
@@ -146,7 +146,7 @@ impl Auditor {
 }
 
 impl Pass {
-    /// Goes on after this place. Returns whether that is any progress.
+    /// Goes on after this record. Returns whether that is any progress.
     fn go_on(&mut self, record_id: RecordId) -> bool {
         let slot = Slot::of(&record_id.0);
         let Some(at) = self.slots.iter().position(|other| *other == slot) else { return false };

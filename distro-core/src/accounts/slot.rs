@@ -1,4 +1,4 @@
-//! What is known of a slot once all members have told: read by whoever judges.
+//! What an owner knows of a slot once all members have told: read when silence is judged.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

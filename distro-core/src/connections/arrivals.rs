@@ -1,5 +1,5 @@
-//! Clients that have just set up a connection, to this member or to another one: whoever held their
-//! connection before waits for them to register again.
+//! Clients that have just connected to some member: the member that held them before waits for them
+//! to register again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

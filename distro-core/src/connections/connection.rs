@@ -1,4 +1,4 @@
-//! One connection: whether its client is there, and what follows for what it holds.
+//! One connection: whether its client is alive, and what is done for what it holds.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -1,3 +1,5 @@
+//! Holding connections, with a store and a clock that the test moves.
+
 use super::*;
 use crate::config::StoreConfig;
 use crate::operation::Operation;

@@ -1,4 +1,4 @@
-//! Calls to other members: what is due, and what comes of it.
+//! Calls to other members: what is sent when, and which mechanism takes each answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What goes into the control plane and what comes out of it.
+//! What the driver tells the control plane ([`Input`]) and what it is asked to do ([`Output`]).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Showing owners the judgements that are not believed here.
+//! Showing the owner of a record a judgement that waits here.
 
 use std::collections::BTreeMap;
 

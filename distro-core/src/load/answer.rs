@@ -7,7 +7,7 @@ use crate::record::Value;
 use crate::slot::Slot;
 
 impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
-    /// Records of a range of slots, from after a place on, as many as fit into a message.
+    /// Records of a range of slots, from after one of them on, as many as fit into a message.
     pub(crate) fn page(&self, first: Slot, last: Slot, after: Option<&RecordId>) -> Reply<V> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         let range = Slot::all().filter(|slot| (first..=last).contains(slot));

@@ -1,6 +1,5 @@
-//! How a member that starts empty gets its data: a snapshot from whoever has it, slot by slot
-//! from several members at once, and then a comparison with each of them; or the proof that
-//! nobody has any.
+//! The snapshot that a starting member pulls, from several members at once, and the proof that
+//! nobody has data.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -42,7 +41,7 @@ impl Prospect {
 /// How many slots are asked for in one go.
 const PART: usize = 32;
 
-/// What one call asks for: a range of slots, from after a place on.
+/// What one call asks for: a range of slots, from after a record on.
 #[derive(Debug, Clone)]
 struct Part {
     first: Slot,

@@ -1,4 +1,4 @@
-//! Who is there: contact, the phase of this member, and the ring that follows.
+//! Noticing which members can be reached, which nobody hears, and which come or go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

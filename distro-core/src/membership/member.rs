@@ -1,4 +1,4 @@
-//! Members as one member sees them: who answers, who only others hear, who is gone.
+//! One other member: whether it answers, whether only others hear it, or whether it is gone.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! All that a member keeps about another one.
+//! All that this member keeps about one other member.
 
 use super::member::Member;
 use crate::accounts::Auditor;

@@ -1,4 +1,4 @@
-//! Who owns which slot.
+//! The owner of each slot, which follows from the list of members alone.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 

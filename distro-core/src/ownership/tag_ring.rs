@@ -1,4 +1,5 @@
-//! Who owns which tag where a hash of the tag is divided among a sorted list of members.
+//! The owner of each tag in clusters with members of another protocol: a number of the tag chooses
+//! a place in the list of members.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Who owns what, as request threads see it.
+//! Who owns a tag, and since when: what request threads, writers and judges ask.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;

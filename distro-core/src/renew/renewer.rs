@@ -1,4 +1,4 @@
-//! Telling one peer of beats that belong to it, or that must go round by it.
+//! The beats that one peer is to be told of: those that it owns, and those that go round by it.
 
 use std::collections::BTreeMap;
 use std::mem;

@@ -1,4 +1,4 @@
-//! Sending local changes to one peer.
+//! The changes that one peer has not been told of, and the batch that is on its way.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};

@@ -1,4 +1,4 @@
-//! How many bytes visible records carry.
+//! Counting the bytes that visible records carry.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

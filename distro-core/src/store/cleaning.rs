@@ -1,4 +1,4 @@
-//! Which datums this member lists. Those that have been empty for long leave the list.
+//! Which datums this member lists: one that stays empty leaves the list.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What members say that do not speak this protocol, about the tags that they own.
+//! Lists of tags whose owner does not speak this protocol, as the store takes them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

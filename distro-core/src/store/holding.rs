@@ -1,4 +1,4 @@
-//! Registrations that a connection holds: kept alive while it lasts, ended by their stamp.
+//! Registrations that a connection holds: renewed while it lasts, ended when it ends.
 
 use super::Store;
 use crate::record::Value;

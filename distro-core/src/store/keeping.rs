@@ -1,4 +1,4 @@
-//! The map of datums: what enters it, what leaves it, and what follows from a write.
+//! The map from tag to datum: what enters it, what leaves it, and what follows from each write.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! The memory of removals: how much of it there is, and what a member that had to cut it short does
-//! not take on trust.
+//! The memory of removals: how large it may be, and what a member does not take on trust after it
+//! had to forget early.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

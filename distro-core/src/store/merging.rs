@@ -1,4 +1,4 @@
-//! Records that come from elsewhere: from other members, and from this one before it was started.
+//! Records that come from other members, or that this member saved before it was restarted.
 
 use super::Store;
 use crate::record::{Key, Record, Value};

@@ -1,3 +1,5 @@
+//! The store by its public functions.
+
 use super::*;
 use crate::record::LeaseTerms;
 use crate::time::Now;

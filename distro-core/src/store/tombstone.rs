@@ -1,5 +1,4 @@
-//! Tombstones that have no content left, packed: what a datum remembers of a removal is a few
-//! dozen bytes beside its key, not the room of a whole record.
+//! Tombstones: what is remembered of records without content, packed into a few dozen bytes each.
 
 use std::mem;
 use std::ops::Range;

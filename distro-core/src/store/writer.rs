@@ -1,5 +1,5 @@
-//! Writing to a datum: the one place where records change, and where checksum, counts, schedule
-//! and journal follow from it.
+//! Writing to a datum: the one way in which records change. Checksum, counts, schedule and journal
+//! follow from each change.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -75,7 +75,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
             let shared = range.stamps.iter().filter(|(key, _)| is_shared(key));
             let theirs: BTreeMap<&str, &Stamps> =
                 shared.clone().map(|(key, stamps)| (&**key, stamps)).collect();
-            let (mine, cut) = self.stretch(range, self.config.batch_keys - given.len());
+            let (mine, cut) = self.records_in(range, self.config.batch_keys - given.len());
             let mut cut = cut.then(|| mine.last().map(|(key, _)| key.clone())).flatten();
             let mut looked: BTreeMap<&str, ()> = BTreeMap::new();
             for (key, record) in &mine {
@@ -118,9 +118,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
         Reply::Compared { given, wanted, stopped, unread: Vec::new() }
     }
 
-    /// The records of a sheet's stretch, at most `room` of them but at least one, and whether
+    /// The records in a range, at most `room` of them but at least one, and whether
     /// there are more.
-    fn stretch(&self, range: &StampRange, room: usize) -> (Vec<(Key, Record<V>)>, bool) {
+    fn records_in(&self, range: &StampRange, room: usize) -> (Vec<(Key, Record<V>)>, bool) {
         let Some(datum) = self.store.find(&range.tag) else { return (Vec::new(), false) };
         let (room, is_shared) = (room.max(1), self.store.sharing(&range.tag));
         let mut mine: Vec<_> = datum.read(|reader| {

@@ -87,8 +87,8 @@ fn next_place<'a>(last: &mut Option<&'a str>, tag: &'a str, key: &str) -> wire::
     wire::Place { tag: (!is_same).then(|| tag.into()), key: key.into() }
 }
 
-pub(super) fn sheet(sheet: &StampRange) -> Bytes {
-    let stamps = sheet.stamps.iter().map(|(key, stamps)| {
+pub(super) fn stamp_range(range: &StampRange) -> Bytes {
+    let stamps = range.stamps.iter().map(|(key, stamps)| {
         bytes(&wire::KeyStamps {
             key: (**key).into(),
             registration: stamp(stamps.registration),
@@ -98,10 +98,10 @@ pub(super) fn sheet(sheet: &StampRange) -> Bytes {
         })
     });
     let text = |key: &Option<Key>| key.as_deref().map(String::from);
-    bytes(&wire::Sheet {
-        tag: (*sheet.tag).into(),
-        after: text(&sheet.after),
-        until: text(&sheet.until),
+    bytes(&wire::StampRange {
+        tag: (*range.tag).into(),
+        after: text(&range.after),
+        until: text(&range.until),
         stamps: stamps.collect(),
     })
 }
@@ -245,9 +245,9 @@ impl<'a, V> Decoder<'a, V> {
         Ok((tag, place.key.into()))
     }
 
-    pub(super) fn sheet(&mut self, source: Bytes) -> Result<StampRange> {
-        let sheet: wire::Sheet = self.parse(source)?;
-        let stamps = self.list(sheet.stamps, |decoder, bytes| {
+    pub(super) fn stamp_range(&mut self, source: Bytes) -> Result<StampRange> {
+        let range: wire::StampRange = self.parse(source)?;
+        let stamps = self.list(range.stamps, |decoder, bytes| {
             let stamps = wire::KeyStamps::decode(bytes)?;
             let key = decoder.name(&stamps.key)?;
             let stamps = Stamps {
@@ -259,9 +259,9 @@ impl<'a, V> Decoder<'a, V> {
             Ok((key, stamps))
         })?;
         Ok(StampRange {
-            tag: self.name(&sheet.tag)?,
-            after: sheet.after.map(|key| self.name(&key)).transpose()?,
-            until: sheet.until.map(|key| self.name(&key)).transpose()?,
+            tag: self.name(&range.tag)?,
+            after: range.after.map(|key| self.name(&key)).transpose()?,
+            until: range.until.map(|key| self.name(&key)).transpose()?,
             stamps,
         })
     }

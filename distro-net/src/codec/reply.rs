@@ -46,8 +46,8 @@ impl<V> Encoder<'_, V> {
                 (kind::TAG_SUMS, wire::TagSums { slots: number(*slots), sums }.encode_to_vec())
             }
             Reply::Compared { given, wanted, stopped, unread: _ } => {
-                let stop = |(sheet, key): &(usize, distro_core::Key)| wire::Stop {
-                    sheet: number(*sheet),
+                let stop = |(range, key): &(usize, distro_core::Key)| wire::Stop {
+                    range: number(*range),
                     key: (**key).into(),
                 };
                 let compared = wire::Compared {
@@ -131,7 +131,7 @@ impl<V> Decoder<'_, V> {
                 let given = self.entries(compared.given)?;
                 let wanted = self.places(compared.wanted)?;
                 let stopped = match compared.stopped {
-                    Some(stop) => Some((position(stop.sheet)?, self.name(&stop.key)?)),
+                    Some(stop) => Some((position(stop.range)?, self.name(&stop.key)?)),
                     None => None,
                 };
                 Reply::Compared { given, wanted, stopped, unread: self.unread_places() }

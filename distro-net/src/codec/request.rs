@@ -7,7 +7,7 @@ use prost::Message;
 use super::CodecError;
 use super::parts::{
     Decoder, Encoder, beats, bytes, health, number, phase, place, read_health, read_phase,
-    read_slot, read_slots, read_stamp, sheet, slots, stamp, unknown,
+    read_slot, read_slots, read_stamp, slots, stamp, stamp_range, unknown,
 };
 use super::wire::{self, action, kind};
 
@@ -27,7 +27,9 @@ impl<V> Encoder<'_, V> {
             Request::Tags(asked) => {
                 (kind::TAGS, wire::Slots { slots: slots(asked) }.encode_to_vec())
             }
-            Request::Compare(sheets) => (kind::COMPARE, list(sheets.iter().map(sheet).collect())),
+            Request::Compare(ranges) => {
+                (kind::COMPARE, list(ranges.iter().map(stamp_range).collect()))
+            }
             Request::Load { first, last, after } => {
                 let load = wire::Load {
                     first: number(first.index()),
@@ -113,7 +115,7 @@ impl<V> Decoder<'_, V> {
             }
             kind::COMPARE => {
                 let list: wire::List = self.parse(body)?;
-                Request::Compare(self.list(list.items, Self::sheet)?)
+                Request::Compare(self.list(list.items, Self::stamp_range)?)
             }
             kind::LOAD => {
                 let load = wire::Load::decode(body)?;

@@ -73,7 +73,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry<String>>> {
     vec(entry.prop_map(|(tag, key, record)| Entry { tag, key, record }), 0..6)
 }
 
-fn sheets() -> impl Strategy<Value = StampRange> {
+fn ranges() -> impl Strategy<Value = StampRange> {
     let stamp = (stamps(), stamps(), stamps(), any::<bool>()).prop_map(
         |(registration, liveness, deregistered, is_visible)| Stamps {
             registration,
@@ -126,7 +126,7 @@ fn requests() -> impl Strategy<Value = Request<String>> {
         (any::<u64>(), option::of(any::<u64>()))
             .prop_map(|(root, open)| Request::Verify { root, open }),
         vec(slots(), 0..20).prop_map(Request::Tags),
-        vec(sheets(), 0..4).prop_map(Request::Compare),
+        vec(ranges(), 0..4).prop_map(Request::Compare),
         (slots(), slots(), option::of((name(), name())))
             .prop_map(|(first, last, after)| Request::Load { first, last, after }),
         operations().prop_map(Request::Forward),
@@ -384,13 +384,13 @@ fn what_is_too_large_is_refused_before_it_takes_memory() {
     );
     assert_eq!(refused(&Request::Forward(register)), "a value");
     assert_eq!(refused(&Request::Replicate(vec![entry("t", ""); 11])), "the list");
-    let sheet = StampRange {
+    let range = StampRange {
         tag: "t".into(),
         after: None,
         until: None,
         stamps: vec![("k".into(), Stamps::default()); 5],
     };
-    assert_eq!(refused(&Request::Compare(vec![sheet; 2])), "the list");
+    assert_eq!(refused(&Request::Compare(vec![range; 2])), "the list");
     let slots = vec![Slot::at(7).unwrap(); SLOT_COUNT + 1];
     assert_eq!(refused(&Request::Tags(slots.clone())), "the list");
     assert_eq!(refused(&Request::Account { slots, after: None }), "the list");

@@ -151,7 +151,7 @@ pub(crate) struct KeyStamps {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Sheet {
+pub(crate) struct StampRange {
     #[prost(string, tag = "1")]
     pub(crate) tag: String,
     #[prost(string, optional, tag = "2")]
@@ -332,7 +332,7 @@ pub(crate) struct TagSums {
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Stop {
     #[prost(uint32, tag = "1")]
-    pub(crate) sheet: u32,
+    pub(crate) range: u32,
     #[prost(string, tag = "2")]
     pub(crate) key: String,
 }

@@ -1,4 +1,4 @@
-//! A record as a member keeps it: with what is known of when it was heard.
+//! A record as this member keeps it: with the time at which it was last heard.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! Keys that are not there, told without a look at where they would be.
+//! A filter that tells without a search that a key is not among the tombstones.
 
 use xxhash_rust::xxh3::xxh3_64;
 

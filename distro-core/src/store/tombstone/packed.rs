@@ -1,4 +1,4 @@
-//! A tombstone as bytes.
+//! How one tombstone is written and read as bytes.
 
 use std::ops::Range;
 

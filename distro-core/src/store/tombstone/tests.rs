@@ -1,3 +1,5 @@
+//! Packed tombstones against a plain map.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

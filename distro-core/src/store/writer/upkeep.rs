@@ -1,4 +1,4 @@
-//! What a writer does when time has passed: judging silence, forgetting what was removed.
+//! What passing time brings: judging silent records, and forgetting removed ones.
 
 use std::cell::Cell;
 use std::sync::Arc;
