@@ -42,8 +42,7 @@ impl Asks {
     pub(super) fn expected(self) -> &'static [u8] {
         match self {
             Self::Query => b"\"hosts\":[{",
-            Self::Register => b"registerInstance",
-            Self::Deregister => b"deregisterInstance",
+            Self::Register | Self::Deregister => b"\"resultCode\":200",
         }
     }
 
