@@ -21,8 +21,8 @@ mod holders;
 mod links;
 mod machinery;
 mod seen;
-use links::Line;
 pub(crate) use links::Link;
+use links::LinkEvent;
 use machinery::{Event, Session};
 
 /// From one look at the invariants to the next.
@@ -220,7 +220,7 @@ impl World {
         self.disturbed_at = self.now;
         self.push(0, Event::Wake { node, incarnation });
         self.push(FIRST_CLEAN_UP_MS, Event::CleanUp { node, incarnation });
-        self.push(0, Event::Line(Line::Look { node, incarnation }));
+        self.push(0, Event::Link(LinkEvent::Look { node, incarnation }));
     }
 
     pub(crate) fn kill(&mut self, node: usize) {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use distro_core::{
-    Action, ConnectionId, End, Holding, HoldingConfig, Key, SharedStatus, Stamp, Tick,
+    Action, ConnectionId, End, Holding, HoldingConfig, Key, RecordId, SharedStatus, Stamp, Tick,
 };
 use naming_model::ServiceKey;
 use parking_lot::Mutex;
@@ -36,9 +36,6 @@ pub(super) struct Holder {
     /// What the marks of this process have in common.
     mark: u64,
 }
-
-/// Where something is registered: its tag and its key.
-pub(super) type Place = (Arc<str>, Key);
 
 impl Holder {
     /// Holds nothing yet.
@@ -82,7 +79,7 @@ impl Holder {
     pub(super) fn registered(
         &self,
         connection: ConnectionId,
-        place: Place,
+        place: RecordId,
         (registration, value): (Stamp, Arc<Content>),
     ) -> Option<Action<Content>> {
         self.shard(connection).lock().registered(connection, place, value, registration)
@@ -112,7 +109,7 @@ impl Holder {
     }
 
     /// What a connection holds: tags and keys.
-    pub(super) fn held_by(&self, connection: ConnectionId) -> Vec<Place> {
+    pub(super) fn held_by(&self, connection: ConnectionId) -> Vec<RecordId> {
         let holding = self.shard(connection).lock();
         let held = holding.held_by(connection);
         held.map(|(tag, key, _)| (Arc::clone(tag), key.clone())).collect()
@@ -206,7 +203,7 @@ impl Front {
     async fn register_anew(
         self: Arc<Self>,
         connection: ConnectionId,
-        place: Place,
+        place: RecordId,
         value: Arc<Content>,
     ) {
         let (tag, key) = &place;

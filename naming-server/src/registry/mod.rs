@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 mod accounts;
 mod administer;
+mod at_owner;
 mod beats;
 mod carried;
 mod catalog;
@@ -17,7 +18,6 @@ mod checked;
 mod checksum;
 mod cluster;
 mod content_codec;
-mod elsewhere;
 mod error;
 mod events;
 mod filter;

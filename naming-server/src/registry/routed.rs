@@ -8,8 +8,8 @@ use std::sync::Arc;
 use distro_core::DATUM_KEY;
 use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
+use super::at_owner::{AtOwner, InstanceId, not_yet_known};
 use super::cluster::Cluster;
-use super::elsewhere::{Elsewhere, Place, not_yet_known};
 use super::plan::initial_health;
 use super::writes::check_names;
 use super::{
@@ -90,17 +90,18 @@ impl Writes {
     }
 
     /// The way to the owner of a service that is not ours.
-    fn elsewhere(&self, service: &ServiceKey) -> Option<Elsewhere> {
-        self.elsewhere_of(service.as_str())
+    fn at_owner(&self, service: &ServiceKey) -> Option<AtOwner> {
+        self.at_owner_of(service.as_str())
     }
 
-    fn elsewhere_of(&self, tag: &str) -> Option<Elsewhere> {
+    fn at_owner_of(&self, tag: &str) -> Option<AtOwner> {
         let cluster = self.cluster.as_ref().filter(|cluster| !cluster.owns(tag))?;
         // An operator may have everything written where it arrives.
-        self.registry.switches.load().distro_enabled.then(|| Elsewhere {
-            registry: Arc::clone(&self.registry),
-            cluster: Arc::clone(cluster),
-        })
+        self.registry
+            .switches
+            .load()
+            .distro_enabled
+            .then(|| AtOwner { registry: Arc::clone(&self.registry), cluster: Arc::clone(cluster) })
     }
 
     /// As [`Registry::register`].
@@ -117,14 +118,15 @@ impl Writes {
             return Write::Done(made);
         }
         let durable = self.durable_instance(&instance.record_key(key));
-        let write = match self.elsewhere(service) {
+        let write = match self.at_owner(service) {
             None => Write::Done(self.registry.register(service, key, instance, healthy, actor)),
-            Some(elsewhere) => {
+            Some(owner) => {
                 let checked = check_names(service, key);
-                let (place, actor) = (Place::new(service, &instance.record_key(key)), actor());
+                let (target, actor) =
+                    (InstanceId::new(service, &instance.record_key(key)), actor());
                 Write::Sent(Box::pin(async move {
                     checked?;
-                    elsewhere.register(place, instance, healthy, actor).await
+                    owner.register(target, instance, healthy, actor).await
                 }))
             }
         };
@@ -169,11 +171,11 @@ impl Writes {
             return Write::Done(self.registry.patch_for_owner(service, key, actor, change));
         }
         let durable = self.durable_instance(key);
-        let write = match self.elsewhere(service) {
+        let write = match self.at_owner(service) {
             None => Write::Done(self.registry.patch(kind, service, key, actor, change)),
-            Some(elsewhere) => {
-                let (place, actor) = (Place::new(service, key), actor());
-                Write::Sent(Box::pin(elsewhere.patch(kind, place, actor, change)))
+            Some(owner) => {
+                let (target, actor) = (InstanceId::new(service, key), actor());
+                Write::Sent(Box::pin(owner.patch(kind, target, actor, change)))
             }
         };
         self.durably_if(service, durable, write)
@@ -195,7 +197,7 @@ impl Writes {
             return Write::Done(Ok(()));
         }
         let durable = self.durable_instance(key);
-        let write = match self.elsewhere(service) {
+        let write = match self.at_owner(service) {
             None => {
                 match self.cluster {
                     Some(_) => self.registry.deregister_unseen(service, key, actor),
@@ -203,9 +205,9 @@ impl Writes {
                 }
                 Write::Done(())
             }
-            Some(elsewhere) => {
-                let (place, actor) = (Place::new(service, key), actor());
-                Write::Sent(Box::pin(elsewhere.deregister(place, actor)))
+            Some(owner) => {
+                let (target, actor) = (InstanceId::new(service, key), actor());
+                Write::Sent(Box::pin(owner.deregister(target, actor)))
             }
         };
         self.durably_if(service, durable, write.map(Ok))
@@ -267,17 +269,17 @@ impl Writes {
         if self.is_foreign(service) {
             return self.beat_of_unknown(service, key, whole, actor);
         }
-        match self.elsewhere(service) {
+        match self.at_owner(service) {
             None => match self.check_may_judge_unknown() {
                 Ok(()) => self.beat_of_unknown(service, key, whole, actor),
                 Err(error) => Write::Done(Err(error)),
             },
-            Some(elsewhere) => {
-                let (place, actor) = (Place::new(service, &record), actor());
+            Some(owner) => {
+                let (target, actor) = (InstanceId::new(service, &record), actor());
                 let checked = check_cluster_name(key.cluster).map_err(RegistryError::from);
                 let whole = whole.map(|whole| checked.and_then(|()| whole()));
                 let (writes, service, id) = (self.clone(), service.clone(), record.text());
-                let heard = Write::Sent(Box::pin(elsewhere.hear(place)) as Later<_>);
+                let heard = Write::Sent(Box::pin(owner.hear(target)) as Later<_>);
                 heard.then(move |heard| match (heard, RecordKey::parse(&id)) {
                     (Err(error), _) => Write::Done(Err(error)),
                     (Ok(Some(answer)), _) => Write::Done(Ok(answer)),
@@ -338,11 +340,9 @@ impl Writes {
         + Send
         + 'static,
     ) -> Write<Result<(), RegistryError>> {
-        let write = match self.elsewhere(service) {
+        let write = match self.at_owner(service) {
             None => Write::Done(self.registry.change_settings(service, change)),
-            Some(elsewhere) => {
-                Write::Sent(Box::pin(elsewhere.change_settings(service.clone(), change)))
-            }
+            Some(owner) => Write::Sent(Box::pin(owner.change_settings(service.clone(), change))),
         };
         self.durably((service.as_str(), DATUM_KEY), write)
     }
@@ -356,11 +356,11 @@ impl Writes {
     ) -> Write<Result<(), RegistryError>> {
         let id = key.text();
         let durable = self.acks.is_some().then(|| RecordKey::operator_text(&id));
-        let write = match self.elsewhere(service) {
+        let write = match self.at_owner(service) {
             None => Write::Done(self.registry.change_operator_values(service, &id, change)),
-            Some(elsewhere) => {
-                let place = Place::new(service, key);
-                Write::Sent(Box::pin(elsewhere.change_operator_values(place, change)))
+            Some(owner) => {
+                let target = InstanceId::new(service, key);
+                Write::Sent(Box::pin(owner.change_operator_values(target, change)))
             }
         };
         self.durably_if(service, durable, write)
@@ -372,11 +372,11 @@ impl Writes {
         service: &ServiceKey,
         actor: &dyn Fn() -> String,
     ) -> Write<Result<bool, RegistryError>> {
-        let write = match self.elsewhere(service) {
+        let write = match self.at_owner(service) {
             None => Write::Done(self.registry.delete_service(service, actor)),
-            Some(elsewhere) => {
+            Some(owner) => {
                 let (service, actor) = (service.clone(), actor());
-                Write::Sent(Box::pin(elsewhere.delete_service(service, actor)))
+                Write::Sent(Box::pin(owner.delete_service(service, actor)))
             }
         };
         // The removal of the settings says that everything is removed.

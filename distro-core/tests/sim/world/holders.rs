@@ -3,7 +3,7 @@
 use distro_core::{Action, ConnectionId, End, Input, Stamp};
 
 use super::World;
-use super::links::{Hears, Line, Link, Said};
+use super::links::{Hears, Link, LinkEvent, Said};
 use super::machinery::Event;
 use crate::client::Life;
 use crate::node::{Ask, Progress, Text, Told};
@@ -20,14 +20,14 @@ fn link_of(id: ConnectionId) -> usize {
 }
 
 impl World {
-    pub(super) fn follow_line(&mut self, line: Line) {
-        match line {
-            Line::Said { link, number, said, .. } => self.serve_link(link, number, said),
-            Line::Heard { link, heard } => self.hear(link, heard),
-            Line::Look { node, incarnation } => {
+    pub(super) fn follow_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Said { link, number, said, .. } => self.serve_link(link, number, said),
+            LinkEvent::Heard { link, heard } => self.hear(link, heard),
+            LinkEvent::Look { node, incarnation } => {
                 if self.is_current(node, incarnation) {
                     self.look_at_links(node);
-                    self.push(LOOK_MS, Event::Line(Line::Look { node, incarnation }));
+                    self.push(LOOK_MS, Event::Link(LinkEvent::Look { node, incarnation }));
                 }
             }
         }
@@ -37,7 +37,7 @@ impl World {
     fn reply(&mut self, link: usize, heard: Hears) {
         let way = self.chance.range(1, 5);
         if !self.links[link].is_severed {
-            self.push(way, Event::Line(Line::Heard { link, heard }));
+            self.push(way, Event::Link(LinkEvent::Heard { link, heard }));
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Link {
 }
 
 /// What happens to connections.
-pub(super) enum Line {
+pub(super) enum LinkEvent {
     Said { node: usize, link: usize, number: u64, said: Said },
     Heard { link: usize, heard: Hears },
     Look { node: usize, incarnation: u32 },
@@ -55,7 +55,7 @@ pub(super) enum Hears {
     Hangup,
 }
 
-impl Line {
+impl LinkEvent {
     /// The member that it happens to.
     pub(super) fn node(&self) -> Option<usize> {
         match self {
@@ -198,7 +198,7 @@ impl World {
         }
         state.last_arrival = state.last_arrival.max(self.now + way);
         let (after, node) = (state.last_arrival - self.now, state.node);
-        self.push(after, Event::Line(Line::Said { node, link, number, said }));
+        self.push(after, Event::Link(LinkEvent::Said { node, link, number, said }));
     }
 
     /// A client is not answered in time, or told to go on: its connection is of no use.

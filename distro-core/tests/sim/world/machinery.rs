@@ -9,7 +9,7 @@ use distro_core::{
 };
 use distro_net::{Codec, CodecError};
 
-use super::links::Line;
+use super::links::LinkEvent;
 use super::{EMPTY_LOOKS, Node, World};
 use crate::client::Life;
 use crate::disk::Waiter;
@@ -109,7 +109,7 @@ pub(super) enum Event {
         list: u64,
         members: BTreeSet<usize>,
     },
-    Line(Line),
+    Link(LinkEvent),
 }
 
 impl World {
@@ -131,7 +131,7 @@ impl World {
             | Event::Reply { to, .. }
             | Event::Refused { to, .. }
             | Event::NotTaken { to, .. } => Some(*to),
-            Event::Line(line) => line.node(),
+            Event::Link(event) => event.node(),
             _ => None,
         };
         if let Some(node) = node.filter(|node| self.nodes[*node].is_paused) {
@@ -201,7 +201,7 @@ impl World {
                     self.wait_no_more(client);
                 }
             }
-            Event::Line(line) => self.follow_line(line),
+            Event::Link(event) => self.follow_link(event),
             Event::Configure { node, list, members } => {
                 if list > self.nodes[node].list {
                     self.configure(node, members);

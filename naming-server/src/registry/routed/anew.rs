@@ -22,8 +22,8 @@ impl Writes {
         let stamp = registry.store.clock().issue(now);
         let operation = Operation::register(tag, key.clone(), stamp, value, Health::Healthy)
             .expecting(Stamp::NEVER);
-        let written = match self.elsewhere_of(tag) {
-            Some(elsewhere) => elsewhere.cluster.write(operation).await,
+        let written = match self.at_owner_of(tag) {
+            Some(owner) => owner.cluster.write(operation).await,
             None => apply(&registry.store, &operation, now),
         };
         let record = written.record.filter(|_| written.is_applied)?;

@@ -11,14 +11,12 @@ impl Writes {
         key: &str,
         content: Option<Content>,
     ) -> Write<Result<(), RegistryError>> {
-        let write = match self.elsewhere_of(tag) {
+        let write = match self.at_owner_of(tag) {
             None => {
                 self.registry.write_record(tag, key, content);
                 Write::Done(())
             }
-            Some(elsewhere) => {
-                Write::Sent(Box::pin(elsewhere.write_record(tag, key.to_owned(), content)))
-            }
+            Some(owner) => Write::Sent(Box::pin(owner.write_record(tag, key.to_owned(), content))),
         };
         self.durably((tag, key), write.map(Ok))
     }

@@ -1,4 +1,4 @@
-//! The writes as they go to another member, the owner of the service.
+//! Writes that another member carries out because it owns the service.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,28 +21,28 @@ const TRY_WITHIN: Duration = Duration::from_secs(3);
 /// The longest pause before the next try.
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
-/// The way to the owner of one service.
-pub(super) struct Elsewhere {
+/// Writes at the owner of one service, which is another member.
+pub(super) struct AtOwner {
     pub(super) registry: Arc<Registry>,
     pub(super) cluster: Arc<Cluster>,
 }
 
-/// An instance by its names, to be taken along.
-pub(super) struct Place {
+/// Which instance a write is about.
+pub(super) struct InstanceId {
     pub(super) service: ServiceKey,
     pub(super) id: String,
 }
 
-impl Place {
+impl InstanceId {
     pub(super) fn new(service: &ServiceKey, key: &RecordKey<'_>) -> Self {
         Self { service: service.clone(), id: key.text() }
     }
 }
 
-impl Elsewhere {
+impl AtOwner {
     pub(super) async fn register(
         self,
-        place: Place,
+        target: InstanceId,
         instance: Instance,
         healthy: bool,
         actor: String,
@@ -50,20 +50,20 @@ impl Elsewhere {
         // Issued before anything is looked at. No lock holds off what an operator sets meanwhile
         // through this member, as it does at the owner; that gets a newer stamp, and stays.
         let stamp = self.issue();
-        let kept = self.registry.kept_values(&place.service, &place.id, &instance);
-        let known = self.registry.find_instance(&place.service, &place.id);
+        let kept = self.registry.kept_values(&target.service, &target.id, &instance);
+        let known = self.registry.find_instance(&target.service, &target.id);
         let known = Known {
             instance: known.as_ref().map(|known| (&known.instance, known.health)),
             kept: kept.as_ref(),
-            has_service: self.registry.find(&place.service).is_some(),
+            has_service: self.registry.find(&target.service).is_some(),
         };
-        let key = (place.service.as_str(), &*place.id);
+        let key = (target.service.as_str(), &*target.id);
         let number = || number_of(stamp);
         let planned = self.registry.plan_registration(key, &known, instance, healthy, number)?;
         let Planned { instance, health, kind } = planned;
-        self.cluster.write(Self::registration(&place, stamp, instance, health)).await;
+        self.cluster.write(Self::registration(&target, stamp, instance, health)).await;
         if let Some(kind) = kind {
-            self.registry.note(&place.service, &place.id, kind, &|| actor.clone());
+            self.registry.note(&target.service, &target.id, kind, &|| actor.clone());
         }
         Ok(())
     }
@@ -71,34 +71,34 @@ impl Elsewhere {
     pub(super) async fn patch(
         self,
         kind: EventKind,
-        place: Place,
+        target: InstanceId,
         actor: String,
         change: impl Fn(&Instance) -> Result<(Instance, Option<bool>), RegistryError> + Send,
     ) -> Result<Patched, RegistryError> {
         let mut tries = Tries::begin();
         while tries.next().await {
-            let Some(known) = self.registry.find_instance(&place.service, &place.id) else {
+            let Some(known) = self.registry.find_instance(&target.service, &target.id) else {
                 return Ok(Patched::NotFound);
             };
             let before = (&known.instance, known.health);
             let Planned { instance, health, .. } =
                 self.registry.plan_patch(before, kind, &change)?;
-            let register = Self::registration(&place, self.issue(), instance, health);
+            let register = Self::registration(&target, self.issue(), instance, health);
             if self.cluster.write(register.expecting(known.written)).await.is_applied {
-                self.registry.note(&place.service, &place.id, kind, &|| actor.clone());
+                self.registry.note(&target.service, &target.id, kind, &|| actor.clone());
                 return Ok(Patched::Done);
             }
         }
         Err(contended())
     }
 
-    pub(super) async fn deregister(self, place: Place, actor: String) {
-        let was_known = self.registry.find_instance(&place.service, &place.id).is_some();
-        let (tag, key) = (place.service.as_str(), place.id.as_str());
+    pub(super) async fn deregister(self, target: InstanceId, actor: String) {
+        let was_known = self.registry.find_instance(&target.service, &target.id).is_some();
+        let (tag, key) = (target.service.as_str(), target.id.as_str());
         self.cluster.write(Operation::deregister(tag, key, self.issue())).await;
         if was_known {
             let actor = || actor.clone();
-            self.registry.note(&place.service, &place.id, EventKind::Deregistered, &actor);
+            self.registry.note(&target.service, &target.id, EventKind::Deregistered, &actor);
         }
     }
 
@@ -106,8 +106,11 @@ impl Elsewhere {
     ///
     /// # Errors
     /// `NotReady` while this member does not know enough to say so.
-    pub(super) async fn hear(self, place: Place) -> Result<Option<BeatAnswer>, RegistryError> {
-        let hear = Operation::hear(place.service.as_str(), place.id.as_str());
+    pub(super) async fn hear(
+        self,
+        target: InstanceId,
+    ) -> Result<Option<BeatAnswer>, RegistryError> {
+        let hear = Operation::hear(target.service.as_str(), target.id.as_str());
         let written = self.cluster.write(hear).await;
         if let Some(record) = written.record.as_ref().filter(|record| record.is_visible())
             && let Some(Content::Instance(instance)) = record.value.as_deref()
@@ -116,7 +119,7 @@ impl Elsewhere {
             return Ok(Some(BeatAnswer::Known { interval_ms: instance.beat_interval_ms() }));
         }
         // What the owner remembers of it is known here, too, by now.
-        if let Some((answer, _)) = self.registry.hear(&place.service, &place.id) {
+        if let Some((answer, _)) = self.registry.hear(&target.service, &target.id) {
             return Ok(Some(answer));
         }
         match self.cluster.may_judge_unknown(self.registry.clock.tick()) {
@@ -148,10 +151,10 @@ impl Elsewhere {
 
     pub(super) async fn change_operator_values(
         self,
-        place: Place,
+        target: InstanceId,
         change: impl Fn(OperatorValues) -> OperatorValues + Send,
     ) -> Result<(), RegistryError> {
-        let Place { service, id } = place;
+        let InstanceId { service, id } = target;
         let (tag, key) = (service.as_str(), RecordKey::operator_text(&id));
         let mut tries = Tries::begin();
         while tries.next().await {
@@ -203,13 +206,13 @@ impl Elsewhere {
     }
 
     fn registration(
-        place: &Place,
+        target: &InstanceId,
         stamp: Stamp,
         instance: Instance,
         health: Health,
     ) -> Operation<Content> {
         let value = Arc::new(Content::Instance(instance));
-        Operation::register(place.service.as_str(), place.id.as_str(), stamp, value, health)
+        Operation::register(target.service.as_str(), target.id.as_str(), stamp, value, health)
     }
 
     fn issue(&self) -> Stamp {
