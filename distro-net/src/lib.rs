@@ -65,6 +65,9 @@ pub use persist::TooFew;
 mod members;
 pub use members::{BadLine, MemberSource, MemberWatch, parse_members};
 
+mod names;
+pub use names::{BadNameServer, NameServer, NamedConnector};
+
 mod nudge;
 pub use nudge::Nudge;
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::address::{Address, BadAddress, Spelling};
 use crate::address_server::{AddressServer, text_of_members};
 use crate::control::Control;
+use crate::names::{NameServer, look_up_host, look_up_services};
 
 /// From one look at a file to the next; short, because servers of Nacos take a new list at once,
 /// and while lists differ, members disagree about who owns what.
@@ -20,6 +21,9 @@ const FILE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Looks at an address server before a start without it is given up, and from one to the next.
 const FIRST_LOOKS: u32 = 5;
+/// The same of a name. That of a service in Kubernetes is known some seconds after its first pod
+/// has started.
+const FIRST_LOOKS_AT_A_NAME: u32 = 30;
 const FIRST_LOOK_PERIOD: Duration = Duration::from_secs(1);
 
 /// A file longer than this is not a list of members.
@@ -43,12 +47,15 @@ pub enum MemberSource {
         /// From one look to the next. Too short burdens that server; 5 s is good.
         period: Duration,
     },
-    /// All addresses of a name, as of a headless service.
+    /// All addresses of a name, as of a headless service; or, if the name begins with an
+    /// underscore (`_client._tcp.naming`), all hosts and ports that its service records name.
     Dns {
         /// The name to resolve.
         name: String,
-        /// The port of every member.
+        /// The port of every member. Service records have ports of their own.
         port: u16,
+        /// Who is asked. `None`: whom this machine asks.
+        server: Option<NameServer>,
         /// From one look to the next. Too short burdens the name server; a member that is moved
         /// is called at its old address for so long. 5 s is good.
         period: Duration,
@@ -56,8 +63,8 @@ pub enum MemberSource {
 }
 
 impl MemberSource {
-    /// Looks for the first time. Fails if the file cannot be read or the name not be resolved, or
-    /// if an address server gives no list, several times. Addresses that are read are taken in this
+    /// Looks for the first time. Fails if the file cannot be read, if the name cannot be resolved
+    /// for half a minute, or if an address server gives no list, several times. Addresses that are read are taken in this
     /// spelling; with [`Spelling::Verbatim`] a file is looked at ten times a second.
     pub async fn start(self, spelling: Spelling) -> io::Result<(Vec<Address>, MemberWatch)> {
         let look = self.first_look(spelling).await?;
@@ -67,15 +74,18 @@ impl MemberSource {
     }
 
     async fn first_look(&self, spelling: Spelling) -> io::Result<Look> {
-        if let Self::AddressServer { .. } = self {
-            for _ in 1..FIRST_LOOKS {
-                match self.look(spelling).await {
-                    Ok(look) if !look.addresses.is_empty() => return Ok(look),
-                    Ok(_) => tracing::warn!("the address server names no member yet"),
-                    Err(error) => tracing::warn!("the address server gives no list yet: {error}"),
-                }
-                tokio::time::sleep(FIRST_LOOK_PERIOD).await;
+        let (looks, asked) = match self {
+            Self::List(_) | Self::File(_) => (1, ""),
+            Self::AddressServer { .. } => (FIRST_LOOKS, "the address server"),
+            Self::Dns { .. } => (FIRST_LOOKS_AT_A_NAME, "the name of the members"),
+        };
+        for _ in 1..looks {
+            match self.look(spelling).await {
+                Ok(look) if !look.addresses.is_empty() => return Ok(look),
+                Ok(_) => tracing::warn!("{asked} names no member yet"),
+                Err(error) => tracing::warn!("{asked} gives no list yet: {error}"),
             }
+            tokio::time::sleep(FIRST_LOOK_PERIOD).await;
         }
         self.look(spelling).await
     }
@@ -92,6 +102,13 @@ impl MemberSource {
             }
             Self::AddressServer { server, .. } => {
                 Ok(Look::parse(&text_of_members(&server.fetch().await?)?, spelling))
+            }
+            Self::Dns { name, server, .. } if name.starts_with('_') => {
+                Ok(Look::good(look_up_services(name, *server).await?.into_iter()))
+            }
+            Self::Dns { name, port, server: Some(server), .. } => {
+                let found = look_up_host(name, *port, *server).await?;
+                Ok(Look::good(found.into_iter().map(Address::from)))
             }
             Self::Dns { name, port, .. } => {
                 let found = tokio::net::lookup_host((name.as_str(), *port)).await?;
@@ -330,7 +347,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_stands_for_all_its_addresses() {
         let (name, period) = ("localhost".to_owned(), Duration::from_secs(5));
-        let source = MemberSource::Dns { name, port: 77, period };
+        let source = MemberSource::Dns { name, port: 77, server: None, period };
         let (found, _) = source.start(Spelling::Normal).await.unwrap();
         assert!(found.contains(&"127.0.0.1:77".parse().unwrap()), "{found:?}");
     }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use distro_net::{Connecting, Connector, PATH_PREFIX, TcpConnector};
+use distro_net::{Connecting, Connector, PATH_PREFIX};
 use hyper::http::request::Parts;
 
 use crate::http::v1::Api;
@@ -38,18 +38,17 @@ impl Handler for MembersOnly {
 }
 
 /// Connects to the port for members, where a member has one, and otherwise to the one on the list.
-#[derive(Debug)]
-pub(crate) struct MemberPort(pub(crate) u16);
+pub(crate) struct MemberPort(pub(crate) u16, pub(crate) Arc<dyn Connector>);
 
 impl Connector for MemberPort {
     fn connect<'a>(&'a self, address: &'a str) -> Connecting<'a> {
         Box::pin(async move {
             let Some((host, _)) = address.rsplit_once(':') else {
-                return TcpConnector.connect(address).await;
+                return self.1.connect(address).await;
             };
-            match TcpConnector.connect(&format!("{host}:{}", self.0)).await {
+            match self.1.connect(&format!("{host}:{}", self.0)).await {
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                    TcpConnector.connect(address).await
+                    self.1.connect(address).await
                 }
                 connected => connected,
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use distro_core::MemberId;
-use distro_net::{Connector, TcpConnector};
+use distro_net::{Connector, NamedConnector, TcpConnector};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
@@ -78,9 +78,13 @@ impl Server {
         let origin = Origin::new(config.advertised(address));
         let membership = match config.cluster.is_enabled() {
             true => {
-                let connector: Arc<dyn Connector> = match config.cluster.bind_port {
-                    0 => Arc::new(TcpConnector),
-                    port => Arc::new(MemberPort(port)),
+                let connector: Arc<dyn Connector> = match config.cluster.name_server() {
+                    None => Arc::new(TcpConnector),
+                    Some(server) => Arc::new(NamedConnector(server)),
+                };
+                let connector = match config.cluster.bind_port {
+                    0 => connector,
+                    port => Arc::new(MemberPort(port, connector)),
                 };
                 Some(Membership::prepare(&config, &origin, connector).await?)
             }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use distro_core::DistroConfig;
-use distro_net::{Address, AddressServer, MemberSource, Secret, Spelling, parse_members};
+use distro_net::{
+    Address, AddressServer, MemberSource, NameServer, Secret, Spelling, parse_members,
+};
 use serde::{Deserialize, Serialize};
 
 use super::NacosConfig;
@@ -38,6 +40,9 @@ pub struct ClusterConfig {
     /// Port of the members found by name. Default 8848.
     pub dns_port: u16,
     /// Milliseconds between two look-ups of the name. Default 5,000. Too small burdens the name
+    /// Name server that is asked for that name and for those of members, `ip` or `ip:port`. Default
+    /// empty: those of the machine.
+    pub dns_server: String,
     /// server; too large finds moved members late.
     pub dns_period_ms: u64,
     /// Server that hands out the list of members, as the `address-server` of Nacos:
@@ -127,6 +132,7 @@ impl Default for ClusterConfig {
             address_server_period_ms: 5_000,
             name: "distro".to_owned(),
             secret_file: String::new(),
+            dns_server: String::new(),
             previous_secret_file: String::new(),
             bind_port: 0,
             sync_delay_ms: millis(core.sync_delay),
@@ -182,7 +188,8 @@ impl ClusterConfig {
             MemberSource::File(self.members_file.clone().into())
         } else if !self.dns_name.is_empty() {
             let period = Duration::from_millis(self.dns_period_ms);
-            MemberSource::Dns { name: self.dns_name.clone(), port: self.dns_port, period }
+            let (name, server) = (self.dns_name.clone(), self.name_server());
+            MemberSource::Dns { name, port: self.dns_port, server, period }
         } else if let Ok(server) = self.address_server.parse::<AddressServer>() {
             let period = Duration::from_millis(self.address_server_period_ms);
             MemberSource::AddressServer { server, period }
@@ -197,6 +204,11 @@ impl ClusterConfig {
     /// # Errors
     /// A file that is not named, cannot be read or holds too little; the text says how to make one.
     pub(crate) fn read_secret(&self) -> Result<Secret> {
+    /// Who is asked for the names of members, unless it is whom the machine asks.
+    pub(crate) fn name_server(&self) -> Option<NameServer> {
+        self.dns_server.parse().ok()
+    }
+
         if !self.has_secret() && self.dialect == Dialect::Nacos {
             let mut chance = [0; 32];
             getrandom::fill(&mut chance).context("no random numbers")?;
@@ -265,6 +277,9 @@ impl ClusterConfig {
             bail!("cluster.members: {}", bad.error);
         }
         ensure!(self.members.is_empty() || !members.is_empty(), "cluster.members names no member");
+        if !self.dns_server.is_empty() {
+            self.dns_server.parse::<NameServer>().context("cluster.dns_server")?;
+        }
         ensure!(
             !self.name.is_empty() && self.name.len() <= 64,
             "cluster.name must have 1 to 64 bytes"
