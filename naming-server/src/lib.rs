@@ -63,6 +63,9 @@ mod pace;
 mod password;
 pub use password::Password;
 
+mod probe;
+pub use probe::Probe;
+
 mod push;
 
 mod registry;

@@ -54,6 +54,9 @@ fn start(arguments: &Arguments) -> Result<ExitCode> {
         None => serve(arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::Import(arguments)) => import(arguments),
         Some(Command::Migrate(MigrateCommand::Check(arguments))) => check_migration(arguments),
+        Some(Command::Probe { probe }) => {
+            probe.ask(&Config::load(arguments)?).map(|()| ExitCode::SUCCESS)
+        }
         Some(Command::User(UserCommand::Add(add))) => {
             add_user(arguments, add).map(|()| ExitCode::SUCCESS)
         }
@@ -120,6 +123,9 @@ fn serve(arguments: &Arguments) -> Result<()> {
         return print(&config.to_toml()?);
     }
     naming_server::start_logging(&config.log)?;
+    for note in Config::environment_notes(arguments) {
+        tracing::info!("{note}");
+    }
     #[cfg(all(unix, feature = "jemalloc"))]
     if let Err(error) = allocator::configure() {
         tracing::warn!(%error, "the allocator keeps its own pace of giving memory back");

@@ -85,7 +85,7 @@ impl TokenKey {
         Ok(Self { bytes: bytes.into() })
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::LogFormat;
-use crate::{ImportArguments, MigrateCommand};
+use crate::{ImportArguments, MigrateCommand, Probe};
 
 /// A service registry that Nacos 1.x clients can use.
 ///
@@ -54,6 +54,10 @@ pub struct Arguments {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
 
+    /// Understand the variables of the image of Nacos, as MODE and NACOS_SERVERS
+    #[arg(long)]
+    pub nacos_env: bool,
+
     /// Form of the log lines on standard error [default: text]
     #[arg(long, value_enum, value_name = "FORM")]
     pub log_format: Option<LogFormat>,
@@ -80,6 +84,13 @@ pub enum Command {
     /// Help for moving a running cluster, step by step
     #[command(subcommand)]
     Migrate(MigrateCommand),
+    /// Ask the server that runs here with the same settings how it is
+    ///
+    /// Exits with 0 if it is well. For containers, which have no other program to ask with.
+    Probe {
+        /// What to ask.
+        probe: Probe,
+    },
     /// Users of this server, while authentication is on
     #[command(subcommand)]
     User(UserCommand),

@@ -11,8 +11,8 @@ use distro_net::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::NacosConfig;
 use super::check::{DAY_MS, within};
+use super::{Hidden, NacosConfig};
 
 /// How to make a secret, for those who have none.
 const HOW_TO_MAKE_A_SECRET: &str = "make one with `openssl rand -hex 32 > cluster.secret` (or any \
@@ -34,15 +34,16 @@ pub struct ClusterConfig {
     /// several with commas between, `#` begins a comment. Read again when it changes. Default
     /// empty.
     pub members_file: String,
-    /// Name that stands for the addresses of all members, as that of a headless service. Default
-    /// empty.
+    /// Name that stands for the addresses of all members, as that of a headless service. One that
+    /// begins with an underscore, `_client._tcp.naming`, is that of service records: members are
+    /// then known by the names and ports in these, which stay when addresses change. Default empty.
     pub dns_name: String,
-    /// Port of the members found by name. Default 8848.
+    /// Port of the members found by name; service records have ports of their own. Default 8848.
     pub dns_port: u16,
-    /// Milliseconds between two look-ups of the name. Default 5,000. Too small burdens the name
     /// Name server that is asked for that name and for those of members, `ip` or `ip:port`. Default
     /// empty: those of the machine.
     pub dns_server: String,
+    /// Milliseconds between two look-ups of the name. Default 5,000. Too small burdens the name
     /// server; too large finds moved members late.
     pub dns_period_ms: u64,
     /// Server that hands out the list of members, as the `address-server` of Nacos:
@@ -58,6 +59,10 @@ pub struct ClusterConfig {
     /// Default empty: a member of a cluster of dialect `distro` does not start, and one of dialect
     /// `nacos` speaks the language of Nacos to all others.
     pub secret_file: String,
+    /// That secret itself, for those who cannot give the server a file. Default empty; without
+    /// effect if `secret_file` is set. Never shown; a file is the better place, and can be changed
+    /// while the server runs.
+    pub secret: Hidden,
     /// File with the secret of before, while the secret is being changed: members prove themselves
     /// by the new one and accept both. Default empty. The file need not be there: then there is no
     /// such secret. Both files are read again when they change.
@@ -127,12 +132,13 @@ impl Default for ClusterConfig {
             members_file: String::new(),
             dns_name: String::new(),
             dns_port: distro_net::DEFAULT_PORT,
+            dns_server: String::new(),
             dns_period_ms: 5_000,
             address_server: String::new(),
             address_server_period_ms: 5_000,
             name: "distro".to_owned(),
             secret_file: String::new(),
-            dns_server: String::new(),
+            secret: Hidden::default(),
             previous_secret_file: String::new(),
             bind_port: 0,
             sync_delay_ms: millis(core.sync_delay),
@@ -171,7 +177,7 @@ impl ClusterConfig {
 
     /// Whether there is a secret that tells members of our kind from others.
     pub(crate) fn has_secret(&self) -> bool {
-        !self.secret_file.is_empty()
+        !self.secret_file.is_empty() || !self.secret.0.is_empty()
     }
 
     /// How addresses are spelled: servers of Nacos know a member by its text.
@@ -198,17 +204,17 @@ impl ClusterConfig {
         }
     }
 
+    /// Who is asked for the names of members, unless it is whom the machine asks.
+    pub(crate) fn name_server(&self) -> Option<NameServer> {
+        self.dns_server.parse().ok()
+    }
+
     /// The secret of the cluster. In dialect `nacos` and without a file it is one that nobody else
     /// has, so that nobody can pass for a member of our kind.
     ///
     /// # Errors
     /// A file that is not named, cannot be read or holds too little; the text says how to make one.
     pub(crate) fn read_secret(&self) -> Result<Secret> {
-    /// Who is asked for the names of members, unless it is whom the machine asks.
-    pub(crate) fn name_server(&self) -> Option<NameServer> {
-        self.dns_server.parse().ok()
-    }
-
         if !self.has_secret() && self.dialect == Dialect::Nacos {
             let mut chance = [0; 32];
             getrandom::fill(&mut chance).context("no random numbers")?;
@@ -220,6 +226,10 @@ impl ClusterConfig {
             bail!(
                 "a member of a cluster needs a secret (cluster.secret_file): {HOW_TO_MAKE_A_SECRET}"
             );
+        }
+        if self.secret_file.is_empty() {
+            return Secret::new(self.secret.0.as_bytes())
+                .map_err(|error| anyhow::anyhow!("cluster.secret: {error}"));
         }
         let secret = read_secret(&self.secret_file, "cluster.secret_file")?;
         let previous = Path::new(&self.previous_secret_file);
@@ -267,9 +277,12 @@ impl ClusterConfig {
         if !self.address_server.is_empty() {
             self.address_server.parse::<AddressServer>().context("cluster.address_server")?;
         }
+        if !self.dns_server.is_empty() {
+            self.dns_server.parse::<NameServer>().context("cluster.dns_server")?;
+        }
         self.nacos.check()?;
         ensure!(
-            self.has_secret() || self.previous_secret_file.is_empty(),
+            !self.secret_file.is_empty() || self.previous_secret_file.is_empty(),
             "cluster.previous_secret_file is set, but cluster.secret_file is not"
         );
         let (members, bad) = parse_members(&self.members, self.spelling());
@@ -277,9 +290,6 @@ impl ClusterConfig {
             bail!("cluster.members: {}", bad.error);
         }
         ensure!(self.members.is_empty() || !members.is_empty(), "cluster.members names no member");
-        if !self.dns_server.is_empty() {
-            self.dns_server.parse::<NameServer>().context("cluster.dns_server")?;
-        }
         ensure!(
             !self.name.is_empty() && self.name.len() <= 64,
             "cluster.name must have 1 to 64 bytes"

@@ -1,10 +1,11 @@
-//! Putting the settings together: file, variables, flags, `--set`.
+//! Putting the settings together: file, variables of Nacos, own variables, flags, `--set`.
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, anyhow, bail};
 use config::{Environment, File, FileFormat};
 
+use super::official::{Translation, Variables, translate};
 use super::{Arguments, Config};
 
 impl Config {
@@ -15,6 +16,13 @@ impl Config {
     /// of its range; the text is one line and names the culprit.
     pub fn load(arguments: &Arguments) -> Result<Self> {
         Self::load_with(arguments, None).map_err(one_line)
+    }
+
+    /// What to tell the operator about variables of the image of Nacos, a line each; nothing unless
+    /// they are asked for.
+    pub fn environment_notes(arguments: &Arguments) -> Vec<String> {
+        let translation = translate_environment(arguments, None);
+        translation.map(|translation| translation.notes).unwrap_or_default()
     }
 
     /// The settings as TOML.
@@ -39,6 +47,13 @@ impl Config {
                 .with_context(|| format!("in {}", path.display()))?;
             builder = builder.add_source(source);
         }
+        let translation = translate_environment(arguments, environment.as_ref())?;
+        let mut translated = config::Config::builder();
+        for (key, value) in translation.settings {
+            translated = translated.set_override(key, value)?;
+        }
+        parse(translated.clone()).context("in a variable of the image of Nacos")?;
+        builder = builder.add_source(translated.build()?);
         let variables = Environment::with_prefix("NAMING")
             .prefix_separator("_")
             .separator("__")
@@ -66,9 +81,37 @@ impl Config {
     }
 }
 
+/// What the variables of the image of Nacos say, if somebody wants to know. `environment` stands for
+/// that of this process.
+fn translate_environment(
+    arguments: &Arguments,
+    environment: Option<&HashMap<String, String>>,
+) -> Result<Translation> {
+    if !arguments.nacos_env {
+        return Ok(Translation::default());
+    }
+    let variables: Variables = match environment {
+        Some(given) => given.clone().into_iter().collect(),
+        None => std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+    };
+    translate(&variables, &host_name(&variables))
+}
+
+/// What this machine, container or pod is called; empty if nobody says.
+fn host_name(variables: &Variables) -> String {
+    const FILE: &str = "/proc/sys/kernel/hostname";
+    let name = variables.get("HOSTNAME").cloned();
+    let name = name.or_else(|| std::fs::read_to_string(FILE).ok()).unwrap_or_default();
+    name.trim().to_owned()
+}
+
 /// A setting as it may be shown: not the key of tokens, nor what members prove themselves by.
 fn shown(setting: &str) -> &str {
-    let is_secret = |key: &str| key.contains("token_key") || key.contains("identity_value");
+    let is_secret = |key: &str| {
+        key.contains("token_key") || key.contains("identity_value") || key == "cluster.secret"
+    };
     setting.split_once('=').filter(|(key, _)| is_secret(key)).map_or(setting, |(key, _)| key)
 }
 

@@ -46,6 +46,9 @@ mod load;
 mod nacos;
 pub use nacos::NacosConfig;
 
+mod official;
+mod official_auth;
+
 mod push;
 pub use push::PushConfig;
 

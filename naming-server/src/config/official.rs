@@ -1,0 +1,273 @@
+//! The variables by which the image of Nacos is set up, as settings of this server.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, anyhow, bail, ensure};
+
+use super::official_auth::translate_auth;
+
+/// Variables of an environment, by name.
+pub(super) type Variables = BTreeMap<String, String>;
+
+/// Port of consoles of Nacos 3.x.
+const CONSOLE_PORT: &str = "8080";
+/// Domain of Kubernetes clusters unless they were given another.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+
+/// Beginnings of names of variables that have no meaning here, and why.
+const WITHOUT_MEANING: &[(&str, &str)] = &[
+    ("JVM_", NO_JAVA),
+    ("JAVA_", NO_JAVA),
+    ("NACOS_DEBUG", NO_JAVA),
+    ("TOMCAT_", NO_JAVA),
+    ("MYSQL_", NO_DATABASE),
+    ("SPRING_DATASOURCE_", NO_DATABASE),
+    ("EMBEDDED_STORAGE", NO_DATABASE),
+    ("NACOS_REPLICAS", "the name of the service tells the members"),
+    ("USE_ONLY_SITE_INTERFACES", USE_ADVERTISE),
+    ("PREFERRED_NETWORKS", USE_ADVERTISE),
+    ("IGNORED_INTERFACES", USE_ADVERTISE),
+    ("NACOS_CONSOLE_", "the console has no such setting"),
+    ("NACOS_SECURITY_IGNORE_URLS", "no path is exempt from authentication"),
+    ("NACOS_AUTH_CACHE_ENABLE", "changes of users count at once"),
+    ("NACOS_", "not known"),
+];
+const NO_JAVA: &str = "no Java here";
+const NO_DATABASE: &str = "no database needed";
+const USE_ADVERTISE: &str = "NACOS_SERVER_IP tells the address";
+
+/// Variables of this kind set up TLS of Nacos servers.
+const OF_TLS: &[&str] = &["NACOS_REMOTE_SERVER_RPC_TLS_", "NACOS_REMOTE_PEER_RPC_TLS_"];
+
+/// What variables come to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Translation {
+    /// Keys and their values.
+    pub(super) settings: Vec<(&'static str, String)>,
+    /// What to tell the operator, a line each.
+    pub(super) notes: Vec<String>,
+}
+
+/// A view of the variables that remembers which had a meaning.
+pub(super) struct Reader<'a> {
+    variables: &'a Variables,
+    used: BTreeSet<&'static str>,
+}
+
+impl Reader<'_> {
+    /// The value of a variable that is set.
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.used.insert(name);
+        let value = self.variables.get(name)?.trim();
+        (!value.is_empty() && !is_service_link(name, value)).then(|| value.to_owned())
+    }
+
+    /// Whether a switch is on; `None` if it is not set.
+    ///
+    /// # Errors
+    /// Neither `true` nor `false`.
+    pub(super) fn switch(&mut self, name: &'static str) -> Result<Option<bool>> {
+        match self.text(name).map(|text| text.to_ascii_lowercase()).as_deref() {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(other) => bail!("{name} must be true or false, not {other:?}"),
+        }
+    }
+
+    /// What two variables of the same meaning say.
+    ///
+    /// # Errors
+    /// They differ.
+    fn either(&mut self, one: &'static str, other: &'static str) -> Result<Option<String>> {
+        let (first, second) = (self.text(one), self.text(other));
+        ensure!(
+            first.is_none() || second.is_none() || first == second,
+            "{one} and {other} mean the same, but differ"
+        );
+        Ok(first.or(second))
+    }
+}
+
+/// Translates the variables of the image of Nacos. `host_name` is what this machine is called.
+///
+/// # Errors
+/// A value that cannot be read, a wish that this server cannot fulfil and must not ignore, or what
+/// would be unsafe; the text names the variable and never shows a secret.
+pub(super) fn translate(variables: &Variables, host_name: &str) -> Result<Translation> {
+    let mut reader = Reader { variables, used: BTreeSet::new() };
+    let mut target = Translation::default();
+    refuse_tls(variables)?;
+    translate_kind(&mut reader, &mut target)?;
+    if let Some(port) = reader.either("NACOS_APPLICATION_PORT", "NACOS_SERVER_PORT")? {
+        let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+        ensure!(is_port, "NACOS_APPLICATION_PORT must be a port from 1 to 65535, not {port:?}");
+        target.settings.push(("port", port));
+    }
+    let path = reader.either("NACOS_SERVER_CONTEXTPATH", "SERVER_SERVLET_CONTEXTPATH")?;
+    target.settings.extend(path.map(|path| ("context_path", path)));
+    let is_member = translate_members(&mut reader, &mut target, host_name)?;
+    translate_auth(&mut reader, &mut target, is_member)?;
+    let used = reader.used;
+    target.notes.extend(ignored(variables, &used));
+    Ok(target)
+}
+
+/// What the server is to be: with or without a console, and for what.
+fn translate_kind(reader: &mut Reader<'_>, target: &mut Translation) -> Result<()> {
+    match reader.text("FUNCTION_MODE").as_deref() {
+        None | Some("naming") => {}
+        Some("all") => target.notes.push(
+            "FUNCTION_MODE=all: this server is a registry; configuration (/v1/cs) is not served"
+                .to_owned(),
+        ),
+        Some(other) => bail!("FUNCTION_MODE={other:?} is not what this server does: naming"),
+    }
+    let kind = reader.text("NACOS_DEPLOYMENT_TYPE");
+    let port = reader.text("NACOS_CONSOLE_PORT").unwrap_or_else(|| CONSOLE_PORT.to_owned());
+    match kind.as_deref() {
+        None | Some("merged") => target.settings.push(("console.port", port)),
+        Some("server") => {}
+        Some(other) => bail!(
+            "NACOS_DEPLOYMENT_TYPE={other:?} is not possible here: merged (the console beside the \
+             server) or server (without it)"
+        ),
+    }
+    let path = reader.text("NACOS_CONSOLE_CONTEXTPATH");
+    if let Some(path) = path.filter(|path| path != "/") {
+        bail!("NACOS_CONSOLE_CONTEXTPATH={path:?}: the port of consoles has no context path");
+    }
+    Ok(())
+}
+
+/// Who the members are, and by what name this one is known. True if there are any.
+fn translate_members(
+    reader: &mut Reader<'_>,
+    target: &mut Translation,
+    host_name: &str,
+) -> Result<bool> {
+    let mode = reader.text("MODE");
+    let mode = mode.as_deref();
+    let is_known = matches!(mode, None | Some("standalone" | "cluster"));
+    ensure!(is_known, "MODE must be standalone or cluster, not {:?}", mode.unwrap_or_default());
+    let members = read_list(reader)?;
+    let service = reader.text("SERVICE_NAME");
+    let (namespace, domain) = (reader.text("POD_NAMESPACE"), reader.text("DOMAIN_NAME"));
+    let prefers_name = match reader.text("PREFER_HOST_MODE").as_deref() {
+        None | Some("ip") => false,
+        Some("hostname") => true,
+        Some(other) => bail!("PREFER_HOST_MODE must be hostname or ip, not {other:?}"),
+    };
+    let advertised = reader.text("NACOS_SERVER_IP");
+    if mode == Some("standalone") {
+        if !members.is_empty() {
+            target.notes.push("MODE=standalone: the list of members is ignored".to_owned());
+        }
+        target.settings.extend(advertised.map(|address| ("advertise", address)));
+        return Ok(false);
+    }
+    if !members.is_empty() {
+        let own = advertised.or_else(|| own_entry(&members, host_name));
+        let own = own.or_else(|| prefers_name.then(|| host_name.to_owned()));
+        target.settings.push(("cluster.members", members.join(",")));
+        target.settings.extend(own.map(|address| ("advertise", address)));
+        return Ok(true);
+    }
+    if let Some(service) = service {
+        let namespace = namespace.ok_or_else(|| {
+            anyhow!("SERVICE_NAME needs POD_NAMESPACE: members are known by names that have both")
+        })?;
+        let domain = domain.unwrap_or_else(|| CLUSTER_DOMAIN.to_owned());
+        let service = format!("{service}.{namespace}.svc.{domain}");
+        let own = advertised.unwrap_or_else(|| format!("{host_name}.{service}"));
+        target.settings.push(("cluster.dns_name", format!("_client._tcp.{service}")));
+        target.settings.push(("advertise", own));
+        return Ok(true);
+    }
+    ensure!(
+        mode.is_none(),
+        "MODE=cluster needs the members: NACOS_SERVERS, MEMBER_LIST or SERVICE_NAME"
+    );
+    target.notes.push(
+        "neither MODE nor a list of members is set (NACOS_SERVERS, MEMBER_LIST): this server \
+         serves alone"
+            .to_owned(),
+    );
+    let own = advertised.or_else(|| prefers_name.then(|| host_name.to_owned()));
+    target.settings.extend(own.map(|address| ("advertise", address)));
+    Ok(false)
+}
+
+fn read_list(reader: &mut Reader<'_>) -> Result<Vec<String>> {
+    let mut read = |name: &'static str| -> Vec<String> {
+        let text = reader.text(name).unwrap_or_default();
+        let parts = text.split(|c: char| c == ',' || c.is_whitespace());
+        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    };
+    let (servers, list) = (read("NACOS_SERVERS"), read("MEMBER_LIST"));
+    let same = |list: &[String]| list.iter().cloned().collect::<BTreeSet<_>>();
+    ensure!(
+        servers.is_empty() || list.is_empty() || same(&servers) == same(&list),
+        "NACOS_SERVERS and MEMBER_LIST name different members"
+    );
+    Ok(if servers.is_empty() { list } else { servers })
+}
+
+/// The one entry of a list that is this machine: by its name alone or with a domain behind it.
+fn own_entry(members: &[String], host_name: &str) -> Option<String> {
+    let is_own = |entry: &&String| {
+        let entry = entry.split(['?', ':']).next().unwrap_or_default();
+        entry.strip_prefix(host_name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let mut own = members.iter().filter(is_own);
+    let first = own.next().filter(|_| !host_name.is_empty())?;
+    let entry = first.split('?').next().unwrap_or_default();
+    own.next().is_none().then(|| entry.to_owned())
+}
+
+fn refuse_tls(variables: &Variables) -> Result<()> {
+    let asks = |(name, value): &(&String, &String)| {
+        let is_switch = OF_TLS.iter().any(|prefix| name.starts_with(prefix));
+        is_switch && name.to_ascii_uppercase().contains("_ENABLE") && value.trim() == "true"
+    };
+    match variables.iter().find(asks) {
+        Some((name, _)) => bail!(
+            "{name} asks for TLS, which these variables do not set up here: remove it, and set \
+             TLS up by the settings of this server"
+        ),
+        None => Ok(()),
+    }
+}
+
+/// The line about variables without a meaning here, grouped by reason.
+fn ignored(variables: &Variables, used: &BTreeSet<&'static str>) -> Option<String> {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, value) in variables {
+        let is_set = !value.trim().is_empty() && !is_service_link(name, value);
+        if !is_set || used.contains(name.as_str()) {
+            continue;
+        }
+        let known = WITHOUT_MEANING.iter().find(|(prefix, _)| name.starts_with(prefix));
+        if let Some((_, reason)) = known {
+            groups.entry(reason).or_default().push(name);
+        }
+    }
+    let parts: Vec<_> =
+        groups.iter().map(|(reason, names)| format!("{} ({reason})", names.join(", "))).collect();
+    (!parts.is_empty()).then(|| format!("variables without effect: {}", parts.join("; ")))
+}
+
+/// Whether a variable comes from Kubernetes, which describes services so to each container.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let is_about_port = ["_TCP", "_UDP", "_TCP_ADDR", "_TCP_PORT", "_TCP_PROTO", "_SERVICE_PORT"]
+        .iter()
+        .any(|end| name.ends_with(end));
+    let is_host = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT_");
+    let is_of_database = name.starts_with("MYSQL_");
+    value.starts_with("tcp://")
+        || value.starts_with("udp://")
+        || (is_about_port || is_host) && !is_of_database
+}
+
+#[cfg(test)]
+mod tests;
