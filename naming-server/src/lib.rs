@@ -77,6 +77,9 @@ pub use remote::Place;
 mod server;
 pub use server::Server;
 
+mod supervision;
+pub use supervision::say_stopping;
+
 mod text;
 
 #[cfg(test)]

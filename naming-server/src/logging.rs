@@ -14,9 +14,11 @@ use tracing_subscriber::reload::Handle;
 use crate::config::{LogConfig, LogFormat};
 
 mod fields;
+mod journal;
 mod lines;
 
 use fields::EscapedFields;
+use journal::Journal;
 use lines::Lines;
 
 /// Who turns down the log must not thereby turn down who changed what; the same with another level
@@ -51,6 +53,18 @@ pub fn start(config: &LogConfig) -> Result<()> {
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(make_writer);
     let (is_ours, reload) = match config.format {
+        LogFormat::Text if journal::is_read_by_it() => {
+            let lines = tracing_subscriber::fmt()
+                .with_env_filter(EnvFilter::try_new(&configured)?)
+                .with_writer(Journal(writer.clone()))
+                .fmt_fields(EscapedFields)
+                .with_ansi(false)
+                .without_time()
+                .with_level(false);
+            let lines = lines.with_filter_reloading();
+            let reload = reload_with(lines.reload_handle());
+            (lines.try_init().is_ok(), reload)
+        }
         LogFormat::Text => {
             let lines = lines.fmt_fields(EscapedFields).with_ansi(stderr().is_terminal());
             let lines = lines.with_filter_reloading();

@@ -144,7 +144,7 @@ async fn run(config: Config) -> Result<()> {
     // Before the port is taken: whoever sees it open may already stop us.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let server = Server::bind(config).await?;
+    let server = Server::bind(config).await?.supervised();
     print(&banner(&server))?;
     server.run(stop_signal(&mut interrupt, &mut terminate)).await?;
     tracing::info!("stopped");
@@ -156,6 +156,7 @@ async fn stop_signal(interrupt: &mut Signal, terminate: &mut Signal) {
         _ = interrupt.recv() => "SIGINT",
         _ = terminate.recv() => "SIGTERM",
     };
+    naming_server::say_stopping();
     tracing::info!(signal = name, "stopping: finishing the requests in flight");
 }
 

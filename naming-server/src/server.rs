@@ -22,6 +22,7 @@ use crate::http::{self, Accept, ConnectionStats, ConsolePort, Front};
 use crate::member_port::{MemberPort, MembersOnly};
 use crate::membership::{Membership, Origin};
 use crate::nacos::PeerIdentity;
+use crate::supervision;
 
 mod ports;
 
@@ -55,6 +56,8 @@ pub struct Server {
     users: Vec<NewUser>,
     stats: Arc<ConnectionStats>,
     audit: Arc<Audit>,
+    /// Whether systemd is told when it is ready and that it lives.
+    is_supervised: bool,
 }
 
 impl Server {
@@ -132,12 +135,20 @@ impl Server {
             data,
             stats,
             audit,
+            is_supervised: false,
         })
     }
 
     /// The same server with one more user, whatever was known of one of this name before.
     pub fn with_user(mut self, user: NewUser) -> Self {
         self.users.push(user);
+        self
+    }
+
+    /// The same server, which tells systemd when it is ready and that it lives, if systemd asks by
+    /// variables of the environment. For a process that is this server and nothing else.
+    pub fn supervised(mut self) -> Self {
+        self.is_supervised = true;
         self
     }
 
@@ -222,6 +233,12 @@ impl Server {
                     .await;
             }
         };
+        let (supervised_api, supervised_until) = (Arc::clone(&api), token.clone());
+        let supervise = async {
+            if self.is_supervised {
+                supervision::run(supervised_api, supervised_until).await;
+            }
+        };
         let (settings, stopped) = (self.config.http_settings(), token.clone());
         let serve_members = async {
             if let Some(listener) = self.member_listener {
@@ -236,7 +253,7 @@ impl Server {
             token.cancel();
             ran
         };
-        let (ran, (), ()) = tokio::join!(run, serve_members, serve_consoles);
+        let (ran, (), (), ()) = tokio::join!(run, serve_members, serve_consoles, supervise);
         self.audit.finish(LAST_AUDIT_LINES).await;
         ran.context("cannot listen")
     }

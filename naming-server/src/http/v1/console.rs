@@ -42,7 +42,7 @@ impl Api {
     }
 
     /// Why clients should not be sent here, if they should not.
-    pub(in crate::http) fn why_no_clients(&self) -> Option<String> {
+    pub(crate) fn why_no_clients(&self) -> Option<String> {
         let overridden = self.registry.switches.load().overridden_status;
         match overridden.filter(|status| status.takes_nothing()) {
             Some(status) => Some(format!("the status of the server is set to {}", status.name())),
