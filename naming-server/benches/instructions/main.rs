@@ -5,6 +5,8 @@
 //! Server and client share one thread, so that nothing depends on who runs when; the client's part
 //! is a buffer written and a buffer read: all requests are made beforehand, whatever COUNT is.
 
+mod grpc;
+
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -20,7 +22,7 @@ const MOST: u64 = 2_000;
 /// A service besides, for long lists.
 const LARGE: &str = "bench.large";
 const LARGE_HOSTS: u64 = 100;
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 15] = [
     "beat-light",
     "beat-full",
     "list-cached",
@@ -32,6 +34,10 @@ const NAMES: [&str; 11] = [
     "register-and-deregister",
     "change-and-list-10",
     "change-and-list-100",
+    "grpc-query",
+    "grpc-register-again",
+    "grpc-register-and-deregister",
+    "grpc-health-check",
 ];
 /// Signs tokens here and nowhere else.
 const TOKEN_KEY: &str = "Y291bnRlZCBpbnN0cnVjdGlvbnMgYW5kIG5vdGhpbmcgZWxzZQ==";
@@ -57,6 +63,7 @@ fn main() {
         .expect("a runtime can be had");
     runtime.block_on(async {
         let mut config = Config { bind: "127.0.0.1".to_owned(), port: 0, ..Config::default() };
+        config.grpc.shared_port = true;
         if has_users(&name) {
             config.auth.enabled = true;
             config.auth.token_key = Hidden(TOKEN_KEY.to_owned());
@@ -94,13 +101,24 @@ async fn ask(address: SocketAddr, name: String, count: u64) {
         let request = client.prove(list(&service));
         client.exchange(&request, b"\"hosts\":[{").await;
     }
+    assert!(count <= MOST, "at most {MOST} times");
+    if name.starts_with("grpc-") {
+        return ask_over_grpc(address, &name, count).await;
+    }
     let mut steps: Vec<Vec<Step>> = (0..MOST).map(|number| steps(&name, number)).collect();
     for step in steps.iter_mut().flatten() {
         step.request = client.prove(std::mem::take(&mut step.request));
     }
-    assert!(count <= MOST, "at most {MOST} times");
     for step in steps.iter().take(count as usize).flatten() {
         client.exchange(&step.request, step.expected).await;
+    }
+}
+
+async fn ask_over_grpc(address: SocketAddr, name: &str, count: u64) {
+    let mut client = grpc::Client::set_up(address).await;
+    let steps: Vec<_> = (0..MOST).map(|number| grpc::steps(name, &service(number))).collect();
+    for step in steps.iter().take(count as usize).flatten() {
+        client.exchange(step).await;
     }
 }
 
