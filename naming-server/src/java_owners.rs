@@ -27,4 +27,9 @@ impl ForeignOwners for JavaOwners {
         let adapter = Arc::clone(&self.0);
         Box::pin(async move { adapter.tell(RetainedWrite { service, id }).await })
     }
+
+    fn beat(&self, service: ServiceKey, id: String) -> Later<()> {
+        let adapter = Arc::clone(&self.0);
+        Box::pin(async move { adapter.beat_held(&service, &id).await })
+    }
 }

@@ -231,7 +231,13 @@ impl Naming {
                 let change =
                     move |known: &Instance| Ok((layer.over(known, &forgotten, limit)?, None));
                 let actor = caller.actor();
-                begun(self.patch_with(service, key, actor, change, Some(named), replaces))
+                let write =
+                    begun(self.patch_with(service, key, actor, change, Some(named), replaces));
+                let id = (!key.is_persistent).then(|| key.text());
+                self.telling_owner(caller, service, write, move |patched| match patched {
+                    Patched::Done => id.into_iter().collect(),
+                    Patched::NotFound => Vec::new(),
+                })
             },
         )
     }

@@ -66,7 +66,10 @@ impl Naming {
         let was_known = self.owners.is_none() || self.registry.is_known(service, key);
         let write = begun(self.writes.beat(service, key, whole, &|| caller.actor()));
         // Nobody else tells the owner of an instance that a beat has registered.
-        if was_known { write } else { self.telling_owner_of(caller, service, key, write) }
+        match was_known {
+            true => self.passing_on(caller, service, key, write),
+            false => self.telling_owner_of(caller, service, key, write),
+        }
     }
 
     /// Replaces an instance by the word of an operator: what `named` says is kept beside it first,

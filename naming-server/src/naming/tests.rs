@@ -227,6 +227,13 @@ impl ForeignOwners for Told {
             owner.told.lock().push(format!("{} {id}", service.grouped()));
         })
     }
+
+    fn beat(&self, service: ServiceKey, id: String) -> Later<()> {
+        let owner = Arc::clone(&self.0);
+        Box::pin(async move {
+            owner.told.lock().push(format!("beat of {} {id}", service.grouped()));
+        })
+    }
 }
 
 #[tokio::test]
@@ -259,10 +266,15 @@ async fn a_foreign_owner_is_told_even_if_the_front_has_gone() {
     let passed_on = Caller { clearance: naming.told(caller.clearance), ..caller };
     let gone = naming.deregister(&passed_on, &service, &RecordKey::ephemeral(key));
     gone.outcome().await.unwrap();
+    // A beat is passed on, if its front has not done so.
+    for caller in [&caller, &passed_on] {
+        let whole = None::<fn() -> Result<Instance, RegistryError>>;
+        naming.beat(caller, &service, &KEY, whole).outcome().await.unwrap();
+    }
     let told = || owner.told.lock().clone();
     let id = |key: InstanceKey<'_>| format!("g@@s {}", RecordKey::ephemeral(key).text());
     tokio::time::timeout(Duration::from_secs(10), async {
-        while told().len() < 3 {
+        while told().len() < 4 {
             tokio::task::yield_now().await;
         }
     })
@@ -270,7 +282,7 @@ async fn a_foreign_owner_is_told_even_if_the_front_has_gone() {
     .unwrap();
     let mut all = told();
     all.sort_unstable();
-    assert_eq!(all, [id(KEY), id(key), id(key)]);
+    assert_eq!(all, [format!("beat of {}", id(KEY)), id(KEY), id(key), id(key)]);
 }
 
 #[tokio::test]

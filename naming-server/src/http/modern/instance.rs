@@ -299,6 +299,11 @@ fn named_targets(api: &Api, service: &ServiceKey, list: &str) -> Result<Vec<Targ
 /// Sets the health of an instance in a cluster that nobody checks.
 pub(super) fn set_health(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
     let service = form::service(call)?;
+    if api.is_of_java(&service) {
+        return Err(Fault::not_offered(
+            "a server of Nacos 1.x owns this service and judges its health; set it over /v1/ns",
+        ));
+    }
     let address = Address::of(call)?;
     let healthy = form::required(call, "healthy").and_then(|_| form::flag(call, "healthy"))?;
     let healthy = healthy.ok_or_else(|| Fault::missing("healthy"))?;

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use hyper::StatusCode;
 
-use super::v1::{Admission, Api, Right, Route, note_refusal};
+use super::v1::{Admission, Api, Route, note_refusal};
 use super::{Answer, Call, ErrorPage, Reply, no_such_api};
 use crate::naming::Clearance;
 
@@ -43,7 +43,7 @@ mod table;
 
 use error::{Code, Fault};
 pub(crate) use ports::{ConsolePort, Front};
-use table::{Class, Gate, Row};
+use table::{Gate, Row};
 
 /// Where the rows for the paths below the context path stand, and those of the console port.
 static MAIN: LazyLock<Table> =
@@ -173,10 +173,7 @@ fn answer(api: &Api, call: &Call<'_>, found: Found) -> Answer {
                 changes_by_get: row.changes_by_get(),
                 is_login,
             };
-            let handle = |call: &Call<'_>| match refusal_of_java(api, row, call) {
-                Some(fault) => fault.into(),
-                None => (row.handler)(api, call).unwrap_or_else(Answer::from),
-            };
+            let handle = |call: &Call<'_>| (row.handler)(api, call).unwrap_or_else(Answer::from);
             api.admit_to(admission, call, change.as_mut(), handle)
         }
     };
@@ -199,19 +196,6 @@ fn gate(api: &Api, row: &Row, call: &Call<'_>) -> Result<Clearance, Fault> {
     };
     let passed = api.pass(asks_registry, call);
     passed.map_err(|(status, text)| Fault::new(status, Code::ServerError, text))
-}
-
-/// Why a write may not be made here: its service is owned by a server of Nacos 1.x, which does not
-/// speak these APIs, and would not learn of it.
-fn refusal_of_java(api: &Api, row: &Row, call: &Call<'_>) -> Option<Fault> {
-    let is_of_service = matches!(row.class, Class::Write(Right::Service(_), _));
-    if !is_of_service || !api.is_of_java(&call.service().ok()?) {
-        return None;
-    }
-    Some(Fault::not_offered(
-        "a server of Nacos 1.x owns this service and does not speak this API; write to it over \
-         /v1/ns",
-    ))
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@ use distro_net::TcpConnector;
 use hyper::HeaderMap;
 
 use super::table::Audit;
+use super::table::Class;
 use super::*;
 use crate::app::{App, Resources, Sockets};
 use crate::config::{AuthConfig, Config, Hidden};
+use crate::http::v1::Right;
 use crate::http::{Agent, Params};
 use crate::membership::Origin;
 

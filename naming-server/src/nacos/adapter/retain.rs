@@ -7,6 +7,7 @@ use std::time::Duration;
 use distro_core::Tick;
 use hyper::{HeaderMap, Method, StatusCode};
 use naming_model::{RecordKey, ServiceKey};
+use serde_json::{Value, json};
 
 use super::{Adapter, Owner};
 use crate::nacos::PeerInstance;
@@ -106,6 +107,23 @@ impl Adapter {
         true
     }
 
+    /// Passes on a beat of an instance that is held here. It says all that a registration says: an
+    /// owner that has lost the instance takes it from the beat.
+    pub(crate) async fn beat_held(&self, service: &ServiceKey, id: &str) {
+        let Owner::Foreign(owner) = self.owner(service) else { return };
+        let Some(held) = self.find_held(service, id) else { return };
+        let beat = beat_of(service, &held).to_string();
+        let port = held.port.to_string();
+        let parameters = [("ip", &*held.ip), ("port", &port), ("beat", &beat)];
+        let path = "/v1/ns/instance/beat";
+        if let Err(error) = self.write_to(&owner, Method::PUT, path, service, &parameters).await {
+            tracing::debug!(%owner, service = service.as_str(), id, %error, "a beat was not taken");
+            if error == CallError::Refused {
+                self.is_gone(&owner);
+            }
+        }
+    }
+
     async fn register_at(
         &self,
         owner: &str,
@@ -164,6 +182,17 @@ impl Adapter {
         service: &ServiceKey,
         parameters: &[(&str, &str)],
     ) -> Result<(), CallError> {
+        self.write_to(owner, method, "/v1/ns/instance", service, parameters).await
+    }
+
+    async fn write_to(
+        &self,
+        owner: &str,
+        method: Method,
+        path: &str,
+        service: &ServiceKey,
+        parameters: &[(&str, &str)],
+    ) -> Result<(), CallError> {
         let mut query = String::new();
         let of_service = [("namespaceId", service.namespace()), ("serviceName", service.grouped())];
         for (name, value) in parameters.iter().chain(&of_service) {
@@ -174,7 +203,7 @@ impl Adapter {
             query.push('=');
             push_encoded(&mut query, value);
         }
-        let uri = self.caller.path("/v1/ns/instance");
+        let uri = self.caller.path(path);
         let redirect =
             Redirect { method, uri, query, headers: HeaderMap::new(), is_vouched_for: true };
         match self.caller.redirect(owner, &redirect).await? {
@@ -184,6 +213,15 @@ impl Adapter {
             }
         }
     }
+}
+
+/// A beat as clients of Java 1.x send it.
+fn beat_of(service: &ServiceKey, held: &PeerInstance) -> Value {
+    let metadata: BTreeMap<&String, &String> = held.metadata.iter().flatten().collect();
+    json!({
+        "cluster": held.cluster, "ip": held.ip, "metadata": metadata, "port": held.port,
+        "scheduled": false, "serviceName": service.grouped(), "weight": held.weight,
+    })
 }
 
 #[cfg(test)]
