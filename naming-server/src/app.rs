@@ -117,7 +117,7 @@ impl App {
         let keeper = data.is_some().then(|| Arc::new(Keeper::new()));
         let nudges = membership.iter().map(|_| Arc::new(nudge.clone()) as _);
         let saves_instances = data.is_some() && saved_instances == SavedInstances::Kept;
-        let cache = saves_instances.then(|| Arc::new(InstanceCache::new()));
+        let cache = saves_instances.then(|| Arc::new(InstanceCache::new(config.data.stop_grace())));
         let has_java = membership.as_ref().is_some_and(|membership| membership.nacos.is_some());
         let outboxes = has_java.then(|| Arc::new(Outboxes::new(address.as_str(), clock)));
         let keepers = keeper.iter().map(|keeper| Arc::clone(keeper) as _);

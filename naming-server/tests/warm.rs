@@ -86,6 +86,56 @@ fn so_does_kill_9_within_seconds_of_a_change() {
 }
 
 #[test]
+fn after_a_kill_a_list_is_not_empty_before_clients_had_time_to_beat() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path(), &[]);
+    register(&program);
+    wait_until_saved(&program);
+    program.kill();
+    let began = Instant::now();
+    let program = Program::start(folder.path(), &[]);
+    assert_eq!(hosts(&program.call("GET", LIST).json()).len(), 3, "what is known is shown");
+    let unknown = "instance/list?serviceName=late";
+    for target in [
+        unknown,
+        "/nacos/v2/ns/instance/list?serviceName=late",
+        "/nacos/v3/client/ns/instance/list?serviceName=late",
+    ] {
+        program.call("GET", target).expect(503);
+    }
+    program.call("POST", "instance?serviceName=early&ip=10.0.0.1&port=80").expect(200);
+    program.call("GET", "instance/list?serviceName=early").expect(200);
+    wait_for("an answer about a service of which nobody was heard", || {
+        program.call("GET", unknown).status == 200
+    });
+    assert!(began.elapsed() > Duration::from_secs(5), "a beat interval: {:?}", began.elapsed());
+    program.stop();
+    let program = Program::start(folder.path(), &[]);
+    program.call("GET", "instance/list?serviceName=other").expect(200);
+}
+
+#[test]
+fn a_stop_saves_all_that_has_just_changed_at_whatever_pace_it_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path(), &[]);
+    // More than the pace of writing takes in the time until the stop: 5 MiB a second.
+    let padding = "x".repeat(20_000);
+    for number in 0..400 {
+        let target = format!(
+            "instance?serviceName=burst-{number}&ip=10.0.0.1&port=80&metadata=p%3D{padding}"
+        );
+        program.call("POST", &target).expect(200);
+    }
+    program.stop();
+    let program = Program::start(folder.path(), &[]);
+    for number in 0..400 {
+        let list = format!("instance/list?serviceName=burst-{number}");
+        let body = program.call("GET", &list).expect(200);
+        assert_eq!(hosts(&serde_json::from_str(&body).unwrap()).len(), 1, "{number}");
+    }
+}
+
+#[test]
 fn who_does_not_beat_goes_after_a_full_time_out() {
     let folder = tempfile::tempdir().unwrap();
     let config = || Config { data: DataConfig::at(folder.path()), ..Config::default() };

@@ -20,6 +20,7 @@ impl Config {
         self.check_push()?;
         self.cluster.check()?;
         self.check_identity()?;
+        self.data.check()?;
         self.durable.check(self.tombstone_retention_ms())?;
         ensure!(
             !(self.data.in_memory && self.durable.wants_majority()),

@@ -23,11 +23,15 @@ pub struct DataConfig {
     /// Whether ephemeral instances are saved too, within seconds, and shown again after a restart
     /// until their time-out is over. Default true; without effect in memory.
     pub save_instances: bool,
+    /// Milliseconds for which a stop goes on saving ephemeral instances that changed just before it.
+    /// Default 10,000; nearly always a few are enough. What systemd or Kubernetes allow for a stop
+    /// must be longer.
+    pub stop_grace_ms: u64,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { dir: String::new(), in_memory: true, save_instances: true }
+        Self { dir: String::new(), in_memory: true, save_instances: true, stop_grace_ms: 10_000 }
     }
 }
 
@@ -36,6 +40,14 @@ impl DataConfig {
     pub fn at(folder: impl Into<PathBuf>) -> Self {
         let dir = folder.into().display().to_string();
         Self { dir, in_memory: false, ..Self::default() }
+    }
+
+    pub(crate) fn stop_grace(&self) -> Duration {
+        Duration::from_millis(self.stop_grace_ms)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        within("data.stop_grace_ms", self.stop_grace_ms, 0..=600_000)
     }
 }
 

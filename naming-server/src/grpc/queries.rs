@@ -1,6 +1,6 @@
 //! Requests that read: the instances of a service, the names of services, subscriptions.
 
-use naming_model::GROUP_SEPARATOR;
+use naming_model::{GROUP_SEPARATOR, ServiceKey};
 
 use super::answer::{Answer, Fields, code};
 use super::body::{ListRequest, QueryRequest, SubscribeRequest};
@@ -24,6 +24,7 @@ impl Request<'_> {
         check_clusters("clusters", &request.clusters)?;
         self.admit(&Need::Service(Action::Read, &service)).await?;
         if request.subscribe {
+            self.check_recovered(&service)?;
             let (pusher, clusters) = (self.front.naming.pusher(), &*request.clusters);
             match self.connection.subscribe(pusher, &service, clusters) {
                 // Without pushes clients poll.
@@ -43,9 +44,16 @@ impl Request<'_> {
         let service = service_of(request.names())?;
         check_clusters("cluster", &request.cluster)?;
         self.admit(&Need::Service(Action::Read, &service)).await?;
+        self.check_recovered(&service)?;
         let (clusters, healthy_only) = (&request.cluster, request.healthy_only);
         let info = self.front.registry().service_info(&service, clusters, healthy_only);
         Ok(self.success(Fields::new().json("serviceInfo", info.json)))
+    }
+
+    /// Checks that an empty list would be the truth.
+    fn check_recovered(&self, service: &ServiceKey) -> Result<(), Refusal> {
+        let checked = self.front.naming.check_recovered(service);
+        checked.map_err(|closed| Refusal::Again(code::STARTING, closed.to_string()))
     }
 
     pub(super) async fn list(&self) -> Result<Answer, Refusal> {

@@ -6,7 +6,9 @@ use naming_model::ServiceKey;
 
 use super::{Access, Caller, Naming, NamingError, Need};
 use crate::push::Subscriber;
-use crate::registry::{Action, GroupFilter, MetadataFilter, Page, View, ViewQuery, names_json};
+use crate::registry::{
+    Action, GroupFilter, MetadataFilter, Page, ServerStatus, View, ViewQuery, names_json,
+};
 
 /// What a list is asked for with.
 pub(crate) struct Asked<'a> {
@@ -31,7 +33,7 @@ impl Naming {
     /// changes.
     ///
     /// # Errors
-    /// The gate is closed; the caller may not read the service.
+    /// The gate is closed; the caller may not read the service; its instances are not known yet.
     pub(crate) fn list<R>(
         &self,
         caller: &Caller<'_>,
@@ -41,7 +43,20 @@ impl Naming {
         let Asked { service, query, subscriber } = asked;
         self.enter(caller, Access::Read, &Need::Service(Action::Read, service))?;
         let cache_ms = self.subscribe(subscriber);
+        self.check_recovered(service)?;
         Ok(self.registry.read_view(service, &query, |view| read(view, cache_ms)))
+    }
+
+    /// Checks that an empty list of this service would be the truth, after a start that does not
+    /// know what was known before.
+    ///
+    /// # Errors
+    /// Its clients had no time to send a beat yet.
+    pub(crate) fn check_recovered(&self, service: &ServiceKey) -> Result<(), NamingError> {
+        match self.registry.may_miss_all_of(service) {
+            true => Err(NamingError::Closed(ServerStatus::Starting)),
+            false => Ok(()),
+        }
     }
 
     /// Notes a subscriber, if there is one, and gives the milliseconds until it should ask again.

@@ -38,6 +38,7 @@ mod plain;
 mod plan;
 mod query;
 mod records;
+mod recovery;
 mod redirected;
 mod routed;
 mod service;
@@ -77,6 +78,7 @@ pub(crate) use operator_values::{MetadataChange, Named, OperatorValues, operator
 pub(crate) use page::Page;
 pub(crate) use query::{Flavour, ViewQuery};
 pub(crate) use records::{NAMESPACES, PERMISSIONS, ROLES, SWITCHES, USERS};
+use recovery::Recovery;
 pub(crate) use routed::Writes;
 pub(crate) use service::{
     ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceKind, ServiceSettings,
@@ -203,6 +205,7 @@ pub(crate) struct Registry {
     pub(crate) beats: BeatCounts,
     /// Held by a write in the name of a Java owner, before all locks of the store.
     writes_for_owners: Mutex<()>,
+    recovery: Recovery,
     pub(crate) settings: RegistrySettings,
 }
 
@@ -242,6 +245,7 @@ impl Registry {
             index,
             beats: BeatCounts::default(),
             writes_for_owners: Mutex::new(()),
+            recovery: Recovery::default(),
             settings,
         }
     }

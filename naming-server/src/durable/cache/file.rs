@@ -43,6 +43,8 @@ pub(super) struct Contents {
     /// Where the last whole frame ends, and where the file does.
     pub(super) valid: u64,
     pub(super) length: u64,
+    /// Whether whoever wrote it had the time to write everything.
+    pub(super) is_complete: bool,
     live: u64,
 }
 
@@ -100,6 +102,7 @@ impl Contents {
         }
         let mut last: HashMap<Box<str>, (u64, u32)> = HashMap::new();
         let (mut at, mut saved_ms, mut payload) = (MARK.len() as u64, 0, Vec::new());
+        let mut ends_complete = false;
         while let Some(checksum) = next(&mut reader, length - at, &mut payload)? {
             let Some(frame) =
                 Frame::parse(&payload).filter(|_| frame::is_whole(&payload, checksum))
@@ -107,10 +110,11 @@ impl Contents {
                 break;
             };
             saved_ms = saved_ms.max(frame.saved_ms);
+            ends_complete = frame.tag == frame::COMPLETE;
             let place = (at + HEAD as u64, u32::try_from(payload.len()).unwrap_or(u32::MAX));
             match last.get_mut(frame.tag) {
                 Some(known) => *known = place,
-                None if frame.tag == frame::ALIVE => {}
+                None if [frame::ALIVE, frame::COMPLETE].contains(&frame.tag) => {}
                 None => _ = last.insert(frame.tag.into(), place),
             }
             at = place.0 + payload.len() as u64;
@@ -118,7 +122,8 @@ impl Contents {
         let mut places: Vec<_> = last.into_values().collect();
         places.sort_unstable();
         let live = places.iter().map(|(_, bytes)| u64::from(*bytes) + HEAD as u64).sum();
-        Ok(Some(Self { reader, places, saved_ms, valid: at, length, live }))
+        let is_complete = ends_complete && at == length;
+        Ok(Some(Self { reader, places, saved_ms, valid: at, length, is_complete, live }))
     }
 
     /// Gives each frame that counts to `read`, in the order of the file.

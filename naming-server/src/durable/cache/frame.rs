@@ -1,6 +1,6 @@
 //! A frame: all ephemeral instances that a service had at some moment. The last one of a service
 //! counts; one without records says that there is none any more, one without tag only that the
-//! server was alive.
+//! server was alive. A last frame with a mark for a tag says that nothing is missing.
 //!
 //! ```text
 //!  length: u32, checksum: u64 | moment: u64, tag, (key, record)*      each text: length u32, bytes
@@ -17,6 +17,9 @@ pub(super) const HEAD: usize = 12;
 
 /// The tag of a frame that is about no service.
 pub(super) const ALIVE: &str = "";
+
+/// The tag of a frame that ends a file to which everything was written. No service is called so.
+pub(super) const COMPLETE: &str = "complete";
 
 /// A payload, taken apart as far as is needed to know what it is about.
 pub(super) struct Frame<'a> {

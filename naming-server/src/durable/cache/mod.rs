@@ -33,9 +33,7 @@ pub(crate) use stats::CacheStats;
 use file::NAME;
 use writer::Writer;
 
-/// A stop takes so much longer at most, if very much was changed just before it.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
-/// Between the end of [`STOP_WITHIN`] and giving up on a disk that does not answer.
+/// Between the end of the time for a stop and giving up on a disk that does not answer.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
 /// Keeps the file of ephemeral instances. Made before the store, whose watcher it is.
@@ -44,6 +42,8 @@ pub(crate) struct InstanceCache {
     wake: Condvar,
     /// Whether changes count: what is restored is in the file already.
     is_listening: AtomicBool,
+    /// A stop takes so much longer at most, if very much was changed just before it.
+    stop_within: Duration,
     stats: CacheStats,
 }
 
@@ -57,12 +57,13 @@ struct State {
 }
 
 impl InstanceCache {
-    /// Writes nothing before [`Self::begin`].
-    pub(crate) fn new() -> Self {
+    /// Writes nothing before [`Self::begin`]. A stop saves what is left for `stop_within` at most.
+    pub(crate) fn new(stop_within: Duration) -> Self {
         Self {
             state: Mutex::default(),
             wake: Condvar::new(),
             is_listening: AtomicBool::new(false),
+            stop_within,
             stats: CacheStats::default(),
         }
     }
@@ -117,10 +118,10 @@ impl InstanceCache {
         self.wake.notify_all();
     }
 
-    /// Saves what is yet to be saved, for [`STOP_WITHIN`] at most, and ends. Blocks meanwhile.
+    /// Saves what is yet to be saved, for as long as a stop may take, and ends. Blocks meanwhile.
     pub(crate) fn stop(&self) {
         self.close();
-        let until = Instant::now() + STOP_WITHIN + STOP_GRACE;
+        let until = Instant::now() + self.stop_within + STOP_GRACE;
         let mut state = self.state.lock();
         while state.is_running {
             if self.wake.wait_until(&mut state, until).timed_out() {

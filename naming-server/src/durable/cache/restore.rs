@@ -46,6 +46,14 @@ fn try_restore(
     contents.each(|frame| count += restore_frame(frame, registry))?;
     let (took_ms, age_ms) = (began.elapsed().as_millis(), age.as_millis());
     tracing::info!(instances = count, took_ms, age_ms, %file, "ephemeral instances restored");
+    if !contents.is_complete {
+        registry.begin_recovery();
+        tracing::info!(
+            %file,
+            "the last stop had no time to save all instances: services of which none is known are \
+             not answered until their clients had time to send a beat"
+        );
+    }
     let torn = contents.length - contents.valid;
     if torn > 0 {
         tracing::info!(bytes = torn, %file, "the end of the saved instances was left out");

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use distro_core::{Health, MemberId, Operation, StampClock, apply};
 use distro_net::Clock;
+use naming_model::ServiceKey;
 use proptest::prelude::*;
 
 use super::file::{CacheFile, Contents};
@@ -39,7 +40,7 @@ impl Saved {
         let events = Arc::new(Events::new(100));
         let watch = Arc::new(Watch::new(Arc::clone(&events)));
         let stamps = StampClock::new(MEMBER, 1, clock.now());
-        let cache = Arc::new(InstanceCache::new());
+        let cache = Arc::new(InstanceCache::new(Duration::from_secs(2)));
         let watchers = vec![Arc::clone(&cache) as _];
         let registry = Registry::new(settings, events, watch, stamps, clock, watchers);
         Self { registry, cache }
@@ -229,6 +230,40 @@ fn a_stop_without_time_leaves_what_was_saved_before() {
     writer.finish(Duration::ZERO, &saved.cache).unwrap();
     drop(writer);
     assert_eq!(Saved::open(folder.path()).all(), before);
+}
+
+#[test]
+fn a_start_knows_whether_the_stop_had_time_for_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let misses = |saved: &Saved, number: u32| {
+        saved
+            .registry
+            .may_miss_all_of(&ServiceKey::parse("public", &format!("g@@service-{number}")).unwrap())
+    };
+    let saved = Saved::open(folder.path());
+    assert!(!misses(&saved, 0), "a server that was never there before knows everything");
+    saved.register(&tag(0), &key(1), 1.0);
+    drop(saved);
+    let saved = Saved::open(folder.path());
+    assert!(!misses(&saved, 1), "all was saved, so there was none");
+    drop(saved);
+
+    let saved = Saved::without_thread();
+    let lock = Arc::new(Folder::open(folder.path()).unwrap());
+    let path = folder.path().join(NAME);
+    let file = restore::restore(&path, &saved.registry, HOUR);
+    let mut writer = Writer::new(path, Arc::clone(&saved.registry.store), file, lock);
+    saved.register(&tag(1), &key(1), 1.0);
+    writer.queue.push(tag(1).as_str().into());
+    writer.finish(Duration::ZERO, &saved.cache).unwrap();
+    drop((writer, saved));
+    let saved = Saved::open(folder.path());
+    assert!(misses(&saved, 1), "it may be there, and is not known");
+    assert!(!misses(&saved, 0), "it is known");
+    saved.register(&tag(1), &key(1), 1.0);
+    assert!(!misses(&saved, 1), "its client was heard");
+    drop(saved);
+    assert!(!misses(&Saved::open(folder.path()), 2), "the next stop had the time");
 }
 
 #[test]

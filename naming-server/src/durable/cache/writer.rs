@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use distro_core::{Key, Record};
 
 use super::file::CacheFile;
-use super::{InstanceCache, STOP_WITHIN, frame};
+use super::{InstanceCache, frame};
 use crate::durable::folder::Folder;
 use crate::durable::is_durable;
 use crate::registry::{Content, NamingStore, wall_ms};
@@ -92,7 +92,7 @@ impl Writer {
             }
             cache.stats.queued.store(self.queue.len(), Relaxed);
         }
-        if let Err(error) = self.finish(STOP_WITHIN, cache) {
+        if let Err(error) = self.finish(cache.stop_within, cache) {
             self.give_up(&error, cache);
         }
     }
@@ -226,9 +226,14 @@ impl Writer {
             }
         }
         if left_out > 0 {
-            tracing::warn!(services = left_out, "no time to save the instances of all services");
+            tracing::warn!(
+                services = left_out,
+                "no time to save the instances of all services (data.stop_grace_ms)"
+            );
+            return Ok(());
         }
-        Ok(())
+        self.append(frame::COMPLETE);
+        self.flush(cache)
     }
 
     /// Leaves the room to others, for a while: nothing depends on this file.

@@ -26,6 +26,7 @@ pub(super) fn list(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
     let clusters = form::clusters(call, "")?;
     let healthy_only = form::flag(call, "healthyOnly")?.unwrap_or(false);
     let port = form::optional_port(call, "port")?.unwrap_or(0);
+    api.naming().check_recovered(&service)?;
     let named: Option<IpAddr> = call.params.optional("ip").and_then(|ip| bare(&ip).parse().ok());
     if named.is_some() && port > 0 {
         let flavour = Flavour::Grouped;
@@ -54,6 +55,7 @@ pub(super) fn list(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
 pub(super) fn client_list(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
     let service = form::service(call)?;
     let clusters = form::clusters(call, DEFAULT_CLUSTER)?;
+    api.naming().check_recovered(&service)?;
     let hosts = shown(api, &service, &clusters, false).hosts;
     Ok(long_data(api, &hosts, "clusterName")?.into())
 }
