@@ -11,6 +11,7 @@ pub mod attacks;
 pub mod chaos;
 pub mod cluster;
 pub mod conformance;
+pub mod deploy_check;
 pub mod image;
 pub mod instructions;
 pub mod sim;

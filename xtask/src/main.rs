@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use xtask::{attacks, chaos, cluster, conformance, image, instructions, sim, tidy};
+use xtask::{attacks, chaos, cluster, conformance, deploy_check, image, instructions, sim, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Automation of this repository")]
@@ -32,6 +32,8 @@ enum Command {
     Instructions(instructions::Arguments),
     /// Attacks the server and says what it held and what others noticed.
     Attacks(attacks::Arguments),
+    /// Checks what is under `deploy/` with the tools of those who use it.
+    DeployCheck(deploy_check::Arguments),
     /// Makes the container image, as an OCI layout and for `docker load`.
     Image(image::Arguments),
     /// Runs published SDKs against the server.
@@ -52,6 +54,7 @@ fn main() -> Result<ExitCode> {
         Command::Tidy => run_tidy(),
         Command::Attacks(arguments) => attacks::run(&arguments, &repository()?),
         Command::Conformance(arguments) => conformance::run(&arguments, &repository()?),
+        Command::DeployCheck(arguments) => deploy_check::run(&arguments, &repository()?),
         Command::Image(arguments) => image::run(&arguments, &repository()?),
         Command::Cluster(arguments) => cluster::run(&arguments, &repository()?),
         Command::Chaos(arguments) => chaos::run(&arguments, &repository()?),
