@@ -30,6 +30,14 @@ impl Address {
         (&self.host, self.port)
     }
 
+    /// Host and port of gRPC, `offset` above the port of HTTP.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn grpc_place(&self, offset: u16) -> Result<(&str, u16), String> {
+        let port = self.port.checked_add(offset);
+        port.map(|port| (self.host.as_str(), port))
+            .ok_or_else(|| format!("port {} leaves no room for gRPC {offset} above it", self.port))
+    }
+
     /// `http://host:port/context`, without a slash at the end.
     pub(crate) fn base(&self) -> &str {
         &self.base
@@ -73,7 +81,7 @@ impl fmt::Debug for Address {
     }
 }
 
-fn authority(host: &str, port: u16) -> String {
+pub(crate) fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 

@@ -33,7 +33,7 @@ const MIN_ATTEMPT: Duration = Duration::from_millis(250);
 /// One registration as the client keeps it.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    id: u64,
+    pub(crate) id: u64,
     pub(crate) service: ServiceName,
     /// What the registry should hold.
     pub(crate) instance: Mutex<Instance>,
@@ -42,6 +42,10 @@ pub(crate) struct Entry {
     /// were decided in: a beat that overtakes the deregistration would bring the instance back.
     pub(crate) turn: tokio::sync::Mutex<()>,
     closed: AtomicBool,
+    /// Whether the registration has succeeded, and has to be kept from now on.
+    kept: AtomicBool,
+    /// Whether HTTP keeps it although the client speaks gRPC: the servers want it so.
+    by_http: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,41 @@ fn key_of(service: &ServiceName, instance: &Instance) -> Key {
 }
 
 impl Entry {
+    /// A server has taken the instance.
+    pub(crate) fn note_written(&self) {
+        let mut state = self.state.lock();
+        state.registrations += 1;
+        state.last_confirmed = Instant::now();
+    }
+
+    /// A server has what it should have.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn note_confirmed(&self) {
+        let mut state = self.state.lock();
+        state.last_confirmed = Instant::now();
+        state.failures = 0;
+        state.last_error = None;
+    }
+
+    /// Nobody knows whether a server has it.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn note_failure(&self, error: &Error) {
+        let mut state = self.state.lock();
+        state.failures = state.failures.saturating_add(1);
+        state.last_error = Some(error.clone());
+    }
+
+    #[cfg(feature = "grpc")]
+    pub(crate) fn is_by_http(&self) -> bool {
+        self.by_http.load(Ordering::Acquire)
+    }
+
+    /// From now on HTTP and its beats keep it.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn keep_by_http(&self) {
+        self.by_http.store(true, Ordering::Release);
+    }
+
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -140,6 +179,8 @@ impl Beats {
             }),
             turn: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
+            by_http: AtomicBool::new(false),
         });
         table.entries.insert(id, entry.clone());
         table.ids.insert(key, id);
@@ -152,6 +193,7 @@ impl Beats {
         if !entry.instance.lock().ephemeral {
             return;
         }
+        entry.kept.store(true, Ordering::Release);
         let interval = entry.state.lock().interval;
         let due = Instant::now() + interval.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.set_due(entry, due);
@@ -188,6 +230,24 @@ impl Beats {
         }
         drop(table);
         self.gone.notify_waiters();
+    }
+
+    /// The ephemeral instances that are to be kept, apart from those that HTTP keeps in any case.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn kept(&self) -> Vec<Arc<Entry>> {
+        let mut entries = self.all();
+        entries.retain(|entry| {
+            entry.kept.load(Ordering::Acquire) && !entry.is_closed() && !entry.is_by_http()
+        });
+        entries
+    }
+
+    /// Beats for entries that the connection held until now, all within a second.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn take_back(&self, entries: Vec<Arc<Entry>>) {
+        for entry in entries {
+            self.set_due(&entry, Instant::now() + Duration::from_millis(fastrand::u64(..1_000)));
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
@@ -246,6 +306,14 @@ async fn beat(core: Arc<Core>, beats: Arc<Beats>, entry: Arc<Entry>, due: Instan
         if entry.is_closed() {
             return;
         }
+        #[cfg(feature = "grpc")]
+        if let Some(link) = core.link.as_ref().filter(|link| !link.is_http())
+            && !entry.is_by_http()
+        {
+            // The connection keeps it, and no beat is needed.
+            link.holder.adopt([entry.clone()]);
+            return;
+        }
         let outcome = beat_once(&core, &entry).await;
         note(&entry, &outcome);
         outcome
@@ -262,7 +330,7 @@ async fn beat(core: Arc<Core>, beats: Arc<Beats>, entry: Arc<Entry>, due: Instan
     beats.set_due(&entry, next);
 }
 
-async fn beat_once(core: &Core, entry: &Entry) -> Result<(), Error> {
+async fn beat_once(core: &Core, entry: &Arc<Entry>) -> Result<(), Error> {
     let reply = send_beat(core, entry).await?;
     if !reply.is_unknown_instance() {
         let mut state = entry.state.lock();

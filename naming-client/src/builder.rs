@@ -1,6 +1,6 @@
 //! How a client is described and started.
 
-use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,25 +11,31 @@ use parking_lot::Mutex;
 use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use crate::address::Address;
-use crate::auth::{Auth, NoToken};
+use crate::auth::{Auth, Source};
 use crate::beat::{self, Beats};
 use crate::cache::{self, Cache};
 use crate::call::{Core, PushTarget};
 use crate::client::{Inner, NamingClient};
+use crate::contact;
+use crate::counters::Counters;
 use crate::endpoint;
 use crate::error::{Attempt, Error};
 use crate::http::Http;
 use crate::names::Namespace;
 use crate::poll::{self, Topics};
 use crate::push;
-use crate::servers::{Server, Servers};
+use crate::servers::Servers;
 use crate::topic::EmptyPolicy;
+use crate::transport::Transport;
 
 /// More servers than any cluster has; a list that is longer is a mistake.
 pub(crate) const MAX_SERVERS: usize = 256;
+
+/// How far above the port of HTTP servers have gRPC.
+const GRPC_PORT_OFFSET: u16 = 1_000;
 
 /// Describes a [`NamingClient`].
 #[derive(Debug, Clone)]
@@ -38,7 +44,7 @@ pub struct ClientBuilder {
     servers: Vec<String>,
     endpoint: Option<String>,
     namespace: String,
-    credentials: Option<(String, Password)>,
+    credentials: Option<Source>,
     application: String,
     connect_timeout: Duration,
     request_timeout: Duration,
@@ -50,16 +56,8 @@ pub struct ClientBuilder {
     push_bind: Option<IpAddr>,
     push_address: Option<IpAddr>,
     lazy: bool,
-}
-
-/// Keeps the password out of what is printed of a builder.
-#[derive(Clone)]
-struct Password(String);
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
+    transport: Transport,
+    grpc_port_offset: u16,
 }
 
 impl Default for ClientBuilder {
@@ -80,6 +78,8 @@ impl Default for ClientBuilder {
             push_bind: None,
             push_address: None,
             lazy: false,
+            transport: Transport::default(),
+            grpc_port_offset: GRPC_PORT_OFFSET,
         }
     }
 }
@@ -89,6 +89,19 @@ impl ClientBuilder {
     /// 8848 and the context `/nacos` unless named.
     pub fn server(mut self, address: impl ToString) -> Self {
         self.servers.push(address.to_string());
+        self
+    }
+
+    /// Which protocol to speak. Default [`Transport::Auto`].
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// How far above the port of a server its gRPC is. Default 1,000. 0 for servers that take both
+    /// on one port.
+    pub fn grpc_port_offset(mut self, offset: u16) -> Self {
+        self.grpc_port_offset = offset;
         self
     }
 
@@ -114,7 +127,24 @@ impl ClientBuilder {
 
     /// User and password for servers that want a log-in.
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
-        self.credentials = Some((user.into(), Password(password.into())));
+        self.credentials = Some(Source::Fixed(user.into(), password.into()));
+        self
+    }
+
+    /// A file with the user in its first line and the password in its second. It is read for each
+    /// log-in, so that it may be replaced while the client runs.
+    pub fn credentials_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.credentials = Some(Source::File(path.into()));
+        self
+    }
+
+    /// A function that gives user and password; it is called for each log-in, on a thread that may
+    /// block. If it fails the call that needs the log-in fails with [`Error::Setting`].
+    pub fn credentials_from(
+        mut self,
+        ask: impl Fn() -> io::Result<(String, String)> + Send + Sync + 'static,
+    ) -> Self {
+        self.credentials = Some(Source::Asked(Arc::new(ask)));
         self
     }
 
@@ -206,16 +236,33 @@ impl ClientBuilder {
         }
         self.check_times()?;
         let core = Arc::new(self.core(addresses)?);
-        self.first_contact(&core, endpoint.as_ref()).await?;
+        self.find_servers(&core, endpoint.as_ref()).await?;
         let cache = self.open_cache(&core.namespace)?;
         let (socket, target) = self.open_push()?;
         let (stop, stopped) = watch::channel(false);
         let beats = Arc::new(Beats::default());
-        let topics = Arc::new(Topics::new(self.empty_policy, target, cache.clone()));
-        let mut tasks: Vec<JoinHandle<()>> = vec![
+        let topics = Topics::new(self.empty_policy, (self.push, target), cache.clone());
+        let topics = Arc::new(topics);
+        let mut tasks: Vec<JoinHandle<()>> = Vec::new();
+        #[cfg(feature = "grpc")]
+        if let Some(link) = &core.link {
+            let setup = crate::grpc::Setup {
+                link: link.clone(),
+                core: core.clone(),
+                beats: beats.clone(),
+                topics: topics.clone(),
+                http: self.http(),
+                port_offset: self.grpc_port_offset,
+                connect_timeout: self.connect_timeout,
+            };
+            let started = crate::grpc::start(setup, &runtime, stopped.clone());
+            tasks.push(started.map_err(|e| setting("thread", e))?);
+        }
+        self.first_contact(&core).await?;
+        tasks.extend([
             runtime.spawn(beat::run(core.clone(), beats.clone(), stopped.clone())),
             runtime.spawn(poll::run(core.clone(), topics.clone(), stopped.clone())),
-        ];
+        ]);
         if let Some(socket) = socket {
             let receiver = push::run(core.clone(), topics.clone(), socket, stopped.clone());
             tasks.push(runtime.spawn(receiver));
@@ -252,35 +299,51 @@ impl ClientBuilder {
         }
     }
 
+    fn http(&self) -> Http {
+        Http::new(self.connect_timeout)
+    }
+
+    #[cfg(feature = "grpc")]
+    fn link(&self) -> Option<Arc<crate::grpc::Link>> {
+        let speaks_grpc = self.transport != Transport::Http;
+        speaks_grpc.then(|| Arc::new(crate::grpc::Link::new(self.transport)))
+    }
+
     fn core(&self, addresses: Vec<Address>) -> Result<Core, Error> {
         Ok(Core {
-            http: Http::new(self.connect_timeout),
+            http: self.http(),
             servers: Servers::new(addresses),
-            auth: self.credentials.clone().map(|(user, word)| Auth::new(user, word.0)),
+            auth: self.credentials.clone().map(Auth::new),
             namespace: Namespace::new(&self.namespace)?,
             application: self.application.clone(),
+            counters: Counters::default(),
+            #[cfg(feature = "grpc")]
+            link: self.link(),
             request_timeout: self.request_timeout,
             call_timeout: self.call_timeout,
         })
     }
 
-    async fn first_contact(
-        &self,
-        core: &Arc<Core>,
-        endpoint: Option<&Address>,
-    ) -> Result<(), Error> {
+    /// Asks the address endpoint for the servers, if there is one.
+    async fn find_servers(&self, core: &Core, endpoint: Option<&Address>) -> Result<(), Error> {
+        let Some(endpoint) = endpoint else { return Ok(()) };
+        let read = endpoint::read(core, endpoint).await.map_err(|failure| {
+            let server = format!("address endpoint {}", endpoint.authority());
+            Error::NoServer { attempts: vec![Attempt { server, failure }] }
+        });
+        self.unless_lazy(read.map(|addresses| core.servers.replace(addresses)))
+    }
+
+    async fn first_contact(&self, core: &Arc<Core>) -> Result<(), Error> {
         let outcome = async {
-            if let Some(endpoint) = endpoint {
-                let read = endpoint::read(core, endpoint).await;
-                core.servers.replace(read.map_err(|failure| {
-                    let server = format!("address endpoint {}", endpoint.authority());
-                    Error::NoServer { attempts: vec![Attempt { server, failure }] }
-                })?);
-            }
-            let server = first_ready(core).await?;
-            log_in(core, &server).await
+            let server = contact::first_server(core).await?;
+            contact::log_in(core, &server).await
         };
-        match outcome.await {
+        self.unless_lazy(outcome.await)
+    }
+
+    fn unless_lazy(&self, outcome: Result<(), Error>) -> Result<(), Error> {
+        match outcome {
             Err(error @ Error::NoServer { .. }) if self.lazy => {
                 tracing::warn!(%error, "starting without a server");
                 Ok(())
@@ -319,34 +382,4 @@ impl ClientBuilder {
 
 fn setting(setting: &'static str, reason: impl ToString) -> Error {
     Error::Setting { setting, reason: reason.to_string() }
-}
-
-/// Asks all servers at once and takes the first that is ready.
-async fn first_ready(core: &Arc<Core>) -> Result<Arc<Server>, Error> {
-    let mut probes = JoinSet::new();
-    for server in core.servers.all() {
-        let core = core.clone();
-        probes.spawn(async move { (core.probe(&server).await, server) });
-    }
-    let mut attempts = Vec::new();
-    while let Some(probed) = probes.join_next().await {
-        // A probe ends without a result only when the runtime ends.
-        let (outcome, server) = probed.map_err(|_| Error::ShutDown)?;
-        let Err(failure) = outcome else { return Ok(server) };
-        core.servers.failed(&server);
-        attempts.push(Attempt { server: server.address.authority(), failure });
-    }
-    Err(Error::NoServer { attempts })
-}
-
-async fn log_in(core: &Core, server: &Server) -> Result<(), Error> {
-    let Some(auth) = &core.auth else { return Ok(()) };
-    match auth.token(&core.http, server, core.request_timeout).await {
-        Ok(_) => Ok(()),
-        Err(NoToken::Refused(error)) => Err(error),
-        Err(NoToken::Failed(failure)) => {
-            let attempt = Attempt { server: server.address.authority(), failure };
-            Err(Error::NoServer { attempts: vec![attempt] })
-        }
-    }
 }

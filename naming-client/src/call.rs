@@ -9,6 +9,7 @@ use hyper::Method;
 use tokio::time::Instant;
 
 use crate::auth::{Auth, NoToken};
+use crate::counters::Counters;
 use crate::error::{Attempt, Error, Failure, says_not_found};
 use crate::http::{Http, Message, Params, Reply};
 use crate::names::Namespace;
@@ -16,9 +17,9 @@ use crate::servers::{Preference, Server, Servers};
 
 /// Rounds over all servers before a call that a person or program waits for gives up, if time is
 /// left. A single server gets as many attempts as three servers would.
-const PATIENT_ATTEMPTS: usize = 3;
+pub(crate) const PATIENT_ATTEMPTS: usize = 3;
 /// Pause before the second and later rounds, doubled with each, give or take half.
-const ROUND_PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const ROUND_PAUSE: Duration = Duration::from_millis(200);
 
 /// Longest time to look a server's address up before a poll goes without asking for pushes.
 const ROUTE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -82,6 +83,10 @@ pub(crate) struct Core {
     pub(crate) auth: Option<Auth>,
     pub(crate) namespace: Namespace,
     pub(crate) application: String,
+    pub(crate) counters: Counters,
+    /// `None` if HTTP is all that is spoken.
+    #[cfg(feature = "grpc")]
+    pub(crate) link: Option<Arc<crate::grpc::Link>>,
     /// For one attempt.
     pub(crate) request_timeout: Duration,
     /// For a call with all its attempts.
@@ -122,7 +127,7 @@ impl Core {
                 let failure = match self.attempt(&server, call, left).await {
                     Outcome::Answered(reply) => match read(&reply.body) {
                         Ok(value) => {
-                            self.servers.succeeded(&server, call.preference);
+                            self.succeeded(&server, call.preference);
                             return Ok(Answer { value, server });
                         }
                         Err(reason) => Failure::Malformed(reason),
@@ -130,6 +135,7 @@ impl Core {
                     Outcome::Failed(failure) => failure,
                     Outcome::Final(error) => return Err(after_attempts(error, &attempts)),
                 };
+                self.counters.note("http", false);
                 self.servers.failed(&server);
                 let lost = failure.may_have_had_effect();
                 tracing::debug!(server = %server.address.authority(), path = call.path, %failure,
@@ -144,6 +150,15 @@ impl Core {
                 return Err(Error::NoServer { attempts });
             }
             tokio::time::sleep(crate::servers::backoff(ROUND_PAUSE, ROUND_PAUSE * 4, round)).await;
+        }
+    }
+
+    fn succeeded(&self, server: &Arc<Server>, preference: Preference) {
+        self.counters.note("http", true);
+        let _was_failing = self.servers.succeeded(server, preference);
+        #[cfg(feature = "grpc")]
+        if _was_failing && let Some(link) = &self.link {
+            link.server_is_back();
         }
     }
 
@@ -199,8 +214,9 @@ impl Core {
     }
 
     /// Asks `server` whether it is able to serve.
-    pub(crate) async fn probe(&self, server: &Server) -> Result<(), Failure> {
-        let reply = self.probe_path(server, "/v1/ns/operator/metrics", &self.params()).await?;
+    pub(crate) async fn probe(&self, http: &Http, server: &Server) -> Result<(), Failure> {
+        let reply =
+            self.probe_path(http, server, "/v1/ns/operator/metrics", &self.params()).await?;
         match reply.status {
             200 => match serde_json::from_slice::<Metrics>(&reply.body) {
                 Ok(Metrics { status }) if status == "UP" => Ok(()),
@@ -209,16 +225,16 @@ impl Core {
                 }
                 Err(error) => Err(Failure::Malformed(format!("not a registry: {error}"))),
             },
-            401 | 403 | 404 | 405 | 501 => self.probe_list(server).await,
+            401 | 403 | 404 | 405 | 501 => self.probe_list(http, server).await,
             status => Err(Failure::Status { status, message: reply.message() }),
         }
     }
 
     /// For servers whose operator calls are closed, by a proxy for example: reads the list of a
     /// service that nobody has.
-    async fn probe_list(&self, server: &Server) -> Result<(), Failure> {
+    async fn probe_list(&self, http: &Http, server: &Server) -> Result<(), Failure> {
         let params = self.params().with("serviceName", "DEFAULT_GROUP@@naming-client-probe");
-        let reply = self.probe_path(server, "/v1/ns/instance/list", &params).await?;
+        let reply = self.probe_path(http, server, "/v1/ns/instance/list", &params).await?;
         match reply.status {
             // Who is asked for a log-in has found a registry.
             401 | 403 => Ok(()),
@@ -232,13 +248,14 @@ impl Core {
 
     async fn probe_path(
         &self,
+        http: &Http,
         server: &Server,
         path: &str,
         params: &Params,
     ) -> Result<Reply, Failure> {
         let query = params.as_str();
         let message = Message { method: Method::GET, path, query, form: None, token: None };
-        let sent = self.http.send(server.address.base(), &message, self.request_timeout).await;
+        let sent = http.send(server.address.base(), &message, self.request_timeout).await;
         sent.map_err(|error| Failure::Malformed(error.to_string()))?
     }
 }
@@ -270,13 +287,13 @@ fn sort(outcome: Outcome, server: &Server, auth: Option<&Auth>) -> Outcome {
     let server = server.address.authority();
     Outcome::Final(match auth {
         Some(auth) if matches!(status, 401 | 403) => {
-            Error::Credentials { server, user: auth.user().to_owned(), message }
+            Error::Credentials { server, user: auth.user(), message }
         }
         _ => Error::Refused { server, status, message, after_lost_attempt: false },
     })
 }
 
-fn after_attempts(mut error: Error, attempts: &[Attempt]) -> Error {
+pub(crate) fn after_attempts(mut error: Error, attempts: &[Attempt]) -> Error {
     if let Error::Refused { after_lost_attempt, .. } = &mut error {
         *after_lost_attempt = attempts.iter().any(|attempt| attempt.failure.may_have_had_effect());
     }

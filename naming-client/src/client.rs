@@ -14,17 +14,22 @@ use crate::beat::{Beats, Entry};
 use crate::builder::ClientBuilder;
 use crate::call::Core;
 use crate::error::Error;
+use crate::fetch::{Manner, fetch};
 use crate::instances::Instances;
 use crate::names::{ServiceName, ServiceQuery};
-use crate::poll::{self, Topics};
+use crate::poll::Topics;
 use crate::registration::Registration;
 use crate::servers::Preference;
 use crate::services::Services;
 use crate::subscribe::Subscription;
+use crate::watch::{ServicePattern, ServiceWatch};
 use crate::write;
 
 /// Registrations or deregistrations in flight at once when many are made together.
 const MAX_TOGETHER: usize = 32;
+/// The same over a connection.
+#[cfg(feature = "grpc")]
+const MAX_TOGETHER_BY_GRPC: usize = 10_000;
 
 /// A client of a registry. Cloning is cheap; clones are the same client.
 ///
@@ -49,6 +54,16 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
+    /// Registrations or deregistrations in flight at once when many are made together. Over a
+    /// connection those of one service travel together, so the more the better.
+    fn most_together(&self) -> usize {
+        #[cfg(feature = "grpc")]
+        if self.core.link.as_ref().is_some_and(|link| link.session().is_some()) {
+            return MAX_TOGETHER_BY_GRPC;
+        }
+        MAX_TOGETHER
+    }
+
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         match self.closed.load(Ordering::Acquire) {
             true => Err(Error::ShutDown),
@@ -111,8 +126,9 @@ impl NamingClient {
         let mut results = Vec::new();
         let mut flights: JoinSet<(usize, Result<Registration, Error>)> = JoinSet::new();
         let mut waiting = instances.into_iter().enumerate();
+        let most = self.inner.most_together();
         loop {
-            while flights.len() < MAX_TOGETHER
+            while flights.len() < most
                 && let Some((place, (service, instance))) = waiting.next()
             {
                 let client = self.clone();
@@ -148,9 +164,11 @@ impl NamingClient {
     async fn list(&self, query: &ServiceQuery) -> Result<Instances, Error> {
         self.inner.check_open()?;
         let (core, topics) = (&self.inner.core, &self.inner.topics);
-        match poll::fetch(core, query, None, Preference::Sticky, true).await {
-            Ok(answer) => {
-                let list = Instances::new(answer.value.hosts);
+        let manner =
+            Manner { push: None, subscribe: false, preference: Preference::Sticky, patient: true };
+        match fetch(core, query, manner).await {
+            Ok(fetched) => {
+                let list = Instances::new(fetched.list.hosts);
                 // The list of a subscription is saved by itself, under the rules for empty lists.
                 if let (Some(cache), None) = (&topics.cache, topics.find(query)) {
                     cache.save_later(query, list.clone());
@@ -208,6 +226,20 @@ impl NamingClient {
         Subscription::open(&self.inner, &query.try_into()?).await
     }
 
+    /// Follows which services there are among those that match `pattern`. Returns when those that
+    /// are there now are known.
+    ///
+    /// # Errors
+    /// [`Error::Name`] for a pattern that matches no name, and those of any call.
+    pub async fn watch_services<P>(&self, pattern: P) -> Result<ServiceWatch, Error>
+    where
+        P: TryInto<ServicePattern>,
+        Error: From<P::Error>,
+    {
+        self.inner.check_open()?;
+        ServiceWatch::open(self, pattern.try_into()?).await
+    }
+
     /// The calls that administer services.
     pub fn services(&self) -> Services<'_> {
         Services::new(self)
@@ -250,11 +282,12 @@ impl NamingClient {
 
     async fn deregister_all(&self) {
         let mut flights = JoinSet::new();
+        let most = self.inner.most_together();
         for entry in self.inner.beats.all() {
             if !self.inner.beats.begin_close(&entry) {
                 continue;
             }
-            if flights.len() >= MAX_TOGETHER {
+            if flights.len() >= most {
                 flights.join_next().await;
             }
             flights.spawn(end(self.inner.core.clone(), self.inner.beats.clone(), entry));

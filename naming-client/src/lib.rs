@@ -1,8 +1,9 @@
 //! A client of Nacos-compatible service registries: applications register themselves and find
 //! each other, through servers that may come and go.
 //!
-//! It speaks the Nacos 1.x naming protocol (HTTP, with UDP pushes) to servers of this project
-//! and to Nacos 1.x. It needs a tokio runtime with IO and time. Minimum Rust version: 1.95.
+//! It speaks the naming protocols of Nacos: gRPC to servers of 2.x and 3.x, HTTP with UDP pushes to
+//! those of 1.x, and both to servers of this project. It needs a tokio runtime with IO and time.
+//! Minimum Rust version: 1.95.
 //!
 //! # Connecting
 //!
@@ -21,9 +22,33 @@
 //! ```
 //!
 //! [`NamingClient`] is cheap to clone and holds no global state. Everything it runs in the
-//! background (one task for all beats, one for all polls, one for pushes) ends when the last
-//! handle goes: the clones, the registrations and the subscriptions. [`NamingClient::shutdown`]
+//! background (a thread for the connection, one task for all beats, one for all polls, one for
+//! pushes) ends when the last handle goes: the clones, the registrations and the subscriptions. [`NamingClient::shutdown`]
 //! ends it in order, with everything deregistered.
+//!
+//! # Transport
+//!
+//! [`Transport::Auto`], the default, tries gRPC on the port of each server + 1,000
+//! ([`ClientBuilder::grpc_port_offset`]). If no server has it and one answers over HTTP, it speaks
+//! HTTP; from then on it tries gRPC every 15 s or so, and whenever a server comes back that was
+//! gone. So servers may be brought from 1.x to 2.x under a running application. Where gRPC worked
+//! before, HTTP is used only after 5 s without it: a server that starts may answer HTTP first.
+//! What a server does not take over gRPC (501, or a request it does not know) goes over HTTP.
+//!
+//! Over gRPC one connection to one server carries everything, and holds the ephemeral instances:
+//! they live as long as it does, and nothing beats. It lives on a thread of its own with a runtime
+//! of its own. Questions of the server whether the client is alive, pushes and health checks (after
+//! 5 s of silence) are therefore answered while the application keeps every thread of its runtime
+//! busy. The thread ends with the application's runtime: instances do not outlive it.
+//!
+//! When the connection is lost, the client goes to the next server, at first at once, then with
+//! pauses that grow to 5 s, none of them as long as another client's. There everything is written
+//! again: all instances of a service in one request, 128 services at a time. A server that asks its
+//! clients to go elsewhere is left at once; the old connection stays until the new one holds
+//! everything. Every 8 s, less often for large services, the lists of registered services are read,
+//! and what the registry has lost is registered again.
+//!
+//! [`NamingClient::status`] tells what is spoken to whom, and what is pending.
 //!
 //! # Registering
 //!
@@ -40,9 +65,10 @@
 //! # }
 //! ```
 //!
-//! A [`Registration`] is a guard. While it lives, the instance is kept alive by beats at the
-//! interval the registry asks for, and registered again whenever the registry has forgotten it.
-//! [`NamingClient::register_all`] registers many at once.
+//! A [`Registration`] is a guard. While it lives, the instance is kept alive by the connection, or
+//! over HTTP by beats at the interval the registry asks for, and registered again whenever the
+//! registry has forgotten it. [`NamingClient::register_all`] registers many at once; over gRPC those
+//! of one service travel in one request.
 //!
 //! # Finding
 //!
@@ -68,9 +94,13 @@
 //! into [`ServiceName`] (`group@@service`, or a bare service in `DEFAULT_GROUP`) and
 //! [`ServiceQuery`] (with a choice of clusters); calls take these types or texts.
 //!
+//! [`NamingClient::watch_services`] follows which services there are, by a pattern of their names.
+//!
 //! How fresh a list is:
 //!
-//! - Servers push changes by UDP, usually within a second, this project's server within
+//! - Over gRPC servers tell changes on the connection, and the client acknowledges them; a poll
+//!   every 30 s makes up for what goes wrong all the same.
+//! - Over HTTP servers push changes by UDP, usually within a second, this project's server within
 //!   milliseconds. Where packets do not get through, polling finds changes after 10 s at the
 //!   latest, or 3 s with [`ClientBuilder::push`] off.
 //! - A push is taken at its word only from the address of a known server; one from elsewhere
@@ -100,13 +130,14 @@
 //!
 //! # How servers see it
 //!
-//! Nacos gives pushes and grouped host names only to agents it knows by prefix. The client calls
+//! Over HTTP Nacos gives pushes and grouped host names only to agents it knows by prefix. The client calls
 //! itself `Nacos-Java-Client:v1.4.8-naming-client/VERSION`: servers read the prefix and the first
 //! three parts of the version, people and logs read the rest.
 //!
 //! # Features
 //!
-//! None is on by default.
+//! `grpc` is on by default: it adds h2 and prost to the dependencies. Without default features the
+//! client speaks HTTP alone.
 //!
 //! - `tower`: `tower::ServiceDiscover` makes a balancer or a gRPC
 //!   channel follow the registry, `tower::ServiceResolver` turns `http://order-service/path` into
@@ -125,6 +156,8 @@ pub use builder::ClientBuilder;
 mod cache;
 mod call;
 mod client;
+mod contact;
+mod counters;
 pub use client::{ClientLoad, NamingClient};
 
 #[cfg(feature = "tower")]
@@ -139,6 +172,11 @@ pub mod tower {
 mod endpoint;
 mod error;
 pub use error::{Attempt, Error, Failure};
+
+mod fetch;
+
+#[cfg(feature = "grpc")]
+mod grpc;
 
 mod http;
 mod instances;
@@ -157,11 +195,20 @@ mod servers;
 mod services;
 pub use services::{ServiceSettings, Services};
 
+mod status;
+pub use status::{ClientStatus, ServerStatus};
+
 mod subscribe;
 pub use subscribe::Subscription;
 
 mod topic;
 pub use topic::EmptyPolicy;
+
+mod transport;
+pub use transport::Transport;
+
+mod watch;
+pub use watch::{ServicePattern, ServiceWatch, ServicesChange};
 
 mod write;
 

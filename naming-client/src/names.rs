@@ -166,6 +166,18 @@ impl ServiceQuery {
         &self.service
     }
 
+    /// The instances of these clusters.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn filter(
+        &self,
+        mut instances: Vec<naming_model::Instance>,
+    ) -> Vec<naming_model::Instance> {
+        if !self.clusters.is_empty() {
+            instances.retain(|one| self.clusters.split(',').any(|name| name == one.cluster));
+        }
+        instances
+    }
+
     /// The clusters, joined by commas; empty for all.
     pub fn cluster_text(&self) -> &str {
         &self.clusters

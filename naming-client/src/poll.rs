@@ -1,21 +1,21 @@
 //! Keeping subscriptions fresh: one task polls for all of them. Pushes only make it quicker.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hyper::Method;
-use naming_model::{Instance, InstanceList};
+use naming_model::Instance;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cache::Cache;
-use crate::call::{Answer, Call, Core, PushTarget, read_json};
+use crate::call::{Core, PushTarget};
 use crate::error::Error;
-use crate::names::ServiceQuery;
+use crate::fetch::{Fetched, Manner, fetch};
+use crate::names::{ServiceName, ServiceQuery};
 use crate::schedule::{Schedule, sleep_until};
 use crate::servers::{Preference, backoff};
 use crate::topic::{EmptyPolicy, Source, Topic, Verdict};
@@ -25,6 +25,8 @@ const MAX_POLLS_IN_FLIGHT: usize = 32;
 /// What a server may ask for; anything else is moved to the nearer end.
 const MIN_PERIOD: Duration = Duration::from_millis(500);
 const MAX_PERIOD: Duration = Duration::from_secs(120);
+/// Polls while a connection tells changes, which none should be needed for.
+const TOLD_PERIOD: Duration = Duration::from_secs(30);
 /// Polls are made a little before the time the server names: Nacos forgets whom to push to when
 /// exactly that time has passed since the last poll.
 const PERIOD_SHARE: f64 = 0.9;
@@ -44,12 +46,16 @@ pub(crate) struct Topics {
     wake: Notify,
     empty_policy: EmptyPolicy,
     push: Option<PushTarget>,
+    /// Whether servers are asked to tell changes.
+    subscribes: bool,
+    /// Services that nobody subscribes to any more, and servers may still push.
+    left: Mutex<BTreeSet<ServiceName>>,
     pub(crate) cache: Option<Cache>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    by_query: HashMap<ServiceQuery, Arc<Topic>>,
+    by_query: BTreeMap<ServiceQuery, Arc<Topic>>,
     by_id: HashMap<u64, Place>,
     schedule: Schedule,
     closed: bool,
@@ -67,11 +73,12 @@ struct Place {
 impl Topics {
     pub(crate) fn new(
         empty_policy: EmptyPolicy,
-        push: Option<PushTarget>,
+        (subscribes, push): (bool, Option<PushTarget>),
         cache: Option<Cache>,
     ) -> Self {
         let (table, next_id, wake) = (Mutex::default(), AtomicU64::new(0), Notify::new());
-        Self { table, next_id, wake, empty_policy, push, cache }
+        let left = Mutex::default();
+        Self { table, next_id, wake, empty_policy, push, subscribes, left, cache }
     }
 
     pub(crate) fn next_id(&self) -> u64 {
@@ -106,7 +113,19 @@ impl Topics {
             table.by_id.remove(&topic.id);
             table.by_query.remove(&topic.query);
             table.schedule.remove(topic.id);
+            drop(table);
+            self.left.lock().insert(topic.query.service().clone());
+            self.wake.notify_one();
         }
+    }
+
+    /// The topics of a service, whatever clusters they are about.
+    pub(crate) fn of_service(&self, service: &ServiceName) -> Vec<Arc<Topic>> {
+        let table = self.table.lock();
+        let first = ServiceQuery::new(service.clone());
+        let found =
+            table.by_query.range(first..).take_while(|(query, _)| query.service() == service);
+        found.map(|(_, topic)| topic.clone()).collect()
     }
 
     /// The topic of `query` if somebody subscribes to it.
@@ -159,12 +178,15 @@ impl Topics {
         }
     }
 
-    fn move_all(&self) {
+    /// Asks again for everything, over whatever there is now.
+    pub(crate) fn move_all(&self) {
         let mut table = self.table.lock();
         for id in table.schedule.ids() {
             let due = Instant::now() + MOVE_TIME.mul_f64(fastrand::f64());
             table.schedule.bring_forward(id, due);
         }
+        drop(table);
+        self.wake.notify_one();
     }
 
     fn pop_due(&self) -> Option<Arc<Topic>> {
@@ -193,33 +215,31 @@ impl Topics {
     }
 }
 
-/// Asks for the list of `query` once.
-pub(crate) async fn fetch(
-    core: &Core,
-    query: &ServiceQuery,
-    push: Option<PushTarget>,
-    preference: Preference,
-    patient: bool,
-) -> Result<Answer<InstanceList>, Error> {
-    let params = core
-        .params()
-        .with("serviceName", query.service().grouped())
-        .with("groupName", query.service().group())
-        .with("clusters", query.cluster_text())
-        .with("healthyOnly", "false");
-    let mut call = Call::new(Method::GET, "/v1/ns/instance/list", params);
-    (call.push, call.preference, call.patient) = (push, preference, patient);
-    core.call(&call, |body| read_list(body, query)).await
-}
-
-/// A list that names another service is no answer, whoever mixed it up on the way.
-fn read_list(body: &[u8], query: &ServiceQuery) -> Result<InstanceList, String> {
-    let list: InstanceList = read_json(body)?;
-    let service = query.service();
-    if ["", service.grouped(), service.service()].contains(&list.name.as_str()) {
-        return Ok(list);
+/// Ends subscriptions that nobody has any more.
+async fn leave_behind(core: &Core, topics: &Topics) {
+    let left = std::mem::take(&mut *topics.left.lock());
+    #[cfg(feature = "grpc")]
+    if let Some(session) = core.link.as_ref().and_then(|link| link.session()) {
+        for service in left {
+            if !topics.of_service(&service).is_empty() {
+                continue;
+            }
+            if let Ok(request) = crate::grpc::Request::subscribe(&core.namespace, &service, false) {
+                // What fails costs pushes that nobody reads.
+                let _ = session.call(core, &core.http, &request, core.request_timeout).await;
+            }
+            // Who has come meanwhile has to say so again.
+            let now = Instant::now();
+            for topic in topics.of_service(&service) {
+                if topics.table.lock().schedule.bring_forward(topic.id, now) {
+                    topics.wake.notify_one();
+                }
+            }
+        }
+        return;
     }
-    Err(format!("the list of {:?}", list.name))
+    // Over HTTP servers forget who does not poll.
+    drop((core, left));
 }
 
 /// Polls one topic and sets the time of its next poll.
@@ -237,12 +257,16 @@ pub(crate) async fn refresh(
     // A second opinion is worth more when it comes from another server.
     let doubt = topic.is_in_doubt();
     let preference = if doubt { Preference::Spread } else { Preference::Sticky };
-    match fetch(core, &topic.query, topics.push, preference, patient).await {
-        Ok(Answer { value: list, server }) => {
-            let host = server.known_route().map(|route| route.remote.to_canonical());
+    let (push, subscribe) = (topics.push, topics.subscribes);
+    let manner = Manner { push, subscribe, preference, patient };
+    match fetch(core, &topic.query, manner).await {
+        Ok(Fetched { list, host, is_told }) => {
             let source = Source::Poll { server: host };
             let verdict = topics.apply(topic, list.hosts, list.last_ref_time, source);
-            let period = Duration::from_millis(list.cache_millis).clamp(MIN_PERIOD, MAX_PERIOD);
+            let period = match is_told {
+                true => TOLD_PERIOD,
+                false => Duration::from_millis(list.cache_millis).clamp(MIN_PERIOD, MAX_PERIOD),
+            };
             let mut due = sent + period.mul_f64(PERIOD_SHARE);
             if let Verdict::AskAgain(pause) = verdict {
                 due = due.min(Instant::now() + pause);
@@ -266,6 +290,7 @@ pub(crate) async fn refresh(
 /// Polls until the client ends.
 pub(crate) async fn run(core: Arc<Core>, topics: Arc<Topics>, mut stop: watch::Receiver<bool>) {
     let mut flights: JoinSet<()> = JoinSet::new();
+    let (mut leavers, mut leaving): (JoinSet<()>, bool) = (JoinSet::new(), false);
     loop {
         while flights.len() < MAX_POLLS_IN_FLIGHT {
             let Some(topic) = topics.pop_due() else { break };
@@ -274,6 +299,11 @@ pub(crate) async fn run(core: Arc<Core>, topics: Arc<Topics>, mut stop: watch::R
                 // The failure is noted in the topic and logged there.
                 let _ = refresh(&core, &topics, &topic, false).await;
             });
+        }
+        if !topics.left.lock().is_empty() && !leaving {
+            leaving = true;
+            let (core, topics) = (core.clone(), topics.clone());
+            leavers.spawn(async move { leave_behind(&core, &topics).await });
         }
         let next = match flights.len() < MAX_POLLS_IN_FLIGHT {
             true => topics.table.lock().schedule.next_due(),
@@ -285,6 +315,7 @@ pub(crate) async fn run(core: Arc<Core>, topics: Arc<Topics>, mut stop: watch::R
             () = topics.wake.notified() => {}
             () = core.servers.lost_current.notified() => topics.move_all(),
             Some(_) = flights.join_next() => {}
+            Some(_) = leavers.join_next() => leaving = false,
             () = sleep_until(next) => {}
         }
     }

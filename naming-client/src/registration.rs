@@ -15,9 +15,9 @@ use crate::write;
 
 /// An instance that is registered for as long as this guard lives.
 ///
-/// Beats are sent in the background at the interval the registry asks for; if the registry
-/// forgets the instance (a restart, an expiry, a wiped disk) it is registered again, without
-/// the application doing anything. The guard keeps the client's background tasks alive.
+/// The connection keeps it, or over HTTP beats that are sent in the background at the interval the
+/// registry asks for; if the registry forgets the instance (a restart, an expiry, a wiped disk) it
+/// is registered again, without the application doing anything. The guard keeps the client's background tasks alive.
 ///
 /// [`Registration::close`] deregisters and reports how that went. Dropping the guard deregisters
 /// too, but in the background and only as long as the runtime lives; if it fails, the registry
@@ -32,11 +32,12 @@ pub struct Registration {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RegistrationStatus {
-    /// Since when no server has confirmed the instance.
+    /// Since when no server has confirmed the instance: by the answer to a beat, or by any sign of
+    /// life on the connection that holds it.
     pub unconfirmed_for: Duration,
-    /// Time between beats, as last told by a server.
+    /// Time between beats, as last told by a server. There are none over gRPC.
     pub beat_interval: Duration,
-    /// Beats in a row that no server took.
+    /// Beats, or writes over the connection, in a row that no server took.
     pub failures: u32,
     /// Why the last of them failed.
     pub last_error: Option<Error>,
@@ -63,8 +64,17 @@ impl Registration {
     /// How it is doing.
     pub fn status(&self) -> RegistrationStatus {
         let state = self.entry.state.lock();
+        let unconfirmed_for = Instant::now().saturating_duration_since(state.last_confirmed);
+        // A connection that lives confirms all that it holds.
+        #[cfg(feature = "grpc")]
+        let unconfirmed_for = match self.inner.core.link.as_ref().and_then(|link| link.session()) {
+            Some(session) if state.failures == 0 && !self.entry.is_by_http() => {
+                unconfirmed_for.min(session.silent_for())
+            }
+            _ => unconfirmed_for,
+        };
         RegistrationStatus {
-            unconfirmed_for: Instant::now().saturating_duration_since(state.last_confirmed),
+            unconfirmed_for,
             beat_interval: state.interval,
             failures: state.failures,
             last_error: state.last_error.clone(),
@@ -117,7 +127,7 @@ impl Registration {
     }
 }
 
-async fn end(inner: &Inner, entry: &Entry) -> Result<(), Error> {
+async fn end(inner: &Inner, entry: &Arc<Entry>) -> Result<(), Error> {
     let _turn = entry.turn.lock().await;
     write::deregister(&inner.core, entry).await
 }

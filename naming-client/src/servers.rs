@@ -31,21 +31,58 @@ struct Health {
     retry_at: Option<Instant>,
 }
 
+impl Health {
+    fn fail(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(Instant::now() + backoff(FIRST_BACKOFF, MAX_BACKOFF, self.failures));
+    }
+}
+
 /// One server and what calls to it taught us.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: Address,
     health: Mutex<Health>,
+    /// How gRPC with it went.
+    #[cfg(feature = "grpc")]
+    grpc: Mutex<Health>,
     route: Mutex<Option<(Instant, Route)>>,
 }
 
 impl Server {
     fn new(address: Address) -> Self {
-        Self { address, health: Mutex::default(), route: Mutex::default() }
+        Self {
+            address,
+            health: Mutex::default(),
+            #[cfg(feature = "grpc")]
+            grpc: Mutex::default(),
+            route: Mutex::default(),
+        }
     }
 
     fn retry_at(&self) -> Option<Instant> {
         self.health.lock().retry_at
+    }
+
+    /// When gRPC should be tried again with it; in the past or `None` if there is no reason not to.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn grpc_retry_at(&self) -> Option<Instant> {
+        self.grpc.lock().retry_at.filter(|at| *at > Instant::now())
+    }
+
+    /// Notes whether it spoke gRPC.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn note_grpc(&self, spoke: bool) {
+        let mut grpc = self.grpc.lock();
+        match spoke {
+            true => *grpc = Health::default(),
+            false => grpc.fail(),
+        }
+    }
+
+    /// Whether the last call to it failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.health.lock().failures > 0
     }
 
     /// The route as last looked up, however old.
@@ -157,22 +194,22 @@ impl Servers {
         servers
     }
 
-    pub(crate) fn succeeded(&self, server: &Arc<Server>, preference: Preference) {
-        *server.health.lock() = Health::default();
+    /// Notes an answer; tells whether the server had failed before.
+    pub(crate) fn succeeded(&self, server: &Arc<Server>, preference: Preference) -> bool {
+        let before = std::mem::take(&mut *server.health.lock());
         if preference == Preference::Sticky {
             let mut state = self.state.lock();
             if let Some(place) = state.servers.iter().position(|known| Arc::ptr_eq(known, server)) {
                 state.current = place;
             }
         }
+        before.failures > 0
     }
 
     pub(crate) fn failed(&self, server: &Arc<Server>) {
         let first = {
             let mut health = server.health.lock();
-            health.failures = health.failures.saturating_add(1);
-            health.retry_at =
-                Some(Instant::now() + backoff(FIRST_BACKOFF, MAX_BACKOFF, health.failures));
+            health.fail();
             health.failures == 1
         };
         let state = self.state.lock();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hyper::Method;
 use naming_model::{InstanceEvent, Selector, ServiceDetail, ServicePage};
 
-use crate::call::{Call, read_json, read_ok};
+use crate::call::{Call, Core, read_json, read_ok};
 use crate::client::NamingClient;
 use crate::error::Error;
 use crate::http::Params;
@@ -113,13 +113,8 @@ impl<'a> Services<'a> {
     /// # Errors
     /// Those of any call.
     pub async fn page(&self, group: &str, page: u32, page_size: u32) -> Result<ServicePage, Error> {
-        let core = &self.client.inner.core;
-        let params = core
-            .params()
-            .with("groupName", group)
-            .with("pageNo", &page.to_string())
-            .with("pageSize", &page_size.to_string());
-        self.make(&Call::new(Method::GET, "/v1/ns/service/list", params), read_json).await
+        self.client.inner.check_open()?;
+        one_page(&self.client.inner.core, group, page, page_size).await
     }
 
     /// All names of a group (`*` for all groups), page by page. Services that come or go
@@ -128,17 +123,8 @@ impl<'a> Services<'a> {
     /// # Errors
     /// Those of any call.
     pub async fn list(&self, group: &str) -> Result<Vec<ServiceName>, Error> {
-        let mut names: Vec<ServiceName> = Vec::new();
-        for page in 1.. {
-            let found = self.page(group, page, PAGE_SIZE).await?.doms;
-            let last = found.len() < PAGE_SIZE as usize;
-            // A name that cannot be parsed cannot be asked for either.
-            names.extend(found.iter().filter_map(|name| ServiceName::new(group, name).ok()));
-            if last {
-                break;
-            }
-        }
-        Ok(names)
+        self.client.inner.check_open()?;
+        list_all(&self.client.inner.core, group).await
     }
 
     /// What happened to the instances of a service lately, newest first, at most `limit` (1 to
@@ -174,6 +160,31 @@ impl<'a> Services<'a> {
         self.client.inner.check_open()?;
         self.client.inner.core.call(call, read).await.map(|answer| answer.value)
     }
+}
+
+async fn one_page(core: &Core, group: &str, page: u32, size: u32) -> Result<ServicePage, Error> {
+    let params = core
+        .params()
+        .with("groupName", group)
+        .with("pageNo", &page.to_string())
+        .with("pageSize", &size.to_string());
+    let call = Call::new(Method::GET, "/v1/ns/service/list", params);
+    core.call(&call, read_json).await.map(|answer| answer.value)
+}
+
+/// All names of a group, page by page.
+pub(crate) async fn list_all(core: &Core, group: &str) -> Result<Vec<ServiceName>, Error> {
+    let mut names: Vec<ServiceName> = Vec::new();
+    for page in 1.. {
+        let found = one_page(core, group, page, PAGE_SIZE).await?.doms;
+        let last = found.len() < PAGE_SIZE as usize;
+        // A name that cannot be parsed cannot be asked for either.
+        names.extend(found.iter().filter_map(|name| ServiceName::new(group, name).ok()));
+        if last {
+            break;
+        }
+    }
+    Ok(names)
 }
 
 fn settings_params(params: Params, settings: &ServiceSettings) -> Result<Params, Error> {

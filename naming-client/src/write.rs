@@ -1,8 +1,9 @@
 //! Writing instances to the registry. Callers hold the entry's turn.
 
+use std::sync::Arc;
+
 use hyper::Method;
 use naming_model::Instance;
-use tokio::time::Instant;
 
 use crate::beat::Entry;
 use crate::call::{Call, Core, read_ok};
@@ -11,7 +12,7 @@ use crate::http::Params;
 use crate::names::ServiceName;
 
 /// Writes the entry's instance to the registry, whatever is there.
-pub(crate) async fn register(core: &Core, entry: &Entry, patient: bool) -> Result<(), Error> {
+pub(crate) async fn register(core: &Core, entry: &Arc<Entry>, patient: bool) -> Result<(), Error> {
     let instance = entry.instance.lock().clone();
     write(core, entry, &instance, patient).await
 }
@@ -20,10 +21,14 @@ pub(crate) async fn register(core: &Core, entry: &Entry, patient: bool) -> Resul
 /// that a server does not know (yet), POST means "from now on it is like this" everywhere.
 pub(crate) async fn write(
     core: &Core,
-    entry: &Entry,
+    entry: &Arc<Entry>,
     instance: &Instance,
     patient: bool,
 ) -> Result<(), Error> {
+    #[cfg(feature = "grpc")]
+    if by_grpc(core, entry, Some(instance)).await? {
+        return Ok(());
+    }
     let metadata =
         serde_json::to_string(&instance.metadata).map_err(|e| Error::Request(e.to_string()))?;
     let params = place_params(core, &entry.service, instance)
@@ -36,14 +41,16 @@ pub(crate) async fn write(
     let mut call = Call::new(Method::POST, "/v1/ns/instance", params);
     call.patient = patient;
     core.call(&call, read_ok).await?;
-    let mut state = entry.state.lock();
-    state.registrations += 1;
-    state.last_confirmed = Instant::now();
+    entry.note_written();
     Ok(())
 }
 
 /// Takes the entry's instance out of the registry.
-pub(crate) async fn deregister(core: &Core, entry: &Entry) -> Result<(), Error> {
+pub(crate) async fn deregister(core: &Core, entry: &Arc<Entry>) -> Result<(), Error> {
+    #[cfg(feature = "grpc")]
+    if by_grpc(core, entry, None).await? {
+        return Ok(());
+    }
     let params = {
         let instance = entry.instance.lock();
         place_params(core, &entry.service, &instance)
@@ -51,6 +58,38 @@ pub(crate) async fn deregister(core: &Core, entry: &Entry) -> Result<(), Error> 
     };
     let call = Call::new(Method::DELETE, "/v1/ns/instance", params);
     core.call(&call, read_ok).await.map(|_| ())
+}
+
+/// Writes over gRPC, or takes the instance out if it is `None`. `false` if HTTP has to do it.
+#[cfg(feature = "grpc")]
+async fn by_grpc(
+    core: &Core,
+    entry: &Arc<Entry>,
+    instance: Option<&Instance>,
+) -> Result<bool, Error> {
+    use crate::grpc::{self, Ask, Request};
+
+    if core.link.is_none() {
+        return Ok(false);
+    }
+    let known = entry.instance.lock().clone();
+    if known.ephemeral {
+        return match instance {
+            Some(instance) => grpc::hold(core, entry, instance).await,
+            None => grpc::let_go(core, entry).await,
+        };
+    }
+    let (wanted, is_there) = (instance.unwrap_or(&known), instance.is_some());
+    let build = |session: &grpc::Session| {
+        let request = || Request::persistent(&core.namespace, &entry.service, wanted, is_there);
+        session.abilities.persistent.then(request).transpose()
+    };
+    match grpc::ask(core, true, build, |_| Ok(())).await? {
+        Ask::Answered((), _) if is_there => entry.note_written(),
+        Ask::Answered((), _) => {}
+        Ask::ByHttp => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// The parameters that say which instance is meant.

@@ -10,9 +10,77 @@ mod support;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use naming_client::{Instance, ServiceName};
-use support::client;
+use naming_client::{Instance, ServiceName, Transport};
 use support::real::RealServer;
+use support::{client, client_over};
+
+/// CPU time of the threads of clients that speak gRPC.
+#[cfg(target_os = "linux")]
+fn client_cpu() -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let of = |path: std::path::PathBuf| -> Option<Duration> {
+        let name = std::fs::read_to_string(path.join("comm")).ok()?;
+        let text = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        let nanos = text.split(' ').next()?.parse().ok()?;
+        (name.trim() == "naming-client").then_some(Duration::from_nanos(nanos))
+    };
+    threads.filter_map(|thread| of(thread.path())).sum()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+#[ignore = "measures for 40 s"]
+async fn a_thousand_registrations_over_grpc_cost_at_most_a_hundredth_of_a_core() {
+    const TIME: Duration = Duration::from_secs(30);
+    let server = RealServer::start();
+    let client = client_over(Transport::Grpc, [server.address()]).build().await.unwrap();
+    for (what, services) in [("in one service", 1), ("in a thousand services", 1_000)] {
+        let instances = (0..1_000_u16).map(|number| {
+            let service: ServiceName = format!("many-{}", number % services).parse().unwrap();
+            (service, Instance::new("10.0.0.1", number + 1))
+        });
+        let registrations = client.register_all(instances).await;
+        assert!(registrations.iter().all(Result::is_ok));
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let before = thread_cpu() + client_cpu();
+        tokio::time::sleep(TIME).await;
+        let used = thread_cpu() + client_cpu() - before;
+        let share = used.as_secs_f64() / TIME.as_secs_f64();
+        println!("1,000 registrations {what} over gRPC: {:.2} % of a core", share * 100.0);
+        assert!(share <= 0.01, "{share}");
+        for registration in registrations {
+            registration.unwrap().close().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "makes 20,000 registrations"]
+async fn ten_thousand_registrations_are_back_within_five_seconds_of_a_servers_return() {
+    for (what, services) in [("in one service", 1), ("in ten thousand services", 10_000)] {
+        let mut server = RealServer::start();
+        let client = client_over(Transport::Grpc, [server.address()]).build().await.unwrap();
+        let instances = (0..10_000_u16).map(|number| {
+            let service: ServiceName = format!("many-{}", number % services).parse().unwrap();
+            (service, Instance::new("10.0.0.1", number + 1))
+        });
+        let start = Instant::now();
+        let registrations = client.register_all(instances).await;
+        assert!(registrations.iter().all(Result::is_ok));
+        let registered = start.elapsed();
+        server.restart();
+        let start = Instant::now();
+        let back = || registrations.iter().flatten().all(|one| one.status().registrations >= 2);
+        while !back() {
+            assert!(start.elapsed() < Duration::from_secs(60), "not within a minute");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let time = start.elapsed();
+        println!("10,000 registrations {what}: made in {registered:?}, back after {time:?}");
+        assert!(time <= Duration::from_secs(5), "{time:?}");
+        client.shutdown().await;
+    }
+}
 
 /// CPU time this thread has used. The client of a single-threaded test runs on it alone; the
 /// server has threads of its own.

@@ -7,18 +7,27 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use naming_client::{EmptyPolicy, Error, Instance, NamingClient, ServiceName, ServiceQuery};
+use naming_client::{
+    EmptyPolicy, Error, Instance, NamingClient, ServiceName, ServiceQuery, Transport,
+};
 use support::fake::{Action, FakeServer, list};
 use support::real::RealServer;
-use support::{client, eventually, next, ports};
+use support::{client, client_over, eventually, next, ports};
 
 const SOON: Duration = Duration::from_secs(5);
 
-#[tokio::test]
-async fn a_subscription_has_its_list_at_once_and_tells_each_change() {
+over_both!(
+    a_subscription_has_its_list_at_once_and_tells_each_change,
+    namespaces_groups_and_clusters_do_not_mix,
+    with_every_server_down_the_list_known_last_is_given_and_marked,
+    a_stale_list_is_fresh_again_when_a_server_answers,
+    a_subscription_moves_to_another_server_when_its_own_dies,
+);
+
+async fn a_subscription_has_its_list_at_once_and_tells_each_change(over: Transport) {
     let server = RealServer::start();
-    let provider = client([server.address()]).build().await.unwrap();
-    let consumer = client([server.address()]).build().await.unwrap();
+    let provider = client_over(over, [server.address()]).build().await.unwrap();
+    let consumer = client_over(over, [server.address()]).build().await.unwrap();
     let first = provider.register("s", Instance::new("10.0.0.1", 1)).await.unwrap();
     let mut subscription = consumer.subscribe("s").await.unwrap();
     assert_eq!(ports(subscription.instances().all()), [1]);
@@ -37,11 +46,10 @@ async fn a_subscription_has_its_list_at_once_and_tells_each_change() {
     assert_eq!(subscription.changed().await, None, "shutdown ends the stream");
 }
 
-#[tokio::test]
-async fn namespaces_groups_and_clusters_do_not_mix() {
+async fn namespaces_groups_and_clusters_do_not_mix(over: Transport) {
     let server = RealServer::start();
-    let here = client([server.address()]).build().await.unwrap();
-    let there = client([server.address()]).namespace("other").build().await.unwrap();
+    let here = client_over(over, [server.address()]).build().await.unwrap();
+    let there = client_over(over, [server.address()]).namespace("other").build().await.unwrap();
     let near = Instance::new("10.0.0.1", 1).cluster("near");
     let far = Instance::new("10.0.0.1", 2).cluster("far");
     let _guards = [
@@ -160,13 +168,13 @@ async fn a_restarted_server_never_shows_its_empty_list_to_the_application() {
     drop(guards);
 }
 
-#[tokio::test]
-async fn with_every_server_down_the_list_known_last_is_given_and_marked() {
+async fn with_every_server_down_the_list_known_last_is_given_and_marked(over: Transport) {
     let directory = tempfile::tempdir().unwrap();
     let server = RealServer::start();
     // Without pushes polls come each 3 s, so that the silence shows soon.
-    let build = || client([server.address()]).cache_directory(directory.path()).push(false);
-    let provider = client([server.address()]).build().await.unwrap();
+    let build =
+        || client_over(over, [server.address()]).cache_directory(directory.path()).push(false);
+    let provider = client_over(over, [server.address()]).build().await.unwrap();
     let _guard = provider.register("s", Instance::new("10.0.0.1", 1)).await.unwrap();
     let _other = provider.register("once", Instance::new("10.0.0.1", 2)).await.unwrap();
 
@@ -192,13 +200,12 @@ async fn with_every_server_down_the_list_known_last_is_given_and_marked() {
     assert!(matches!(second.subscribe("never-seen").await, Err(Error::NoServer { .. })));
 }
 
-#[tokio::test]
-async fn a_stale_list_is_fresh_again_when_a_server_answers() {
+async fn a_stale_list_is_fresh_again_when_a_server_answers(over: Transport) {
     let directory = tempfile::tempdir().unwrap();
     let mut server = RealServer::start();
-    let provider = client([server.address()]).build().await.unwrap();
+    let provider = client_over(over, [server.address()]).build().await.unwrap();
     let _guard = provider.register("s", Instance::new("10.0.0.1", 1)).await.unwrap();
-    let build = || client([server.address()]).cache_directory(directory.path());
+    let build = || client_over(over, [server.address()]).cache_directory(directory.path());
     build().build().await.unwrap().subscribe("s").await.unwrap();
     let saved = || async {
         std::fs::read_dir(directory.path().join("public")).is_ok_and(|files| {
@@ -216,14 +223,14 @@ async fn a_stale_list_is_fresh_again_when_a_server_answers() {
     assert_eq!(subscription.instances().len(), 1);
 }
 
-#[tokio::test]
-async fn a_subscription_moves_to_another_server_when_its_own_dies() {
+async fn a_subscription_moves_to_another_server_when_its_own_dies(over: Transport) {
     let servers = [RealServer::start(), RealServer::start(), RealServer::start()];
-    let consumer = client(servers.iter().map(RealServer::address)).build().await.unwrap();
+    let consumer =
+        client_over(over, servers.iter().map(RealServer::address)).build().await.unwrap();
     // The servers know nothing of each other: a provider for each.
     let mut guards = Vec::new();
     for server in &servers {
-        let provider = client([server.address()]).build().await.unwrap();
+        let provider = client_over(over, [server.address()]).build().await.unwrap();
         guards.push(provider.register("s", Instance::new("10.0.0.1", 1)).await.unwrap());
     }
     let subscription = consumer.subscribe("s").await.unwrap();
@@ -316,11 +323,11 @@ async fn the_servers_come_from_an_address_endpoint() {
         _ => Action::status(404, "nothing here"),
     })
     .await;
-    let found = NamingClient::builder().address_endpoint(endpoint.address()).build().await.unwrap();
+    let found = client([""; 0]).address_endpoint(endpoint.address()).build().await.unwrap();
     assert_eq!(found.servers(), [server.address()]);
     assert!(found.instances("s").await.unwrap().is_empty());
     broken.store(true, Ordering::SeqCst);
-    let error = NamingClient::builder().address_endpoint(endpoint.address()).build().await;
+    let error = client([""; 0]).address_endpoint(endpoint.address()).build().await;
     let text = error.unwrap_err().to_string();
     assert!(text.contains(&endpoint.address()) && text.contains("404"), "{text}");
 }

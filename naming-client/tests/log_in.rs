@@ -81,3 +81,68 @@ async fn without_a_password_nothing_works() {
     let error = client.instances("orders").await.unwrap_err();
     assert!(error.to_string().contains("unknown user!"), "{error:?}");
 }
+
+#[tokio::test]
+async fn credentials_are_read_anew_for_each_log_in() {
+    let server = server(1);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "root\na wrong password\n").unwrap();
+    let builder = client([server.address()]).credentials_file(file.path());
+    let error = builder.clone().build().await.unwrap_err();
+    assert!(matches!(error, Error::Credentials { .. }), "{error:?}");
+    std::fs::write(file.path(), "root\nroot's password\n").unwrap();
+    let client_of_file = builder.build().await.unwrap();
+    assert!(client_of_file.instances("s").await.unwrap().is_empty());
+    // The token is good for a second: the next log-in finds another password.
+    std::fs::write(file.path(), "root\nanother one\n").unwrap();
+    eventually("the new password counts", SOON, || async {
+        matches!(client_of_file.instances("s").await, Err(Error::Credentials { .. }))
+    })
+    .await;
+    std::fs::write(file.path(), "only a user\n").unwrap();
+    let error = client_of_file.instances("s").await.unwrap_err();
+    assert!(matches!(error, Error::Setting { setting: "credentials", .. }), "{error:?}");
+    let asked = client([server.address()])
+        .credentials_from(|| Ok(("root".to_owned(), "root's password".to_owned())));
+    asked.build().await.unwrap().instances("s").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_log_in_of_each_generation_is_found() {
+    use support::fake::{Action, FakeServer};
+    for known in ["/v1/auth/login", "/v1/auth/users/login", "/v3/auth/user/login"] {
+        let server = FakeServer::ready(move |seen| {
+            if seen.path.ends_with(known) {
+                return Some(Action::ok(r#"{"accessToken":"good","tokenTtl":18000}"#));
+            }
+            if seen.path.contains("/auth/") {
+                return Some(Action::status(404, "no such path"));
+            }
+            let has_token = seen.head.contains("Bearer good");
+            let is_list = seen.path.ends_with("/instance/list");
+            (is_list && !has_token).then(|| Action::status(403, "unknown user!"))
+        })
+        .await;
+        let client = client([server.address()]).credentials("u", "p").build().await.unwrap();
+        assert!(client.instances("s").await.unwrap().is_empty(), "{known}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_over_grpc_logs_in_and_again_when_its_token_ends() {
+    let server = server(1);
+    let builder = support::client_over(naming_client::Transport::Grpc, [server.address()]);
+    let client = builder.clone().credentials("root", "root's password").build().await.unwrap();
+    let registration = client.register("orders", Instance::new("10.0.0.1", 80)).await.unwrap();
+    let start = tokio::time::Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        assert_eq!(client.instances("orders").await.unwrap().len(), 1);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    registration.close().await.unwrap();
+    let guest = builder.clone().credentials("guest", "guest").build().await.unwrap();
+    let error = guest.register("orders", Instance::new("10.0.0.1", 80)).await.unwrap_err();
+    assert!(matches!(error, Error::Credentials { .. }), "{error:?}");
+    let error = builder.credentials("root", "wrong").build().await.unwrap_err();
+    assert!(matches!(error, Error::Credentials { .. }), "{error:?}");
+}

@@ -4,10 +4,10 @@ mod support;
 
 use std::time::{Duration, Instant as StdInstant};
 
-use naming_client::{ClientBuilder, Error, Instance, NamingClient, ServiceName};
+use naming_client::{ClientBuilder, Error, Instance, NamingClient, ServiceName, Transport};
 use support::fake::{Action, FakeServer};
 use support::real::RealServer;
-use support::{client, eventually};
+use support::{client, client_over, eventually};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -28,10 +28,19 @@ async fn listed(observer: &NamingClient, service: &str) -> usize {
     observer.instances(service).await.map_or(0, |list| list.len())
 }
 
-#[tokio::test]
-async fn a_registration_is_seen_updated_and_closed() {
+over_both!(
+    a_registration_is_seen_updated_and_closed,
+    a_persistent_instance_needs_no_beats_and_stays_until_it_is_closed,
+    the_same_instance_is_registered_once_and_again_after_its_end,
+    a_server_that_forgot_the_instance_gets_it_again,
+    all_instances_are_back_after_a_restart_without_the_application_doing_anything,
+    closing_twice_dropping_late_and_shutting_down_are_harmless,
+    a_guard_keeps_the_client_going_and_the_last_handle_ends_it,
+);
+
+async fn a_registration_is_seen_updated_and_closed(over: Transport) {
     let server = RealServer::start();
-    let client = client([server.address()]).build().await.unwrap();
+    let client = client_over(over, [server.address()]).build().await.unwrap();
     let registration = client
         .register("shop@@orders", Instance::new("10.0.0.1", 80).metadata("zone", "a"))
         .await
@@ -59,10 +68,9 @@ async fn a_registration_is_seen_updated_and_closed() {
     assert_eq!(client.load().registrations, 0);
 }
 
-#[tokio::test]
-async fn a_persistent_instance_needs_no_beats_and_stays_until_it_is_closed() {
+async fn a_persistent_instance_needs_no_beats_and_stays_until_it_is_closed(over: Transport) {
     let server = RealServer::start();
-    let client = client([server.address()]).build().await.unwrap();
+    let client = client_over(over, [server.address()]).build().await.unwrap();
     let registration = client.register("s", quick(80).ephemeral(false)).await.unwrap();
     // An ephemeral one would have expired by then.
     let end = StdInstant::now() + Duration::from_secs(4);
@@ -80,10 +88,9 @@ async fn a_persistent_instance_needs_no_beats_and_stays_until_it_is_closed() {
     assert_eq!(listed(&client, "s").await, 0);
 }
 
-#[tokio::test]
-async fn the_same_instance_is_registered_once_and_again_after_its_end() {
+async fn the_same_instance_is_registered_once_and_again_after_its_end(over: Transport) {
     let server = RealServer::start();
-    let client = client([server.address()]).build().await.unwrap();
+    let client = client_over(over, [server.address()]).build().await.unwrap();
     let first = client.register("s", quick(80)).await.unwrap();
     let error = client.register("s", quick(80)).await.unwrap_err();
     assert!(matches!(error, Error::AlreadyRegistered { .. }), "{error}");
@@ -116,11 +123,10 @@ async fn beats_keep_an_instance_past_its_time_outs() {
     assert!(status.unconfirmed_for < Duration::from_secs(1), "{status:?}");
 }
 
-#[tokio::test]
-async fn a_server_that_forgot_the_instance_gets_it_again() {
+async fn a_server_that_forgot_the_instance_gets_it_again(over: Transport) {
     // A server may hold beats back for a while after an explicit deregistration.
     let server = RealServer::start_with(|config| config.health.compensation_window_ms = 500);
-    let client = client([server.address()]).build().await.unwrap();
+    let client = client_over(over, [server.address()]).build().await.unwrap();
     let registration = client.register("s", quick(80)).await.unwrap();
     // Somebody else takes it out behind the client's back.
     let other = other_client(&server).build().await.unwrap();
@@ -189,10 +195,11 @@ async fn a_server_that_refuses_light_beats_gets_full_ones() {
     eventually("it is taken", SOON, confirmed).await;
 }
 
-#[tokio::test]
-async fn all_instances_are_back_after_a_restart_without_the_application_doing_anything() {
+async fn all_instances_are_back_after_a_restart_without_the_application_doing_anything(
+    over: Transport,
+) {
     let mut server = RealServer::start();
-    let client = client([server.address()]).build().await.unwrap();
+    let client = client_over(over, [server.address()]).build().await.unwrap();
     let service: ServiceName = "s".parse().unwrap();
     // The usual interval of 5 s: what counts is the time until all are back.
     let instances = (1..=50).map(|port| (service.clone(), Instance::new("10.0.0.1", port)));
@@ -281,10 +288,9 @@ async fn an_expired_instance_comes_back_when_the_server_can_be_reached_again() {
     assert!(registration.status().registrations >= 2);
 }
 
-#[tokio::test]
-async fn closing_twice_dropping_late_and_shutting_down_are_harmless() {
+async fn closing_twice_dropping_late_and_shutting_down_are_harmless(over: Transport) {
     let server = RealServer::start();
-    let client = client([server.address()]).build().await.unwrap();
+    let client = client_over(over, [server.address()]).build().await.unwrap();
     let observer = other_client(&server).build().await.unwrap();
     let kept = client.register("s", quick(1)).await.unwrap();
     let closed = client.register("s", quick(2)).await.unwrap();
@@ -300,14 +306,13 @@ async fn closing_twice_dropping_late_and_shutting_down_are_harmless() {
     assert!(matches!(client.subscribe("s").await, Err(Error::ShutDown)));
 }
 
-#[tokio::test]
-async fn a_guard_keeps_the_client_going_and_the_last_handle_ends_it() {
+async fn a_guard_keeps_the_client_going_and_the_last_handle_ends_it(over: Transport) {
     let server = RealServer::start();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let observer = other_client(&server).build().await.unwrap();
     listed(&observer, "s").await;
     let before = tasks();
-    let client = client([server.address()]).build().await.unwrap();
+    let client = client_over(over, [server.address()]).build().await.unwrap();
     let registration = client.register("s", quick(1)).await.unwrap();
     drop(client);
     let end = StdInstant::now() + Duration::from_secs(3);

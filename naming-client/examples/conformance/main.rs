@@ -1,7 +1,7 @@
-//! Runs the SDK through its paces against any Nacos 1.x server.
+//! Runs the SDK through its paces against any Nacos server.
 //!
 //! `cargo run -p naming-client --example conformance -- --server 127.0.0.1:8848`
-//! `[--user NAME --password TEXT] [--only CHECK]`
+//! `[--transport auto|grpc|http] [--user NAME --password TEXT] [--only CHECK]`
 //!
 //! One line of JSON for each check, `{"check","ok","millis","detail"}`; the exit code is 0 if all
 //! went well, 1 if a check failed, 2 for wrong arguments. All services are new and are left
@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use naming_client::{ClientBuilder, NamingClient};
+use naming_client::{ClientBuilder, NamingClient, Transport};
 use tokio::task::JoinSet;
 
 /// Longest time for one check.
@@ -32,6 +32,7 @@ type Check = fn(Target) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
 #[derive(Debug, Clone)]
 struct Target {
     server: String,
+    transport: Transport,
     credentials: Option<(String, String)>,
     /// Tells this run's services from those of all others.
     run: String,
@@ -39,7 +40,8 @@ struct Target {
 
 impl Target {
     fn builder(&self) -> ClientBuilder {
-        let builder = NamingClient::builder().servers([&self.server]).application("conformance");
+        let builder = NamingClient::builder().servers([&self.server]);
+        let builder = builder.transport(self.transport).application("conformance");
         match &self.credentials {
             Some((user, password)) => builder.credentials(user, password),
             None => builder,
@@ -59,7 +61,8 @@ impl Target {
 async fn main() -> ExitCode {
     let Some((target, only)) = arguments() else {
         eprintln!(
-            "usage: conformance --server HOST:PORT [--user NAME --password TEXT] [--only CHECK]"
+            "usage: conformance --server HOST:PORT [--transport auto|grpc|http] \
+             [--user NAME --password TEXT] [--only CHECK]"
         );
         return ExitCode::from(2);
     };
@@ -95,6 +98,7 @@ async fn run(name: String, check: Check, target: Target) -> bool {
 
 fn arguments() -> Option<(Target, Option<String>)> {
     let (mut server, mut user, mut password, mut only) = (None, None, None, None);
+    let mut transport = None;
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let place = match word.as_str() {
@@ -102,10 +106,12 @@ fn arguments() -> Option<(Target, Option<String>)> {
             "--user" => &mut user,
             "--password" => &mut password,
             "--only" => &mut only,
+            "--transport" => &mut transport,
             _ => return None,
         };
         *place = Some(words.next()?);
     }
     let run = format!("{:x}", fastrand::u32(..));
-    Some((Target { server: server?, credentials: user.zip(password), run }, only))
+    let transport = transport.map_or(Some(Transport::Auto), |text| text.parse().ok())?;
+    Some((Target { server: server?, transport, credentials: user.zip(password), run }, only))
 }

@@ -3,18 +3,28 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod fake;
+pub(crate) mod fake_grpc;
 pub(crate) mod proxy;
 pub(crate) mod real;
 
 use std::future::Future;
 use std::time::Duration;
 
-use naming_client::{Change, ClientBuilder, Instance, NamingClient, Subscription};
+use naming_client::{Change, ClientBuilder, Instance, NamingClient, Subscription, Transport};
 use tokio::time::Instant;
 
-/// A client for tests: loopback only, short time-outs.
+/// A client for tests that speaks HTTP: loopback only, short time-outs.
 pub(crate) fn client<A: ToString>(servers: impl IntoIterator<Item = A>) -> ClientBuilder {
+    client_over(Transport::Http, servers)
+}
+
+/// The same over any transport.
+pub(crate) fn client_over<A: ToString>(
+    transport: Transport,
+    servers: impl IntoIterator<Item = A>,
+) -> ClientBuilder {
     NamingClient::builder()
+        .transport(transport)
         .servers(servers)
         .connect_timeout(Duration::from_millis(500))
         .request_timeout(Duration::from_secs(1))
@@ -49,4 +59,29 @@ pub(crate) async fn next(subscription: &mut Subscription, limit: Duration) -> Ch
 /// The ports of instances, in their order.
 pub(crate) fn ports(list: &[Instance]) -> Vec<u16> {
     list.iter().map(|instance| instance.port).collect()
+}
+
+/// Makes a test for each transport of functions that take one.
+#[macro_export]
+macro_rules! over_both {
+    ($($(#[$attribute:meta])* $name:ident,)*) => {
+        mod over_http {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                $(#[$attribute])*
+                async fn $name() {
+                    super::$name(naming_client::Transport::Http).await;
+                }
+            )*
+        }
+        mod over_grpc {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                $(#[$attribute])*
+                async fn $name() {
+                    super::$name(naming_client::Transport::Grpc).await;
+                }
+            )*
+        }
+    };
 }

@@ -1,5 +1,6 @@
 //! A TCP relay that can be closed: connections are refused service and those that are open are
-//! cut, while the server behind goes on.
+//! cut, while the server behind goes on. Or it holds everything up, as a network does that went
+//! dead.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,30 +9,36 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::real::own_address;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Closed,
+    /// Connections stay, and nothing passes.
+    Dead,
+}
+
+/// A relay for both ports of a server.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    open: Arc<watch::Sender<bool>>,
-    task: JoinHandle<()>,
+    state: Arc<watch::Sender<State>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Proxy {
+    /// Before the server at `target` and its gRPC, which is 1,000 above.
     pub(crate) async fn start(target: String) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let open = Arc::new(watch::Sender::new(true));
-        let switch = open.clone();
-        let task = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (mut state, target) = (switch.subscribe(), target.clone());
-                tokio::spawn(async move {
-                    tokio::select! {
-                        _ = state.wait_for(|open| !open) => {}
-                        _ = relay(client, &target) => {}
-                    }
-                });
-            }
-        });
-        Self { address, open, task }
+        let target: SocketAddr = target.parse().unwrap();
+        let (address, state) = (own_address(), Arc::new(watch::Sender::new(State::Open)));
+        let mut tasks = Vec::new();
+        for offset in [0, 1_000] {
+            let listener =
+                TcpListener::bind((address.ip(), address.port() + offset)).await.unwrap();
+            let target = SocketAddr::new(target.ip(), target.port() + offset);
+            tasks.push(tokio::spawn(accept(listener, target, state.clone())));
+        }
+        Self { address, state, tasks }
     }
 
     pub(crate) fn address(&self) -> String {
@@ -39,22 +46,44 @@ impl Proxy {
     }
 
     pub(crate) fn close(&self) {
-        self.open.send_replace(false);
+        self.state.send_replace(State::Closed);
     }
 
     pub(crate) fn open(&self) {
-        self.open.send_replace(true);
+        self.state.send_replace(State::Open);
+    }
+
+    /// From now on nothing passes, and nobody is told.
+    pub(crate) fn hold_up(&self) {
+        self.state.send_replace(State::Dead);
     }
 }
 
-async fn relay(mut client: TcpStream, target: &str) -> std::io::Result<()> {
-    let mut server = TcpStream::connect(target).await?;
-    tokio::io::copy_bidirectional(&mut client, &mut server).await?;
-    Ok(())
+async fn accept(listener: TcpListener, target: SocketAddr, state: Arc<watch::Sender<State>>) {
+    while let Ok((mut client, _)) = listener.accept().await {
+        let mut state = state.subscribe();
+        tokio::spawn(async move {
+            if *state.borrow_and_update() == State::Open {
+                let Ok(mut server) = TcpStream::connect(target).await else { return };
+                tokio::select! {
+                    () = until(&mut state, |now| now != State::Open) => {}
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                }
+                until(&mut state, |now| now != State::Dead).await;
+                return;
+            }
+            until(&mut state, |now| now != State::Dead).await;
+        });
+    }
+}
+
+async fn until(state: &mut watch::Receiver<State>, wanted: impl Fn(State) -> bool) {
+    // The sender lives as long as the proxy.
+    drop(state.wait_for(|now| wanted(*now)).await);
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
