@@ -6,6 +6,7 @@ mod docs;
 mod inside;
 mod judge;
 mod load;
+mod names;
 mod network;
 mod played;
 mod report;

@@ -32,6 +32,9 @@ pub(super) enum Row {
     Flap,
     /// Two nodes join and leave again.
     Scale,
+    /// The same, while the list of members comes from service records of a name server, which names
+    /// nodes before they serve and forgets them before they leave.
+    DnsScaling,
     /// All nodes are killed at once and started again.
     RestartAll,
     /// A third of the instances die while a node is cut off.
@@ -83,6 +86,7 @@ impl Row {
             Self::Rolling => "rolling",
             Self::Flap => "flap",
             Self::Scale => "scale",
+            Self::DnsScaling => "dns-scaling",
             Self::RestartAll => "restart-all",
             Self::DeathsInCut => "deaths-in-cut",
             Self::FreezeDeregister => "freeze-deregister",
@@ -114,6 +118,7 @@ impl Row {
             Self::Rolling => "rolling restart",
             Self::Flap => "one node killed and restarted six times",
             Self::Scale => "3 to 5 to 3 nodes",
+            Self::DnsScaling => "3 to 5 to 3 nodes, found by their names in the DNS",
             Self::RestartAll => "all nodes killed and restarted at once",
             Self::DeathsInCut => "one node cut off 60 s, a third of the instances die",
             Self::FreezeDeregister => "SIGSTOP 25 s, 15 deregistrations meanwhile",
@@ -144,6 +149,11 @@ impl Row {
     /// to carry both.
     pub(super) fn has_many_services(self) -> bool {
         self == Self::PauseMany
+    }
+
+    /// Whether the nodes find each other by names.
+    pub(super) fn has_names(self) -> bool {
+        self == Self::DnsScaling
     }
 
     /// Whether many durable records are written besides, each of which must be there in the end.
@@ -216,7 +226,7 @@ impl Row {
                     restart(stage, &[1]).await?;
                 }
             }
-            Self::Scale => scale(stage).await?,
+            Self::Scale | Self::DnsScaling => scale(stage).await?,
             Self::RestartAll => {
                 for node in 0..NODES {
                     stage.kill(node).await?;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::judge::{At, Sides, State};
 use super::load::{Load, Size};
+use super::names::Names;
 use super::network::Network;
 use super::rows::Row;
 use crate::cluster::files::Files;
@@ -39,6 +40,8 @@ pub(super) struct Stage<'a> {
     means: &'a Means,
     row: Row,
     files: Files,
+    /// Where the nodes find each other, unless it is in a file.
+    names: Option<Names>,
     processes: Vec<Option<Process>>,
     members: Vec<usize>,
     cuts: Vec<(usize, usize)>,
@@ -59,8 +62,13 @@ impl<'a> Stage<'a> {
         let load = Load::new(size, most_nodes, means.network.local());
         let processes = (0..most_nodes).map(|_| None).collect();
         let files = Files::create()?;
+        let names = match row.has_names() {
+            true => Some(Names::serve(means.network.local()).await?),
+            false => None,
+        };
         let (members, cuts) = ((0..nodes).collect(), Vec::new());
-        let mut stage = Self { means, row, files, processes, members, cuts, load, healed: None };
+        let healed = None;
+        let mut stage = Self { means, row, files, names, processes, members, cuts, load, healed };
         stage.write_members()?;
         for node in 0..most_nodes {
             // Of the run before, if there was one.
@@ -232,6 +240,11 @@ impl<'a> Stage<'a> {
     /// Has a node leave and takes it off the list of members.
     pub(super) async fn remove(&mut self, node: usize) -> Result<()> {
         self.load.unlist(node);
+        if self.names.is_some() {
+            // A name server forgets who is told to end.
+            self.members.retain(|member| *member != node);
+            self.write_members()?;
+        }
         self.leave(node).await?;
         self.members.retain(|member| *member != node);
         self.write_members()?;
@@ -286,7 +299,9 @@ impl<'a> Stage<'a> {
         let bind = network.bind(node).context("a node without address")?;
         let peer = network.for_peers(node).context("a node without address")?;
         let own = self.row.settings().iter().map(|setting| (*setting).to_owned());
-        let settings: Vec<String> = own.chain(self.means.settings.iter().cloned()).collect();
+        let names = self.names.iter().flat_map(|names| names.settings(node, peer));
+        let settings: Vec<String> =
+            own.chain(names).chain(self.means.settings.iter().cloned()).collect();
         let program = server::member(&self.means.server, &self.files, bind, peer, &settings);
         let program = network.place(node, program);
         let log = Output::File(self.log(node));
@@ -309,9 +324,17 @@ impl<'a> Stage<'a> {
     }
 
     fn write_members(&self) -> Result<()> {
-        let members = self.members.iter().map(|node| self.means.network.for_peers(*node));
-        let members: Option<Vec<_>> = members.collect();
-        self.files.write_members(&members.context("a node without address")?)
+        let address = |node: &usize| Some((*node, self.means.network.for_peers(*node)?));
+        let members: Option<Vec<_>> = self.members.iter().map(address).collect();
+        let members = members.context("a node without address")?;
+        match &self.names {
+            Some(names) => names.set(members),
+            None => {
+                let addresses: Vec<_> = members.iter().map(|(_, address)| *address).collect();
+                self.files.write_members(&addresses)?;
+            }
+        }
+        Ok(())
     }
 
     fn set_state(&self, node: usize, state: State) {
