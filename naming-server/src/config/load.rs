@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, anyhow, bail};
 use config::{Environment, File, FileFormat};
 
-use super::official::{Translation, Variables, translate};
+use super::official::translate;
+use super::variables::{Translation, Variables};
 use super::{Arguments, Config};
 
 impl Config {

@@ -55,6 +55,8 @@ pub use push::PushConfig;
 mod registry;
 pub use registry::RegistryConfig;
 
+mod variables;
+
 /// All settings of a server.
 ///
 /// Every field has a default; [`Config::default`] is a server on port 8848 of all interfaces that

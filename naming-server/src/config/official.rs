@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, anyhow, bail, ensure};
 
 use super::official_auth::translate_auth;
-
-/// Variables of an environment, by name.
-pub(super) type Variables = BTreeMap<String, String>;
+use super::variables::{Reader, Translation, Variables, is_service_link};
 
 /// Port of consoles of Nacos 3.x.
 const CONSOLE_PORT: &str = "8080";
@@ -39,63 +37,13 @@ const USE_ADVERTISE: &str = "NACOS_SERVER_IP tells the address";
 /// Variables of this kind set up TLS of Nacos servers.
 const OF_TLS: &[&str] = &["NACOS_REMOTE_SERVER_RPC_TLS_", "NACOS_REMOTE_PEER_RPC_TLS_"];
 
-/// What variables come to.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Translation {
-    /// Keys and their values.
-    pub(super) settings: Vec<(&'static str, String)>,
-    /// What to tell the operator, a line each.
-    pub(super) notes: Vec<String>,
-}
-
-/// A view of the variables that remembers which had a meaning.
-pub(super) struct Reader<'a> {
-    variables: &'a Variables,
-    used: BTreeSet<&'static str>,
-}
-
-impl Reader<'_> {
-    /// The value of a variable that is set.
-    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
-        self.used.insert(name);
-        let value = self.variables.get(name)?.trim();
-        (!value.is_empty() && !is_service_link(name, value)).then(|| value.to_owned())
-    }
-
-    /// Whether a switch is on; `None` if it is not set.
-    ///
-    /// # Errors
-    /// Neither `true` nor `false`.
-    pub(super) fn switch(&mut self, name: &'static str) -> Result<Option<bool>> {
-        match self.text(name).map(|text| text.to_ascii_lowercase()).as_deref() {
-            None => Ok(None),
-            Some("true") => Ok(Some(true)),
-            Some("false") => Ok(Some(false)),
-            Some(other) => bail!("{name} must be true or false, not {other:?}"),
-        }
-    }
-
-    /// What two variables of the same meaning say.
-    ///
-    /// # Errors
-    /// They differ.
-    fn either(&mut self, one: &'static str, other: &'static str) -> Result<Option<String>> {
-        let (first, second) = (self.text(one), self.text(other));
-        ensure!(
-            first.is_none() || second.is_none() || first == second,
-            "{one} and {other} mean the same, but differ"
-        );
-        Ok(first.or(second))
-    }
-}
-
 /// Translates the variables of the image of Nacos. `host_name` is what this machine is called.
 ///
 /// # Errors
 /// A value that cannot be read, a wish that this server cannot fulfil and must not ignore, or what
 /// would be unsafe; the text names the variable and never shows a secret.
 pub(super) fn translate(variables: &Variables, host_name: &str) -> Result<Translation> {
-    let mut reader = Reader { variables, used: BTreeSet::new() };
+    let mut reader = Reader::new(variables);
     let mut target = Translation::default();
     refuse_tls(variables)?;
     translate_kind(&mut reader, &mut target)?;
@@ -108,8 +56,7 @@ pub(super) fn translate(variables: &Variables, host_name: &str) -> Result<Transl
     target.settings.extend(path.map(|path| ("context_path", path)));
     let is_member = translate_members(&mut reader, &mut target, host_name)?;
     translate_auth(&mut reader, &mut target, is_member)?;
-    let used = reader.used;
-    target.notes.extend(ignored(variables, &used));
+    target.notes.extend(ignored(variables, &reader));
     Ok(target)
 }
 
@@ -240,11 +187,11 @@ fn refuse_tls(variables: &Variables) -> Result<()> {
 }
 
 /// The line about variables without a meaning here, grouped by reason.
-fn ignored(variables: &Variables, used: &BTreeSet<&'static str>) -> Option<String> {
+fn ignored(variables: &Variables, reader: &Reader<'_>) -> Option<String> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, value) in variables {
         let is_set = !value.trim().is_empty() && !is_service_link(name, value);
-        if !is_set || used.contains(name.as_str()) {
+        if !is_set || reader.has_used(name) {
             continue;
         }
         let known = WITHOUT_MEANING.iter().find(|(prefix, _)| name.starts_with(prefix));
@@ -255,18 +202,6 @@ fn ignored(variables: &Variables, used: &BTreeSet<&'static str>) -> Option<Strin
     let parts: Vec<_> =
         groups.iter().map(|(reason, names)| format!("{} ({reason})", names.join(", "))).collect();
     (!parts.is_empty()).then(|| format!("variables without effect: {}", parts.join("; ")))
-}
-
-/// Whether a variable comes from Kubernetes, which describes services so to each container.
-fn is_service_link(name: &str, value: &str) -> bool {
-    let is_about_port = ["_TCP", "_UDP", "_TCP_ADDR", "_TCP_PORT", "_TCP_PROTO", "_SERVICE_PORT"]
-        .iter()
-        .any(|end| name.ends_with(end));
-    let is_host = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT_");
-    let is_of_database = name.starts_with("MYSQL_");
-    value.starts_with("tcp://")
-        || value.starts_with("udp://")
-        || (is_about_port || is_host) && !is_of_database
 }
 
 #[cfg(test)]

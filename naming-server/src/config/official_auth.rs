@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::official::{Reader, Translation};
+use super::variables::{Reader, Translation};
 use crate::auth::TokenKey;
 
 /// Values that stand in the documentation of Nacos or were its defaults. The sender of such a
@@ -20,7 +20,7 @@ const PURPOSE: &[u8] = b"naming-server: secret of the members of a cluster";
 /// Translates what is about users and tokens. `is_member` says whether there are other members.
 ///
 /// # Errors
-/// As [`translate`](super::official::translate).
+/// A value that cannot be read, or what would be unsafe; the text names the variable.
 pub(super) fn translate_auth(
     reader: &mut Reader<'_>,
     target: &mut Translation,
