@@ -114,13 +114,14 @@ fn after_a_kill_a_list_is_not_empty_before_clients_had_time_to_beat() {
     program.call("GET", "instance/list?serviceName=other").expect(200);
 }
 
-#[test]
-fn a_stop_saves_all_that_has_just_changed_at_whatever_pace_it_came() {
+/// Registers more at once than the pace of writing takes until a stop (5 MiB a second), stops, and
+/// gives the statuses of the lists and how many instances they have after the next start.
+fn burst_and_restart(grace: &str) -> Vec<(u16, usize)> {
+    const SERVICES: u32 = 400;
     let folder = tempfile::tempdir().unwrap();
-    let program = Program::start(folder.path(), &[]);
-    // More than the pace of writing takes in the time until the stop: 5 MiB a second.
+    let program = Program::start(folder.path(), &["--set", grace]);
     let padding = "x".repeat(20_000);
-    for number in 0..400 {
+    for number in 0..SERVICES {
         let target = format!(
             "instance?serviceName=burst-{number}&ip=10.0.0.1&port=80&metadata=p%3D{padding}"
         );
@@ -128,11 +129,22 @@ fn a_stop_saves_all_that_has_just_changed_at_whatever_pace_it_came() {
     }
     program.stop();
     let program = Program::start(folder.path(), &[]);
-    for number in 0..400 {
-        let list = format!("instance/list?serviceName=burst-{number}");
-        let body = program.call("GET", &list).expect(200);
-        assert_eq!(hosts(&serde_json::from_str(&body).unwrap()).len(), 1, "{number}");
-    }
+    let lists = (0..SERVICES).map(|number| {
+        let answer = program.call("GET", &format!("instance/list?serviceName=burst-{number}"));
+        let count = if answer.status == 200 { hosts(&answer.json()).len() } else { 0 };
+        (answer.status, count)
+    });
+    lists.collect()
+}
+
+#[test]
+fn a_stop_saves_within_its_grace_period_all_that_has_just_changed() {
+    let lists = burst_and_restart("data.stop_grace_ms=10000");
+    assert!(lists.iter().all(|list| *list == (200, 1)), "{lists:?}");
+    // Without the time for it nobody is shown an empty list.
+    let lists = burst_and_restart("data.stop_grace_ms=0");
+    assert!(lists.iter().all(|list| [(200, 1), (503, 0)].contains(list)), "{lists:?}");
+    assert!(lists.contains(&(503, 0)), "there was no time to save all");
 }
 
 #[test]
