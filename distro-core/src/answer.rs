@@ -59,7 +59,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 incarnation: self.status.incarnation(),
                 phase: self.status.phase(),
                 contacts: self.status.contacts(now),
-                list: self.status.list(),
+                list: self.status.members_checksum(),
             },
             Request::Replicate(entries) | Request::Persist(entries) => {
                 merge(&self.store, &entries, now);

@@ -179,7 +179,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             queued_keys: peer.replicator.len(),
             lag: peer.replicator.lag(now),
             queued_beats: peer.renewer.len(),
-            agrees_on_members: peer.list == 0 || peer.list == self.status.list(),
+            agrees_on_members: peer.members_checksum == 0
+                || peer.members_checksum == self.status.members_checksum(),
             differences: peer.verifier.differences,
         };
         self.peers.values().map(view).collect()

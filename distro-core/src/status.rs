@@ -26,7 +26,7 @@ pub struct SharedStatus {
     is_resting: AtomicBool,
     was_stopped: AtomicBool,
     /// The checksum of all members.
-    list: AtomicU64,
+    members_checksum: AtomicU64,
     /// Since when this member has listened to clients without a break.
     listening_since_ms: AtomicU64,
     /// When this process was last found to have been stopped; zero if it never was.
@@ -83,7 +83,7 @@ impl SharedStatus {
             is_ready: AtomicBool::new(false),
             is_resting: AtomicBool::new(false),
             was_stopped: AtomicBool::new(false),
-            list: AtomicU64::new(0),
+            members_checksum: AtomicU64::new(0),
             listening_since_ms: AtomicU64::new(now.as_ms()),
             woken_ms: AtomicU64::new(0),
             last_run_ms: AtomicU64::new(now.as_ms()),
@@ -274,12 +274,12 @@ impl SharedStatus {
         table.contacts.iter().map(aged).collect()
     }
 
-    pub(crate) fn list(&self) -> u64 {
-        self.list.load(Ordering::Relaxed)
+    pub(crate) fn members_checksum(&self) -> u64 {
+        self.members_checksum.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_list(&self, list: u64) {
-        self.list.store(list, Ordering::Relaxed);
+    pub(crate) fn set_members_checksum(&self, checksum: u64) {
+        self.members_checksum.store(checksum, Ordering::Relaxed);
     }
 
     pub(crate) fn publish(&self, table: Table) {

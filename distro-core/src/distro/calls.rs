@@ -135,7 +135,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         match (call.purpose, reply) {
             (Purpose::Probe, Reply::Probed { incarnation, phase, contacts, list }) => {
                 peer.is_probing = false;
-                peer.list = list;
+                peer.members_checksum = list;
                 let before = peer.member.incarnation;
                 peer.member.introduced(incarnation, phase);
                 if before != 0 && before != incarnation {

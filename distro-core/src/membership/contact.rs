@@ -16,7 +16,7 @@ use crate::status::Table;
 use crate::time::Tick;
 
 /// Equal for members that take the same for members.
-fn list_checksum<'a>(me: MemberId, others: impl Iterator<Item = &'a MemberId>) -> u64 {
+fn members_checksum<'a>(me: MemberId, others: impl Iterator<Item = &'a MemberId>) -> u64 {
     let mut all: Vec<u32> = others.map(|id| id.0).chain([me.0]).collect();
     all.sort_unstable();
     let bytes: Vec<u8> = all.into_iter().flat_map(u32::to_le_bytes).collect();
@@ -42,6 +42,7 @@ impl Contacts {
 }
 
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
+    /// These are the members from now on. Those that are gone are let go; new ones begin as unknown.
     pub(crate) fn set_members(&mut self, members: &[MemberId], now: Tick) {
         let me = self.store.clock().member();
         let others: BTreeSet<MemberId> = members.iter().copied().filter(|id| *id != me).collect();
@@ -52,7 +53,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         for id in others {
             self.peers.entry(id).or_insert_with(|| Peer::new(id, now));
         }
-        self.status.set_list(list_checksum(me, self.peers.keys()));
+        self.status.set_members_checksum(members_checksum(me, self.peers.keys()));
         self.contacts.states.retain(|id, _| self.peers.contains_key(id));
         self.store.journal().keep(!self.peers.is_empty());
         if self.peers.is_empty() {
@@ -64,8 +65,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
     /// Notices who has another list of members. Then owners are not agreed upon: beats go to all,
     /// and silence counts for little.
     pub(crate) fn compare_lists(&mut self, now: Tick) {
-        let ours = self.status.list();
-        let differs = |peer: &Peer| peer.was_reachable && peer.list != 0 && peer.list != ours;
+        let ours = self.status.members_checksum();
+        let differs = |peer: &Peer| {
+            peer.was_reachable && peer.members_checksum != 0 && peer.members_checksum != ours
+        };
         let differ = self.config.rules.lists() && self.peers.values().any(differs);
         if differ == self.contacts.lists_differ {
             return;

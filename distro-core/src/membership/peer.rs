@@ -25,7 +25,7 @@ pub(crate) struct Peer {
     lost: Option<Lost>,
     pub(crate) knows_of_leave: bool,
     /// The checksum of whom it takes for members; 0 if it has not said.
-    pub(crate) list: u64,
+    pub(crate) members_checksum: u64,
 }
 
 impl Peer {
@@ -42,7 +42,7 @@ impl Peer {
             was_reachable: false,
             lost: Some(Lost { incarnation: 0, is_unheard: true }),
             knows_of_leave: false,
-            list: 0,
+            members_checksum: 0,
         }
     }
 
