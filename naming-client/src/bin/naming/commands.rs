@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use naming_client::{Error, Failure, NamingClient, ServiceName};
+use naming_client::{Error, Failure, NamingClient, ServiceName, ServicePattern, ServicesChange};
 use serde_json::json;
 
+use crate::Problem;
 use crate::arguments::{Output, Query, Wanted};
-use crate::output::{age, metadata_text, print_json, print_table, utc_time};
-
-pub(crate) type Problem = Box<dyn std::error::Error>;
+use crate::output::{age, metadata_text, print_value, show, show_done, utc_time};
 
 pub(crate) async fn services(
     client: &NamingClient,
@@ -16,14 +15,9 @@ pub(crate) async fn services(
     output: Output,
 ) -> Result<(), Problem> {
     let names = client.services().list(group).await?;
-    match output {
-        Output::Json => print_json(&names.iter().map(ServiceName::grouped).collect::<Vec<_>>())?,
-        Output::Table => print_table(
-            &["group", "service"],
-            names.iter().map(|name| vec![name.group().to_owned(), name.service().to_owned()]),
-        ),
-    }
-    Ok(())
+    let value: Vec<&str> = names.iter().map(ServiceName::grouped).collect();
+    let rows = names.iter().map(|name| vec![name.group().to_owned(), name.service().to_owned()]);
+    show(output, &value, &["group", "service"], rows)
 }
 
 pub(crate) async fn instances(
@@ -32,23 +26,18 @@ pub(crate) async fn instances(
     output: Output,
 ) -> Result<(), Problem> {
     let list = client.instances(query.parse()?).await?;
-    match output {
-        Output::Json => print_json(list.all())?,
-        Output::Table => print_table(
-            &["address", "cluster", "weight", "healthy", "enabled", "metadata"],
-            list.all().iter().map(|one| {
-                vec![
-                    one.authority(),
-                    one.cluster.clone(),
-                    one.weight.to_string(),
-                    one.healthy.to_string(),
-                    one.enabled.to_string(),
-                    metadata_text(&one.metadata),
-                ]
-            }),
-        ),
-    }
-    Ok(())
+    let rows = list.all().iter().map(|one| {
+        vec![
+            one.authority(),
+            one.cluster.clone(),
+            one.weight.to_string(),
+            one.healthy.to_string(),
+            one.enabled.to_string(),
+            metadata_text(&one.metadata),
+        ]
+    });
+    let head = ["address", "cluster", "weight", "healthy", "enabled", "metadata"];
+    show(output, list.all(), &head, rows)
 }
 
 pub(crate) async fn register(
@@ -58,10 +47,13 @@ pub(crate) async fn register(
 ) -> Result<(), Problem> {
     let registration = client.register(&wanted.service, wanted.instance()).await?;
     match output {
-        Output::Json => print_json(&json!({
-            "event": "registered", "service": wanted.service.grouped(),
-            "instance": registration.instance(),
-        }))?,
+        Output::Json | Output::Yaml => print_value(
+            output,
+            &json!({
+                "event": "registered", "service": wanted.service.grouped(),
+                "instance": registration.instance(),
+            }),
+        )?,
         Output::Table => {
             let address = registration.instance().authority();
             println!("registered {address} for {}; Ctrl-C ends it", registration.service());
@@ -69,11 +61,7 @@ pub(crate) async fn register(
     }
     tokio::signal::ctrl_c().await?;
     registration.close().await?;
-    match output {
-        Output::Json => print_json(&json!({ "event": "deregistered" }))?,
-        Output::Table => println!("deregistered"),
-    }
-    Ok(())
+    show_done(output, "deregistered")
 }
 
 pub(crate) async fn watch(
@@ -90,11 +78,14 @@ pub(crate) async fn watch(
         };
         let Some(change) = change else { return Ok(()) };
         let seconds = start.elapsed().as_secs_f64();
-        if output == Output::Json {
-            print_json(&json!({
-                "seconds": seconds, "added": change.added, "modified": change.modified,
-                "removed": change.removed, "instances": subscription.instances().len(),
-            }))?;
+        if output != Output::Table {
+            print_value(
+                output,
+                &json!({
+                    "seconds": seconds, "added": change.added, "modified": change.modified,
+                    "removed": change.removed, "instances": subscription.instances().len(),
+                }),
+            )?;
             continue;
         }
         let kinds = [('+', &change.added), ('~', &change.modified), ('-', &change.removed)];
@@ -120,27 +111,53 @@ pub(crate) async fn why(
     output: Output,
 ) -> Result<(), Problem> {
     let events = client.services().events(service, limit).await.map_err(explain_missing)?;
-    match output {
-        Output::Json => print_json(&events)?,
-        Output::Table => print_table(
-            &["time (UTC)", "ago", "instance", "cluster", "event", "silent", "by"],
-            events.iter().map(|event| {
-                vec![
-                    utc_time(event.time),
-                    age(event.time),
-                    format!("{}:{}", event.ip, event.port),
-                    event.cluster.clone(),
-                    event.event.clone(),
-                    match event.silent_millis {
-                        0 => String::new(),
-                        millis => format!("{:.1?}", Duration::from_millis(millis)),
-                    },
-                    event.by.clone(),
-                ]
-            }),
-        ),
+    let rows = events.iter().map(|event| {
+        vec![
+            utc_time(event.time),
+            age(event.time),
+            format!("{}:{}", event.ip, event.port),
+            event.cluster.clone(),
+            event.event.clone(),
+            match event.silent_millis {
+                0 => String::new(),
+                millis => format!("{:.1?}", Duration::from_millis(millis)),
+            },
+            event.by.clone(),
+        ]
+    });
+    let head = ["time (UTC)", "ago", "instance", "cluster", "event", "silent", "by"];
+    show(output, &events, &head, rows)
+}
+
+pub(crate) async fn watch_services(
+    client: &NamingClient,
+    pattern: &ServicePattern,
+    output: Output,
+) -> Result<(), Problem> {
+    let start = Instant::now();
+    let mut watch = client.watch_services(pattern).await?;
+    let mut change = ServicesChange { added: watch.services(), removed: Vec::new() };
+    loop {
+        let seconds = start.elapsed().as_secs_f64();
+        let names = |list: &[ServiceName]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (added, removed) = (names(&change.added), names(&change.removed));
+        match output {
+            Output::Table => {
+                added.iter().for_each(|name| println!("{seconds:9.3} + {name}"));
+                removed.iter().for_each(|name| println!("{seconds:9.3} - {name}"));
+            }
+            Output::Json | Output::Yaml => {
+                let value = json!({ "seconds": seconds, "added": added, "removed": removed });
+                print_value(output, &value)?;
+            }
+        }
+        let next = tokio::select! {
+            change = watch.changed() => change,
+            stopped = tokio::signal::ctrl_c() => return Ok(stopped?),
+        };
+        let Some(next) = next else { return Ok(()) };
+        change = next;
     }
-    Ok(())
 }
 
 /// Nacos itself keeps no events; say so instead of showing a bare status.

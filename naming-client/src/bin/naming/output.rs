@@ -6,10 +6,45 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use crate::Problem;
+use crate::arguments::Output;
+
 const DAY_SECONDS: u64 = 86_400;
 
+/// Shows a result: as a table for people, or the value for programs.
+pub(crate) fn show<T: Serialize + ?Sized>(
+    output: Output,
+    value: &T,
+    head: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> Result<(), Problem> {
+    match output {
+        Output::Table => print_table(head, rows.into_iter()),
+        Output::Json | Output::Yaml => print_value(output, value)?,
+    }
+    Ok(())
+}
+
+/// Tells that something is done.
+pub(crate) fn show_done(output: Output, word: &str) -> Result<(), Problem> {
+    match output {
+        Output::Table => println!("{word}"),
+        Output::Json | Output::Yaml => print_value(output, &serde_json::json!({ "event": word }))?,
+    }
+    Ok(())
+}
+
+/// One value: a line of JSON, or a document of YAML.
+pub(crate) fn print_value<T: Serialize + ?Sized>(output: Output, value: &T) -> Result<(), Problem> {
+    if output == Output::Yaml {
+        println!("---\n{}", serde_saphyr::to_string(&value)?.trim_end());
+        return Ok(());
+    }
+    Ok(print_json(value)?)
+}
+
 /// One value on one line.
-pub(crate) fn print_json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<()> {
+fn print_json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<()> {
     println!("{}", serde_json::to_string(value)?);
     Ok(())
 }
