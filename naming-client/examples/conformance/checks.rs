@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use naming_client::{
-    Change, Instance, InstanceKey, NamingClient, Selector, ServiceName, ServiceQuery,
-    ServiceSettings, Subscription,
+    Change, Instance, InstanceKey, NamingClient, ServiceName, ServiceQuery, Subscription, Transport,
 };
 
+use crate::services::{closed_and_opened_for_calls, service_administration, services_by_pattern};
 use crate::{Check, Outcome, Problem, Target};
 
 /// Servers show a write to readers a little later than they answer it.
-const VISIBLE: Duration = Duration::from_secs(5);
+pub(crate) const VISIBLE: Duration = Duration::from_secs(5);
 /// Nacos 1.x pushes one second after a change; without pushes a poll finds it after 10 s.
-const NOTICED: Duration = Duration::from_secs(12);
+pub(crate) const NOTICED: Duration = Duration::from_secs(12);
 const PUSHED: Duration = Duration::from_millis(2_500);
 
 macro_rules! checks {
@@ -42,13 +42,15 @@ checks!(
     last_known_list_from_disk,
     service_administration,
     bad_names_are_refused,
+    services_by_pattern,
+    closed_and_opened_for_calls,
 );
 
-fn ensure(condition: bool, problem: impl Into<String>) -> Result<(), Problem> {
+pub(crate) fn ensure(condition: bool, problem: impl Into<String>) -> Result<(), Problem> {
     if condition { Ok(()) } else { Err(problem.into().into()) }
 }
 
-fn ip(last: u16) -> Instance {
+pub(crate) fn ip(last: u16) -> Instance {
     Instance::new("10.9.8.7", last)
 }
 
@@ -65,7 +67,7 @@ async fn count(client: &NamingClient, service: &str) -> Result<usize, Problem> {
 }
 
 /// Waits until the service has so many instances; gives the time that took.
-async fn reaches(
+pub(crate) async fn reaches(
     client: &NamingClient,
     service: &str,
     expected: usize,
@@ -214,8 +216,8 @@ async fn polling_without_push(target: Target) -> Outcome {
     let mut subscription = client.subscribe(service.as_str()).await?;
     let _guard = client.register(service.as_str(), ip(1)).await?;
     let (_, time) = next_change(&mut subscription).await?;
-    // Without pushes servers ask to be polled every 3 s.
-    ensure(time < Duration::from_secs(4), format!("the change came after {time:?}"))?;
+    // Servers say how often they want to be asked: each 3 s those of 1.x, each 10 s later ones.
+    ensure(time < NOTICED, format!("the change came after {time:?}"))?;
     Ok(format!("noticed after {time:?}"))
 }
 
@@ -277,6 +279,10 @@ async fn expiry_of_a_silent_instance(target: Target) -> Outcome {
     // 6 s, checked every 5 s.
     reaches(&client, &service, 0, Duration::from_secs(20)).await?;
     let time = start.elapsed();
+    if client.status().transport != Some(Transport::Http) {
+        ensure(time < Duration::from_secs(10), format!("gone only after {time:?}"))?;
+        return Ok(format!("gone {time:?} after its connection"));
+    }
     ensure(time > Duration::from_secs(5), format!("gone after {time:?} already"))?;
     Ok(format!("gone after {time:?}"))
 }
@@ -289,6 +295,13 @@ async fn registration_comes_back(target: Target) -> Outcome {
     let other = target.client().await?;
     other.register(service.as_str(), quick(1)).await?.close().await?;
     let start = Instant::now();
+    if client.status().transport != Some(Transport::Http) {
+        // Servers of 2.x keep what each connection has registered, so ours may never have gone.
+        reaches(&other, &service, 1, Duration::from_secs(30)).await?;
+        let back = start.elapsed();
+        stays_healthy(&other, &service, Duration::from_secs(3)).await?;
+        return Ok(format!("there after {back:?}"));
+    }
     while guard.status().registrations < 2 {
         let problem = format!("not registered again: {:?}", guard.status());
         ensure(start.elapsed() < Duration::from_secs(20), problem)?;
@@ -340,40 +353,6 @@ async fn last_known_list_from_disk(target: Target) -> Outcome {
     let list = list?;
     ensure(list.is_stale() && list.len() == 1, format!("{list:?}"))?;
     Ok("found and marked as stale".to_owned())
-}
-
-async fn service_administration(target: Target) -> Outcome {
-    let (client, service) = (target.client().await?, target.service("admin"));
-    let (services, name) = (client.services(), service.parse::<ServiceName>()?);
-    let missing = services.detail(&name).await;
-    let told = missing.is_err_and(|error| error.is_not_found());
-    ensure(told, "a missing service is not told as such")?;
-    let metadata = BTreeMap::from([("owner".to_owned(), "me".to_owned())]);
-    let settings = ServiceSettings { protect_threshold: 0.25, metadata, selector: Selector::None };
-    services.create(&name, &settings).await?;
-    let start = Instant::now();
-    let detail = loop {
-        match services.detail(&name).await {
-            Err(error) if error.is_not_found() && start.elapsed() < VISIBLE => {}
-            found => break found?,
-        }
-    };
-    let same = detail.protect_threshold == 0.25 && detail.metadata == settings.metadata;
-    ensure(same, format!("created as {detail:?}"))?;
-    services.set_protect_threshold(&name, 0.5).await?;
-    let detail = services.detail(&name).await?;
-    let same = detail.protect_threshold == 0.5 && detail.metadata == settings.metadata;
-    ensure(same, format!("updated to {detail:?}"))?;
-    let listed = services.list(name.group()).await?.contains(&name);
-    ensure(listed, "the service is not listed")?;
-    ensure(services.create(&name, &settings).await.is_err(), "it could be created twice")?;
-    services.delete(&name).await?;
-    let start = Instant::now();
-    while services.detail(&name).await.is_ok() {
-        ensure(start.elapsed() < VISIBLE, "it can be seen after its deletion")?;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok("created, changed, listed, deleted".to_owned())
 }
 
 async fn bad_names_are_refused(target: Target) -> Outcome {

@@ -10,6 +10,7 @@
 #![allow(clippy::print_stdout, reason = "the lines are the result")]
 
 mod checks;
+mod services;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -20,10 +20,24 @@ pub(super) struct OwnReport {
     problem: Option<String>,
 }
 
-/// Builds the program of checks and runs it.
+/// What the checks are made over, one after the other.
+const TRANSPORTS: [&str; 2] = ["http", "grpc"];
+
+/// Builds the program of checks and runs it over each transport.
 pub(super) fn run(places: &Places, address: &str) -> OwnReport {
+    let mut all = OwnReport { lines: Vec::new(), problem: None };
+    for transport in TRANSPORTS {
+        let OwnReport { lines, problem } = run_over(places, address, transport);
+        all.lines.extend(lines);
+        all.problem = all.problem.or(problem.map(|problem| format!("over {transport}: {problem}")));
+    }
+    all
+}
+
+fn run_over(places: &Places, address: &str, transport: &str) -> OwnReport {
     let directory = places.work.join(NAME);
-    let (checks, log) = (directory.join("checks.jsonl"), directory.join("run.log"));
+    let file = |name: &str| directory.join(format!("{transport}-{name}"));
+    let (checks, log) = (file("checks.jsonl"), file("run.log"));
     for file in [&checks, &log] {
         // Of the run before; what cannot be removed now is complained of when it is opened.
         let _ = fs::remove_file(file);
@@ -31,12 +45,15 @@ pub(super) fn run(places: &Places, address: &str) -> OwnReport {
     let mut command = Command::new("cargo");
     command.current_dir(&places.root);
     command.args(["run", "--quiet", "--package", NAME, "--example", "conformance", "--"]);
-    command.args(["--server", address]);
+    command.args(["--server", address, "--transport", transport]);
     let ended = fs::create_dir_all(&directory)
         .map_err(anyhow::Error::from)
         .and_then(|()| process::run_logged(&mut command, &checks, &log, LIMIT));
     let text = fs::read_to_string(&checks).unwrap_or_default();
-    let lines: Vec<_> = text.lines().filter_map(CheckLine::parse).collect();
+    let mut lines: Vec<_> = text.lines().filter_map(CheckLine::parse).collect();
+    for line in &mut lines {
+        line.check = format!("{} over {transport}", line.check);
+    }
     // Checks that failed say so themselves.
     let problem = ended.err().map(|error| format!("{error:#}"));
     let problem = problem.filter(|_| lines.iter().all(|line| line.ok));
