@@ -17,7 +17,8 @@ use crate::grpc::{Front, FrontParts};
 use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiCluster, ApiParts};
 use crate::java_owners::JavaOwners;
-use crate::membership::{Membership, NacosMembership, Origin};
+use crate::java2::Changed;
+use crate::membership::{Java2Membership, Membership, NacosMembership, Origin};
 use crate::nacos::{Adapter, AdapterParts, AdapterSettings, Found, Outboxes, PeerIdentity};
 use crate::naming::{Naming, NamingParts};
 use crate::push::{PushSocket, PushStats, Pusher};
@@ -26,8 +27,10 @@ use crate::registry::{
 };
 use crate::secret_watch::follow_secret;
 
+mod java2;
 mod pushed;
 
+pub(crate) use java2::Java2;
 use pushed::{Lists, PushSink};
 
 /// How long a stopping member goes on telling Java servers of the last changes.
@@ -45,6 +48,8 @@ pub(crate) struct App {
     member_watch: Option<MemberWatch>,
     /// What a member among Java servers has besides.
     pub(crate) nacos: Option<Nacos>,
+    /// What a member among Java servers of 2.x or 3.x has besides.
+    pub(crate) java2: Option<Java2>,
     upkeep: UpkeepSettings,
     /// Where the secret of the members is, if it may change.
     secret: Option<ClusterConfig>,
@@ -94,6 +99,8 @@ pub(crate) struct Resources {
     pub(crate) saved_instances: SavedInstances,
     /// Where the secret of the members is, if it is read again while the node runs.
     pub(crate) secret: Option<ClusterConfig>,
+    /// What there is among Java servers of 2.x or 3.x.
+    pub(crate) java2: Option<Java2Membership>,
 }
 
 impl App {
@@ -105,7 +112,7 @@ impl App {
         sockets: Sockets,
         resources: Resources,
     ) -> Self {
-        let Resources { connections, audit, auth, identity, data, saved_instances, secret } =
+        let Resources { connections, audit, auth, identity, data, saved_instances, secret, java2 } =
             resources;
         let first_user = how_to_make_the_first_user(data.as_ref());
         let Origin { address, clock, incarnation, seed } = origin;
@@ -125,6 +132,8 @@ impl App {
         let changes = Arc::new(Changes::default());
         let checked = [Arc::clone(&changes) as _];
         let told = outboxes.iter().map(|outboxes| Arc::clone(outboxes) as _);
+        let changed = java2.is_some().then(Arc::<Changed>::default);
+        let told = told.chain(changed.iter().map(|changed| Arc::clone(changed) as _));
         let watchers = nudges.chain(keepers).chain(caches).chain(checked).chain(told).collect();
         let watch_of_all = Arc::clone(&watch);
         let registry =
@@ -180,7 +189,13 @@ impl App {
             address: address.as_str(),
             naming: Arc::clone(&naming),
             shared_status: Arc::clone(member.driver.shared_status()),
+            peers: None,
+            has_java: java2.is_some(),
         }));
+        let java2 = java2.zip(changed).map(|(membership, changed)| {
+            let status = member.driver.shared_status();
+            Java2::new(config, membership, changed, address.as_str(), &naming, status, &grpc)
+        });
         watch.connect(Arc::new(PushSink::new(naming.pusher().clone(), Arc::clone(&grpc))));
         let parts = ApiParts {
             naming,
@@ -189,6 +204,7 @@ impl App {
             checks: Arc::clone(&checks),
             cluster: member.cluster,
             nacos: nacos.as_ref().map(|nacos| Arc::clone(&nacos.adapter)),
+            java2: java2.as_ref().map(|java2| Arc::clone(&java2.peers)),
             token_ttl: Duration::from_secs(config.auth.token_ttl_s),
             identity,
             other_rows: crate::http::rows(),
@@ -208,6 +224,7 @@ impl App {
             control: member.control,
             member_watch: member.watch,
             nacos,
+            java2,
             upkeep: config.upkeep_settings(),
             secret: secret.filter(|settings| settings.is_enabled() && settings.has_secret()),
             checks,
@@ -222,7 +239,11 @@ impl App {
     pub(crate) fn leave(&self) -> impl Future<Output = ()> + use<> {
         let control = self.api.is_in_cluster().then(|| self.control.clone());
         let adapter = self.nacos.as_ref().map(|nacos| Arc::clone(&nacos.adapter));
+        let peers = self.java2.as_ref().map(|java2| Arc::clone(&java2.peers));
         async move {
+            if let Some(peers) = peers {
+                peers.flush(LAST_LISTS).await;
+            }
             if let Some(adapter) = adapter {
                 adapter.flush(LAST_LISTS).await;
             }
@@ -237,6 +258,11 @@ impl App {
     pub(crate) fn take_nacos(&mut self) -> Option<(Nacos, MemberWatch)> {
         let nacos = self.nacos.take()?;
         Some((nacos, self.member_watch.take()?))
+    }
+
+    /// The same among Java servers of 2.x or 3.x.
+    pub(crate) fn take_java2(&mut self) -> Option<Java2> {
+        self.java2.take()
     }
 
     /// Runs what runs beside the requests, until `shutdown`.

@@ -18,8 +18,8 @@ mod effects;
 pub use config::{
     Acks, Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, ConsoleConfig,
     DataConfig, Dialect, DurableConfig, EmptyServiceConfig, EventsConfig, GrpcConfig, HealthConfig,
-    Hidden, HttpConfig, LogConfig, LogFormat, NacosConfig, PushConfig, RegistryConfig, StoreConfig,
-    UserAddArguments, UserCommand,
+    Hidden, HttpConfig, Java2Config, LogConfig, LogFormat, NacosConfig, PushConfig, RegistryConfig,
+    StoreConfig, UserAddArguments, UserCommand,
 };
 
 mod durable;
@@ -32,6 +32,7 @@ pub use http::{AllowedOrigins, NotOrigins};
 mod import;
 pub use import::{Import, ImportArguments, ImportError, ImportReport};
 
+mod java2;
 mod java_owners;
 
 mod logging;
@@ -62,6 +63,8 @@ pub use online::RemoteAdministrator;
 mod pace;
 mod password;
 pub use password::Password;
+
+mod payload;
 
 mod probe;
 pub use probe::Probe;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use distro_net::{
-    Address, Clock, Codec, Connector, Identity, Limits, MemberWatch, Peers, PeersConfig,
+    Address, Clock, Codec, Connector, Identity, Limits, MemberWatch, Peers, PeersConfig, Spelling,
 };
 
 use crate::config::{Config, list_members};
+use crate::java2::PeerSettings;
 use crate::nacos::{Caller, Found};
 use crate::registry::{Content, ContentCodec};
 
@@ -53,6 +54,55 @@ pub(crate) struct Membership {
     pub(crate) watch: MemberWatch,
     /// What there is only among Java servers.
     pub(crate) nacos: Option<NacosMembership>,
+}
+
+/// What a member among Java servers of 2.x or 3.x knows before it starts.
+pub(crate) struct Java2Membership {
+    pub(crate) settings: PeerSettings,
+    /// Reports to members before 2.2.4, and writes of clients that are for others.
+    pub(crate) caller: Caller,
+    /// The list to begin with.
+    pub(crate) list: Vec<Address>,
+    /// Tells of changes of the list.
+    pub(crate) watch: MemberWatch,
+}
+
+impl std::fmt::Debug for Java2Membership {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Java2Membership").field("list", &self.list).finish_non_exhaustive()
+    }
+}
+
+impl Java2Membership {
+    /// Reads the list of those servers.
+    ///
+    /// # Errors
+    /// There is none, or the identity cannot be read.
+    pub(crate) async fn prepare(config: &Config, origin: &Origin) -> Result<Self> {
+        let java2 = &config.cluster.java2;
+        java2.say_who_is_trusted();
+        let start = java2.member_source().start(Spelling::Verbatim).await;
+        let (list, watch) =
+            start.context("cannot read the list of Java members (cluster.java2)")?;
+        let own = &origin.address;
+        if !list.contains(own) {
+            tracing::info!(
+                advertise = %own, members = list_members(&list),
+                "this server is not in the list of Java members yet"
+            );
+        }
+        let identity = java2.identity()?;
+        let context_path = config.http_settings().context_path;
+        let caller = Caller::new(own.as_str(), &java2.version, &context_path, identity.clone())
+            .with_context(|| format!("{own} or the version cannot stand in a header"))?;
+        let settings = PeerSettings {
+            own: own.clone(),
+            version: java2.version.clone(),
+            identity,
+            trusts_everybody: java2.trust_unknown_peers,
+        };
+        Ok(Self { settings, caller, list, watch })
+    }
 }
 
 /// What a member among Java servers knows before it starts.

@@ -12,7 +12,7 @@ use distro_net::{Connector, NamedConnector, TcpConnector};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, Resources, SavedInstances, Sockets};
+use crate::app::{App, Java2, Resources, SavedInstances, Sockets};
 use crate::audit::Audit;
 use crate::auth::{AuthSettings, NewUser};
 use crate::config::{Config, list_members};
@@ -20,15 +20,15 @@ use crate::durable::{Data, DataError, InstanceCache, Keeper, default_folder};
 use crate::grpc;
 use crate::http::{self, Accept, ConnectionStats, ConsolePort, Front};
 use crate::member_port::{MemberPort, MembersOnly};
-use crate::membership::{Membership, Origin};
+use crate::membership::{Java2Membership, Membership, Origin};
 use crate::nacos::PeerIdentity;
 use crate::supervision;
 
 mod ports;
 
 use ports::{
-    BACKLOG, Listening, bind, bind_console, bind_grpc, bind_to, grpc_failure, hint, listening,
-    push_socket,
+    BACKLOG, Listening, bind, bind_console, bind_grpc, bind_java2, bind_to, grpc_failure, hint,
+    listening, push_socket,
 };
 
 /// What writing the last audit lines may take.
@@ -42,6 +42,8 @@ pub struct Server {
     /// For clients that speak gRPC, if it has a port.
     grpc_listener: Option<Listening>,
     grpc_address: Option<SocketAddr>,
+    /// For Java servers of 2.x and 3.x, if they are members.
+    java2_listener: Option<TcpSocket>,
     /// For members alone, if they have a port of their own.
     member_listener: Option<TcpListener>,
     /// For consoles, if they have a port.
@@ -50,6 +52,7 @@ pub struct Server {
     address: SocketAddr,
     origin: Origin,
     membership: Option<Membership>,
+    java2: Option<Java2Membership>,
     data: Option<Data>,
     auth: Option<AuthSettings>,
     identity: Option<PeerIdentity>,
@@ -93,6 +96,11 @@ impl Server {
             }
             false => None,
         };
+        let java2_listener = bind_java2(&config, address)?;
+        let java2 = match java2_listener {
+            Some(_) => Some(Java2Membership::prepare(&config, &origin).await?),
+            None => None,
+        };
         let data = open_data(&config, address, origin.address.member())?;
         let listener = listening(&config, socket).with_context(cannot_listen)?;
         let grpc = bind_grpc(&config, address)?;
@@ -123,12 +131,14 @@ impl Server {
             listener,
             grpc_listener,
             grpc_address,
+            java2_listener,
             member_listener,
             console_listener,
             push_socket,
             address,
             origin,
             membership,
+            java2,
             auth,
             identity,
             users,
@@ -165,6 +175,12 @@ impl Server {
     /// The address of its gRPC port, with the real port, if it has one.
     pub fn grpc_address(&self) -> Option<SocketAddr> {
         self.grpc_address
+    }
+
+    /// The address at which Java servers of 2.x and 3.x ask it, with the real port, if they are
+    /// members.
+    pub fn java2_address(&self) -> Option<SocketAddr> {
+        self.java2_listener.as_ref().and_then(|socket| socket.local_addr().ok())
     }
 
     /// Where clients find the API, for people to read and copy.
@@ -210,16 +226,18 @@ impl Server {
             true => SavedInstances::Kept,
             false => SavedInstances::Removed,
         };
-        let (connections, data) = (stats, self.data);
+        let (connections, data, java2) = (stats, self.data, self.java2);
         let secret = Some(self.config.cluster.clone());
         let resources =
-            Resources { connections, audit, auth, identity, data, saved_instances, secret };
+            Resources { connections, audit, auth, identity, data, saved_instances, secret, java2 };
         let app = App::new(&self.config, origin, membership, sockets, resources);
         self.users.iter().for_each(|user| user.write(&app.api.registry));
         let listener = self.listener;
         let listen = move || listener.listen();
         let grpc_listener = self.grpc_listener;
         let listen_grpc = move || grpc_listener.map(Listening::listen).transpose();
+        let java2_listener = self.java2_listener;
+        let listen_java2 = move || java2_listener.map(|socket| socket.listen(BACKLOG)).transpose();
         let (api, token) = (Arc::clone(&app.api), CancellationToken::new());
         let (console_api, console_stopped) = (Arc::clone(&api), token.clone());
         let console_settings = self.config.console_http_settings();
@@ -247,7 +265,7 @@ impl Server {
             }
         };
         let run = async {
-            let listen = (listen, listen_grpc);
+            let listen = (listen, listen_grpc, listen_java2);
             let ran = run(app, &self.config, listen, self.stats, shutdown).await;
             // Members are answered as long as this one hands over what it has.
             token.cancel();
@@ -264,8 +282,9 @@ impl Server {
 pub(crate) async fn run<L: Accept>(
     mut app: App,
     config: &Config,
-    (listen, listen_grpc): (
+    (listen, listen_grpc, listen_java2): (
         impl FnOnce() -> std::io::Result<L>,
+        impl FnOnce() -> std::io::Result<Option<L>>,
         impl FnOnce() -> std::io::Result<Option<L>>,
     ),
     stats: Arc<ConnectionStats>,
@@ -275,7 +294,7 @@ pub(crate) async fn run<L: Accept>(
     let (api, grpc) = (Arc::new(Front(Arc::clone(&app.api))), Arc::clone(&app.grpc));
     let drain = Arc::clone(&grpc);
     let leave = app.leave();
-    let (nacos, stopped) = (app.take_nacos(), token.clone());
+    let (nacos, java2, stopped) = (app.take_nacos(), app.take_java2(), token.clone());
     let serve = async {
         if let Some((nacos, _)) = &nacos {
             tokio::select! {
@@ -283,6 +302,13 @@ pub(crate) async fn run<L: Accept>(
                 () = stopped.cancelled() => return Ok(()),
             }
         }
+        if let Some(java2) = &java2 {
+            tokio::select! {
+                () = java2.peers.begin(&java2.list) => {}
+                () = stopped.cancelled() => return Ok(()),
+            }
+        }
+        let java2_listener = listen_java2().inspect_err(|_| stopped.cancel())?;
         let listener = listen().inspect_err(|_| stopped.cancel())?;
         let grpc_listener = listen_grpc().inspect_err(|_| stopped.cancel())?;
         let other = config.grpc.shared_port.then(|| Arc::clone(&grpc) as _);
@@ -293,8 +319,16 @@ pub(crate) async fn run<L: Accept>(
                 grpc::serve(listener, grpc, stopped.clone()).await;
             }
         };
+        let serve_java2 = async {
+            if let Some((Java2 { peers, front, watch, .. }, listener)) = java2.zip(java2_listener) {
+                let (stop, stopped) = (stopped.clone(), stopped.clone());
+                let watching = peers.run(watch, stop.clone());
+                let looking = Arc::clone(&front).run(stop);
+                tokio::join!(watching, looking, grpc::serve(listener, front, stopped));
+            }
+        };
         let serve = async {
-            tokio::join!(serve, serve_grpc);
+            tokio::join!(serve, serve_grpc, serve_java2);
         };
         match nacos {
             Some((nacos, watch)) => {

@@ -12,7 +12,7 @@ use distro_net::{
 use serde::{Deserialize, Serialize};
 
 use super::check::{DAY_MS, within};
-use super::{Hidden, NacosConfig};
+use super::{Hidden, Java2Config, NacosConfig};
 
 /// How to make a secret, for those who have none.
 const HOW_TO_MAKE_A_SECRET: &str = "make one with `openssl rand -hex 32 > cluster.secret` (or any \
@@ -109,6 +109,8 @@ pub struct ClusterConfig {
     pub tombstone_retention_ms: u64,
     /// What matters only in dialect `nacos`.
     pub nacos: NacosConfig,
+    /// What matters only among servers of Nacos 2.x or 3.x.
+    pub java2: Java2Config,
 }
 
 /// What members of a cluster speak to each other.
@@ -155,6 +157,7 @@ impl Default for ClusterConfig {
             leave_within_ms: 3_000,
             tombstone_retention_ms: 3_600_000,
             nacos: NacosConfig::default(),
+            java2: Java2Config::default(),
         }
     }
 }
@@ -281,6 +284,12 @@ impl ClusterConfig {
             self.dns_server.parse::<NameServer>().context("cluster.dns_server")?;
         }
         self.nacos.check()?;
+        self.java2.check()?;
+        ensure!(
+            !self.java2.is_enabled() || self.dialect == Dialect::Distro,
+            "cluster.java2 names servers of Nacos 2.x, and cluster.dialect is nacos, which those of \
+             1.4 speak: leave the dialect at distro"
+        );
         ensure!(
             !self.secret_file.is_empty() || self.previous_secret_file.is_empty(),
             "cluster.previous_secret_file is set, but cluster.secret_file is not"

@@ -43,6 +43,9 @@ pub use http::HttpConfig;
 
 mod load;
 
+mod java2;
+pub use java2::Java2Config;
+
 mod nacos;
 pub use nacos::NacosConfig;
 

@@ -94,7 +94,7 @@ impl NacosConfig {
 }
 
 /// Java takes versions of exactly three parts, and may hang a word on the last one.
-fn is_version(text: &str) -> bool {
+pub(super) fn is_version(text: &str) -> bool {
     let number = |part: &str| {
         (1..=5).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
     };

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::wire::frame;
+use crate::payload::frame;
 use crate::registry::{push_bool, push_number, push_string};
 
 /// Codes of errors, as Nacos has them.
@@ -80,6 +80,11 @@ impl Answer {
         let mut fields = fields.ending("\"success\":false}");
         fields.parts.push(Bytes::from(fields.text));
         Self { kind, code, body: fields.parts }
+    }
+
+    /// What another part of this server has written.
+    pub(super) fn written(kind: &'static str, code: i32, body: Vec<u8>) -> Self {
+        Self { kind, code, body: vec![body.into()] }
     }
 
     /// A request to the client, which answers with the id; with what [`Fields`] were added.

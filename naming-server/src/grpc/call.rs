@@ -16,7 +16,7 @@ use super::dispatch::dispatch;
 use super::messages::Messages;
 use super::send::Sending;
 use super::status::{Failure, Status, fail, head, trailers};
-use super::wire::Payload;
+use crate::payload::Payload;
 
 /// What a call takes besides its message and its answer, roughly: stream and task.
 const CALL_BYTES: usize = 4 << 10;

@@ -11,8 +11,8 @@ use super::body::{Empty, read};
 use super::connections::Connection;
 use super::kind::Kind;
 use super::refusal::Refusal;
-use super::wire::{Metadata, Payload};
 use crate::naming::Access;
+use crate::payload::{Metadata, Payload};
 
 /// A request of a client that has been set up.
 pub(super) struct Request<'a> {
@@ -34,6 +34,7 @@ pub(super) async fn dispatch(
     let kind = Kind::of(&metadata.kind);
     let answer = match early(front, connection, kind, &metadata.kind) {
         Some(answer) => answer,
+        None if kind == Kind::OfServers => front.answer_member(connection, &metadata, &body),
         None => {
             let request = Request { front, connection, kind, metadata: &metadata, body: &body };
             request.answer().await.unwrap_or_else(|refusal| refusal.answer(kind))
@@ -45,7 +46,7 @@ pub(super) async fn dispatch(
 
 /// What is answered whatever the body is.
 fn early(front: &Front, connection: &Arc<Connection>, kind: Kind, name: &str) -> Option<Answer> {
-    if kind == Kind::OfServers {
+    if kind == Kind::OfServers && front.peers.is_none() {
         let text = format!(" invoke {name} from sdk is forbidden");
         return Some(Answer::error(code::BAD_BODY, &text));
     }
@@ -60,7 +61,7 @@ fn early(front: &Front, connection: &Arc<Connection>, kind: Kind, name: &str) ->
             .flag("supportAbilityNegotiation", true);
         return Some(Answer::success(kind.answer(), fields));
     }
-    if kind == Kind::Unknown {
+    if kind == Kind::Unknown || front.peers.is_some() && !kind.is_of_members() {
         return Some(Answer::error(code::NO_HANDLER, "RequestHandler Not Found"));
     }
     if connection.client().is_none() {

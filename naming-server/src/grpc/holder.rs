@@ -19,6 +19,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::Front;
 use super::answer::{Answer, Fields};
 use super::connections::{Client, Connection};
+use crate::java2::number_of;
 use crate::registry::{Content, Registry};
 
 /// Connections are spread over so many locks: what one client says must not wait for the instances
@@ -58,9 +59,19 @@ impl Holder {
     }
 
     /// A client has set up a connection. All members are told: it may be one that has left another.
-    pub(super) fn begin(&self, connection: &Connection, client: &Client, now: Tick) {
+    /// With `tells_host` they are told of its host, too.
+    pub(super) fn begin(
+        &self,
+        connection: &Connection,
+        client: &Client,
+        tells_host: bool,
+        now: Tick,
+    ) {
         let digest = digest(connection, client);
         self.shared_status.note_arrival(digest, now);
+        if tells_host {
+            self.shared_status.note_arrival(number_of(connection.peer().ip()), now);
+        }
         self.shard(connection.number()).lock().begin(connection.number(), digest, now);
     }
 

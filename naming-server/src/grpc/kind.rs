@@ -16,7 +16,7 @@ pub(super) enum Kind {
     ConfigListen,
     ConfigPublish,
     ConfigRemove,
-    /// Only servers may send it, and not here.
+    /// Only servers may send it, and only at the cluster port.
     OfServers,
     /// Anything else.
     Unknown,
@@ -115,6 +115,11 @@ impl Kind {
     /// Whether it reads, if it is about services.
     pub(super) fn is_read(self) -> bool {
         matches!(self, Self::Subscribe | Self::Query | Self::List | Self::FuzzyWatch)
+    }
+
+    /// Whether members ask it of each other.
+    pub(super) fn is_of_members(self) -> bool {
+        matches!(self, Self::ServerCheck | Self::HealthCheck | Self::OfServers)
     }
 
     /// Whether it writes.

@@ -75,9 +75,12 @@ impl Front {
         let settings = &self.settings;
         let most = match settings.max_connections_per_source {
             0 => usize::MAX,
-            _ if peer.ip().is_loopback() => usize::MAX,
+            _ if peer.ip().is_loopback() || self.peers.is_some() => usize::MAX,
             most => most,
         };
+        if self.peers.as_ref().is_some_and(|peers| !peers.may_connect(peer.ip())) {
+            return None;
+        }
         let is_room = self.stats.open.load(Relaxed) < settings.max_connections;
         is_room.then(|| self.sources.enter(peer.ip(), Place::Usual, most)).flatten()
     }

@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 use prost::Message as _;
 
 use super::budget::{Account, Charge};
-use super::wire::{PREFIX, Payload};
+use crate::payload::{PREFIX, Payload};
 
 /// Bytes of one message, as in Nacos; a compressed one has no more when it is unpacked.
 pub(super) const MOST_MESSAGE_BYTES: usize = 10_485_760;
@@ -128,8 +128,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::budget::Budget;
-    use super::super::wire::frame;
     use super::*;
+    use crate::payload::frame;
 
     fn messages(most: usize) -> Messages {
         let all = Arc::new(Budget::new(1 << 30));

@@ -7,7 +7,7 @@
 //!                                                     └──── mailbox, pushes
 //! ```
 //!
-//! There are three messages and two methods, so nothing is generated: `wire` has the messages,
+//! There are three messages and two methods, so nothing is generated: `payload` has the messages,
 //! `messages` takes them from the bytes of a stream, `answer` writes what goes back. One TCP
 //! connection is one connection of a client (`connections`): who registers over it is there as
 //! long as it is.
@@ -35,6 +35,7 @@ mod kind;
 mod leaving;
 mod listen;
 mod mailbox;
+mod members;
 mod messages;
 mod metrics;
 mod names;
@@ -46,7 +47,6 @@ mod stats;
 mod status;
 mod stream;
 mod watching;
-mod wire;
 
 pub(crate) use listen::serve;
 
@@ -59,6 +59,7 @@ use watching::Watchers;
 
 use crate::config::GrpcConfig;
 use crate::http::Sources;
+use crate::java2::Peers;
 use crate::naming::Naming;
 use crate::pace::Pace;
 use crate::registry::Registry;
@@ -82,6 +83,10 @@ pub(crate) struct Front {
     setups: SetupRates,
     /// Lines about instances that took the place of others.
     replaced: Mutex<Pace>,
+    /// Whom the requests of members are for; `None` at the port of clients.
+    peers: Option<Arc<Peers>>,
+    /// Whether members are told of the hosts that clients come from: Java servers know no more.
+    tells_hosts: bool,
     /// Clients are being sent elsewhere: no new ones are taken on.
     draining: CancellationToken,
     /// All connections end.
@@ -96,11 +101,15 @@ pub(crate) struct FrontParts<'a> {
     pub(crate) naming: Arc<Naming>,
     /// Where members tell each other of connections.
     pub(crate) shared_status: Arc<SharedStatus>,
+    /// Whom the requests of members are for, at the port of members.
+    pub(crate) peers: Option<Arc<Peers>>,
+    /// Whether Java servers of 2.x are among the members.
+    pub(crate) has_java: bool,
 }
 
 impl Front {
     pub(crate) fn new(parts: FrontParts<'_>) -> Self {
-        let FrontParts { settings, address, naming, shared_status } = parts;
+        let FrontParts { settings, address, naming, shared_status, peers, has_java } = parts;
         let own_ip = address.rsplit_once(':').map_or(address, |(host, _)| host).into();
         Self {
             own_ip,
@@ -113,6 +122,8 @@ impl Front {
             budget: Arc::new(Budget::new(settings.max_buffered_bytes)),
             setups: SetupRates::new(settings.max_setups_per_second_per_source),
             replaced: Mutex::new(Pace::new(REPLACED_LINES, REPLACED_PERIOD)),
+            peers,
+            tells_hosts: has_java,
             draining: CancellationToken::new(),
             cut_all: CancellationToken::new(),
             settings,

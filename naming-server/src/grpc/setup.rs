@@ -13,8 +13,8 @@ use super::body::{Ack, Setup, read};
 use super::connections::{Client, Connection};
 use super::mailbox::Mailbox;
 use super::status::{Failure, Status};
-use super::wire::{Metadata, Payload};
 use crate::naming::Access;
+use crate::payload::{Metadata, Payload};
 
 /// Characters of the texts that a client says of itself.
 const MOST_TEXT: usize = 256;
@@ -83,7 +83,7 @@ impl Front {
             let client = client_of(setup, metadata)?;
             tracing::debug!(id = connection.id(), version = &*client.version, "client connected");
             // Held before it is known: what it registers must find who holds it.
-            self.holder.begin(connection, &client, self.now());
+            self.holder.begin(connection, &client, self.tells_hosts, self.now());
             self.connections.set_up(connection, client);
             self.stats.setups.fetch_add(1, Relaxed);
         }
@@ -98,6 +98,9 @@ impl Front {
     /// Whether a client may be taken on. One that may not finds its connection closed, and tries
     /// another server.
     fn may_set_up(&self, connection: &Connection) -> bool {
+        if self.peers.is_some() {
+            return true;
+        }
         if self.draining.is_cancelled() || !self.is_open(connection, Access::Write) {
             return false;
         }

@@ -1,5 +1,6 @@
 //! The header by which servers of one Nacos cluster know each other.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use hyper::HeaderMap;
@@ -10,6 +11,8 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct PeerIdentity {
     name: HeaderName,
+    /// The name as it was given: in gRPC the case of its letters counts.
+    spelled: Box<str>,
     value: HeaderValue,
 }
 
@@ -22,10 +25,11 @@ impl fmt::Debug for PeerIdentity {
 impl PeerIdentity {
     /// `None` for what cannot be a header, and for an empty value, which anybody could guess.
     pub(crate) fn new(name: &str, value: &str) -> Option<Self> {
+        let spelled = name.trim().into();
         let name = name.trim().parse().ok()?;
         let mut value = HeaderValue::from_str(value).ok().filter(|value| !value.is_empty())?;
         value.set_sensitive(true);
-        Some(Self { name, value })
+        Some(Self { name, spelled, value })
     }
 
     /// Puts it among the headers of a request to another member.
@@ -35,15 +39,28 @@ impl PeerIdentity {
 
     /// Whether a request carries it. Takes the same time wherever the value differs.
     pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
-        let Some(given) = headers.get(&self.name) else { return false };
-        let (given, expected) = (digest(given), digest(&self.value));
+        headers.get(&self.name).is_some_and(|given| self.is_value(given.as_bytes()))
+    }
+
+    /// The same for the headers of a gRPC message.
+    pub(crate) fn is_among(&self, headers: &HashMap<String, String>) -> bool {
+        headers.get(&*self.spelled).is_some_and(|given| self.is_value(given.as_bytes()))
+    }
+
+    /// Name and value for a gRPC message; `None` if the value is no text.
+    pub(crate) fn pair(&self) -> Option<(String, String)> {
+        Some((self.spelled.to_string(), self.value.to_str().ok()?.to_owned()))
+    }
+
+    fn is_value(&self, given: &[u8]) -> bool {
+        let (given, expected) = (digest(given), digest(self.value.as_bytes()));
         given.iter().zip(&expected).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
     }
 }
 
 /// Of one length whatever the value's, so that a comparison does not tell that either.
-fn digest(value: &HeaderValue) -> [u8; 32] {
-    Sha256::digest(value.as_bytes()).into()
+fn digest(value: &[u8]) -> [u8; 32] {
+    Sha256::digest(value).into()
 }
 
 #[cfg(test)]
@@ -62,6 +79,11 @@ mod tests {
         identity.insert(&mut headers);
         assert!(identity.is_in(&headers));
         assert!(headers["ServerIdentity"].is_sensitive());
+        let of_message = |name: &str, value: &str| HashMap::from([(name.into(), value.into())]);
+        assert!(identity.is_among(&of_message("serverIdentity", "s3cret")));
+        for (name, value) in [("serveridentity", "s3cret"), ("serverIdentity", "s3cre")] {
+            assert!(!identity.is_among(&of_message(name, value)), "{name} {value}");
+        }
         let other = PeerIdentity::new("other", "s3cret").unwrap();
         assert!(!other.is_in(&headers));
     }

@@ -31,7 +31,7 @@ pub(crate) use adapter::{
     Adapter, AdapterParts, AdapterSettings, Found, OtherShown, Outboxes, Owner, RetainedWrite,
     Sender,
 };
-pub(crate) use caller::{Caller, Redirect};
+pub(crate) use caller::{Caller, Redirect, Reported};
 pub(crate) use checksum::{list_checksum, parse_checksums, render_checksums};
 pub(crate) use datum::{PeerDatum, parse_datums, parse_keys, render_datums, render_keys};
 pub(crate) use identity::PeerIdentity;

@@ -54,6 +54,16 @@ impl Held {
         Ok((Self { weight: exact, ..self }, shown))
     }
 
+    /// The id that the client chose, if it chose one.
+    pub(crate) fn chosen_id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// The weight that the client declares, if beats may have none such.
+    pub(crate) fn declared_weight(&self) -> Option<f64> {
+        self.weight
+    }
+
     /// About how many bytes it is encoded.
     pub(super) fn encoded_bytes(&self) -> usize {
         const FIXED: usize = 24;

@@ -58,6 +58,17 @@ pub(super) fn bind_grpc(config: &Config, main: SocketAddr) -> Result<Option<TcpS
     bind_to(address).map(Some).map_err(hint).with_context(grpc_failure(Some(address)))
 }
 
+/// Takes the port for Java servers of 2.x and 3.x without listening yet, if they are members.
+pub(super) fn bind_java2(config: &Config, main: SocketAddr) -> Result<Option<TcpSocket>> {
+    let java2 = &config.cluster.java2;
+    if !java2.is_enabled() {
+        return Ok(None);
+    }
+    let address = SocketAddr::new(main.ip(), java2.port_beside(config.port)?);
+    let named = || format!("cannot listen for Java members on {address} (cluster.java2.port)");
+    bind_to(address).map(Some).map_err(hint).with_context(named)
+}
+
 pub(super) fn grpc_failure(address: Option<SocketAddr>) -> impl FnOnce() -> String {
     move || {
         let address = address.map_or_else(String::new, |address| address.to_string());
@@ -67,7 +78,7 @@ pub(super) fn grpc_failure(address: Option<SocketAddr>) -> impl FnOnce() -> Stri
 
 /// Java servers take an open port for a member that is ready.
 pub(super) fn listening(config: &Config, socket: TcpSocket) -> Result<Listening> {
-    Ok(match config.cluster.speaks_nacos() {
+    Ok(match config.cluster.speaks_nacos() || config.cluster.java2.is_enabled() {
         true => Listening::Later(socket),
         false => Listening::Now(socket.listen(BACKLOG).map_err(hint)?),
     })

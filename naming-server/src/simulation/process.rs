@@ -80,8 +80,8 @@ impl Process {
             control: app.control.clone(),
             shutdown: shutdown.clone(),
         });
-        server::run(app, &config, (|| Ok(listener), || Ok(None)), stats, shutdown.cancelled())
-            .await?;
+        let listen = (|| Ok(listener), || Ok(None), || Ok(None));
+        server::run(app, &config, listen, stats, shutdown.cancelled()).await?;
         Ok(())
     }
 

@@ -63,10 +63,15 @@ impl Client {
 
     pub(crate) async fn connect_with(address: SocketAddr, h2: &h2::client::Builder) -> Self {
         let socket = TcpStream::connect(address).await.unwrap();
-        socket.set_nodelay(true).unwrap();
-        let (calls, connection) = h2.handshake(socket).await.unwrap();
+        Self::over(socket, h2).await.unwrap()
+    }
+
+    /// The same over a TCP connection; `None` if that ends.
+    pub(crate) async fn over(socket: TcpStream, h2: &h2::client::Builder) -> Option<Self> {
+        socket.set_nodelay(true).ok()?;
+        let (calls, connection) = h2.handshake(socket).await.ok()?;
         let connection = tokio::spawn(async { drop(connection.await) });
-        Self { calls, connection, stream: None }
+        Some(Self { calls, connection, stream: None })
     }
 
     /// Connects and sets up, with a label that tells this client from others at this address.

@@ -5,9 +5,9 @@
 //!    │
 //! naming     the use cases             gate, rights, audit, limits
 //!    │
-//! rooms      registry push auth audit durable checks nacos      know no front and no status
+//! rooms      registry push auth audit durable checks nacos java2      know no front and no status
 //!    │
-//! tools      text pace networks metrics
+//! tools      text pace networks metrics payload
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,19 +24,28 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("checks", &["networks", "registry"]),
     ("durable", &["registry"]),
     // Sockets, connections by address and their limits are those of the HTTP front.
-    ("grpc", &["auth", "config", "http", "metrics", "naming", "pace", "push", "registry", "text"]),
+    (
+        "grpc",
+        &[
+            "auth", "config", "http", "java2", "metrics", "naming", "pace", "payload", "push",
+            "registry", "text",
+        ],
+    ),
     (
         "http",
         &[
-            "audit", "auth", "checks", "durable", "logging", "metrics", "nacos", "naming",
+            "audit", "auth", "checks", "durable", "java2", "logging", "metrics", "nacos", "naming",
             "networks", "push", "registry", "text",
         ],
     ),
+    // Reports to old members, and writes of clients, go over the same calls as among those of 1.4.
+    ("java2", &["nacos", "payload", "registry", "text"]),
     ("metrics", &[]),
     ("nacos", &["registry", "text"]),
     ("naming", &["audit", "auth", "push", "registry", "text"]),
     ("networks", &[]),
     ("pace", &[]),
+    ("payload", &[]),
     ("push", &["networks", "registry"]),
     // `durable` and `nacos` are told apart from the registry, and yet it waits for the one and
     // speaks the lists of the other.

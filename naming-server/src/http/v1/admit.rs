@@ -92,7 +92,9 @@ impl Api {
     fn is_of_member(&self, route: Route, call: &Call<'_>) -> bool {
         let servers = route.spec().servers;
         let nacos = self.nacos.as_ref().filter(|_| servers != Servers::Same);
+        let peers = self.java2.as_ref().filter(|_| servers == Servers::Pass);
         nacos.is_some_and(|nacos| nacos.has_proved(call.headers))
+            || peers.is_some_and(|peers| peers.has_proved(call.headers))
     }
 }
 

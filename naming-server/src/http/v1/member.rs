@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Api, COMPATIBLE_VERSION};
 use crate::http::{Answer, ApiError, Call, Reply};
+use crate::java2::Peers;
 use crate::nacos::{Adapter, OtherShown, Owner, PeerState};
 use crate::registry::wall_ms;
 
@@ -49,9 +50,10 @@ impl Api {
 
     /// Takes a report of a member, of either make.
     pub(super) fn hear_report(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
-        match &self.nacos {
-            Some(nacos) => self.take_report(nacos, call),
-            None => self.member_report(call),
+        match (&self.nacos, &self.java2) {
+            (Some(nacos), _) => self.take_report(nacos, call),
+            (None, Some(peers)) => take_report_of_2x(peers, call),
+            (None, None) => self.member_report(call),
         }
     }
 
@@ -142,6 +144,13 @@ impl Api {
             Some(nacos) => nacos.others().iter().map(shown_by_java).collect(),
             None => status.members.iter().map(shown).collect(),
         };
+        for other in self.java2.iter().flat_map(|peers| peers.shown()) {
+            let is_known = |known: &Value| known["address"] == *other.address;
+            if !members.iter().any(is_known) {
+                let details = json!({ "version": other.version });
+                members.push(member(&other.address, other.state, other.failures, details));
+            }
+        }
         members.push(self.own_member());
         members.sort_unstable_by(|a, b| a["address"].as_str().cmp(&b["address"].as_str()));
         members
@@ -171,6 +180,15 @@ impl Api {
             Phase::Up => "UP",
             Phase::Leaving => "ISOLATION",
         }
+    }
+}
+
+/// A member of Nacos before 2.2.4 tells of itself over HTTP.
+fn take_report_of_2x(peers: &Peers, call: &Call<'_>) -> Result<Reply, ApiError> {
+    match peers.hear_report(call.peer.ip(), call.headers, call.body) {
+        Ok(true) => Ok(result(&json!("true"))),
+        Ok(false) => Ok(result(&json!("false"))),
+        Err(text) => Err(ApiError::bad_request(text)),
     }
 }
 

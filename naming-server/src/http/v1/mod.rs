@@ -14,6 +14,7 @@ use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::checks::Checks;
 use crate::durable::{InstanceCache, Keeper};
+use crate::java2::Peers as JavaPeers;
 use crate::metrics::{MetricSource, RequestCounts, RequestTimes};
 use crate::nacos::{Adapter, PeerIdentity};
 use crate::naming::Naming;
@@ -53,6 +54,7 @@ mod rights;
 mod roles;
 mod route;
 mod service;
+mod share;
 mod shared;
 mod switches;
 mod system;
@@ -101,6 +103,8 @@ pub(crate) struct Api {
     cluster: Option<ApiCluster>,
     /// What there is only among Java servers.
     nacos: Option<Arc<Adapter>>,
+    /// What there is only among Java servers of 2.x or 3.x.
+    java2: Option<Arc<JavaPeers>>,
     /// This, for what outlives a request.
     me: Weak<Self>,
     /// Who may do what; none while authentication is off.
@@ -144,6 +148,7 @@ pub(crate) struct ApiParts {
     pub(crate) checks: Arc<Checks>,
     pub(crate) cluster: Option<ApiCluster>,
     pub(crate) nacos: Option<Arc<Adapter>>,
+    pub(crate) java2: Option<Arc<JavaPeers>>,
     pub(crate) token_ttl: Duration,
     pub(crate) identity: Option<PeerIdentity>,
     /// Method and path of the rows of other APIs, which count beside the routes.
@@ -236,6 +241,7 @@ impl Api {
             checks,
             cluster,
             nacos,
+            java2,
             token_ttl,
             identity,
             other_rows,
@@ -262,6 +268,7 @@ impl Api {
             address,
             cluster,
             nacos,
+            java2,
             me,
             token_ttl,
             context_path,
@@ -296,7 +303,7 @@ impl Api {
     }
 
     fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Answer, ApiError> {
-        match self.redirect(route, call) {
+        match self.redirect(route, call).or_else(|| self.share(route, call)) {
             Some(answer) => Ok(answer),
             // Nothing is passed on twice.
             None if self.nacos.is_some() && route.spec().servers == Servers::Pass => {

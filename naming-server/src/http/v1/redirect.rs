@@ -99,12 +99,12 @@ impl Api {
     }
 }
 
-fn is_beat(route: Route) -> bool {
+pub(super) fn is_beat(route: Route) -> bool {
     matches!(route, Route::InstanceBeat | Route::LegacyBeat)
 }
 
 /// The key of the one instance that a request is about, if it is about one.
-fn written_instance(call: &Call<'_>) -> Option<String> {
+pub(super) fn written_instance(call: &Call<'_>) -> Option<String> {
     let params = call.params;
     let text = params.optional("beat");
     let form = text.as_deref().and_then(|text| parse_beat(text).ok());
@@ -123,7 +123,7 @@ fn written_instance(call: &Call<'_>) -> Option<String> {
 }
 
 /// A request that outlives its connection.
-struct OwnedCall {
+pub(super) struct OwnedCall {
     method: Method,
     path: String,
     under_context: bool,
@@ -136,7 +136,7 @@ struct OwnedCall {
 }
 
 impl OwnedCall {
-    fn of(call: &Call<'_>, clearance: Clearance) -> Self {
+    pub(super) fn of(call: &Call<'_>, clearance: Clearance) -> Self {
         Self {
             method: call.method.clone(),
             path: call.path.to_owned(),
@@ -150,7 +150,7 @@ impl OwnedCall {
         }
     }
 
-    fn with<R>(&self, run: impl FnOnce(&Call<'_>) -> R) -> R {
+    pub(super) fn with<R>(&self, run: impl FnOnce(&Call<'_>) -> R) -> R {
         run(&Call {
             method: &self.method,
             path: &self.path,
@@ -167,7 +167,7 @@ impl OwnedCall {
         })
     }
 
-    fn redirect(&self) -> Redirect {
+    pub(super) fn redirect(&self) -> Redirect {
         Redirect {
             method: self.method.clone(),
             uri: self.uri.clone(),
@@ -272,7 +272,7 @@ impl Redirected {
 
 /// Whether an answer says what is wrong with the request, so that others would say the same. Java
 /// says so with 500 and `caused:`.
-fn is_about_request(status: StatusCode, body: &[u8]) -> bool {
+pub(super) fn is_about_request(status: StatusCode, body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
     match status.as_u16() {
         408 | 429 => false,

@@ -26,7 +26,7 @@ impl Instance {
     }
 
     /// Whether subscribers see no difference.
-    pub(in crate::registry) fn shows_like(&self, other: &Self) -> bool {
+    pub(crate) fn shows_like(&self, other: &Self) -> bool {
         let Self { weight, metadata, id, app, enabled, is_persistent, held, times } = self;
         (*weight, *enabled, *is_persistent) == (other.weight, other.enabled, other.is_persistent)
             && (metadata, id, app, times) == (&other.metadata, &other.id, &other.app, &other.times)
@@ -50,7 +50,7 @@ impl Instance {
     }
 
     /// Whether its client calls it unhealthy.
-    pub(in crate::registry) fn is_declared_unhealthy(&self) -> bool {
+    pub(crate) fn is_declared_unhealthy(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.is_unhealthy)
     }
 }

@@ -9,34 +9,34 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 
 /// What goes through the unary call and the stream, in both directions.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Payload {
+pub(crate) struct Payload {
     #[prost(message, optional, tag = "2")]
-    pub(super) metadata: Option<Metadata>,
+    pub(crate) metadata: Option<Metadata>,
     #[prost(message, optional, tag = "3")]
-    pub(super) body: Option<Any>,
+    pub(crate) body: Option<Any>,
 }
 
 /// What kind of message it is, and what comes with it.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Metadata {
+pub(crate) struct Metadata {
     /// The simple name of the Java class.
     #[prost(string, tag = "3")]
-    pub(super) kind: String,
+    pub(crate) kind: String,
     #[prost(map = "string, string", tag = "7")]
-    pub(super) headers: HashMap<String, String>,
+    pub(crate) headers: HashMap<String, String>,
     /// What the sender takes for its own address. For display only.
     #[prost(string, tag = "8")]
-    pub(super) client_ip: String,
+    pub(crate) client_ip: String,
 }
 
 /// The body. Its type is that of the metadata, whatever stands here.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Any {
+pub(crate) struct Any {
     #[prost(string, tag = "1")]
-    pub(super) type_url: String,
+    pub(crate) type_url: String,
     /// JSON.
     #[prost(bytes = "bytes", tag = "2")]
-    pub(super) value: Bytes,
+    pub(crate) value: Bytes,
 }
 
 /// Keys of the fields that are written: number and wire type.
@@ -47,14 +47,14 @@ const CLIENT_IP: u8 = 8 << 3 | 2;
 const VALUE: u8 = 2 << 3 | 2;
 
 /// Length of what stands before a message: a flag and the length.
-pub(super) const PREFIX: usize = 5;
+pub(crate) const PREFIX: usize = 5;
 /// Bodies up to this length are copied behind their head: copying this little is cheaper than one
 /// more frame.
 const JOINED_BYTES: usize = 4 << 10;
 
 /// Writes a payload with the prefix of gRPC before it. The parts of the body are not copied unless
 /// they are short.
-pub(super) fn frame(kind: &str, client_ip: &str, body: &[Bytes]) -> Vec<Bytes> {
+pub(crate) fn frame(kind: &str, client_ip: &str, body: &[Bytes]) -> Vec<Bytes> {
     let length: usize = body.iter().map(Bytes::len).sum();
     let of_text = |text: &str| match text.len() {
         0 => 0,
