@@ -45,7 +45,10 @@ mod membership;
 mod metrics;
 
 mod migrate;
-pub use migrate::{CheckArguments, CheckReport, MigrateCommand, MigrationCheck};
+pub use migrate::{
+    CheckArguments, CheckReport, MigrateCommand, MigrationCheck, MigrationPlan, PlanArguments,
+    PlanReport,
+};
 
 mod nacos;
 

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use naming_server::{
     Arguments, CheckArguments, Command, Config, Import, ImportArguments, MigrateCommand,
-    MigrationCheck, NewUser, Password, RemoteAdministrator, Server, UserAddArguments, UserCommand,
+    MigrationCheck, MigrationPlan, NewUser, Password, PlanArguments, RemoteAdministrator, Server,
+    UserAddArguments, UserCommand,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -54,6 +55,7 @@ fn start(arguments: &Arguments) -> Result<ExitCode> {
         None => serve(arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::Import(arguments)) => import(arguments),
         Some(Command::Migrate(MigrateCommand::Check(arguments))) => check_migration(arguments),
+        Some(Command::Migrate(MigrateCommand::Plan(arguments))) => plan_migration(arguments),
         Some(Command::Probe { probe }) => {
             probe.ask(&Config::load(arguments)?).map(|()| ExitCode::SUCCESS)
         }
@@ -73,6 +75,12 @@ fn import(arguments: &ImportArguments) -> Result<ExitCode> {
 fn check_migration(arguments: &CheckArguments) -> Result<ExitCode> {
     let check = MigrationCheck::new(arguments).context("cannot begin")?;
     let report = runtime_of_command()?.block_on(check.run());
+    print(&report.to_string())?;
+    Ok(if report.may_go_on() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn plan_migration(arguments: &PlanArguments) -> Result<ExitCode> {
+    let report = runtime_of_command()?.block_on(MigrationPlan::new(arguments).run());
     print(&report.to_string())?;
     Ok(if report.may_go_on() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -20,6 +20,27 @@ pub enum MigrateCommand {
     /// Each server is asked for its list of members, their states, its own state, the switch `check`
     /// and its number of instances. The command changes nothing, at servers of either kind.
     Check(Box<CheckArguments>),
+    /// Say what a migration comes to, and which step is next, with its commands
+    ///
+    /// Each Java server is asked for its version, its list and the clients of configuration that are
+    /// connected; ports are tried. The command changes nothing.
+    Plan(Box<PlanArguments>),
+}
+
+/// Which servers a migration is about.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArguments {
+    /// The Java servers: HOST, HOST:PORT or http://HOST:PORT/CONTEXT
+    #[arg(long, value_name = "ADDR,...", value_delimiter = ',', required = true)]
+    pub java: Vec<Place>,
+
+    /// The servers that are to take their place, as the lists will write them
+    #[arg(long, value_name = "IP:PORT,...", value_delimiter = ',', value_parser = address, required = true)]
+    pub new: Vec<String>,
+
+    /// How long to wait for the answers of one server, in seconds from 1 to 60
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = deadline)]
+    pub timeout: Duration,
 }
 
 /// Whether servers of Nacos judge beats.

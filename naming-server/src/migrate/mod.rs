@@ -1,10 +1,12 @@
 //! `naming-server migrate`: help for operators who move a running cluster step by step.
 //!
 //! `migrate check` asks every server for its view of the cluster, compares the views, and says
-//! whether the next step may be taken. The command only reads.
+//! whether the next step may be taken. `migrate plan` says what a migration comes to, and which step
+//! is next. The commands only read.
 
 mod answers;
 mod arguments;
+mod plan;
 mod report;
 mod verdict;
 mod view;
@@ -15,7 +17,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-pub use arguments::{CheckArguments, MigrateCommand};
+pub use arguments::{CheckArguments, MigrateCommand, PlanArguments};
+pub use plan::{MigrationPlan, PlanReport};
 pub use report::CheckReport;
 
 use arguments::PASSWORD;

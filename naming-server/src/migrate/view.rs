@@ -8,6 +8,8 @@ use hyper::StatusCode;
 use super::answers::{Counts, Member, Switches, Wrapped};
 use crate::remote::{CallError, Place, Remote};
 
+/// Servers of 2.x tell their counts only if they are asked for more than their status.
+const ALL_COUNTS: &[(&str, &str)] = &[("onlyStatus", "false")];
 /// Bytes kept of an address or a state that a server tells.
 const MAX_TEXT: usize = 100;
 
@@ -76,7 +78,7 @@ async fn read(server: &Remote) -> Result<Seen, CallError> {
         instances: 0,
     };
     // The counts last: those of all servers are then taken as close together as can be.
-    match server.read::<Counts>("/v1/ns/operator/metrics", &[]).await {
+    match server.read::<Counts>("/v1/ns/operator/metrics", ALL_COUNTS).await {
         Ok(Counts { status, service_count, instance_count }) => Ok(Seen {
             unready: seen.unready.or_else(|| unless_up(&status)),
             services: service_count,
