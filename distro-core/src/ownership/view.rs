@@ -60,7 +60,9 @@ impl Shared {
 }
 
 impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
-    pub(crate) fn owner_of_slot(&self, slot: Slot) -> Option<MemberId> {
+    /// Who owns the tags of a slot; nobody while no owner is known, and where owners are counted tag by
+    /// tag.
+    pub fn owner_of_slot(&self, slot: Slot) -> Option<MemberId> {
         match self.shared.config.owner_policy {
             OwnerPolicy::Slots => self.shared.slots[slot.index()].owner(),
             OwnerPolicy::Tags(_) => None,

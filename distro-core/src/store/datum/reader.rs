@@ -46,6 +46,19 @@ impl<'a, V: Value> Reader<'a, V> {
         self.shelf.visible()
     }
 
+    /// The visible records whose keys begin so, in the order of their keys. The others cost nothing.
+    pub fn visible_starting_with(
+        &self,
+        prefix: &str,
+    ) -> impl Iterator<Item = (&'a Key, &'a Record<V>, &'a Arc<V>)> {
+        let entries =
+            self.shelf.entries.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let entries = entries.take_while(move |(key, _)| key.starts_with(prefix));
+        let visible = entries.filter(|(_, entry)| entry.record.is_visible());
+        visible
+            .filter_map(|(key, Entry { record, .. })| Some((key, record, record.value.as_ref()?)))
+    }
+
     /// All records, tombstones included, in the order of their keys, from after `after` on.
     pub fn records_after(
         &self,
