@@ -48,6 +48,14 @@ fn head_is_answered_wherever_get_is_outside_of_the_naming_api() {
 }
 
 #[test]
+fn members_are_not_heard_below_the_context_path() {
+    let server = TestServer::start();
+    for path in ["/nacos/distro/v1/hello", "/nacos/distro/v1/call", "/distro/v1/hello"] {
+        assert_eq!(server.call("POST", path).status, 404, "{path}");
+    }
+}
+
+#[test]
 fn head_needs_the_right_that_get_needs() {
     let site = Guarded::start();
     let target = "/nacos/v1/auth/users?pageNo=1&pageSize=9";

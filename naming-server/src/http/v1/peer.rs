@@ -13,8 +13,10 @@ impl Api {
     }
 
     pub(super) fn answer_peer(&self, call: &Call<'_>) -> Answer {
-        debug_assert!(call.uri.starts_with(PATH_PREFIX), "the route table says so");
-        let Some(cluster) = &self.cluster else { return no_such_api(call).into() };
+        // Members are heard beside the context path alone: what is below it has not come in by their
+        // door, where bodies are limited and connections counted.
+        let cluster = self.cluster.as_ref().filter(|_| call.uri.starts_with(PATH_PREFIX));
+        let Some(cluster) = cluster else { return no_such_api(call).into() };
         match cluster.service.answer(call.uri, call.body.clone()) {
             Answering::Now(response) => reply(response).into(),
             Answering::Later(later) => Answer::Later(Box::pin(async { reply(later.await) })),
