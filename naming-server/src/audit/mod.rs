@@ -18,12 +18,14 @@ use parking_lot::Mutex;
 
 mod change;
 mod queue;
+mod recent;
 mod rotation;
 
 pub(crate) use change::{Change, Outcome, Parameters};
 
 use crate::pace::Pace;
 use queue::{Line, Queue};
+use recent::Recent;
 use rotation::RotatedFile;
 
 /// Refusals with a line in one [`REFUSAL_PERIOD`].
@@ -47,6 +49,7 @@ pub(crate) struct AuditSettings {
 pub(crate) struct Audit {
     queue: Option<Queue>,
     refusals: Mutex<Pace>,
+    recent: Mutex<Recent>,
     counts: Arc<Counts>,
 }
 
@@ -82,7 +85,8 @@ impl Audit {
     }
 
     fn to(queue: Option<Queue>, counts: Arc<Counts>) -> Self {
-        Self { queue, refusals: Mutex::new(Pace::new(REFUSALS, REFUSAL_PERIOD)), counts }
+        let refusals = Mutex::new(Pace::new(REFUSALS, REFUSAL_PERIOD));
+        Self { queue, refusals, recent: Mutex::default(), counts }
     }
 
     /// Takes a change down, or counts it if it is one refusal of too many.
@@ -97,9 +101,17 @@ impl Audit {
             change.refusals_left_out = left_out;
         }
         change.log();
+        let bytes = change.line();
+        self.recent.lock().keep(bytes.trim_ascii_end(), is_refusal);
         if let Some(queue) = &self.queue {
-            queue.push(Line { bytes: change.line(), is_refusal });
+            queue.push(Line { bytes, is_refusal });
         }
+    }
+
+    /// The latest lines since the start, newest first, at most so many: JSON objects without an end
+    /// of line.
+    pub(crate) fn latest(&self, most: usize) -> Vec<Arc<[u8]>> {
+        self.recent.lock().latest(most)
     }
 
     pub(crate) fn counts(&self) -> &Counts {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Front;
 use super::connections::Connection;
-use crate::http::{Address, Connected, ConnectedCounts, Destination};
+use crate::http::{Activity, Address, Connected, ConnectedCounts, Destination};
 
 impl Front {
     /// The connection with this id, which begins with its number.
@@ -48,6 +48,17 @@ impl Connected for Front {
             ip: peer.ip().to_canonical().to_string(),
             port: peer.port(),
             last_active_ms: self.registry().wall_ms(connection.last_heard()),
+        })
+    }
+
+    fn activity(&self, id: &str) -> Option<Activity> {
+        let connection = self.with_id(id)?;
+        let (last_push_ms, last_ack_ms) = connection.pushes.last();
+        Some(Activity {
+            published: self.holder.services_of(connection.number()),
+            subscribed: connection.subscription_count(),
+            last_push_ms,
+            last_ack_ms,
         })
     }
 

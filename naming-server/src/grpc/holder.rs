@@ -2,7 +2,6 @@
 //! [`Holding`](distro_core::Holding) says: instances are kept alive as long as their connection, and
 //! end with it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -115,7 +114,9 @@ impl Holder {
     /// Of how many services a connection holds instances.
     pub(super) fn services_of(&self, connection: ConnectionId) -> usize {
         let holding = self.shard(connection).lock();
-        let tags: HashSet<_> = holding.held_by(connection).map(|(tag, ..)| tag).collect();
+        let mut tags: Vec<_> = holding.held_by(connection).map(|(tag, ..)| tag).collect();
+        // They come in order.
+        tags.dedup();
         tags.len()
     }
 

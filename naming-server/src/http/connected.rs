@@ -16,6 +16,9 @@ pub(crate) trait Connected: Send + Sync {
     /// One of them.
     fn find(&self, id: &str) -> Option<Connection>;
 
+    /// How much one does, and when it was last told of a change; `None` if there is no such client.
+    fn activity(&self, id: &str) -> Option<Activity>;
+
     /// The instances that one has registered; `None` if there is no such client.
     fn published(&self, id: &str) -> Option<Vec<(ServiceKey, Address)>>;
 
@@ -68,6 +71,18 @@ pub(crate) struct Connection {
     pub(crate) last_active_ms: u64,
 }
 
+/// How much a client with a connection does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Activity {
+    /// Services that it has registered instances of.
+    pub(crate) published: usize,
+    /// Services that it listens to.
+    pub(crate) subscribed: usize,
+    /// When a list was last sent to it, and when it last acked one, in milliseconds since the epoch.
+    pub(crate) last_push_ms: Option<u64>,
+    pub(crate) last_ack_ms: Option<u64>,
+}
+
 /// The names of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
@@ -94,6 +109,10 @@ impl Connected for Nobody {
     }
 
     fn find(&self, _: &str) -> Option<Connection> {
+        None
+    }
+
+    fn activity(&self, _: &str) -> Option<Activity> {
         None
     }
 

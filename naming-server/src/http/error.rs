@@ -166,7 +166,7 @@ fn prefers_html(headers: &HeaderMap) -> bool {
 }
 
 /// Makes a text safe between tags and inside quoted attributes.
-pub(crate) fn escape_html(text: &str) -> String {
+fn escape_html(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

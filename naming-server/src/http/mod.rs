@@ -29,6 +29,7 @@ mod agent;
 mod answer;
 mod body;
 mod connected;
+mod console;
 mod cors;
 mod discovery;
 mod error;
@@ -51,10 +52,12 @@ pub(crate) mod v1;
 pub(crate) use accept::{Accept, Stream, accept_each};
 pub(crate) use agent::{Agent, AgentKind};
 pub(crate) use answer::Answer;
-pub(crate) use connected::{Address, Connected, ConnectedCounts, Connection, Destination, Nobody};
+pub(crate) use connected::{
+    Activity, Address, Connected, ConnectedCounts, Connection, Destination, Nobody,
+};
 pub(crate) use cors::may_be_of_foreign_page;
 pub(crate) use discovery::Wanted;
-pub(crate) use error::{ApiError, ErrorPage, escape_html, no_such_api};
+pub(crate) use error::{ApiError, ErrorPage, no_such_api};
 pub(crate) use large::{LargeAnswers, MOST_ANSWER_BYTES};
 pub(crate) use list::{ListError, read_list};
 pub(crate) use listen::{ConnectionStats, serve};

@@ -17,6 +17,10 @@ pub(crate) enum ContentType {
     PlainJson,
     /// A page for people.
     Html,
+    /// A part of such a page: a script, a style sheet, an image.
+    Script,
+    Style,
+    Svg,
     /// The OpenMetrics text format.
     Metrics,
     /// What members say to each other.
@@ -30,6 +34,9 @@ impl ContentType {
         static JSON: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
         static PLAIN_JSON: HeaderValue = HeaderValue::from_static("application/json");
         static HTML: HeaderValue = HeaderValue::from_static("text/html;charset=UTF-8");
+        static SCRIPT: HeaderValue = HeaderValue::from_static("text/javascript;charset=UTF-8");
+        static STYLE: HeaderValue = HeaderValue::from_static("text/css;charset=UTF-8");
+        static SVG: HeaderValue = HeaderValue::from_static("image/svg+xml");
         static METRICS: HeaderValue =
             HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
         static BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -38,6 +45,9 @@ impl ContentType {
             Self::Json => JSON.clone(),
             Self::PlainJson => PLAIN_JSON.clone(),
             Self::Html => HTML.clone(),
+            Self::Script => SCRIPT.clone(),
+            Self::Style => STYLE.clone(),
+            Self::Svg => SVG.clone(),
             Self::Metrics => METRICS.clone(),
             Self::Bytes => BYTES.clone(),
         }
@@ -109,6 +119,11 @@ impl Reply {
             .into_iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         Self { headers: guards.collect(), ..Self::new(ContentType::Html, body.into()) }
+    }
+
+    /// 200 with a page or a part of one; what goes with it is the caller's business.
+    pub(super) fn part(content_type: ContentType, body: Bytes) -> Self {
+        Self::new(content_type, body)
     }
 
     /// The same answer, which no cache may keep: it holds secrets.

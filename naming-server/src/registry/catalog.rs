@@ -269,7 +269,12 @@ fn has_cluster(reader: &Reader<'_, Content>, name: &str) -> bool {
 
 /// Everything Nacos tells about an instance, in its order. `heard_ms` is when the last beat came, or the
 /// registration if that was later. The object is left open for more.
-fn push_instance(out: &mut String, host: &Host<'_>, service: &ServiceKey, heard_ms: u64) {
+pub(super) fn push_instance(
+    out: &mut String,
+    host: &Host<'_>,
+    service: &ServiceKey,
+    heard_ms: u64,
+) {
     let Host { instance, healthy, .. } = host;
     out.push_str("{\"instanceId\":\"");
     push_id(out, host, service);

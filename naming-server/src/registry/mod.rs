@@ -26,6 +26,7 @@ mod held;
 mod holding;
 mod host;
 mod index;
+mod inspect;
 mod instance;
 mod json;
 mod kinds;
@@ -67,6 +68,7 @@ pub(crate) use foreign::ListTerms;
 pub(crate) use held::Held;
 pub(crate) use host::{Host, are_protected, hosts, push_facts, push_id};
 pub(crate) use index::{GroupFilter, ListedService, ServiceIndex, names_json};
+pub(crate) use inspect::{AddressQuery, InstanceQuery};
 pub(crate) use instance::{
     Instance, Metadata, Timed, check_address, check_app, check_kind, check_port, text_form,
 };

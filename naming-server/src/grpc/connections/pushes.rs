@@ -12,6 +12,7 @@ use super::{Client, Connection};
 use crate::grpc::Front;
 use crate::grpc::answer::{Answer, Fields};
 use crate::push::{Outbox, Pusher, StreamClient, StreamSink, StreamSubscription, SubscribeRefused};
+use crate::registry::wall_ms;
 
 /// What a connection is subscribed to, and what it is to be sent for that.
 pub(in crate::grpc) struct Pushes {
@@ -35,6 +36,16 @@ impl Pushes {
     /// The client has answered a push.
     pub(in crate::grpc) fn acked(&self, request: u64, is_success: bool) {
         self.outbox.lock().acked(request, is_success, Instant::now());
+    }
+
+    /// When a list was last sent, and when one was last acked, in milliseconds since the epoch.
+    pub(in crate::grpc) fn last(&self) -> (Option<u64>, Option<u64>) {
+        let (sent, acked) = self.outbox.lock().last();
+        let wall = |at: Instant| {
+            let ago_ms = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+            wall_ms().saturating_sub(ago_ms)
+        };
+        (sent.map(wall), acked.map(wall))
     }
 
     /// When there may be something to send, or to find out.

@@ -25,14 +25,14 @@ pub(super) enum Version {
 }
 
 /// A client known by its address.
-struct AddressClient<'a> {
-    ip: &'a str,
-    port: u16,
+pub(super) struct AddressClient<'a> {
+    pub(super) ip: &'a str,
+    pub(super) port: u16,
     is_persistent: bool,
 }
 
 impl<'a> AddressClient<'a> {
-    fn parse(id: &'a str) -> Option<Self> {
+    pub(super) fn parse(id: &'a str) -> Option<Self> {
         let (address, ephemeral) = id.rsplit_once('#')?;
         let (ip, port) = address.rsplit_once(':')?;
         let is_persistent = match ephemeral {
@@ -163,16 +163,16 @@ fn unknown(id: &str) -> Fault {
 }
 
 /// What is known of a client by its address.
-struct KnownClient {
-    published: Vec<(ServiceKey, Address)>,
-    subscribed: Vec<(ServiceKey, Listed)>,
+pub(super) struct KnownClient {
+    pub(super) published: Vec<(ServiceKey, Address)>,
+    pub(super) subscribed: Vec<(ServiceKey, Listed)>,
     /// When it was last heard of.
-    last_ms: u64,
+    pub(super) last_ms: u64,
 }
 
 /// Looks for a client among all that is registered, and among what was removed a moment ago: then it
 /// is known, and has nothing.
-fn known(api: &Api, id: &str) -> Result<KnownClient, Fault> {
+pub(super) fn known(api: &Api, id: &str) -> Result<KnownClient, Fault> {
     let client = AddressClient::parse(id).ok_or_else(|| unknown(id))?;
     let _look = api.naming().look_at_all()?;
     let mut found = KnownClient { published: Vec::new(), subscribed: Vec::new(), last_ms: 0 };

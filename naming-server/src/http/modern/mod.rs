@@ -30,10 +30,12 @@ mod list;
 mod members;
 mod namespaces;
 mod operator;
+mod own;
 mod ports;
 mod probes;
 mod prometheus;
 mod rows_auth;
+mod rows_own;
 mod rows_v2;
 mod rows_v3;
 mod service;
@@ -47,9 +49,9 @@ use table::{Gate, Row};
 
 /// Where the rows for the paths below the context path stand, and those of the console port.
 static MAIN: LazyLock<Table> =
-    LazyLock::new(|| Table::of(&[rows_v2::ROWS, rows_v3::ROWS, rows_auth::ROWS]));
+    LazyLock::new(|| Table::of(&[rows_v2::ROWS, rows_v3::ROWS, rows_auth::ROWS, rows_own::ROWS]));
 static CONSOLE: LazyLock<Table> =
-    LazyLock::new(|| Table::of(&[rows_v3::CONSOLE_ROWS, rows_auth::ROWS]));
+    LazyLock::new(|| Table::of(&[rows_v3::CONSOLE_ROWS, rows_auth::ROWS, rows_own::ROWS]));
 
 /// Rows by path.
 struct Table {
@@ -67,7 +69,9 @@ struct Numbered {
 
 /// All rows, in the order of their numbers.
 fn all_rows() -> impl Iterator<Item = &'static Row> {
-    [rows_v2::ROWS, rows_v3::ROWS, rows_v3::CONSOLE_ROWS, rows_auth::ROWS].into_iter().flatten()
+    let lists =
+        [rows_v2::ROWS, rows_v3::ROWS, rows_v3::CONSOLE_ROWS, rows_auth::ROWS, rows_own::ROWS];
+    lists.into_iter().flatten()
 }
 
 /// Method and path of each row, in the order of their numbers.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::envelope::data;
 use super::error::{Code, Fault};
 use crate::http::v1::Api;
-use crate::http::{Answer, Call, Reply};
+use crate::http::{Answer, Call, Reply, console};
 
 /// The version of Nacos whose answers those of `/v3` are.
 pub(super) const VERSION: &str = "3.0.3";
@@ -48,6 +48,11 @@ pub(super) fn announcement(_: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
 /// What the console shows beside its pages.
 pub(super) fn guide(_: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
     Ok(data(&json!(GUIDE)).into())
+}
+
+/// The console itself.
+pub(super) fn page(_: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
+    Ok(console::answer_on_console(call))
 }
 
 /// Something is asked that only a server with configuration, AI or locks has.

@@ -279,6 +279,9 @@ pub(super) static ROWS: &[Row] = &[
 
 /// Without context path.
 pub(super) static CONSOLE_ROWS: &[Row] = &[
+    Row::open("GET", "/", probes::page),
+    Row::open("GET", "/index.html", probes::page),
+    Row::open("GET", "/console/*", probes::page),
     Row::read("GET", "/v3/console/ns/service", Right::Service(Read), service::console_detail)
         .gated(),
     Row::write(

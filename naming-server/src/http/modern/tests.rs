@@ -102,8 +102,8 @@ async fn status(table: &Table, api: &Api, row: &Row, headers: &HeaderMap) -> u16
 async fn whoever_proves_nothing_is_refused_wherever_a_right_is_needed() {
     let (api, none) = (api().await, HeaderMap::new());
     for (table, rows) in [
-        (&*MAIN, all_of(&[rows_v2::ROWS, rows_v3::ROWS, rows_auth::ROWS])),
-        (&*CONSOLE, all_of(&[rows_v3::CONSOLE_ROWS, rows_auth::ROWS])),
+        (&*MAIN, all_of(&[rows_v2::ROWS, rows_v3::ROWS, rows_auth::ROWS, rows_own::ROWS])),
+        (&*CONSOLE, all_of(&[rows_v3::CONSOLE_ROWS, rows_auth::ROWS, rows_own::ROWS])),
     ] {
         for row in rows {
             let name = format!("{} {}", row.method, row.path);
@@ -127,7 +127,7 @@ async fn the_header_of_the_operator_opens_all_but_the_log_in() {
         headers.insert("who", value.parse().unwrap());
         headers
     };
-    for row in all_of(&[rows_v2::ROWS, rows_v3::ROWS, rows_auth::ROWS]) {
+    for row in all_of(&[rows_v2::ROWS, rows_v3::ROWS, rows_auth::ROWS, rows_own::ROWS]) {
         let name = format!("{} {}", row.method, row.path);
         let is_closed = row.path == rows_auth::LOGIN || matches!(row.class, Class::OpenWrite(_));
         let opened = status(&MAIN, &api, row, &headers("value")).await;
@@ -163,6 +163,9 @@ fn what_is_open_is_known() {
         "* /v3/admin/cs/*",
         "* /v3/admin/ai/*",
         "* /v3/admin/core/plugin/*",
+        "GET /",
+        "GET /index.html",
+        "GET /console/*",
         "GET /v3/console/server/state",
         "GET /v3/console/server/announcement",
         "GET /v3/console/server/guide",

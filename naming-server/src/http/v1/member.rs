@@ -1,8 +1,9 @@
 //! `/v1/core/cluster/*` and the lists of servers: the members as this one sees them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use distro_core::{MemberState, Phase};
+use distro_core::{MemberState, Phase, SLOT_COUNT, Slot};
 use distro_net::MemberStatus;
 use serde_json::{Value, json};
 
@@ -154,6 +155,38 @@ impl Api {
         members.push(self.own_member());
         members.sort_unstable_by(|a, b| a["address"].as_str().cmp(&b["address"].as_str()));
         members
+    }
+
+    /// How many of the slots each member owns in this member's view, by address; none where owners
+    /// are not counted by slot.
+    pub(in crate::http) fn shares(&self) -> BTreeMap<String, usize> {
+        let store = &self.registry.store;
+        let Some(cluster) = &self.cluster else {
+            return BTreeMap::from([(self.address.as_str().to_owned(), SLOT_COUNT)]);
+        };
+        let mut shares = BTreeMap::new();
+        for owner in Slot::all().filter_map(|slot| store.owner_of_slot(slot)) {
+            *shares.entry(owner).or_default() += 1;
+        }
+        let name = |member| match cluster.peers.address(member) {
+            Some(address) => address.to_string(),
+            None => self.address.as_str().to_owned(),
+        };
+        shares.into_iter().map(|(member, count)| (name(member), count)).collect()
+    }
+
+    /// What this member has to load before it knows everything: the phase it is in, and the
+    /// thirty-seconds of the load that are left.
+    pub(in crate::http) fn phase(&self) -> Value {
+        let status = self.control.status();
+        json!({
+            "phase": format!("{:?}", status.phase).to_lowercase(),
+            "whyNotReady": self.cluster.as_ref().and(status.why_not_ready),
+            "loadLeft": status.load_left,
+            "ownerChanges": status.owner_changes,
+            "movedSlots": status.moved_slots,
+            "digest": format!("{:016x}", self.registry.store.root()),
+        })
     }
 
     pub(in crate::http) fn own_member(&self) -> Value {

@@ -47,6 +47,11 @@ impl Api {
 
     /// Why instances came and went, newest first.
     pub(super) fn events(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        Ok(Reply::json(self.events_json(call)?.to_string()))
+    }
+
+    /// The same as a value.
+    pub(in crate::http) fn events_json(&self, call: &Call<'_>) -> Result<Value, ApiError> {
         let filter = EventFilter::from_call(call)?;
         let limit = call.params.int("limit", DEFAULT_EVENTS)?;
         let limit = usize::try_from(limit).ok().filter(|_| (1..=MAX_EVENTS).contains(&limit));
@@ -56,7 +61,7 @@ impl Api {
         let found = self.registry.events.latest(limit, |event| filter.matches(event));
         let shown: Vec<_> = found.events().filter_map(shown).collect();
         let count = shown.len();
-        Ok(Reply::json(json!({ "events": shown, "count": count }).to_string()))
+        Ok(json!({ "events": shown, "count": count }))
     }
 }
 

@@ -89,6 +89,11 @@ impl Api {
         state
     }
 
+    /// The latest administrative writes to this member, newest first, as lines of JSON.
+    pub(in crate::http) fn latest_changes(&self, most: usize) -> Vec<Arc<[u8]>> {
+        self.audit.latest(most)
+    }
+
     /// How pushing goes.
     pub(in crate::http) fn push_stats(&self) -> &PushStats {
         &self.push_stats

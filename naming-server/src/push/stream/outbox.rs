@@ -59,12 +59,30 @@ pub(crate) struct Outbox {
     pub(super) awaited: HashMap<u64, ServiceKey, HashState>,
     /// Tells entries of `ready` and `timers` apart.
     next_place: u64,
+    /// When a list was last sent, and when one was last acked.
+    last_sent: Option<Instant>,
+    last_acked: Option<Instant>,
 }
 
 impl Outbox {
     pub(crate) fn new(rules: OutboxRules, ids: Arc<RequestIds>, stats: Arc<PushStats>) -> Self {
-        let (entries, ready, timers, awaited, next_place) = Default::default();
-        Self { rules, ids, stats, entries, ready, timers, awaited, next_place }
+        Self {
+            rules,
+            ids,
+            stats,
+            entries: HashMap::default(),
+            ready: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            awaited: HashMap::default(),
+            next_place: 0,
+            last_sent: None,
+            last_acked: None,
+        }
+    }
+
+    /// When a list was last sent, and when one was last acked.
+    pub(crate) fn last(&self) -> (Option<Instant>, Option<Instant>) {
+        (self.last_sent, self.last_acked)
     }
 
     /// Notes a subscription, or other clusters for one that is known; whether it is a new one. A new
@@ -114,6 +132,7 @@ impl Outbox {
         let (_, service) = self.ready.pop_first()?;
         let entry = self.entries.get_mut(&service)?;
         entry.ready = None;
+        self.last_sent = Some(now);
         let request_id = self.ids.next();
         let sent = entry.send(request_id, now, &self.rules);
         let clusters = Arc::clone(&entry.clusters);
@@ -147,7 +166,10 @@ impl Outbox {
         }
         let streams = &self.stats.streams;
         match answer.meaning {
-            Heard::Acked => streams.acked.increment(),
+            Heard::Acked => {
+                streams.acked.increment();
+                self.last_acked = Some(now);
+            }
             Heard::Failed => streams.failed.increment(),
             Heard::Lives | Heard::Unknown => {}
         }

@@ -220,6 +220,6 @@ routes! {
         Reads Nothing Open, NoLine Same => |api, _| now(api.server_list());
     Metrics "metrics" [Get "~/metrics"]
         Reads Nothing Open, NoLine Same => |api, _| now(api.metrics_page());
-    Page "page" [Get "~/", Get "~/index.html"]
-        Reads Nothing Open, NoLine Same => |api, call| now(api.page(call));
+    Page "page" [Get "~/", Get "~/index.html", Get "/console/*"]
+        Reads Nothing Open, NoLine Same => |api, call| Ok(api.page(call).into());
 }

@@ -1,0 +1,9 @@
+//! What no server of Nacos tells: `/v3/console/naming-server/*`.
+
+mod clients;
+mod inspect;
+mod overview;
+
+pub(super) use clients::{addresses, client, connections};
+pub(super) use inspect::{audit, events, instances, search};
+pub(super) use overview::{members, overview};
