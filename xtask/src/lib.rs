@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout)]
 
 pub mod attacks;
+pub mod browser;
 pub mod chaos;
 pub mod cluster;
 pub mod conformance;

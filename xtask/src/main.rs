@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use xtask::{attacks, chaos, cluster, conformance, deploy_check, image, instructions, sim, tidy};
+use xtask::{attacks, browser, chaos, cluster, conformance, deploy_check, image, instructions, sim, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Automation of this repository")]
@@ -38,6 +38,8 @@ enum Command {
     Image(image::Arguments),
     /// Runs published SDKs against the server.
     Conformance(conformance::Arguments),
+    /// Looks at the console in a real browser.
+    Browser(browser::Arguments),
     /// Runs a cluster of servers on this machine and does to it what it is told.
     Cluster(cluster::Arguments),
     /// Breaks a cluster in every way we know and counts what its clients notice.
@@ -56,6 +58,7 @@ fn main() -> Result<ExitCode> {
         Command::Conformance(arguments) => conformance::run(&arguments, &repository()?),
         Command::DeployCheck(arguments) => deploy_check::run(&arguments, &repository()?),
         Command::Image(arguments) => image::run(&arguments, &repository()?),
+        Command::Browser(arguments) => browser::run(&arguments, &repository()?),
         Command::Cluster(arguments) => cluster::run(&arguments, &repository()?),
         Command::Chaos(arguments) => chaos::run(&arguments, &repository()?),
         Command::Supervise(arguments) => cluster::supervise::run(&arguments),
