@@ -65,6 +65,7 @@ fn the_port_for_consoles_has_the_page_and_what_it_asks() {
     assert!(get("/").expect(200).contains("data-api=\"console\""));
     assert!(get("/console/main.js").expect(200).contains("import"));
     assert_eq!(ok(get("/v3/console/naming-server/overview"))["services"], 0);
+    assert!(get("/v3/openapi.json").expect(200).contains("\"openapi\""));
 }
 
 #[test]

@@ -112,6 +112,8 @@ impl<'a> Params<'a> {
     }
 
     fn find(&self, name: &str) -> Option<&Pair<'a>> {
+        #[cfg(test)]
+        reads::note(name);
         let wanted = name.as_bytes();
         // Decoding makes one byte of three at most: what is longer cannot be meant, and decoding
         // megabytes at each look-up would take long.
@@ -189,6 +191,26 @@ impl<'a> Params<'a> {
     /// Only `true` in any case is true, `default` stands in for blank.
     pub(crate) fn flag_strict(&self, name: &str, default: bool) -> bool {
         self.optional(name).map_or(default, |value| value.eq_ignore_ascii_case("true"))
+    }
+}
+
+/// Which parameters are read on this thread, for tests that compare them with what is documented.
+#[cfg(test)]
+pub(super) mod reads {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static READ: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(super) fn note(name: &str) {
+        READ.with_borrow_mut(|read| read.insert(name.to_owned()));
+    }
+
+    /// The names that were read since the last call.
+    pub(in crate::http) fn take() -> BTreeSet<String> {
+        READ.take()
     }
 }
 

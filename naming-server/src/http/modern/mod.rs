@@ -12,9 +12,11 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Instant;
 
+use bytes::Bytes;
 use hyper::StatusCode;
 
 use super::v1::{Admission, Api, Route, note_refusal};
+use super::v1::{Admission, Api, Right, Route, entries, note_refusal};
 use super::{Answer, Call, ErrorPage, Reply, no_such_api};
 use crate::naming::Clearance;
 
@@ -29,6 +31,7 @@ mod instance;
 mod list;
 mod members;
 mod namespaces;
+mod openapi;
 mod operator;
 mod own;
 mod ports;
@@ -77,6 +80,43 @@ fn all_rows() -> impl Iterator<Item = &'static Row> {
 /// Method and path of each row, in the order of their numbers.
 pub(crate) fn rows() -> Vec<(&'static str, &'static str)> {
     all_rows().map(|row| (row.method, row.path)).collect()
+}
+
+/// The OpenAPI document of everything that is served, as JSON; made once.
+static DOCUMENT: LazyLock<Bytes> =
+    LazyLock::new(|| openapi::document(described()).to_string().into());
+
+/// The OpenAPI document.
+fn api_document(_: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
+    Ok(Reply::json(DOCUMENT.clone()).into())
+}
+
+/// All rows of all APIs as the document shows them.
+fn described() -> impl Iterator<Item = openapi::Described> {
+    let of_console = |row: &Row| rows_v3::CONSOLE_ROWS.iter().any(|other| std::ptr::eq(other, row));
+    let modern = all_rows().map(move |row| openapi::Described {
+        method: row.method,
+        path: row.path.to_owned(),
+        is_open: row.right() == Right::Open,
+        is_write: matches!(row.class, Class::Write(..) | Class::OpenWrite(_)),
+        action: row.action(),
+        is_of_console: of_console(row),
+        tag: match row.path.get(..3) {
+            Some("/v2") => "2.x",
+            Some("/v3") => "3.x",
+            _ => "pages",
+        },
+    });
+    let first = entries().map(|entry| openapi::Described {
+        method: entry.method,
+        path: entry.path,
+        is_open: entry.is_open,
+        is_write: entry.is_write,
+        action: entry.action,
+        is_of_console: false,
+        tag: "1.x",
+    });
+    modern.chain(first)
 }
 
 /// What is at a path.

@@ -2,13 +2,14 @@
 //! answer them.
 
 use super::table::{Audit, Row};
-use super::{instance, namespaces, operator, own};
+use super::{api_document, instance, namespaces, operator, own};
 use crate::http::v1::Right;
 use crate::registry::Action::{Read, Write};
 
 use Audit::As;
 
 pub(super) static ROWS: &[Row] = &[
+    Row::open("GET", "/v3/openapi.json", api_document),
     Row::read("GET", "/v3/console/naming-server/overview", Right::AnyUser, own::overview),
     Row::read("GET", "/v3/console/naming-server/members", Right::AnyUser, own::members),
     Row::read(

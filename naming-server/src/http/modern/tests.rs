@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use crate::config::{AuthConfig, Config, Hidden};
 use crate::http::v1::Right;
 use crate::http::{Agent, Params};
 use crate::membership::Origin;
+use crate::registry::{Instance, Metadata};
 
 /// No two rows are for one request.
 #[test]
@@ -174,6 +176,7 @@ fn what_is_open_is_known() {
         "* /v3/console/cs/*",
         "* /v3/console/ai/*",
         "POST /v3/auth/user/admin",
+        "GET /v3/openapi.json",
     ];
     assert_eq!(open, known);
 }
@@ -198,4 +201,127 @@ fn writes_are_taken_down() {
     assert_eq!(untold, known);
     let reads = all_rows().filter(|row| matches!(row.class, Class::Read(_)));
     assert!(reads.into_iter().all(|row| matches!(row.method, "GET" | "*")));
+}
+
+/// Second names of parameters, which old clients send; documents name the first ones.
+const SECOND_NAMES: &[&str] = &["dom", "cluster"];
+/// What handlers need not read: the sender is known before a log-in is handled, and no permission is
+/// there to be picked.
+const UNREAD: &[(&str, &str)] = &[
+    ("/v3/auth/user/login", "username"),
+    ("/v3/auth/user/login", "password"),
+    ("/v3/auth/permission/list", "role"),
+];
+
+/// The instance that the examples are about.
+fn register_example(api: &Api) {
+    let service = naming_model::ServiceKey::parse("public", "DEFAULT_GROUP@@orders").unwrap();
+    let key = naming_model::InstanceKey { ip: "10.0.0.1", port: 8080, cluster: "DEFAULT" };
+    let instance = Instance::new(1.0, Metadata::default()).unwrap();
+    // It may be there already.
+    let _ = api.registry.register(&service, &key, instance, true, &String::new);
+}
+
+/// What a handler reads of a request that has all that is documented, and what it reads of one that
+/// has what is documented as required.
+async fn reads(api: &Api, row: &Row) -> BTreeSet<String> {
+    let documented = openapi::of(row.method, row.path);
+    let mut all = BTreeSet::new();
+    for only_required in [false, true] {
+        let mut query = String::new();
+        for one in documented.iter().filter(|one| one.is_required || !only_required) {
+            crate::nacos::push_encoded(&mut query, one.name);
+            query.push('=');
+            crate::nacos::push_encoded(&mut query, one.example);
+            query.push('&');
+        }
+        let params = Params::parse(Some(&query), None);
+        let (method, path) = (row.method.replace('*', "GET"), row.path.replace('*', "x"));
+        let headers = HeaderMap::new();
+        let call = Call {
+            clearance: Clearance::default(),
+            method: &method.parse().unwrap(),
+            path: &path,
+            under_context: true,
+            uri: &path,
+            query: Some(&query),
+            params: &params,
+            agent: Agent::from_headers(&headers),
+            headers: &headers,
+            peer: "127.0.0.1:1".parse().unwrap(),
+            body: &Bytes::new(),
+            user: None,
+        };
+        // Whoever may everything is asked nothing more.
+        let clearance = api.naming().admit_member(&call.caller());
+        let call = Call { clearance, ..call };
+        register_example(api);
+        crate::http::params::reads::take();
+        let answer = (row.handler)(api, &call);
+        all.extend(crate::http::params::reads::take());
+        if let Ok(Answer::Later(later)) = answer {
+            later.await;
+        }
+    }
+    all
+}
+
+/// Neither is a parameter documented that nobody reads, nor one read that is not documented.
+#[tokio::test]
+async fn parameters_are_documented_as_they_are_read() {
+    let api = api().await;
+    let mut troubles = Vec::new();
+    for row in all_rows() {
+        let name = format!("{} {}", row.method, row.path);
+        let documented: BTreeSet<String> =
+            openapi::of(row.method, row.path).iter().map(|one| one.name.to_owned()).collect();
+        let mut read = reads(&api, row).await;
+        read.retain(|name| !SECOND_NAMES.contains(&&**name));
+        let is_known = |name: &&String| UNREAD.contains(&(row.path, &***name));
+        let unread: Vec<_> = documented.difference(&read).filter(|name| !is_known(name)).collect();
+        let untold: Vec<_> = read.difference(&documented).collect();
+        if !unread.is_empty() || !untold.is_empty() {
+            troubles.push(format!("{name}: not read {unread:?}, not documented {untold:?}"));
+        }
+    }
+    assert!(troubles.is_empty(), "{}", troubles.join("\n"));
+}
+
+#[test]
+fn each_row_is_in_the_document_and_nothing_else() {
+    let document = openapi::document(described());
+    let mut shown: BTreeSet<(String, String)> = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|key| *key != "servers") {
+            shown.insert((method.to_uppercase(), path.replace("{rest}", "*")));
+        }
+    }
+    let any = ["GET", "POST", "PUT", "DELETE"];
+    let methods = |method: &'static str| if method == "*" { any.to_vec() } else { vec![method] };
+    let rows = rows().into_iter().map(|(method, path)| (method, path.to_owned()));
+    let first = entries().map(|entry| (entry.method, entry.path));
+    let served: BTreeSet<(String, String)> = rows
+        .chain(first)
+        .flat_map(|(method, path)| {
+            methods(method).into_iter().map(move |method| (method.to_owned(), path.clone()))
+        })
+        .collect();
+    assert_eq!(shown, served);
+    let ids = document["paths"].as_object().unwrap().values().flat_map(|item| {
+        item.as_object().unwrap().values().filter_map(|one| one["operationId"].as_str())
+    });
+    let ids: Vec<_> = ids.collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "each has a name of its own");
+}
+
+/// The copy in `docs`, which `UPDATE=1` writes anew.
+#[test]
+fn the_document_in_the_docs_is_that_which_is_served() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
+    let text = format!("{:#}\n", openapi::document(described()));
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let known = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(known == text, "docs/openapi.json is out of date: run this test with UPDATE=1");
 }

@@ -74,7 +74,7 @@ pub(in crate::http) use metadata_batch::{
 };
 use responsible::Responsible;
 pub(in crate::http) use rights::Right;
-pub(in crate::http) use route::Route;
+pub(in crate::http) use route::{Route, entries};
 use route::{Servers, find_route};
 pub(in crate::http) use service::threshold_json;
 use shared::Clients;

@@ -134,7 +134,46 @@ impl Entry {
     }
 }
 
+/// What is told of a method and a path of 1.x.
+pub(in crate::http) struct Told {
+    /// `*` for any.
+    pub(in crate::http) method: &'static str,
+    /// With a `*` at the end if more may follow.
+    pub(in crate::http) path: String,
+    /// Whether anybody may send it.
+    pub(in crate::http) is_open: bool,
+    pub(in crate::http) is_write: bool,
+    /// The name under which it is taken down, if it is.
+    pub(in crate::http) action: Option<&'static str>,
+}
+
+/// All methods and paths of 1.x.
+pub(in crate::http) fn entries() -> impl Iterator<Item = Told> {
+    ENTRIES.iter().map(|entry| {
+        let row = entry.route.spec();
+        Told {
+            method: entry.method.name(),
+            path: format!("{}{}", entry.path, if entry.is_open_ended { "*" } else { "" }),
+            is_open: matches!(row.right, Right::Open | Right::PushState),
+            is_write: row.class == Class::Writes,
+            action: (row.audit == Audit::Line).then_some(row.label),
+        }
+    })
+}
+
 impl Verb {
+    /// As in a request; `*` for any.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Patch => "PATCH",
+            Self::Any => "*",
+        }
+    }
+
     fn of(method: &str) -> Self {
         match method {
             "GET" => Self::Get,
