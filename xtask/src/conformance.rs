@@ -10,6 +10,7 @@ mod report;
 mod sdk;
 mod sdks;
 mod server;
+mod tools;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ const RUN_LIMIT: Duration = Duration::from_secs(150);
 /// What `cargo xtask conformance` takes.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Run only this SDK, or all of this language, or `naming-client`; may be given several times.
+    /// Run only this SDK, or all of this language, or `naming-client`, or `tools`; may be given several
+    /// times.
     #[arg(long = "sdk", value_name = "NAME")]
     sdks: Vec<String>,
 
@@ -61,10 +63,15 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         interrupt::listen()?;
         return failover::run(&places);
     }
-    let (own, foreign): (Vec<_>, Vec<_>) =
-        arguments.sdks.iter().cloned().partition(|name| name == own::NAME);
-    let with_own = !own.is_empty() || foreign.is_empty();
-    let sdks = if foreign.is_empty() && !own.is_empty() { vec![] } else { sdk::select(&foreign)? };
+    let is_named = |name: &str| arguments.sdks.iter().any(|sdk| sdk == name);
+    let (with_own, with_tools) = match arguments.sdks.is_empty() {
+        true => (true, true),
+        false => (is_named(own::NAME), is_named(tools::NAME)),
+    };
+    let mut foreign = arguments.sdks.clone();
+    foreign.retain(|name| ![own::NAME, tools::NAME].contains(&&**name));
+    let all_are_ours = foreign.is_empty() && (!arguments.sdks.is_empty());
+    let sdks = if all_are_ours { vec![] } else { sdk::select(&foreign)? };
     let places = Places::new(root, "conformance");
     fs::create_dir_all(&places.work).context("create the directory of the builds")?;
     interrupt::listen()?;
@@ -86,10 +93,14 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         });
         (own.map(joined), columns)
     });
+    let tools = match with_tools {
+        true => tools::run(&places, server.address(), &run_id),
+        false => Vec::new(),
+    };
     columns.extend(grpc::run(grpc, &places, &mut server, &run_id)?);
     interrupt::check()?;
     let restarts = server.is_own();
-    let report = Report { columns, own, skip_is_failure: skip_is_failure(), restarts };
+    let report = Report { columns, own, tools, skip_is_failure: skip_is_failure(), restarts };
     print!("{report}");
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::own::OwnReport;
 use super::sdk::{RESTART_CHECK, Sdk};
+use super::tools::ToolReport;
 
 /// How many characters of a reason are shown; `checks.jsonl` has it all.
 const REASON_LIMIT: usize = 400;
@@ -42,6 +43,8 @@ pub(super) struct Report {
     pub(super) columns: Vec<(&'static Sdk, Outcome)>,
     /// The client of this repository, if it was run.
     pub(super) own: Option<OwnReport>,
+    /// Programs beside the SDKs.
+    pub(super) tools: Vec<ToolReport>,
     /// Whether a missing tool is a failure.
     pub(super) skip_is_failure: bool,
     /// Whether the server can be started again for the check that needs a restart.
@@ -69,7 +72,11 @@ impl Report {
 
     /// Numbers of checks that passed and failed.
     fn sums(&self) -> (usize, usize) {
-        let (passed, failed) = self.own.as_ref().map_or((0, 0), OwnReport::sums);
+        let own = self.own.iter().map(OwnReport::sums);
+        let tools = self.tools.iter().map(|tool| tool.sums(self.skip_is_failure));
+        let (passed, failed) = own
+            .chain(tools)
+            .fold((0, 0), |(passed, failed), (more, worse)| (passed + more, failed + worse));
         (
             passed + self.count(|cell| matches!(cell, Cell::Passed { .. })),
             failed + self.count(|cell| matches!(cell, Cell::Failed(_))),
@@ -165,6 +172,7 @@ impl fmt::Display for Report {
         if let Some(own) = &self.own {
             write!(f, "{own}")?;
         }
+        self.tools.iter().try_for_each(|tool| write!(f, "{tool}"))?;
         let (passed, failed) = self.sums();
         write!(f, "\n{passed} passed, {failed} failed")?;
         match self.count(|cell| *cell == Cell::Skipped) {
@@ -181,7 +189,13 @@ mod tests {
 
     fn report(sdk: &str, outcome: Outcome, skip_is_failure: bool) -> Report {
         let sdk = select(&[sdk.to_owned()]).unwrap()[0];
-        Report { columns: vec![(sdk, outcome)], own: None, skip_is_failure, restarts: true }
+        Report {
+            columns: vec![(sdk, outcome)],
+            own: None,
+            tools: vec![],
+            skip_is_failure,
+            restarts: true,
+        }
     }
 
     fn ran(output: &str) -> Outcome {

@@ -256,7 +256,7 @@ fn joined(option: &str, path: &Path) -> std::ffi::OsString {
     argument
 }
 
-fn is_on_path(tool: &str) -> bool {
+pub(super) fn is_on_path(tool: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(tool).is_file())
 }
