@@ -11,18 +11,27 @@ use crate::error::Error;
 const DEFAULT_PORT: u16 = 8848;
 const DEFAULT_CONTEXT: &str = "/nacos";
 
-/// Where a server is: `host`, `host:port`, `[v6]:port`, or `http://host:port/context`.
+/// Where a server is: `host`, `host:port`, `[v6]:port`, or `http://host:port/context`; `https` for
+/// TLS.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Address {
     host: String,
     port: u16,
     base: String,
+    #[cfg(feature = "tls")]
+    is_tls: bool,
 }
 
 impl Address {
     /// `host:port`, with brackets around IPv6.
     pub(crate) fn authority(&self) -> String {
         authority(&self.host, self.port)
+    }
+
+    /// Whether connections to it are encrypted.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// Host (an IPv6 address without brackets) and port.
@@ -53,17 +62,20 @@ impl FromStr for Address {
             reason: format!("{text:?} {reason}"),
         };
         let rest = text.trim();
-        if rest.starts_with("https://") {
-            return Err(bad("asks for TLS, which this client does not speak"));
-        }
-        let rest = rest.strip_prefix("http://").unwrap_or(rest);
+        let (scheme, rest) = match rest.strip_prefix("https://") {
+            Some(_) if !cfg!(feature = "tls") => {
+                return Err(bad("asks for TLS, which this client is built without (feature tls)"));
+            }
+            Some(rest) => ("https", rest),
+            None => ("http", rest.strip_prefix("http://").unwrap_or(rest)),
+        };
         let (place, context) = match rest.find('/') {
             Some(at) => (&rest[..at], rest[at..].trim_end_matches('/')),
             None => (rest, DEFAULT_CONTEXT),
         };
         let (host, port) = split_port(place).ok_or_else(|| bad("has no readable port"))?;
         let whole = authority(host, port);
-        let base = format!("http://{whole}{context}");
+        let base = format!("{scheme}://{whole}{context}");
         // Whatever else the context holds, a request has to be possible.
         let readable = Authority::from_str(&whole).is_ok()
             && !whole.contains('@')
@@ -71,7 +83,13 @@ impl FromStr for Address {
         if host.is_empty() || !readable || context.contains(['?', '#', ' ']) {
             return Err(bad("is not an address"));
         }
-        Ok(Self { host: host.to_owned(), port, base })
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            base,
+            #[cfg(feature = "tls")]
+            is_tls: scheme == "https",
+        })
     }
 }
 
@@ -114,23 +132,13 @@ mod tests {
         assert_eq!(base("http://a:1/"), "http://a:1");
         assert_eq!(base("[::1]:9"), "http://[::1]:9/nacos");
         assert_eq!(base("fe80::1"), "http://[fe80::1]:8848/nacos");
+        let tls = "https://a".parse::<Address>();
+        assert_eq!(tls.is_ok(), cfg!(feature = "tls"));
     }
 
     #[test]
     fn unreadable_addresses_are_refused() {
-        for bad in [
-            "",
-            ":80",
-            "a:b",
-            "a:99999",
-            "https://a",
-            "a b",
-            "u:p@h",
-            "[::1",
-            "[::1]x",
-            "ä",
-            "a/<b>",
-        ] {
+        for bad in ["", ":80", "a:b", "a:99999", "a b", "u:p@h", "[::1", "[::1]x", "ä", "a/<b>"] {
             assert!(bad.parse::<Address>().is_err(), "{bad:?} was taken");
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::auth::{Auth, NoToken};
 use crate::counters::Counters;
@@ -107,10 +108,23 @@ impl Core {
             .with("app", &self.application)
     }
 
+    /// Makes the call in a span of its own.
+    ///
+    /// # Errors
+    /// Those of [`Self::call_all`].
+    pub(crate) async fn call<T>(
+        &self,
+        call: &Call,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<Answer<T>, Error> {
+        let span = tracing::debug_span!("call", transport = "http", path = call.path);
+        self.call_all(call, read).instrument(span).await
+    }
+
     /// Makes the call and reads the answer with `read`, which says what is wrong with an answer
     /// that is none; the next server is asked then. Cancelling leaves the fate of the attempt in
     /// flight open.
-    pub(crate) async fn call<T>(
+    async fn call_all<T>(
         &self,
         call: &Call,
         read: impl Fn(&[u8]) -> Result<T, String>,

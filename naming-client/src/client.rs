@@ -17,12 +17,13 @@ use crate::error::Error;
 use crate::fetch::{Manner, fetch};
 use crate::instances::Instances;
 use crate::names::{ServiceName, ServiceQuery};
+use crate::pattern::ServicePattern;
 use crate::poll::Topics;
 use crate::registration::Registration;
 use crate::servers::Preference;
 use crate::services::Services;
 use crate::subscribe::Subscription;
-use crate::watch::{ServicePattern, ServiceWatch};
+use crate::watch::ServiceWatch;
 use crate::write;
 
 /// Registrations or deregistrations in flight at once when many are made together.

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tower::discover::Change as TowerChange;
 use tower::{Layer, Service};
 
+use crate::chooser::Chooser;
 use crate::client::NamingClient;
 use crate::error::Error;
 use crate::instances::Change;
@@ -139,6 +140,7 @@ pub struct ServiceResolver {
 struct Shared {
     client: NamingClient,
     group: String,
+    chooser: Chooser,
     subscriptions: Mutex<HashMap<String, Arc<Subscription>>>,
 }
 
@@ -150,8 +152,15 @@ impl ServiceResolver {
 
     /// Looks services up in `group`.
     pub fn in_group(client: NamingClient, group: impl Into<String>) -> Self {
-        let subscriptions = Mutex::default();
-        Self { shared: Arc::new(Shared { client, group: group.into(), subscriptions }) }
+        Self::choosing(client, group, Chooser::new())
+    }
+
+    /// Looks services up in `group`, and chooses instances by `chooser`. If that ejects instances
+    /// that fail, [`ResolvedService`] tells it how each call went: an error of the client around
+    /// which it is counts as a failure, any response as a success.
+    pub fn choosing(client: NamingClient, group: impl Into<String>, chooser: Chooser) -> Self {
+        let (group, subscriptions) = (group.into(), Mutex::default());
+        Self { shared: Arc::new(Shared { client, group, chooser, subscriptions }) }
     }
 
     /// The URL to call instead of `url`.
@@ -160,12 +169,19 @@ impl ServiceResolver {
     /// [`Error::NoInstance`], [`Error::Name`] for a host that is no service name, and those of
     /// [`NamingClient::subscribe`] for the first request of a service.
     pub async fn resolve(&self, url: Uri) -> Result<Uri, Error> {
-        let Some(host) = service_host(&url) else { return Ok(url) };
+        self.resolve_to(url).await.map(|(url, _)| url)
+    }
+
+    /// The same with the instance that was chosen.
+    async fn resolve_to(&self, url: Uri) -> Result<(Uri, Option<Instance>), Error> {
+        let Some(host) = service_host(&url) else { return Ok((url, None)) };
         let subscription = self.subscription(host).await?;
-        let chosen = subscription
-            .choose()
+        let chosen = self
+            .shared
+            .chooser
+            .choose(&subscription.instances())
             .ok_or_else(|| Error::NoInstance { query: subscription.query().clone() })?;
-        with_authority(url, &chosen)
+        Ok((with_authority(url, &chosen)?, Some(chosen)))
     }
 
     async fn subscription(&self, host: &str) -> Result<Arc<Subscription>, Error> {
@@ -255,8 +271,14 @@ where
         let mut ready = std::mem::replace(&mut self.inner, fresh);
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
-            head.uri = resolver.resolve(head.uri).await.map_err(ResolvedError::Registry)?;
-            ready.call(Request::from_parts(head, body)).await.map_err(ResolvedError::Inner)
+            let resolved = resolver.resolve_to(head.uri).await;
+            let (url, chosen) = resolved.map_err(ResolvedError::Registry)?;
+            head.uri = url;
+            let outcome = ready.call(Request::from_parts(head, body)).await;
+            if let Some(chosen) = chosen {
+                resolver.shared.chooser.report(&chosen, outcome.is_ok());
+            }
+            outcome.map_err(ResolvedError::Inner)
         })
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Topics {
     /// Services that nobody subscribes to any more, and servers may still push.
     left: Mutex<BTreeSet<ServiceName>>,
     pub(crate) cache: Option<Cache>,
+    /// Whether a subscription begins with the list on disk.
+    pub(crate) warm: bool,
 }
 
 #[derive(Debug, Default)]
@@ -75,10 +77,11 @@ impl Topics {
         empty_policy: EmptyPolicy,
         (subscribes, push): (bool, Option<PushTarget>),
         cache: Option<Cache>,
+        warm: bool,
     ) -> Self {
         let (table, next_id, wake) = (Mutex::default(), AtomicU64::new(0), Notify::new());
         let left = Mutex::default();
-        Self { table, next_id, wake, empty_policy, push, subscribes, left, cache }
+        Self { table, next_id, wake, empty_policy, push, subscribes, left, cache, warm }
     }
 
     pub(crate) fn next_id(&self) -> u64 {
@@ -170,6 +173,11 @@ impl Topics {
         if table.schedule.bring_forward(topic.id, due) {
             self.wake.notify_one();
         }
+    }
+
+    /// Polls a topic that was never polled.
+    pub(crate) fn poll_now(&self, topic: &Topic) {
+        self.set_due(topic, Instant::now());
     }
 
     pub(crate) fn ask_again(&self, topic: &Topic, pause: Duration) {

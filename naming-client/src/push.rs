@@ -104,7 +104,7 @@ fn use_list(core: &Core, topics: &Topics, data: &str, sender: SocketAddr) {
         topics.hint(&topic);
         return;
     };
-    core.counters.pushes.add(1);
+    core.counters.note_push();
     match topics.apply(&topic, list.hosts, list.last_ref_time, Source::Push { sender }) {
         Verdict::AskAgain(pause) => topics.ask_again(&topic, pause),
         Verdict::Changed | Verdict::Unchanged | Verdict::Ignored => {}

@@ -106,6 +106,42 @@ impl Registration {
         Ok(())
     }
 
+    /// Closes the instance for calls: consumers find it no more, and it stays registered.
+    ///
+    /// # Errors
+    /// As [`Registration::update`].
+    pub async fn disable(&self) -> Result<(), Error> {
+        self.update(|instance| instance.enabled = false).await
+    }
+
+    /// Opens it for calls again.
+    ///
+    /// # Errors
+    /// As [`Registration::update`].
+    pub async fn enable(&self) -> Result<(), Error> {
+        self.update(|instance| instance.enabled = true).await
+    }
+
+    /// Leaves in order: closes the instance for calls, waits for `time`, in which consumers hear
+    /// of it and calls under way end, and deregisters. Servers do not tell what consumers have
+    /// heard: over gRPC it takes milliseconds, over HTTP as long as a consumer's next poll, 10 s
+    /// at most.
+    ///
+    /// Cancelling while it waits leaves the instance to the guard, which has gone: it is
+    /// deregistered.
+    ///
+    /// # Errors
+    /// As [`Registration::close`]; an instance that cannot be closed for calls is deregistered at
+    /// once.
+    pub async fn leave(self, time: Duration) -> Result<(), Error> {
+        match self.disable().await {
+            Ok(()) => tokio::time::sleep(time).await,
+            Err(error) => tracing::warn!(service = %self.entry.service, %error,
+                "an instance cannot be closed for calls before it is deregistered"),
+        }
+        self.close().await
+    }
+
     /// Deregisters. Beats stop at once, whatever comes of the call.
     ///
     /// Cancelling the future leaves the deregistration to the background.

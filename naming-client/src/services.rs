@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use hyper::Method;
-use naming_model::{InstanceEvent, Selector, ServiceDetail, ServicePage};
+use naming_model::{ClusterDetail, InstanceEvent, Selector, ServiceDetail, ServicePage};
 
-use crate::call::{Call, Core, read_json, read_ok};
+use crate::call::{Call, Core, read_json};
 use crate::client::NamingClient;
 use crate::error::Error;
+use crate::generations::{Place, call_first, data, done};
 use crate::http::Params;
 use crate::names::ServiceName;
 
+/// Where servers of 3.x have the calls about one service.
+const LATER: &str = "/v3/admin/ns/service";
 /// Most names asked for in one page.
 const PAGE_SIZE: u32 = 500;
 
@@ -48,10 +51,7 @@ impl<'a> Services<'a> {
         service: &ServiceName,
         settings: &ServiceSettings,
     ) -> Result<(), Error> {
-        let params = settings_params(self.params(service), settings)?;
-        let mut call = Call::new(Method::POST, "/v1/ns/service", params);
-        call.repeatable = false;
-        self.make(&call, read_ok).await
+        self.set(Method::POST, service, settings, false).await
     }
 
     /// Replaces all settings of a service.
@@ -64,8 +64,43 @@ impl<'a> Services<'a> {
         service: &ServiceName,
         settings: &ServiceSettings,
     ) -> Result<(), Error> {
+        self.set(Method::PUT, service, settings, true).await
+    }
+
+    async fn set(
+        &self,
+        method: Method,
+        service: &ServiceName,
+        settings: &ServiceSettings,
+        is_repeatable: bool,
+    ) -> Result<(), Error> {
         let params = settings_params(self.params(service), settings)?;
-        self.make(&Call::new(Method::PUT, "/v1/ns/service", params), read_ok).await
+        // A service that is made for persistent instances takes no others in 3.x.
+        let later =
+            settings_params(self.later_params(service), settings)?.with("ephemeral", "true");
+        self.at_first(method, params, later, is_repeatable, |_, body| done(body)).await
+    }
+
+    /// Makes a call at its place in 1.x, which most servers have, or in 3.x.
+    async fn at_first<T>(
+        &self,
+        method: Method,
+        params: Params,
+        later: Params,
+        is_repeatable: bool,
+        read: impl Fn(&str, &[u8]) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        self.client.inner.check_open()?;
+        let places = vec![
+            Place::new(method.clone(), "/v1/ns/service", params),
+            Place::new(method, LATER, later),
+        ];
+        call_first(&self.client.inner.core, places, is_repeatable, read).await
+    }
+
+    fn later_params(&self, service: &ServiceName) -> Params {
+        let params = self.client.inner.core.params();
+        params.with("serviceName", service.service()).with("groupName", service.group())
     }
 
     /// Sets the protect threshold and leaves the other settings. This reads and then writes: a
@@ -93,9 +128,8 @@ impl<'a> Services<'a> {
     /// One that [says "not found"](Error::is_not_found) if it does not exist. The call is not
     /// repeated once it may have had an effect.
     pub async fn delete(&self, service: &ServiceName) -> Result<(), Error> {
-        let mut call = Call::new(Method::DELETE, "/v1/ns/service", self.params(service));
-        call.repeatable = false;
-        self.make(&call, read_ok).await
+        let (params, later) = (self.params(service), self.later_params(service));
+        self.at_first(Method::DELETE, params, later, false, |_, body| done(body)).await
     }
 
     /// Settings and clusters of a service.
@@ -103,8 +137,12 @@ impl<'a> Services<'a> {
     /// # Errors
     /// One that [says "not found"](Error::is_not_found) if it does not exist.
     pub async fn detail(&self, service: &ServiceName) -> Result<ServiceDetail, Error> {
-        let call = Call::new(Method::GET, "/v1/ns/service", self.params(service));
-        self.make(&call, read_json).await
+        let read = |path: &str, body: &[u8]| match path {
+            LATER => data::<LaterDetail>(body).map(ServiceDetail::from),
+            _ => read_json(body),
+        };
+        let (params, later) = (self.params(service), self.later_params(service));
+        self.at_first(Method::GET, params, later, true, read).await
     }
 
     /// One page (the first is 1) of the names of a group, in order. Group `*` means all groups
@@ -185,6 +223,35 @@ pub(crate) async fn list_all(core: &Core, group: &str) -> Result<Vec<ServiceName
         }
     }
     Ok(names)
+}
+
+/// A service as servers of 3.x show it.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct LaterDetail {
+    namespace_id: String,
+    group_name: String,
+    service_name: String,
+    protect_threshold: f64,
+    metadata: BTreeMap<String, String>,
+    selector: serde_json::Value,
+    cluster_map: BTreeMap<String, ClusterDetail>,
+}
+
+impl From<LaterDetail> for ServiceDetail {
+    fn from(detail: LaterDetail) -> Self {
+        let cluster = |(name, cluster)| ClusterDetail { name, ..cluster };
+        Self {
+            name: detail.service_name,
+            group_name: detail.group_name,
+            namespace_id: detail.namespace_id,
+            protect_threshold: detail.protect_threshold,
+            metadata: detail.metadata,
+            // Its key `type` is there twice, and the last one counts.
+            selector: serde_json::from_value(detail.selector).unwrap_or_default(),
+            clusters: detail.cluster_map.into_iter().map(cluster).collect(),
+        }
+    }
 }
 
 fn settings_params(params: Params, settings: &ServiceSettings) -> Result<Params, Error> {

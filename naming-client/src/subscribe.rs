@@ -107,6 +107,15 @@ async fn load_first(inner: &Inner, topic: &Topic) -> Result<(), Error> {
     if *loaded {
         return Ok(());
     }
+    if inner.topics.warm
+        && let Some(cache) = &inner.topics.cache
+        && let Some(saved) = cache.load(&topic.query).await.filter(|list| !list.is_empty())
+    {
+        topic.remember(saved);
+        inner.topics.poll_now(topic);
+        *loaded = true;
+        return Ok(());
+    }
     if let Err(error) = poll::refresh(&inner.core, &inner.topics, topic, true).await {
         if !matches!(error, Error::NoServer { .. }) {
             return Err(error);

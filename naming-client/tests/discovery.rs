@@ -331,3 +331,31 @@ async fn the_servers_come_from_an_address_endpoint() {
     let text = error.unwrap_err().to_string();
     assert!(text.contains(&endpoint.address()) && text.contains("404"), "{text}");
 }
+
+#[tokio::test]
+async fn a_warm_start_waits_for_no_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let silent = Arc::new(AtomicBool::new(false));
+    let state = silent.clone();
+    let server = FakeServer::ready(move |seen| {
+        let is_list = seen.path.ends_with("/instance/list");
+        is_list.then(|| match state.load(Ordering::SeqCst) {
+            true => Action::Hang,
+            false => Action::ok(list("s", &[1])),
+        })
+    })
+    .await;
+    let build = || client([server.address()]).cache_directory(directory.path());
+    let first = build().build().await.unwrap();
+    first.subscribe("s").await.unwrap();
+    first.shutdown().await;
+    silent.store(true, Ordering::SeqCst);
+    let warm = build().warm_start().build().await.unwrap();
+    let start = tokio::time::Instant::now();
+    let subscription = warm.subscribe("s").await.unwrap();
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    assert!(subscription.instances().is_stale() && subscription.instances().len() == 1);
+    silent.store(false, Ordering::SeqCst);
+    let fresh = || async { !subscription.instances().is_stale() };
+    eventually("a server has answered", SOON, fresh).await;
+}

@@ -36,6 +36,7 @@ over_both!(
     all_instances_are_back_after_a_restart_without_the_application_doing_anything,
     closing_twice_dropping_late_and_shutting_down_are_harmless,
     a_guard_keeps_the_client_going_and_the_last_handle_ends_it,
+    an_instance_is_closed_for_calls_before_it_leaves,
 );
 
 async fn a_registration_is_seen_updated_and_closed(over: Transport) {
@@ -353,4 +354,22 @@ async fn a_thousand_registrations_need_few_tasks() {
     });
     assert!(all_beat);
     client.shutdown().await;
+}
+
+async fn an_instance_is_closed_for_calls_before_it_leaves(over: Transport) {
+    let server = RealServer::start();
+    let client = client_over(over, [server.address()]).build().await.unwrap();
+    let observer = other_client(&server).build().await.unwrap();
+    let usable = || async { observer.instances("s").await.unwrap().usable().count() };
+    let guard = client.register("s", Instance::new("10.0.0.1", 1)).await.unwrap();
+    assert_eq!(usable().await, 1);
+    guard.disable().await.unwrap();
+    assert_eq!(usable().await, 0);
+    guard.enable().await.unwrap();
+    assert_eq!(usable().await, 1);
+    let leaving = tokio::spawn(guard.leave(Duration::from_millis(500)));
+    eventually("it is closed for calls", SOON, || async { usable().await == 0 }).await;
+    assert!(!leaving.is_finished(), "it is there while calls end");
+    leaving.await.unwrap().unwrap();
+    assert_eq!((listed(&observer, "s").await, client.load().registrations), (0, 0));
 }

@@ -86,3 +86,32 @@ async fn service_names_in_urls_become_instances() {
     assert!(http.clone().oneshot(request).await.is_ok());
     assert!(poll_fn(|context| Poll::Ready(http.poll_ready(context))).await.is_ready());
 }
+
+#[tokio::test]
+async fn an_instance_that_fails_its_calls_is_left_alone() {
+    let server = RealServer::start();
+    let registry = client([server.address()]).build().await.unwrap();
+    let instances = (1..=2).map(|port| ("s".parse().unwrap(), Instance::new("10.0.0.1", port)));
+    let _guards = registry.register_all(instances).await;
+    let chooser = naming_client::Chooser::new().eject(naming_client::OutlierPolicy::default());
+    let resolver = ServiceResolver::choosing(registry, "", chooser);
+    let called = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = called.clone();
+    let http = service_fn(move |request: Request<()>| {
+        let port = request.uri().port_u16().unwrap();
+        log.lock().unwrap().push(port);
+        async move {
+            match port {
+                1 => Err(std::io::Error::other("broken")),
+                _ => Ok(Response::new(port)),
+            }
+        }
+    });
+    let mut resolved = resolver.layer(http);
+    for _ in 0..100 {
+        let request = Request::get("http://s/").body(()).unwrap();
+        let _ = resolved.ready().await.unwrap().call(request).await;
+    }
+    let bad = called.lock().unwrap().iter().filter(|port| **port == 1).count();
+    assert_eq!(bad, 5, "as many failures as the policy says");
+}

@@ -9,7 +9,8 @@ use super::messages::{FuzzyNotice, Request};
 use crate::call::Core;
 use crate::error::Error;
 use crate::names::ServiceName;
-use crate::watch::{PatternTopic, ServicePattern};
+use crate::pattern::ServicePattern;
+use crate::watch::PatternTopic;
 
 /// Who watches what.
 #[derive(Debug, Default)]

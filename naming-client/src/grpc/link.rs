@@ -10,16 +10,13 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::Context;
 use super::fuzzy::Watches;
 use super::hold::Holder;
 use super::messages::Reset;
 use super::open::{Opened, open};
 use super::session::Session;
-use crate::beat::Beats;
-use crate::call::Core;
 use crate::error::{Attempt, Error};
-use crate::http::Http;
-use crate::poll::Topics;
 use crate::servers::{Preference, Server, backoff};
 use crate::transport::Transport;
 
@@ -164,19 +161,6 @@ impl Link {
     }
 }
 
-/// What the thread of the client works with.
-pub(super) struct Context {
-    pub(super) core: Arc<Core>,
-    pub(super) beats: Arc<Beats>,
-    pub(super) topics: Arc<Topics>,
-    /// Connections for log-ins and probes from this thread. Those of the application's runtime end
-    /// with it.
-    pub(super) http: Http,
-    pub(super) port_offset: u16,
-    pub(super) connect_timeout: Duration,
-    pub(super) link: Arc<Link>,
-}
-
 impl Context {
     pub(super) fn link(&self) -> &Link {
         &self.link
@@ -240,7 +224,7 @@ pub(super) async fn keep(context: &Arc<Context>) {
 }
 
 async fn lost(context: &Context) {
-    context.core.counters.reconnects.add(1);
+    context.core.counters.note_loss();
     context.publish(Mode::Seeking { rounds: 0, attempts: Arc::default() });
     context.topics.move_all();
     // The clients of a server that died do not all come at once.

@@ -44,13 +44,17 @@ use crate::poll::Topics;
 const CLIENT_VERSION: &str = concat!("Nacos-Rust-Client:v", env!("CARGO_PKG_VERSION"));
 const AGENT: &str = concat!("naming-client/", env!("CARGO_PKG_VERSION"));
 
-/// What a link is started with.
-pub(crate) struct Setup {
+/// What the thread of a client works with.
+pub(crate) struct Context {
     pub(crate) link: Arc<Link>,
     pub(crate) core: Arc<Core>,
     pub(crate) beats: Arc<Beats>,
     pub(crate) topics: Arc<Topics>,
+    /// Connections for log-ins and probes from this thread. Those of the application's runtime end
+    /// with it.
     pub(crate) http: Http,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Arc<rustls::ClientConfig>,
     pub(crate) port_offset: u16,
     pub(crate) connect_timeout: Duration,
 }
@@ -61,13 +65,11 @@ pub(crate) struct Setup {
 /// # Errors
 /// The system has no thread for us.
 pub(crate) fn start(
-    setup: Setup,
+    context: Context,
     runtime: &Handle,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
-    let Setup { link, core, beats, topics, http, port_offset, connect_timeout } = setup;
-    let closing = link::Closing(link.clone());
-    let context = link::Context { core, beats, topics, http, port_offset, connect_timeout, link };
+    let closing = link::Closing(context.link.clone());
     let (alive, mut application) = oneshot::channel::<()>();
     let (ended, end) = oneshot::channel::<()>();
     let own = Builder::new_current_thread().enable_all().build()?;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::link::Context;
+use super::Context;
 use super::messages::{Request, ServerCheck, SetupAck, setup};
 use super::session::{Abilities, Beginning, Condition, STREAM, Session, broken, head};
 use super::stream::Reader;
@@ -45,6 +46,7 @@ pub(super) async fn open(context: &Arc<Context>, server: &Arc<Server>) -> Result
     let place = server.address.grpc_place(context.port_offset);
     let (host, port) = place.as_ref().map_err(|reason| Failure::Unreachable(reason.clone()))?;
     let place = crate::address::authority(host, *port);
+    let host = *host;
     let socket = tokio::time::timeout(context.connect_timeout, connect(host, *port));
     let socket = socket.await.map_err(|_| {
         Failure::Unreachable(format!("no connection within {:?}", context.connect_timeout))
@@ -53,8 +55,16 @@ pub(super) async fn open(context: &Arc<Context>, server: &Arc<Server>) -> Result
     let (local, remote) = ends.map_err(|error| Failure::Unreachable(error.to_string()))?;
     let source = SocketAddr::new(remote.ip(), local.port());
     let timeout = core.request_timeout.max(context.connect_timeout);
-    let set_up = set_up(context, server, place, source, socket);
-    tokio::time::timeout(timeout * 2, set_up).await.unwrap_or(Err(Failure::TimedOut(timeout * 2)))
+    let begin = async {
+        #[cfg(feature = "tls")]
+        if server.address.is_tls() {
+            let socket = encrypt(context, host, socket).await?;
+            return set_up(context, server, place, source, socket).await;
+        }
+        set_up(context, server, place, source, socket).await
+    };
+    let limit = timeout * 2;
+    tokio::time::timeout(limit, begin).await.unwrap_or(Err(Failure::TimedOut(limit)))
 }
 
 async fn connect(host: &str, port: u16) -> Result<TcpStream, Failure> {
@@ -77,13 +87,29 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, Failure> {
     Err(failure)
 }
 
-async fn set_up(
+#[cfg(feature = "tls")]
+async fn encrypt(
+    context: &Context,
+    host: &str,
+    socket: TcpStream,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Failure> {
+    let unreachable = |error: String| Failure::Unreachable(error);
+    let name = rustls::pki_types::ServerName::try_from(host.to_owned());
+    let name = name.map_err(|error| unreachable(error.to_string()))?;
+    let connector = tokio_rustls::TlsConnector::from(context.tls.clone());
+    connector.connect(name, socket).await.map_err(|error| unreachable(error.to_string()))
+}
+
+async fn set_up<S>(
     context: &Arc<Context>,
     server: &Arc<Server>,
     place: String,
     source: SocketAddr,
-    socket: TcpStream,
-) -> Result<Opened, Failure> {
+    socket: S,
+) -> Result<Opened, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let core = &context.core;
     let mut tasks = JoinSet::new();
     let (over, ended) = oneshot::channel();

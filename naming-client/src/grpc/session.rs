@@ -10,6 +10,7 @@ use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use hyper::Request as HttpRequest;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::messages::{Outcome, Request};
 use super::wire::{Frames, Payload, frame};
@@ -156,8 +157,20 @@ impl Session {
         });
     }
 
-    /// Makes a call with the token of the client, and with a new one if the server refuses that.
+    /// Makes a call in a span of its own, with the token of the client, and with a new one if the
+    /// server refuses that.
     pub(crate) async fn call(
+        &self,
+        core: &Core,
+        http: &Http,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Bytes, Problem> {
+        let span = tracing::debug_span!("call", transport = "grpc", kind = request.kind);
+        self.call_as_user(core, http, request, timeout).instrument(span).await
+    }
+
+    async fn call_as_user(
         &self,
         core: &Core,
         http: &Http,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use serde::Serialize;
 
-use super::link::Context;
+use super::Context;
 use super::messages::{Asked, FuzzyNotice, Reset, SetupAck, read_list};
 use super::open::body_of;
 use super::session::{Session, broken, next_chunk};
@@ -145,7 +145,7 @@ fn use_push(context: &Context, session: &Session, body: &[u8]) {
         Err(error) => return tracing::warn!(error, "a push is unreadable"),
     };
     let source = Source::Push { sender: session.source };
-    context.core.counters.pushes.add(1);
+    context.core.counters.note_push();
     for topic in context.topics.of_service(&service) {
         let hosts = topic.query.filter(list.hosts.clone());
         match context.topics.apply(&topic, hosts, list.last_ref_time, source) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use naming_model::Instance;
 use tokio::time::Instant;
 
-use super::link::Context;
+use super::Context;
 use super::messages::{Request, read_list};
 use super::session::Session;
 use crate::names::ServiceName;
@@ -22,7 +22,7 @@ const PERIOD: Duration = Duration::from_secs(8);
 const LAST_PERIOD: Duration = Duration::from_secs(600);
 /// Instances that are read in a second at most: what looking costs does not grow with what there
 /// is.
-const READ_PER_SECOND: f64 = 2_000.0;
+const READ_PER_SECOND: f64 = 500.0;
 /// What one look costs beside its instances, counted in instances.
 const CALL: usize = 20;
 /// How often the list of services is looked at.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::Context;
 use super::hold::Flight;
-use super::link::{Context, Mode};
+use super::link::Mode;
 use super::messages::Request;
 use super::session::{Problem, Session};
 use crate::schedule::sleep_until;
