@@ -15,7 +15,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::StatusCode;
 
-use super::v1::{Admission, Api, Route, note_refusal};
 use super::v1::{Admission, Api, Right, Route, entries, note_refusal};
 use super::{Answer, Call, ErrorPage, Reply, no_such_api};
 use crate::naming::Clearance;
@@ -48,7 +47,7 @@ mod table;
 
 use error::{Code, Fault};
 pub(crate) use ports::{ConsolePort, Front};
-use table::{Gate, Row};
+use table::{Class, Gate, Row};
 
 /// Where the rows for the paths below the context path stand, and those of the console port.
 static MAIN: LazyLock<Table> =
