@@ -87,7 +87,9 @@ impl Tools {
             let source = all.join(SCHEMA_FOLDER).join(format!("{version}-local-strict"));
             let half = self.folder.join("half-written");
             std::fs::create_dir_all(&half)?;
-            for file in std::fs::read_dir(&source).with_context(|| format!("{version}"))? {
+            for file in std::fs::read_dir(&source)
+                .with_context(|| format!("no schemas of Kubernetes {version}"))?
+            {
                 let path = file?.path();
                 // They refer to each other by addresses in the network; here by the file beside.
                 let text = std::fs::read_to_string(&path)?;
