@@ -26,6 +26,7 @@ use crate::registry::{
     self, Cluster, Content, Events, Registry, ServiceState, UpkeepSettings, Watch, Writes,
 };
 use crate::secret_watch::follow_secret;
+use crate::tls::{self, Tls};
 
 mod java2;
 mod pushed;
@@ -42,6 +43,8 @@ pub(crate) struct App {
     pub(crate) api: Arc<Api>,
     /// Serves clients that hold connections.
     pub(crate) grpc: Arc<Front>,
+    /// Certificates and keys of its ports.
+    pub(crate) tls: Arc<Tls>,
     driver: Driver<Content, ServiceState>,
     pub(crate) control: Control<Content>,
     /// Tells of other members; none for a node alone.
@@ -101,6 +104,8 @@ pub(crate) struct Resources {
     pub(crate) secret: Option<ClusterConfig>,
     /// What there is among Java servers of 2.x or 3.x.
     pub(crate) java2: Option<Java2Membership>,
+    /// Certificates and keys, which are read again while the node runs.
+    pub(crate) tls: Arc<Tls>,
 }
 
 impl App {
@@ -112,8 +117,17 @@ impl App {
         sockets: Sockets,
         resources: Resources,
     ) -> Self {
-        let Resources { connections, audit, auth, identity, data, saved_instances, secret, java2 } =
-            resources;
+        let Resources {
+            connections,
+            audit,
+            auth,
+            identity,
+            data,
+            saved_instances,
+            secret,
+            java2,
+            tls,
+        } = resources;
         let first_user = how_to_make_the_first_user(data.as_ref());
         let Origin { address, clock, incarnation, seed } = origin;
         let settings = config.registry_settings(seed);
@@ -214,12 +228,14 @@ impl App {
             context_path: config.http_settings().context_path,
             connections,
             other_front: Arc::clone(&grpc) as _,
+            tls: Arc::clone(&tls) as _,
         };
         let api = Arc::new_cyclic(|me| Api::new(parts, me.clone()));
         api.connect(Arc::clone(&grpc) as _);
         Self {
             api,
             grpc,
+            tls,
             driver: member.driver,
             control: member.control,
             member_watch: member.watch,
@@ -283,6 +299,9 @@ impl App {
         if let Some(settings) = self.secret {
             let follow = follow_secret(Arc::clone(&self.api), settings, shutdown.clone());
             tasks.push(("secret", tokio::spawn(follow)));
+        }
+        for keychain in self.tls.keychains() {
+            tasks.push(("TLS files", tokio::spawn(tls::follow(keychain, shutdown.clone()))));
         }
         if let Some(watch) = self.member_watch {
             tasks.push(("members", tokio::spawn(watch.follow(self.control, shutdown))));

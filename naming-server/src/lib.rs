@@ -16,10 +16,11 @@ mod checks;
 mod config;
 mod effects;
 pub use config::{
-    Acks, Arguments, AuditConfig, AuthConfig, ClusterConfig, Command, Config, ConsoleConfig,
-    DataConfig, Dialect, DurableConfig, EmptyServiceConfig, EventsConfig, GrpcConfig, HealthConfig,
-    Hidden, HttpConfig, Java2Config, LogConfig, LogFormat, NacosConfig, PushConfig, RegistryConfig,
-    StoreConfig, UserAddArguments, UserCommand,
+    Acks, Arguments, AuditConfig, AuthConfig, ClientAuth, ClusterConfig, Command, Config,
+    ConsoleConfig, DataConfig, Dialect, DurableConfig, EmptyServiceConfig, EventsConfig,
+    GrpcConfig, HealthConfig, Hidden, HttpConfig, Java2Config, LogConfig, LogFormat,
+    MemberTlsConfig, NacosConfig, PushConfig, RegistryConfig, StoreConfig, TlsConfig, TlsMode,
+    UserAddArguments, UserCommand,
 };
 
 mod durable;
@@ -87,6 +88,8 @@ mod supervision;
 pub use supervision::say_stopping;
 
 mod text;
+
+mod tls;
 
 #[cfg(test)]
 mod simulation;

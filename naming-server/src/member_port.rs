@@ -4,11 +4,12 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use distro_net::{Connecting, Connector, PATH_PREFIX};
+use distro_net::{Connecting, Connector, Io, PATH_PREFIX};
 use hyper::http::request::Parts;
 
 use crate::http::v1::Api;
 use crate::http::{Answer, Call, Door, Handler, no_such_api};
+use crate::tls::MemberDialer;
 
 /// Answers what members ask of each other, and nothing else.
 pub(crate) struct MembersOnly(pub(crate) Arc<Api>);
@@ -52,6 +53,26 @@ impl Connector for MemberPort {
                 }
                 connected => connected,
             }
+        })
+    }
+}
+
+/// Connects to the port for members in TLS, and nowhere else: a member that has no such port, or
+/// speaks no TLS on it, is not reached.
+pub(crate) struct SecureMemberPort {
+    pub(crate) port: u16,
+    pub(crate) dialer: Arc<MemberDialer>,
+    /// What opens the connection that TLS begins on.
+    pub(crate) inner: Arc<dyn Connector>,
+}
+
+impl Connector for SecureMemberPort {
+    fn connect<'a>(&'a self, address: &'a str) -> Connecting<'a> {
+        Box::pin(async move {
+            let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+            let stream = self.inner.connect(&format!("{host}:{}", self.port)).await?;
+            let stream = self.dialer.secure(host, stream).await?;
+            Ok(Box::new(stream) as Box<dyn Io>)
         })
     }
 }

@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::Config;
+use crate::config::{Config, TlsMode};
 use crate::networks::bare;
+use crate::tls::speak_to_own;
 
 /// What an answer may take, in each of its parts.
 const WITHIN: Duration = Duration::from_secs(2);
 /// More than the first line of an answer.
 const MOST_BYTES: u64 = 4_096;
+
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
 
 /// What is asked.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,16 +49,24 @@ impl Probe {
                 break;
             }
         }
-        let mut stream = stream.with_context(unreachable)?;
+        let stream = stream.with_context(unreachable)?;
         stream.set_read_timeout(Some(WITHIN))?;
         stream.set_write_timeout(Some(WITHIN))?;
+        let mut stream: Box<dyn Stream> = match config.tls.mode {
+            TlsMode::Required => Box::new(speak_to_own(&config.tls, stream)?),
+            TlsMode::Off | TlsMode::Compatibility => Box::new(stream),
+        };
         let request = format!(
             "GET {path}/v1/console/health/{name} HTTP/1.1\r\nHost: localhost\r\n\
              User-Agent: naming-server-probe\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).with_context(unreachable)?;
         let mut answer = Vec::new();
-        stream.take(MOST_BYTES).read_to_end(&mut answer).context("no answer in time")?;
+        let read = stream.take(MOST_BYTES).read_to_end(&mut answer);
+        // Within TLS an answer may come with an error behind it.
+        if answer.is_empty() {
+            read.context("no answer in time")?;
+        }
         let answer = String::from_utf8_lossy(&answer);
         let status = answer.lines().next().unwrap_or_default();
         match status.split(' ').nth(1) {

@@ -15,14 +15,15 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, Java2, Resources, SavedInstances, Sockets};
 use crate::audit::Audit;
 use crate::auth::{AuthSettings, NewUser};
-use crate::config::{Config, list_members};
+use crate::config::{Config, TlsMode, list_members};
 use crate::durable::{Data, DataError, InstanceCache, Keeper, default_folder};
 use crate::grpc;
-use crate::http::{self, Accept, ConnectionStats, ConsolePort, Front};
-use crate::member_port::{MemberPort, MembersOnly};
+use crate::http::{self, Accept, ConnectionStats, ConsolePort, Front, Protocols};
+use crate::member_port::{MemberPort, MembersOnly, SecureMemberPort};
 use crate::membership::{Java2Membership, Membership, Origin};
 use crate::nacos::PeerIdentity;
 use crate::supervision;
+use crate::tls::{MemberDialer, Tls};
 
 mod ports;
 
@@ -61,6 +62,7 @@ pub struct Server {
     audit: Arc<Audit>,
     /// Whether systemd is told when it is ready and that it lives.
     is_supervised: bool,
+    tls: Arc<Tls>,
 }
 
 impl Server {
@@ -69,8 +71,8 @@ impl Server {
     ///
     /// # Errors
     /// An address that does not exist here or is in use; for a member of a cluster, no secret, no
-    /// list of members, or another server at its address; authentication without a good key; an
-    /// audit file that cannot be written; data that cannot be read or written, which is left as it
+    /// list of members, or another server at its address; authentication without a good key; TLS
+    /// without a certificate that can be used; an audit file that cannot be written; data that cannot be read or written, which is left as it
     /// is.
     pub async fn bind(config: Config) -> Result<Self> {
         config.check_identity()?;
@@ -82,16 +84,10 @@ impl Server {
         let socket = bind(&config).await.with_context(cannot_listen)?;
         let address = socket.local_addr()?;
         let origin = Origin::new(config.advertised(address));
+        let tls = Arc::new(Tls::open(&config, origin.address.as_str())?);
         let membership = match config.cluster.is_enabled() {
             true => {
-                let connector: Arc<dyn Connector> = match config.cluster.name_server() {
-                    None => Arc::new(TcpConnector),
-                    Some(server) => Arc::new(NamedConnector(server)),
-                };
-                let connector = match config.cluster.bind_port {
-                    0 => connector,
-                    port => Arc::new(MemberPort(port, connector)),
-                };
+                let connector = connector(&config, tls.dialer());
                 Some(Membership::prepare(&config, &origin, connector).await?)
             }
             false => None,
@@ -146,6 +142,7 @@ impl Server {
             stats,
             audit,
             is_supervised: false,
+            tls,
         })
     }
 
@@ -192,7 +189,8 @@ impl Server {
                 SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
-        format!("http://{address}{}", self.config.http_settings().context_path)
+        let scheme = if self.config.tls.mode == TlsMode::Required { "https" } else { "http" };
+        format!("{scheme}://{address}{}", self.config.http_settings().context_path)
     }
 
     /// The members of the cluster as of the start, if it is one.
@@ -227,9 +225,18 @@ impl Server {
             false => SavedInstances::Removed,
         };
         let (connections, data, java2) = (stats, self.data, self.java2);
-        let secret = Some(self.config.cluster.clone());
-        let resources =
-            Resources { connections, audit, auth, identity, data, saved_instances, secret, java2 };
+        let (secret, tls) = (Some(self.config.cluster.clone()), Arc::clone(&self.tls));
+        let resources = Resources {
+            connections,
+            audit,
+            auth,
+            identity,
+            data,
+            saved_instances,
+            secret,
+            java2,
+            tls,
+        };
         let app = App::new(&self.config, origin, membership, sockets, resources);
         self.users.iter().for_each(|user| user.write(&app.api.registry));
         let listener = self.listener;
@@ -247,7 +254,8 @@ impl Server {
                 let address = address.unwrap_or_default();
                 tracing::info!(address, "the API for consoles is answered (console.port)");
                 let (console, stats) = (Arc::new(ConsolePort(console_api)), Arc::default());
-                http::serve(listener, console, None, console_settings, stats, console_stopped)
+                let spoken = Protocols { tls: self.tls.console(), ..Protocols::default() };
+                http::serve(listener, console, spoken, console_settings, stats, console_stopped)
                     .await;
             }
         };
@@ -261,7 +269,8 @@ impl Server {
         let serve_members = async {
             if let Some(listener) = self.member_listener {
                 let (members, stats) = (Arc::new(MembersOnly(api)), Arc::default());
-                http::serve(listener, members, None, settings, stats, stopped).await;
+                let spoken = Protocols { tls: self.tls.member_port(), ..Protocols::default() };
+                http::serve(listener, members, spoken, settings, stats, stopped).await;
             }
         };
         let run = async {
@@ -274,6 +283,21 @@ impl Server {
         let (ran, (), (), ()) = tokio::join!(run, serve_members, serve_consoles, supervise);
         self.audit.finish(LAST_AUDIT_LINES).await;
         ran.context("cannot listen")
+    }
+}
+
+/// By what other members are reached.
+fn connector(config: &Config, dialer: Option<Arc<MemberDialer>>) -> Arc<dyn Connector> {
+    let inner: Arc<dyn Connector> = match config.cluster.name_server() {
+        None => Arc::new(TcpConnector),
+        Some(server) => Arc::new(NamedConnector(server)),
+    };
+    match (config.cluster.bind_port, dialer) {
+        (0, _) => inner,
+        (port, Some(dialer)) if config.cluster.tls.connects() => {
+            Arc::new(SecureMemberPort { port, dialer, inner })
+        }
+        (port, _) => Arc::new(MemberPort(port, inner)),
     }
 }
 
@@ -291,7 +315,9 @@ pub(crate) async fn run<L: Accept>(
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let token = CancellationToken::new();
-    let (api, grpc) = (Arc::new(Front(Arc::clone(&app.api))), Arc::clone(&app.grpc));
+    let members_need_tls = config.members_need_tls();
+    let api = Arc::new(Front { api: Arc::clone(&app.api), members_need_tls });
+    let (grpc, tls) = (Arc::clone(&app.grpc), Arc::clone(&app.tls));
     let drain = Arc::clone(&grpc);
     let leave = app.leave();
     let (nacos, java2, stopped) = (app.take_nacos(), app.take_java2(), token.clone());
@@ -311,12 +337,12 @@ pub(crate) async fn run<L: Accept>(
         let java2_listener = listen_java2().inspect_err(|_| stopped.cancel())?;
         let listener = listen().inspect_err(|_| stopped.cancel())?;
         let grpc_listener = listen_grpc().inspect_err(|_| stopped.cancel())?;
-        let other = config.grpc.shared_port.then(|| Arc::clone(&grpc) as _);
-        let settings = config.http_settings();
-        let serve = http::serve(listener, api, other, settings, stats, stopped.clone());
+        let http2 = config.grpc.shared_port.then(|| Arc::clone(&grpc) as _);
+        let (settings, spoken) = (config.http_settings(), Protocols { http2, tls: tls.main() });
+        let serve = http::serve(listener, api, spoken, settings, stats, stopped.clone());
         let serve_grpc = async {
             if let Some(listener) = grpc_listener {
-                grpc::serve(listener, grpc, stopped.clone()).await;
+                grpc::serve(listener, grpc, tls.grpc(), stopped.clone()).await;
             }
         };
         let serve_java2 = async {

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use xtask::{attacks, browser, chaos, cluster, conformance, deploy_check, image, instructions, sim, tidy};
+use xtask::{
+    attacks, browser, chaos, cluster, conformance, deploy_check, image, instructions, sim, tidy,
+};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Automation of this repository")]

@@ -21,6 +21,7 @@ impl Config {
         self.cluster.check()?;
         self.check_identity()?;
         self.data.check()?;
+        self.check_tls()?;
         self.durable.check(self.tombstone_retention_ms())?;
         ensure!(
             !(self.data.in_memory && self.durable.wants_majority()),

@@ -12,7 +12,7 @@ use distro_net::{
 use serde::{Deserialize, Serialize};
 
 use super::check::{DAY_MS, within};
-use super::{Hidden, Java2Config, NacosConfig};
+use super::{Hidden, Java2Config, MemberTlsConfig, NacosConfig};
 
 /// How to make a secret, for those who have none.
 const HOW_TO_MAKE_A_SECRET: &str = "make one with `openssl rand -hex 32 > cluster.secret` (or any \
@@ -107,6 +107,8 @@ pub struct ClusterConfig {
     /// `store.tombstone_retention_ms`. Default 3,600,000. Longer than any partition that should
     /// heal without forgetting what was not heard; costs memory where instances come and go.
     pub tombstone_retention_ms: u64,
+    /// TLS among the members.
+    pub tls: MemberTlsConfig,
     /// What matters only in dialect `nacos`.
     pub nacos: NacosConfig,
     /// What matters only among servers of Nacos 2.x or 3.x.
@@ -156,6 +158,7 @@ impl Default for ClusterConfig {
             empty_start_ms: millis(core.empty_start),
             leave_within_ms: 3_000,
             tombstone_retention_ms: 3_600_000,
+            tls: MemberTlsConfig::default(),
             nacos: NacosConfig::default(),
             java2: Java2Config::default(),
         }

@@ -58,6 +58,8 @@ pub use push::PushConfig;
 mod registry;
 pub use registry::RegistryConfig;
 
+mod tls;
+pub use tls::{ClientAuth, MemberTlsConfig, TlsConfig, TlsMode};
 mod variables;
 
 /// All settings of a server.
@@ -83,6 +85,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// The front of Nacos clients of 2.x and 3.x.
     pub grpc: GrpcConfig,
+    /// TLS on the ports of clients and consoles.
+    pub tls: TlsConfig,
     /// What is kept of services and instances.
     pub registry: RegistryConfig,
     /// Judging instances by their beats.
@@ -120,6 +124,7 @@ impl Default for Config {
             context_path: "/nacos".to_owned(),
             http: HttpConfig::default(),
             grpc: GrpcConfig::default(),
+            tls: TlsConfig::default(),
             registry: RegistryConfig::default(),
             health: HealthConfig::default(),
             store: StoreConfig::default(),

@@ -21,8 +21,9 @@ use super::connections::Connection;
 use super::flow::{Flow, Metered};
 use super::status::{Failure, Status, fail, refuse};
 use super::{call, stream};
-use crate::http::{Accept, OtherProtocol, Place, Stream, Visit, accept_each};
+use crate::http::{Accept, OtherProtocol, Place, Stream, Visit, Welcomed, accept_each, welcome};
 use crate::registry::Later;
+use crate::tls::Port;
 
 /// How long a client may take for the preface of HTTP/2.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -41,11 +42,16 @@ const SEND_BUFFER: usize = 64 << 10;
 /// Streams that were called off before they were looked at.
 const MOST_CALLED_OFF: usize = 32;
 
-/// Serves `listener` until `shutdown`. Returns when the last connection is gone, or shortly after it
-/// was cut off.
-pub(crate) async fn serve(listener: impl Accept, front: Arc<Front>, shutdown: CancellationToken) {
+/// Serves `listener`, in TLS too if there is any, until `shutdown`. Returns when the last connection is
+/// gone, or shortly after it was cut off.
+pub(crate) async fn serve(
+    listener: impl Accept,
+    front: Arc<Front>,
+    tls: Option<Arc<Port>>,
+    shutdown: CancellationToken,
+) {
     let connections = TaskTracker::new();
-    let take = |stream, peer| admit(&front, stream, peer, &connections);
+    let take = |stream, peer| admit(&front, tls.as_ref(), stream, peer, &connections);
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = front.draining.cancelled() => {}
@@ -58,7 +64,13 @@ pub(crate) async fn serve(listener: impl Accept, front: Arc<Front>, shutdown: Ca
     let _ = timeout(2 * GOODBYE_TIME, connections.wait()).await;
 }
 
-fn admit(front: &Arc<Front>, stream: impl Stream, peer: SocketAddr, connections: &TaskTracker) {
+fn admit(
+    front: &Arc<Front>,
+    tls: Option<&Arc<Port>>,
+    stream: impl Stream,
+    peer: SocketAddr,
+    connections: &TaskTracker,
+) {
     let Some(visit) = front.enter(peer) else {
         if front.stats.refused.fetch_add(1, Relaxed) == 0 {
             tracing::warn!(%peer, "limit of gRPC connections reached, further ones are closed");
@@ -66,7 +78,25 @@ fn admit(front: &Arc<Front>, stream: impl Stream, peer: SocketAddr, connections:
         return;
     };
     stream.send_at_once();
-    connections.spawn(converse(Arc::clone(front), stream, peer, visit));
+    let open = Open::new(front, visit);
+    match tls.cloned() {
+        Some(tls) => connections.spawn(begin(tls, stream, peer, open)),
+        None => connections.spawn(converse(stream, peer, open)),
+    };
+}
+
+/// Serves a connection to a port that speaks TLS.
+async fn begin(tls: Arc<Port>, stream: impl Stream, peer: SocketAddr, open: Open) {
+    let cut_all = open.front.cut_all.clone();
+    let welcomed = tokio::select! {
+        it = welcome(&tls, stream, peer, Some(&open.visit.source), HANDSHAKE_TIME) => it,
+        () = cut_all.cancelled() => None,
+    };
+    match welcomed {
+        Some(Welcomed::Plain(stream)) => converse(stream, peer, open).await,
+        Some(Welcomed::Secured { stream, .. }) => converse(stream, peer, open).await,
+        None => {}
+    }
 }
 
 impl Front {
@@ -90,7 +120,7 @@ impl OtherProtocol for Front {
     fn serve(self: Arc<Self>, stream: Box<dyn Stream>, peer: SocketAddr) -> Later<()> {
         Box::pin(async move {
             if let Some(visit) = self.enter(peer) {
-                converse(self, stream, peer, visit).await;
+                converse(stream, peer, Open::new(&self, visit)).await;
             } else {
                 self.stats.refused.fetch_add(1, Relaxed);
             }
@@ -99,18 +129,11 @@ impl OtherProtocol for Front {
 }
 
 /// Serves one connection to its end: the client's, or that which this server makes of it.
-pub(super) async fn converse(
-    front: Arc<Front>,
-    stream: impl Stream,
-    peer: SocketAddr,
-    visit: Visit,
-) {
-    front.stats.open.fetch_add(1, Relaxed);
-    front.stats.accepted.fetch_add(1, Relaxed);
-    let _open = Open(&front);
+async fn converse<S: Stream>(stream: S, peer: SocketAddr, open: Open) {
+    let Open { front, visit } = &open;
     let flow = Arc::new(Flow::new());
     let stream = Metered::new(stream, Arc::clone(&flow), Arc::clone(&front.stats));
-    let handshake = parser(&front).handshake::<_, Bytes>(stream);
+    let handshake = parser(front).handshake::<_, Bytes>(stream);
     let Ok(Ok(mut h2)) = timeout(HANDSHAKE_TIME, handshake).await else { return };
     let most = front.settings.max_buffered_bytes_per_connection;
     let account = Account::new(most, Arc::clone(&front.budget), Arc::clone(&visit.source));
@@ -118,7 +141,7 @@ pub(super) async fn converse(
         let (outbox, now) = (front.naming.pusher().outbox(), front.now());
         front.connections.open(peer, Arc::new(account), flow, outbox, now)
     };
-    if exchange(&front, &connection, &mut h2).await {
+    if exchange(front, &connection, &mut h2).await {
         h2.abrupt_shutdown(Reason::NO_ERROR);
         let closed = std::future::poll_fn(|context| h2.poll_closed(context));
         let _ = timeout(GOODBYE_TIME, closed).await;
@@ -204,11 +227,22 @@ fn parser(front: &Front) -> Builder {
     parser
 }
 
-/// Counts a connection as long as it lives.
-struct Open<'a>(&'a Front);
+/// A connection, counted as long as this lives.
+struct Open {
+    front: Arc<Front>,
+    visit: Visit,
+}
 
-impl Drop for Open<'_> {
+impl Open {
+    fn new(front: &Arc<Front>, visit: Visit) -> Self {
+        front.stats.open.fetch_add(1, Relaxed);
+        front.stats.accepted.fetch_add(1, Relaxed);
+        Self { front: Arc::clone(front), visit }
+    }
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.stats.open.fetch_sub(1, Relaxed);
+        self.front.stats.open.fetch_sub(1, Relaxed);
     }
 }

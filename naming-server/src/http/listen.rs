@@ -20,7 +20,9 @@ use super::exchange::Exchange;
 use super::shared::{OtherProtocol, Peeked};
 use super::socket::{HeadBudget, Progress, Standing, WatchedSocket};
 use super::source::{Place, Sources, Visit};
+use super::tls::{Welcomed, welcome};
 use super::{Handler, HttpSettings};
+use crate::tls::Port;
 
 /// For how long a draining connection may go on sending a request it has only begun.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
@@ -47,15 +49,23 @@ const RESERVE_OF_SOURCE: usize = 32;
 /// For how long one of these may be open before it has proved to be of a member.
 const RESERVE_TIME: Duration = Duration::from_secs(5);
 
+/// What a port speaks besides HTTP/1 in plain.
+#[derive(Default)]
+pub(crate) struct Protocols {
+    /// Serves connections that begin with the preface of HTTP/2, or agree on it within TLS.
+    pub(crate) http2: Option<Arc<dyn OtherProtocol>>,
+    /// Begins connections in TLS.
+    pub(crate) tls: Option<Arc<Port>>,
+}
+
 /// Serves `listener` until `shutdown`, then drains: no new connections, idle ones are closed,
 /// requests that were begun are answered. Returns when the last connection is gone, at the latest
-/// after `drain_timeout`, whatever the clients do. What begins with the preface of HTTP/2 is served
-/// by `other`, if there is one. Dropping the future stops accepting but leaves
+/// after `drain_timeout`, whatever the clients do. Dropping the future stops accepting but leaves
 /// the open connections alone.
 pub(crate) async fn serve<H: Handler>(
     listener: impl Accept,
     handler: Arc<H>,
-    other: Option<Arc<dyn OtherProtocol>>,
+    protocols: Protocols,
     settings: HttpSettings,
     stats: Arc<ConnectionStats>,
     shutdown: CancellationToken,
@@ -67,7 +77,7 @@ pub(crate) async fn serve<H: Handler>(
         sources: Arc::default(),
         exchange: Exchange::new(handler, settings),
         stats,
-        other,
+        protocols,
         drain: Drain::default(),
     });
     let connections = TaskTracker::new();
@@ -92,8 +102,7 @@ struct Front<H> {
     sources: Arc<Sources>,
     exchange: Exchange<H>,
     stats: Arc<ConnectionStats>,
-    /// Who serves what begins with the preface of HTTP/2, if this port is for both.
-    other: Option<Arc<dyn OtherProtocol>>,
+    protocols: Protocols,
     drain: Drain,
 }
 
@@ -138,9 +147,9 @@ fn admit<H: Handler>(
     stats.accepted_total.fetch_add(1, Relaxed);
     stream.send_at_once();
     let front = Arc::clone(front);
-    if let Some(other) = &front.other {
-        let other = Arc::clone(other);
-        connections.spawn(async move { tell_apart(front, other, stream, peer, open).await });
+    let Protocols { http2, tls } = &front.protocols;
+    if http2.is_some() || tls.is_some() {
+        connections.spawn(async move { begin(&front, stream, peer, open).await });
         return;
     }
     connections.spawn(async move {
@@ -148,15 +157,60 @@ fn admit<H: Handler>(
     });
 }
 
-/// Has a connection served by the one whose protocol it begins with.
-async fn tell_apart<H: Handler>(
-    front: Arc<Front<H>>,
-    other: Arc<dyn OtherProtocol>,
+/// Serves a connection to a port that speaks more than HTTP/1 in plain.
+async fn begin<H: Handler>(
+    front: &Front<H>,
     stream: impl Stream,
     peer: SocketAddr,
     open: OpenConnection,
 ) {
-    let mut stream = Peeked::new(stream);
+    let Some(tls) = &front.protocols.tls else {
+        return tell_apart(front, Peeked::new(stream), peer, open).await;
+    };
+    let patience = front.exchange.settings().idle_timeout;
+    let patience = if open.is_reserved() { patience.min(RESERVE_TIME) } else { patience };
+    let source = open.visit.as_ref().map(|visit| &*visit.source);
+    let welcomed = tokio::select! {
+        welcomed = welcome(tls, stream, peer, source, patience) => welcomed,
+        // It has asked for nothing yet.
+        () = front.drain.wake.cancelled() => None,
+    };
+    match welcomed {
+        Some(Welcomed::Plain(stream)) => tell_apart(front, stream, peer, open).await,
+        Some(Welcomed::Secured { stream, is_http2 }) => {
+            begin_secured(front, stream, is_http2, peer, open).await;
+        }
+        None => {}
+    }
+}
+
+async fn begin_secured<H: Handler>(
+    front: &Front<H>,
+    stream: Box<dyn Stream>,
+    is_http2: Option<bool>,
+    peer: SocketAddr,
+    open: OpenConnection,
+) {
+    match (is_http2, &front.protocols.http2) {
+        (Some(true), Some(other)) => {
+            drop(open);
+            Arc::clone(other).serve(stream, peer).await;
+        }
+        (None, Some(_)) => tell_apart(front, Peeked::new(stream), peer, open).await,
+        _ => converse(front, stream, peer, open).await,
+    }
+}
+
+/// Has a connection served by the one whose protocol it begins with.
+async fn tell_apart<H: Handler>(
+    front: &Front<H>,
+    mut stream: Peeked<impl Stream>,
+    peer: SocketAddr,
+    open: OpenConnection,
+) {
+    let Some(other) = &front.protocols.http2 else {
+        return converse(front, stream, peer, open).await;
+    };
     let first_bytes = async {
         tokio::select! {
             told = timeout(front.exchange.settings().idle_timeout, stream.is_http2()) => told,
@@ -166,9 +220,9 @@ async fn tell_apart<H: Handler>(
     match first_bytes.await {
         Ok(Ok(true)) => {
             drop(open);
-            other.serve(Box::new(stream), peer).await;
+            Arc::clone(other).serve(Box::new(stream), peer).await;
         }
-        Ok(Ok(false)) => converse(&front, stream, peer, open).await,
+        Ok(Ok(false)) => converse(front, stream, peer, open).await,
         // It is broken, or says nothing.
         Ok(Err(_)) | Err(_) => {}
     }

@@ -47,6 +47,7 @@ mod socket;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub(crate) mod v1;
 
 pub(crate) use accept::{Accept, Stream, accept_each};
@@ -60,13 +61,14 @@ pub(crate) use discovery::Wanted;
 pub(crate) use error::{ApiError, ErrorPage, no_such_api};
 pub(crate) use large::{LargeAnswers, MOST_ANSWER_BYTES};
 pub(crate) use list::{ListError, read_list};
-pub(crate) use listen::{ConnectionStats, serve};
+pub(crate) use listen::{ConnectionStats, Protocols, serve};
 pub(crate) use modern::{ConsolePort, Front, rows};
 pub use origins::{AllowedOrigins, NotOrigins};
 pub(crate) use params::{Params, not_a_number};
 pub(crate) use reply::Reply;
 pub(crate) use shared::OtherProtocol;
 pub(crate) use source::{Place, Source, Sources, Visit};
+pub(crate) use tls::{Welcomed, welcome};
 
 /// Answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {

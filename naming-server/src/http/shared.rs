@@ -21,7 +21,7 @@ pub(crate) trait OtherProtocol: Send + Sync + 'static {
 }
 
 /// A stream of which some bytes were read already.
-pub(super) struct Peeked<S> {
+pub(crate) struct Peeked<S> {
     bytes: [u8; PREFACE.len()],
     /// How many were read, and how many of them were given out again.
     read: usize,
@@ -35,22 +35,41 @@ impl<S: Stream> Peeked<S> {
         Self { bytes: [0; PREFACE.len()], read: 0, given: 0, stream }
     }
 
+    /// Waits for the first byte, which stays to be read.
+    ///
+    /// # Errors
+    /// The stream is broken, or over.
+    pub(super) async fn first_byte(&mut self) -> io::Result<u8> {
+        if self.read == 0 {
+            // One at a time: the rest need not be copied.
+            self.read_more(1).await?;
+        }
+        Ok(self.bytes[0])
+    }
+
     /// Reads as much as it takes to tell whether this is HTTP/2.
     ///
     /// # Errors
     /// The stream is broken, or over.
     pub(super) async fn is_http2(&mut self) -> io::Result<bool> {
-        while self.read < PREFACE.len() {
-            let read = self.stream.read(&mut self.bytes[self.read..]).await?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.read += read;
+        loop {
             if self.bytes[..self.read] != PREFACE[..self.read] {
                 return Ok(false);
             }
+            if self.read == PREFACE.len() {
+                return Ok(true);
+            }
+            self.read_more(PREFACE.len()).await?;
         }
-        Ok(true)
+    }
+
+    async fn read_more(&mut self, until: usize) -> io::Result<()> {
+        let read = self.stream.read(&mut self.bytes[self.read..until]).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.read += read;
+        Ok(())
     }
 }
 

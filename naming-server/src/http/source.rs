@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 /// Bits of an IPv6 address that tell networks apart: whoever has one address has all of its network.
 const NETWORK_BITS: u32 = 64;
@@ -16,11 +17,16 @@ pub(crate) struct Sources {
     known: Mutex<HashMap<IpAddr, Arc<Source>>>,
 }
 
+/// TLS handshakes of one address that are under way at a time; further ones wait for their turn.
+const MOST_HANDSHAKES: usize = 256;
+
 /// One address, or one IPv6 network.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Source {
     connections: AtomicUsize,
     reserved: AtomicUsize,
+    /// Turns to begin TLS.
+    pub(crate) handshakes: Semaphore,
     /// Bytes of its bodies that are being received.
     pub(crate) body_bytes: AtomicUsize,
 }
@@ -32,6 +38,14 @@ pub(crate) enum Place {
     Usual,
     /// Of those that are kept free for members.
     Reserve,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        let handshakes = Semaphore::new(MOST_HANDSHAKES);
+        let (connections, reserved, body_bytes) = Default::default();
+        Self { connections, reserved, handshakes, body_bytes }
+    }
 }
 
 impl Source {

@@ -1,5 +1,8 @@
 //! A client of 2.x, as plain as can be: calls, the stream, and an end without a word.
 
+// Each test program uses its part of this.
+#![allow(dead_code)]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,6 +13,7 @@ use h2::{RecvStream, SendStream};
 use hyper::Request;
 use prost::Message;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -63,20 +67,28 @@ impl Client {
 
     pub(crate) async fn connect_with(address: SocketAddr, h2: &h2::client::Builder) -> Self {
         let socket = TcpStream::connect(address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
         Self::over(socket, h2).await.unwrap()
     }
 
-    /// The same over a TCP connection; `None` if that ends.
-    pub(crate) async fn over(socket: TcpStream, h2: &h2::client::Builder) -> Option<Self> {
-        socket.set_nodelay(true).ok()?;
-        let (calls, connection) = h2.handshake(socket).await.ok()?;
+    /// Speaks over a stream that is open; `None` if that ends.
+    pub(crate) async fn over<S>(stream: S, h2: &h2::client::Builder) -> Option<Self>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (calls, connection) = h2.handshake(stream).await.ok()?;
         let connection = tokio::spawn(async { drop(connection.await) });
         Some(Self { calls, connection, stream: None })
     }
 
     /// Connects and sets up, with a label that tells this client from others at this address.
     pub(crate) async fn set_up(address: SocketAddr, label: &str) -> Self {
-        let mut client = Self::connect(address).await;
+        Self::connect(address).await.introduced(label).await
+    }
+
+    /// Sets up.
+    pub(crate) async fn introduced(mut self, label: &str) -> Self {
+        let client = &mut self;
         client.open_stream().await;
         let labels = json!({"module": "naming", "source": "sdk", "who": label});
         let setup = json!({
@@ -85,7 +97,7 @@ impl Client {
         client.tell("ConnectionSetupRequest", setup);
         let (kind, ack) = client.asked().await.expect("an answer to the setup");
         assert_eq!(kind, "SetupAckRequest", "{ack}");
-        client
+        self
     }
 
     pub(crate) async fn open_stream(&mut self) {

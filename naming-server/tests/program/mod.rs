@@ -97,10 +97,15 @@ impl Program {
         self.child.wait().unwrap();
     }
 
+    /// Sends a signal, such as `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let (signal, process) = (format!("-{name}"), self.child.id().to_string());
+        assert!(Command::new("kill").args([signal, process]).status().unwrap().success());
+    }
+
     /// As `kill` does; returns when it has ended.
     pub(crate) fn stop(mut self) {
-        let process = self.child.id().to_string();
-        assert!(Command::new("kill").arg(process).status().unwrap().success());
+        self.signal("TERM");
         assert!(self.child.wait().unwrap().success());
     }
 }

@@ -60,7 +60,10 @@ impl Cluster {
             let server = TestServer::start_at(cluster.config(member));
             cluster.members.push(Some(server));
         }
-        cluster.wait_until_ready();
+        // With nobody, the test starts members in its own way.
+        if count > 0 {
+            cluster.wait_until_ready();
+        }
         cluster
     }
 

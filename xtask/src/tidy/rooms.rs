@@ -5,7 +5,7 @@
 //!    │
 //! naming     the use cases             gate, rights, audit, limits
 //!    │
-//! rooms      registry push auth audit durable checks nacos java2      know no front and no status
+//! rooms      registry push auth audit durable checks nacos java2 tls  know no front and no status
 //!    │
 //! tools      text pace networks metrics payload
 //! ```
@@ -28,14 +28,14 @@ const ROOMS: &[(&str, &[&str])] = &[
         "grpc",
         &[
             "auth", "config", "http", "java2", "metrics", "naming", "pace", "payload", "push",
-            "registry", "text",
+            "registry", "text", "tls",
         ],
     ),
     (
         "http",
         &[
             "audit", "auth", "checks", "durable", "java2", "logging", "metrics", "nacos", "naming",
-            "networks", "push", "registry", "text",
+            "networks", "push", "registry", "text", "tls",
         ],
     ),
     // Reports to old members, and writes of clients, go over the same calls as among those of 1.4.
@@ -51,12 +51,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     // speaks the lists of the other.
     ("registry", &["durable", "metrics", "nacos", "networks", "text"]),
     ("text", &[]),
+    ("tls", &["config", "metrics", "pace"]),
 ];
 
 /// Crates that rooms below the fronts must not name, since they belong to one front.
 const OF_FRONTS: &[&str] = &["hyper", "http"];
 /// Rooms that must not name them. Health checks and Java servers are called over HTTP.
-const WITHOUT_FRONTS: &[&str] = &["naming", "registry", "durable", "auth", "push", "audit"];
+const WITHOUT_FRONTS: &[&str] = &["naming", "registry", "durable", "auth", "push", "audit", "tls"];
 
 /// Arrows that close a circle and stand all the same, with the reason.
 const MAY_CLOSE_A_CIRCLE: &[(&str, &str, &str)] = &[

@@ -15,6 +15,7 @@ use super::*;
 
 mod limits;
 mod requests;
+mod tls;
 
 /// No step of any test takes nearly as long; it is there so that a failure is no hang.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -109,7 +110,7 @@ impl Site {
         let serving = serve(
             listener,
             Arc::new(handler),
-            None,
+            Protocols::default(),
             settings,
             Arc::clone(&stats),
             shutdown.clone(),

@@ -22,6 +22,7 @@ impl Api {
         metrics.extend(self.audit_metrics());
         metrics.extend(self.cluster_metrics());
         metrics.extend(self.other_front.metrics());
+        metrics.extend(self.tls.metrics());
         let text = render(metrics);
         text.map(Reply::metrics).map_err(|_| ApiError::internal("metrics cannot be written"))
     }

@@ -120,6 +120,8 @@ pub(crate) struct Api {
     audit: Arc<Audit>,
     /// For its metrics.
     other_front: Arc<dyn MetricSource>,
+    /// The same.
+    tls: Arc<dyn MetricSource>,
     system: System,
     pub(in crate::http) answers: Arc<LargeAnswers>,
     responsible: Responsible,
@@ -162,6 +164,8 @@ pub(crate) struct ApiParts {
     pub(crate) connections: Arc<ConnectionStats>,
     /// For its metrics.
     pub(crate) other_front: Arc<dyn MetricSource>,
+    /// The same.
+    pub(crate) tls: Arc<dyn MetricSource>,
 }
 
 /// What a member of a cluster has besides.
@@ -251,6 +255,7 @@ impl Api {
             context_path,
             connections,
             other_front,
+            tls,
         } = parts;
         let rows = Route::ALL.len() + 1 + other_rows.len();
         Self {
@@ -274,6 +279,7 @@ impl Api {
             context_path,
             connections,
             other_front,
+            tls,
             requests: Arc::new(RequestCounts::new(rows)),
             times: Arc::new(RequestTimes::new(rows)),
             clients: Clients::default(),
