@@ -350,7 +350,7 @@ pub(crate) async fn run<L: Accept>(
                 let (stop, stopped) = (stopped.clone(), stopped.clone());
                 let watching = peers.run(watch, stop.clone());
                 let looking = Arc::clone(&front).run(stop);
-                tokio::join!(watching, looking, grpc::serve(listener, front, stopped));
+                tokio::join!(watching, looking, grpc::serve(listener, front, None, stopped));
             }
         };
         let serve = async {
