@@ -98,7 +98,9 @@ pub enum Action<V> {
         /// What was registered.
         value: Arc<V>,
     },
-    /// [End](Store::lapse) this registration.
+    /// [End](Store::lapse) this registration. If the tag is [foreign](Store::is_foreign), have its
+    /// owner remove the record; that is asked for only if the client has not come to another
+    /// member, which beats for it from then on.
     Lapse {
         /// The tag of the datum.
         tag: Arc<str>,
@@ -109,6 +111,22 @@ pub enum Action<V> {
     },
     /// The tag is [foreign](Store::is_foreign): pass a beat of this record on to its owner.
     Beat {
+        /// Who holds it.
+        connection: ConnectionId,
+        /// The tag of the datum.
+        tag: Arc<str>,
+        /// The key in the datum.
+        key: Key,
+        /// What was registered.
+        value: Arc<V>,
+    },
+    /// The tag was [foreign](Store::is_foreign) and is not any more. What readers see is what the
+    /// former owner listed, taken over under a fresh stamp: register this value once more, unless
+    /// another connection has registered the record since. Tell what came of it by
+    /// [`Holding::registered_anew`]: from then on the end of the connection is the end of the record.
+    Reclaim {
+        /// Who holds it.
+        connection: ConnectionId,
         /// The tag of the datum.
         tag: Arc<str>,
         /// The key in the datum.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distro_core::{
-    Action, ConnectionId, Distro, DistroConfig, Health, Held, Holding, HoldingConfig, Input,
+    Action, ConnectionId, Distro, DistroConfig, End, Health, Held, Holding, HoldingConfig, Input,
     JudgeTerms, LeaseTerms, ListTerms, Listed, MemberId, Now, Operation, OwnerPolicy, Record,
     Rules, StampClock, Store, StoreConfig, Tick, Value, apply,
 };
@@ -406,4 +406,42 @@ fn what_a_connection_holds_under_a_foreign_tag_is_left_to_its_owner() {
     let stamp = a.record("k").expect("it was listed").registration;
     assert!(!a.store.lapse(TAG, "k", stamp, at(21)) && !a.store.retract(TAG, "k", stamp, at(21)));
     assert_eq!(a.shown(), ["k"]);
+}
+
+/// One connection at `a` that holds what the owner of the foreign tag lists.
+fn held_under_a_foreign_tag(client: u64) -> (Member, Holding<Text>) {
+    let (a, _) = pair(Rules::default());
+    a.take(&["k"], 1, true);
+    let stamp = a.record("k").expect("it was listed").registration;
+    let mut holding = Holding::new(HoldingConfig::default());
+    holding.begin(ConnectionId(1), client, at(1));
+    let place = (TAG.into(), "k".into());
+    assert!(holding.registered(ConnectionId(1), place, Arc::new(Text(1)), stamp).is_none());
+    (a, holding)
+}
+
+#[test]
+fn the_owner_of_a_foreign_tag_is_asked_to_remove_only_what_its_client_has_left_for_good() {
+    for has_come in [false, true] {
+        let (mut a, mut holding) = held_under_a_foreign_tag(7);
+        look(&mut holding, &mut a, 2);
+        holding.end(ConnectionId(1), End::Lost, at(3));
+        if has_come {
+            a.distro.shared_status().note_arrival(7, at(3));
+        }
+        let actions: Vec<_> = (4..12).flat_map(|s| look(&mut holding, &mut a, s)).collect();
+        let lapses = actions.iter().any(|action| matches!(action, Action::Lapse { .. }));
+        assert_eq!((lapses, holding.is_empty()), (!has_come, true), "has come: {has_come}");
+    }
+}
+
+#[test]
+fn what_a_connection_holds_is_claimed_once_when_its_tag_is_foreign_no_more() {
+    let (mut a, mut holding) = held_under_a_foreign_tag(7);
+    for second in 2..9 {
+        look(&mut holding, &mut a, second);
+    }
+    a.owners(&[A, B], 9);
+    let actions: Vec<_> = (10..30).flat_map(|s| look(&mut holding, &mut a, s)).collect();
+    assert!(matches!(&*actions, [Action::Reclaim { key, .. }] if &**key == "k"), "{actions:?}");
 }

@@ -54,11 +54,14 @@ pub(super) struct Publication<V> {
     missing_since: Option<Tick>,
     /// When it was last asked to be registered anew.
     asked: Option<Tick>,
+    /// Whether a member that does not speak this protocol owned the tag at the last look.
+    was_foreign: bool,
 }
 
 impl<V> Publication<V> {
     pub(super) fn new(value: Arc<V>, registration: Stamp) -> Self {
-        Self { value, registration, missing_since: None, asked: None }
+        let (missing_since, asked) = (None, None);
+        Self { value, registration, missing_since, asked, was_foreign: false }
     }
 }
 
@@ -150,9 +153,16 @@ impl<V: Value> Connection<V> {
         if now < ended.lapses_at_last && has_come() {
             return Some(ended.lapses_at_last);
         }
+        // The owner of a foreign tag has no stamps: a removal would take with it what the client has
+        // registered over its new connection. What that does not hold goes by the owner's time-outs.
+        let (store, has_come) = (scene.store, has_come());
+        let is_left = |tag: &str| has_come && store.is_foreign(tag);
         let publications = std::mem::take(&mut self.publications);
         for ((tag, key), publication) in publications.into_iter().filter(|_| config.rules.lapses())
         {
+            if is_left(&tag) {
+                continue;
+            }
             actions.push(Action::Lapse { tag, key, registration: publication.registration });
         }
         None
@@ -212,10 +222,14 @@ impl<V: Value> Connection<V> {
                 Held::Removed => return false,
                 Held::Shown => {
                     publication.missing_since = None;
-                    if store.is_foreign(tag) {
-                        let (tag, key) = (Arc::clone(tag), Arc::clone(key));
-                        let value = Arc::clone(&publication.value);
-                        actions.push(Action::Beat { tag, key, value });
+                    let is_foreign = store.is_foreign(tag);
+                    let was_foreign = std::mem::replace(&mut publication.was_foreign, is_foreign);
+                    let (tag, key) = (Arc::clone(tag), Arc::clone(key));
+                    let (connection, value) = (id, Arc::clone(&publication.value));
+                    if is_foreign {
+                        actions.push(Action::Beat { connection, tag, key, value });
+                    } else if was_foreign {
+                        actions.push(Action::Reclaim { connection, tag, key, value });
                     }
                 }
                 Held::Missing { is_by_another } => {

@@ -99,7 +99,7 @@ impl Member {
                 }
                 Action::Ask(connection) => self.asked.push(connection),
                 Action::Close(connection) => self.closed.push(connection),
-                Action::Beat { .. } => panic!("nothing is foreign"),
+                Action::Beat { .. } | Action::Reclaim { .. } => panic!("nothing is foreign"),
             }
         }
         let terms = JudgeTerms {

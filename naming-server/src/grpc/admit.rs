@@ -7,42 +7,59 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::answer::code;
 use super::body::{WithHeaders, read};
 use super::dispatch::Request;
 use super::refusal::Refusal;
-use crate::auth::{AuthError, Credentials, Proof, Refusal as Doubt};
-use crate::naming::{Caller, Identity, Naming, NamingError, Need};
+use crate::auth::{Credentials, Proof, Refusal as Doubt};
+use crate::naming::{Access, Caller, Clearance, Identity, Naming, Need};
 
 /// How often a password is looked up again after it was verified.
 const MOST_TRIES: usize = 3;
 /// In a header, before a token.
 const BEARER: &str = "Bearer ";
 
+/// A sender who may do what the request asks for.
+pub(super) struct Admitted {
+    user: Option<Arc<str>>,
+    /// What has been checked: gate and right.
+    clearance: Clearance,
+}
+
 impl Request<'_> {
-    /// Checks that the sender may do this. The user, if there are users.
+    /// Checks that the server takes such requests now, and that the sender may do this. The use
+    /// case need not check that again.
     ///
     /// # Errors
-    /// 403, typed: clients log in anew.
-    pub(super) async fn admit(&self, need: &Need<'_>) -> Result<Option<Arc<str>>, Refusal> {
+    /// 403, typed: clients log in anew. 300: another server may take it.
+    pub(super) async fn admit(&self, access: Access, need: &Need<'_>) -> Result<Admitted, Refusal> {
+        let naming = &self.front.naming;
+        let user = self.user().await?;
+        let caller = Caller { user: user.as_deref(), ..self.connection.caller() };
+        let switches = naming.registry().switches.load();
+        let clearance = naming.pass(&switches, &caller, access, true)?;
+        let clearance = naming.admit(&Caller { clearance, ..caller }, need)?;
+        Ok(Admitted { user, clearance })
+    }
+
+    /// The sender as use cases know it.
+    pub(super) fn caller<'a>(&'a self, admitted: &'a Admitted) -> Caller<'a> {
+        let Admitted { user, clearance } = admitted;
+        Caller { user: user.as_deref(), clearance: *clearance, ..self.connection.caller() }
+    }
+
+    /// Who sends the request, if there are users.
+    async fn user(&self) -> Result<Option<Arc<str>>, Refusal> {
         let naming = &self.front.naming;
         if naming.auth().is_none() {
             return Ok(None);
         }
         let in_head = proof(|name| self.metadata.headers.get(name).map(|value| &**value));
-        let user = if matches!(in_head, Proof::Nothing) {
-            let in_body = read::<WithHeaders>(self.body).unwrap_or_default().headers.map;
-            let in_body = proof(|name| in_body.get(name).map(|value| &**value));
-            identify(naming, self.connection.peer().ip(), in_body).await?
-        } else {
-            identify(naming, self.connection.peer().ip(), in_head).await?
-        };
-        let caller = Caller { user: user.as_deref(), ..self.connection.caller() };
-        match naming.admit(&caller, need) {
-            Ok(_) => Ok(user),
-            Err(NamingError::Auth(AuthError::Refused(refusal))) => Err(refused(refusal)),
-            Err(error) => Err(Refusal::Typed(code::FORBIDDEN, error.to_string())),
+        if !matches!(in_head, Proof::Nothing) {
+            return identify(naming, self.connection.peer().ip(), in_head).await;
         }
+        let in_body = read::<WithHeaders>(self.body).unwrap_or_default().headers.map;
+        let in_body = proof(|name| in_body.get(name).map(|value| &**value));
+        identify(naming, self.connection.peer().ip(), in_body).await
     }
 }
 
@@ -56,11 +73,11 @@ async fn identify(
         match naming.identify(&credentials) {
             Identity::Anybody => return Ok(None),
             Identity::User(user) => return Ok(Some(user)),
-            Identity::Refused(refusal) => return Err(refused(refusal)),
-            Identity::Unverified(check) => check.await.map_err(refused)?,
+            Identity::Refused(refusal) => return Err(refusal.into()),
+            Identity::Unverified(check) => check.await.map_err(Refusal::from)?,
         }
     }
-    Err(refused(Doubt::Busy))
+    Err(Doubt::Busy.into())
 }
 
 /// The proof among headers, which are spelled exactly so.
@@ -75,14 +92,6 @@ fn proof<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Proof<'a> {
         }
         _ => Proof::Nothing,
     }
-}
-
-fn refused(refusal: Doubt) -> Refusal {
-    let text = match refusal {
-        Doubt::UnknownUser => "user not found!".to_owned(),
-        other => other.to_string(),
-    };
-    Refusal::Typed(code::FORBIDDEN, text)
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::time::Duration;
 use distro_core::{
     Action, ConnectionId, End, Holding, HoldingConfig, Key, RecordId, SharedStatus, Stamp, Tick,
 };
-use naming_model::ServiceKey;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -173,7 +172,15 @@ impl Front {
             Action::Register { connection, tag, key, value } => {
                 let front = Arc::clone(self);
                 tokio::spawn(async move {
-                    front.register_anew(connection, (tag, key), value).await;
+                    let stamp = front.naming.register_anew(&tag, &key, value).await;
+                    front.registered_anew(connection, (tag, key), stamp);
+                });
+            }
+            Action::Reclaim { connection, tag, key, value } => {
+                let (front, by) = (Arc::clone(self), self.holder.mark_of(connection));
+                tokio::spawn(async move {
+                    let stamp = front.naming.reclaim(&tag, &key, value, by).await;
+                    front.registered_anew(connection, (tag, key), stamp);
                 });
             }
             Action::Ask(connection) => self.ask(connection),
@@ -184,19 +191,19 @@ impl Front {
                     connection.cut();
                 }
             }
-            // A service of a Java owner takes no instances over gRPC. One that has just become its
-            // own is the owner's to judge.
-            Action::Beat { .. } => {}
+            Action::Beat { connection, tag, key, value } => {
+                self.beat_at_owner(connection, &tag, key, &value);
+            }
         }
     }
 
     /// Ends a registration because its connection has ended.
     fn lapse(&self, tag: &str, key: &str, registration: Stamp, now: Tick) {
-        if self.registry().store.lapse(tag, key, registration, now) {
+        if self.is_held_by_another(tag, key) {
+            return;
+        }
+        if self.naming.lapse(tag, key, registration, now) {
             self.stats.lapses.fetch_add(1, Relaxed);
-            if let Some(service) = ServiceKey::from_tag(tag) {
-                self.registry().note_lapse(&service, key);
-            }
         }
     }
 
@@ -212,14 +219,14 @@ impl Front {
         }
     }
 
-    async fn register_anew(
-        self: Arc<Self>,
+    /// Something was registered once more, or was not.
+    fn registered_anew(
+        self: &Arc<Self>,
         connection: ConnectionId,
         place: RecordId,
-        value: Arc<Content>,
+        stamp: Option<Stamp>,
     ) {
-        let (tag, key) = &place;
-        let Some(stamp) = self.naming.writes().register_anew(tag, key, value).await else { return };
+        let Some(stamp) = stamp else { return };
         self.stats.reasserted.fetch_add(1, Relaxed);
         let over = self.holder.shard(connection).lock().registered_anew(connection, place, stamp);
         if let Some(action) = over {

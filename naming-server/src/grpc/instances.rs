@@ -15,6 +15,7 @@ use naming_model::{
 };
 
 use super::Front;
+use super::admit::Admitted;
 use super::answer::{Answer, Fields, code};
 use super::body::{BatchRequest, InstanceBody, InstanceRequest, MOST_INSTANCES, MOST_METADATA};
 use super::connections::Connection;
@@ -22,7 +23,7 @@ use super::dispatch::Request;
 use super::kind::Kind;
 use super::names::{cluster_of, illegal, service_of};
 use super::refusal::Refusal;
-use crate::naming::{Caller, Need};
+use crate::naming::{Access, Need};
 use crate::registry::{Action, Held, Instance, Metadata, check_address};
 
 /// What a request wants.
@@ -48,7 +49,8 @@ impl Request<'_> {
     /// One instance takes the place of this connection in a service, or leaves it.
     pub(super) async fn instance(&self) -> Result<Answer, Refusal> {
         let request: InstanceRequest = self.read()?;
-        let (service, user) = self.writable(service_of(request.names())?).await?;
+        let service = service_of(request.names())?;
+        let sender = self.writer_of(&service).await?;
         let wishes = match &*request.action {
             REGISTER => {
                 let instance = request.instance.as_ref().ok_or_else(no_instance)?;
@@ -59,14 +61,15 @@ impl Request<'_> {
             DEREGISTER => Vec::new(),
             other => return Err(no_such_action(other)),
         };
-        self.take_place(&service, wishes, user.as_deref()).await?;
+        self.take_place(&service, wishes, &sender).await?;
         Ok(self.done(&request.action))
     }
 
     /// Instances take the place of this connection in a service; an empty batch leaves it.
     pub(super) async fn batch(&self) -> Result<Answer, Refusal> {
         let request: BatchRequest = self.read()?;
-        let (service, user) = self.writable(service_of(request.names())?).await?;
+        let service = service_of(request.names())?;
+        let sender = self.writer_of(&service).await?;
         if request.action != BATCH {
             return Err(no_such_action(&request.action));
         }
@@ -77,37 +80,34 @@ impl Request<'_> {
         }
         let wishes = batch.items.iter().map(|instance| self.held(instance));
         let wishes = wishes.collect::<Result<Vec<_>, _>>()?;
-        self.take_place(&service, wishes, user.as_deref()).await?;
+        self.take_place(&service, wishes, &sender).await?;
         Ok(self.done(BATCH))
     }
 
     /// A persistent instance does not depend on any connection.
     pub(super) async fn persistent(&self) -> Result<Answer, Refusal> {
         let request: InstanceRequest = self.read()?;
-        let (service, user) = self.writable(service_of(request.names())?).await?;
+        let service = service_of(request.names())?;
+        let sender = self.writer_of(&service).await?;
         let body = request.instance.as_ref().ok_or_else(no_instance)?;
         let Wish { ip, port, cluster, instance } = wish(body, None)?;
         let key = InstanceKey { ip: &ip, port, cluster: &cluster };
-        let (writes, actor) = (self.front.naming.writes(), || self.actor(user.as_deref()));
+        let (naming, caller) = (&self.front.naming, self.caller(&sender));
         let write = match &*request.action {
             REGISTER => {
                 let instance = instance.into_persistent();
-                writes.register(&service, &key, instance, body.healthy, &actor)
+                naming.register(&caller, &service, &key, instance, body.healthy)
             }
-            DEREGISTER => writes.deregister(&service, &RecordKey::persistent(key), &actor),
+            DEREGISTER => naming.deregister(&caller, &service, &RecordKey::persistent(key)),
             other => return Err(no_such_action(other)),
         };
         write.outcome().await?;
         Ok(self.done(&request.action))
     }
 
-    /// The service, if the sender may write it; and the sender.
-    async fn writable(
-        &self,
-        service: ServiceKey,
-    ) -> Result<(ServiceKey, Option<Arc<str>>), Refusal> {
-        let user = self.admit(&Need::Service(Action::Write, &service)).await?;
-        Ok((service, user))
+    /// The sender, if it may write the service.
+    async fn writer_of(&self, service: &ServiceKey) -> Result<Admitted, Refusal> {
+        self.admit(Access::Write, &Need::Service(Action::Write, service)).await
     }
 
     /// Registers what a connection wants to have in a service, and removes what it had there
@@ -116,7 +116,7 @@ impl Request<'_> {
         &self,
         service: &ServiceKey,
         wishes: Vec<Wish>,
-        user: Option<&str>,
+        sender: &Admitted,
     ) -> Result<(), Refusal> {
         let _writing = self.connection.writing.lock().await;
         if self.connection.is_over() {
@@ -124,26 +124,19 @@ impl Request<'_> {
             return Err(Refusal::Again(code::UNREGISTERED, text.to_owned()));
         }
         let (front, number) = (self.front, self.connection.number());
-        if !wishes.is_empty() && front.registry().is_foreign(service) {
-            let text = "a Java server of 1.x owns this service, and takes instances that beat only";
-            return Err(Refusal::Typed(code::NOT_OFFERED, text.to_owned()));
-        }
         let tag: Arc<str> = service.as_str().into();
-        let mark = front.holder.mark_of(number);
+        let (mark, caller) = (front.holder.mark_of(number), self.caller(sender));
+        front.naming.may_hold(&caller, service)?;
         let mut keys = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let key = RecordKey::ephemeral(wish.key()).text();
-            let actor = || self.actor(user);
-            let write = front.naming.writes().register(
-                service,
-                &wish.key(),
-                wish.instance.clone(),
-                true,
-                &actor,
-            );
-            write.outcome().await?;
+            let held =
+                front.naming.hold(&caller, service, &wish.key(), wish.instance.clone(), mark);
             // Somebody else may have registered it since: then it is theirs.
-            if let Some(registered) = front.registry().held_registration(&tag, &key, mark) {
+            if let Some(registered) = held.outcome().await? {
+                if front.registry().is_foreign(service) {
+                    front.beat_at_owner(number, &tag, Key::from(&*key), &registered.1);
+                }
                 let place = (Arc::clone(&tag), Key::from(&*key));
                 if let Some(action) = front.holder.registered(number, place, registered) {
                     front.carry_out(action, front.now());
@@ -158,14 +151,8 @@ impl Request<'_> {
         if is_replaced {
             front.warn_of_replaced(self.connection, service);
         }
-        let actor = || match is_replaced {
-            true => format!("{}, with another instance", self.actor(user)),
-            false => self.actor(user),
-        };
-        let now = front.now();
-        for (key, registration) in others {
-            front.registry().retract(service, &key, (registration, mark), now, &actor);
-        }
+        let reason = if is_replaced { ", with another instance" } else { "" };
+        front.naming.let_go(&caller, service, (others, mark), reason).outcome().await?;
         Ok(())
     }
 
@@ -173,10 +160,6 @@ impl Request<'_> {
     fn held(&self, body: &InstanceBody) -> Result<Wish, Refusal> {
         let by = self.front.holder.mark_of(self.connection.number());
         wish(body, Some(Held::new(by, body.healthy)))
-    }
-
-    fn actor(&self, user: Option<&str>) -> String {
-        Caller { user, ..self.connection.caller() }.actor()
     }
 
     fn done(&self, action: &str) -> Answer {

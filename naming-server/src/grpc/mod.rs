@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 mod admit;
 mod answer;
+mod beats;
 mod body;
 mod budget;
 mod call;
@@ -81,6 +82,8 @@ pub(crate) struct Front {
     sources: Arc<Sources>,
     budget: Arc<Budget>,
     setups: SetupRates,
+    /// Beats on their way to owners of another make.
+    beats: beats::OwnerBeats,
     /// Lines about instances that took the place of others.
     replaced: Mutex<Pace>,
     /// Whom the requests of members are for; `None` at the port of clients.
@@ -121,6 +124,7 @@ impl Front {
             sources: Arc::default(),
             budget: Arc::new(Budget::new(settings.max_buffered_bytes)),
             setups: SetupRates::new(settings.max_setups_per_second_per_source),
+            beats: beats::OwnerBeats::default(),
             replaced: Mutex::new(Pace::new(REPLACED_LINES, REPLACED_PERIOD)),
             peers,
             tells_hosts: has_java,

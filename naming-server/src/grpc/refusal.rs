@@ -3,6 +3,8 @@
 use super::answer::{Answer, code};
 use super::body::BadBody;
 use super::kind::Kind;
+use crate::auth::{AuthError, Refusal as Doubt};
+use crate::naming::NamingError;
 use crate::registry::RegistryError;
 
 /// Why a request is refused.
@@ -53,5 +55,33 @@ impl From<RegistryError> for Refusal {
                 Self::Again(code::SERVER_ERROR, text)
             }
         }
+    }
+}
+
+impl From<NamingError> for Refusal {
+    fn from(error: NamingError) -> Self {
+        let text = error.to_string();
+        match error {
+            NamingError::Registry(error) => error.into(),
+            NamingError::Auth(AuthError::Refused(doubt)) => doubt.into(),
+            NamingError::Auth(_) | NamingError::AuthIsOff => Self::Typed(code::FORBIDDEN, text),
+            NamingError::HasUsers => Self::Typed(code::CONFLICT, text),
+            NamingError::Closed(_) => Self::Again(code::STARTING, text),
+            NamingError::NotFound(_) => Self::bad_request(text),
+            NamingError::Busy(_) | NamingError::Subscriptions(_) => {
+                Self::Typed(code::OVER_LIMIT, text)
+            }
+        }
+    }
+}
+
+/// 403, typed: clients log in anew.
+impl From<Doubt> for Refusal {
+    fn from(doubt: Doubt) -> Self {
+        let text = match doubt {
+            Doubt::UnknownUser => "user not found!".to_owned(),
+            other => other.to_string(),
+        };
+        Self::Typed(code::FORBIDDEN, text)
     }
 }

@@ -17,7 +17,7 @@ use super::dispatch::Request;
 use super::fuzzy::{Due, MOST_PATTERNS, MOST_SERVICES, Notice, Pattern, key_of};
 use super::names::illegal;
 use super::refusal::Refusal;
-use crate::naming::Need;
+use crate::naming::{Access, Need};
 use crate::registry::{Action, CLASS_INSTANCE};
 
 /// Services that have changed and are yet to be looked at. Beyond that changes are not told; clients
@@ -57,7 +57,7 @@ impl Request<'_> {
         let text = &*request.group_key_pattern;
         let pattern = Pattern::parse(text);
         let namespace = pattern.as_ref().map_or("", |pattern| &pattern.namespace);
-        self.admit(&Need::Namespace(Action::Read, namespace)).await?;
+        self.admit(Access::Read, &Need::Namespace(Action::Read, namespace)).await?;
         let connection = self.connection;
         match (&*request.watch_type, pattern) {
             ("CANCEL_WATCH", _) => {

@@ -1,6 +1,7 @@
 //! Why a use case was not carried out.
 
 use crate::auth::{AuthError, Refusal};
+use crate::push::SubscribeRefused;
 use crate::registry::{RegistryError, ServerStatus};
 
 /// A use case that failed. The texts are those of Nacos wherever Nacos has one; each front has one
@@ -31,6 +32,9 @@ pub(crate) enum NamingError {
     /// The call is for a server that has no user.
     #[error("there is a user already; an administrator makes the others")]
     HasUsers,
+    /// No more subscriptions are taken. Nothing was done.
+    #[error(transparent)]
+    Subscriptions(SubscribeRefused),
 }
 
 impl NamingError {
@@ -51,7 +55,8 @@ impl NamingError {
             | Self::NotFound(_)
             | Self::AuthIsOff
             | Self::HasUsers => true,
-            Self::Auth(AuthError::Internal(_)) | Self::Closed(_) | Self::Busy(_) => false,
+            Self::Auth(AuthError::Internal(_)) | Self::Closed(_) => false,
+            Self::Busy(_) | Self::Subscriptions(_) => false,
         }
     }
 }

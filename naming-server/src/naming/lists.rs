@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use naming_model::ServiceKey;
+use naming_model::{GROUP_SEPARATOR, ServiceKey};
 
 use super::{Access, Caller, Naming, NamingError, Need};
-use crate::push::Subscriber;
+use crate::push::{Pusher, SubscribeRefused, Subscriber};
 use crate::registry::{
-    Action, GroupFilter, MetadataFilter, Page, ServerStatus, View, ViewQuery, names_json,
+    Action, GroupFilter, MetadataFilter, Page, ServerStatus, ServiceInfo, View, ViewQuery,
+    names_json,
 };
 
 /// What a list is asked for with.
@@ -89,5 +90,47 @@ impl Naming {
         self.enter(caller, Access::Read, &Need::Namespace(Action::Read, namespace))?;
         let _look = filter.map(|_| self.look_at_all()).transpose()?;
         Ok(names_json(&self.registry.index, namespace, *group, *page, *filter, most))
+    }
+
+    /// The list of a service as clients of 2.x and 3.x read it. `subscribe` is asked first, as in
+    /// [`Self::list`]; whoever asks once gives one that does nothing.
+    ///
+    /// # Errors
+    /// The gate is closed; the caller may not read the service; `subscribe` refuses, for another
+    /// reason than that nothing is pushed at all: clients poll then.
+    pub(crate) fn service_info(
+        &self,
+        caller: &Caller<'_>,
+        service: &ServiceKey,
+        (clusters, healthy_only): (&str, bool),
+        subscribe: impl FnOnce(&Pusher) -> Result<(), SubscribeRefused>,
+    ) -> Result<ServiceInfo, NamingError> {
+        self.enter(caller, Access::Read, &Need::Service(Action::Read, service))?;
+        match subscribe(&self.pusher) {
+            Ok(()) | Err(SubscribeRefused::Disabled) => {}
+            Err(refused) => return Err(NamingError::Subscriptions(refused)),
+        }
+        self.check_recovered(service)?;
+        Ok(self.registry.service_info(service, clusters, healthy_only))
+    }
+
+    /// One page of the names of services, without their groups, and how many there are.
+    ///
+    /// # Errors
+    /// The gate is closed; the caller may not read the namespace.
+    pub(crate) fn service_names(
+        &self,
+        caller: &Caller<'_>,
+        namespace: &str,
+        group: &str,
+        page: Page,
+    ) -> Result<(usize, Vec<String>), NamingError> {
+        self.enter(caller, Access::Read, &Need::Namespace(Action::Read, namespace))?;
+        let mut names = Vec::new();
+        let count =
+            self.registry.index.names(namespace, GroupFilter::One(group), page, |_, rest, _| {
+                names.push(rest.split(GROUP_SEPARATOR).next().unwrap_or_default().to_owned());
+            });
+        Ok((count, names))
     }
 }

@@ -33,6 +33,7 @@ mod error;
 mod foreign;
 mod gate;
 mod health;
+mod holding;
 mod identity;
 mod instances;
 mod limits;

@@ -18,7 +18,7 @@ use crate::auth::{AuthError, AuthSettings, Credentials, NewUser, Proof, Refusal,
 use crate::membership::Origin;
 use crate::push::{AgentFamily, Place, Subscriber};
 use crate::registry::{
-    Action, Content, Flavour, Instance, Later, Metadata, Namespace, PERMISSIONS, Page, ROLES,
+    Action, Content, Flavour, Held, Instance, Later, Metadata, Namespace, PERMISSIONS, Page, ROLES,
     RegistryError, SWITCHES, ServiceSettings, View, ViewQuery, permission_key, role_key,
 };
 
@@ -205,6 +205,51 @@ async fn a_closed_gate_holds_for_every_front() {
     let refused = stub.register(Some("writer")).await.unwrap_err();
     assert_eq!(refused, NamingError::Closed(crate::registry::ServerStatus::ReadOnly));
     stub.list("reader", None, |_, _| ()).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_front_holds_for_a_connection_passes_the_layer_as_well() {
+    const MARK: u64 = 7;
+    let stub = Stub::start().await;
+    let held = |user| {
+        let mut instance = Instance::new(1.0, Metadata::default()).unwrap();
+        instance.held = Some(Box::new(Held::new(MARK, true)));
+        stub.naming.hold(&caller(Some(user)), &service(), &KEY, instance, MARK).outcome()
+    };
+    let let_go = |user, registration| {
+        let held = vec![(RecordKey::ephemeral(KEY).text().as_str().into(), registration)];
+        stub.naming.let_go(&caller(Some(user)), &service(), (held, MARK), ", and why").outcome()
+    };
+    let hosts = |user| {
+        let caller = caller(Some(user));
+        let info = stub.naming.service_info(&caller, &service(), ("", false), |_| Ok(()));
+        info.map(|info| {
+            let json: serde_json::Value = serde_json::from_slice(&info.json.concat()).unwrap();
+            json["hosts"].as_array().unwrap().len()
+        })
+    };
+    let names =
+        |user| stub.naming.service_names(&caller(Some(user)), "public", "g", Page::new(1, 10));
+    assert_eq!(held("reader").await.unwrap_err(), not_allowed());
+    assert_eq!(hosts("reader"), Ok(0));
+    let (registration, _) = held("writer").await.unwrap().expect("nobody else registered it");
+    assert_eq!(hosts("reader"), Ok(1));
+    assert_eq!(hosts("stranger"), Err(not_allowed()));
+    assert_eq!(names("stranger").unwrap_err(), not_allowed());
+    assert_eq!(let_go("reader", registration).await, Err(not_allowed()));
+    assert_eq!(hosts("reader"), Ok(1));
+    let status = |text: &str| {
+        let status = Content::Switch(format!("\"{text}\"").into());
+        stub.naming.registry().write_record(SWITCHES, "overriddenServerStatus", Some(status));
+    };
+    status("READ_ONLY");
+    assert!(matches!(let_go("writer", registration).await, Err(NamingError::Closed(_))));
+    assert!(matches!(held("writer").await, Err(NamingError::Closed(_))));
+    status("WRITE_ONLY");
+    assert!(matches!(hosts("reader"), Err(NamingError::Closed(_))));
+    status("UP");
+    assert_eq!(let_go("writer", registration).await, Ok(()));
+    assert_eq!(hosts("reader"), Ok(0));
 }
 
 /// Owns everything, and remembers what it was told.

@@ -61,6 +61,25 @@ impl Registry {
         }
     }
 
+    /// The same for a service that a Java server owns, which has no stamps: what another connection
+    /// holds stays. Returns whether the instance was there.
+    pub(crate) fn retract_for_owner(
+        &self,
+        service: &ServiceKey,
+        key: &str,
+        by: u64,
+        actor: &dyn Fn() -> String,
+    ) -> bool {
+        let tag = service.as_str();
+        let is_of_another = self.mark_of(tag, key).is_some_and(|(_, mark)| mark != by);
+        let now = self.clock.tick();
+        let was_there = !is_of_another && self.store.take_removal(tag, key, now);
+        if was_there {
+            self.note(service, key, EventKind::Deregistered, actor);
+        }
+        was_there
+    }
+
     /// Notes that an instance has gone with its connection.
     pub(crate) fn note_lapse(&self, service: &ServiceKey, key: &str) {
         self.note(service, key, EventKind::Lapsed, &String::new);

@@ -85,6 +85,7 @@ pub(crate) use routed::Writes;
 pub(crate) use service::{
     ClusterSettings, HealthChecker, MAX_CLUSTERS, Selector, ServiceKind, ServiceSettings,
 };
+pub(crate) use service_info::ServiceInfo;
 pub(crate) use switches::{
     CheckPace, Fields, MAX_SWITCH_ITEMS, PushVersions, ServerStatus, SwitchObject, SwitchSink,
     SwitchValues, Switches, Version, parse_status, parse_version, unsigned,

@@ -7,7 +7,11 @@ use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 
 mod flock;
+#[path = "../grpc/client.rs"]
+#[allow(dead_code, reason = "made for tests that ask more of it")]
+mod grpc_client;
 mod java;
+mod later;
 mod migration;
 mod moves;
 #[path = "../server_support/mod.rs"]
@@ -29,7 +33,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // They wait for most of their time.
     arguments.test_threads.get_or_insert(4);
-    let tests: [(&str, fn()); 22] = [
+    let tests: [(&str, fn()); 26] = [
         // Those that take long begin first.
         (
             "nothing_is_lost_on_the_way_back_after_java_is_gone",
@@ -77,6 +81,22 @@ fn main() {
             moves::two_hundred_instances_stay_for_twenty_seconds,
         ),
         ("java_is_replaced_at_new_addresses", moves::java_is_replaced_at_new_addresses),
+        (
+            "what_a_connection_holds_at_java_lives_as_long_as_the_connection",
+            later::what_a_connection_holds_at_java_lives_as_long_as_the_connection,
+        ),
+        (
+            "a_client_that_changes_connections_is_never_missing_at_java",
+            later::a_client_that_changes_connections_is_never_missing_at_java,
+        ),
+        (
+            "what_a_connection_holds_of_a_dead_java_ends_with_the_connection",
+            later::what_a_connection_holds_of_a_dead_java_ends_with_the_connection,
+        ),
+        (
+            "writes_over_later_apis_reach_their_java_owner",
+            later::writes_over_later_apis_reach_their_java_owner,
+        ),
         ("health_is_told_in_both_directions", health_is_told_in_both_directions),
         (
             "what_a_dead_java_owned_is_taken_over_and_given_back",
@@ -141,6 +161,11 @@ pub(crate) fn beat(address: &str, service: &str, ip: &str) -> u64 {
     let answer = call(address, "PUT", &target).unwrap();
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     body["code"].as_u64().unwrap_or_else(|| panic!("{target} at {address}: {answer:?}"))
+}
+
+/// How many instances a stand-in has of a service.
+fn count_of(site: &Site, java: u8, service: &str) -> usize {
+    site.java(java).list(&key(service)).len()
 }
 
 /// What is expected of ours is what the stand-ins do.

@@ -192,7 +192,7 @@ impl World {
                 self.tell(format!("node {node} gives connection {link} up"));
                 self.reply(link, Hears::Hangup);
             }
-            Action::Beat { .. } => self.fail("nothing is foreign"),
+            Action::Beat { .. } | Action::Reclaim { .. } => self.fail("nothing is foreign"),
         }
     }
 

@@ -50,7 +50,9 @@ impl From<NamingError> for ApiError {
             NamingError::NotFound(text) => Self::not_found(text),
             NamingError::AuthIsOff => Self::forbidden(error.to_string()),
             NamingError::HasUsers => Self::new(StatusCode::CONFLICT, error.to_string()),
-            NamingError::Closed(_) | NamingError::Busy(_) => Self::unavailable(error.to_string()),
+            NamingError::Closed(_) | NamingError::Busy(_) | NamingError::Subscriptions(_) => {
+                Self::unavailable(error.to_string())
+            }
         }
     }
 }
