@@ -80,6 +80,8 @@ impl Config {
     fn check_registry(&self) -> Result<()> {
         let registry = &self.registry;
         within("registry.max_instances", registry.max_instances, 1..=1_000_000_000)?;
+        let seconds = registry.empty_protection_seconds;
+        within("registry.empty_protection_seconds", seconds, 0..=3_600)?;
         within("registry.max_instance_bytes", registry.max_instance_bytes, 0..=1 << 50)?;
         within("registry.max_metadata_bytes", registry.max_metadata_bytes, 0..=1 << 20)?;
         within("registry.rendered_bytes", registry.rendered_bytes, 0..=1 << 40)?;

@@ -185,6 +185,7 @@ impl Config {
             rendered_bytes: self.registry.rendered_bytes,
             protect_at_zero: self.registry.protect_at_zero,
             keep_operator_values: self.registry.keep_operator_values,
+            empty_protection_seconds: self.registry.empty_protection_seconds,
             event_capacity: self.events.capacity,
             is_member: self.cluster.is_enabled(),
             store: distro_core::StoreConfig {

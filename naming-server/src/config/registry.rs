@@ -24,6 +24,11 @@ pub struct RegistryConfig {
     /// false, the rule of Nacos: a registration replaces everything. The same on all members of a
     /// cluster.
     pub keep_operator_values: bool,
+    /// Seconds for which a service whose last instances have expired or lapsed goes on showing them;
+    /// instances that are deregistered are gone at once. A service may say otherwise in its metadata
+    /// (`preserved.empty.protection.seconds`). Default 0, the rule of Nacos: an empty list is shown.
+    /// At most 3,600. Too large has clients call the dead for longer.
+    pub empty_protection_seconds: u64,
 }
 
 impl Default for RegistryConfig {
@@ -35,6 +40,7 @@ impl Default for RegistryConfig {
             rendered_bytes: 256 << 20,
             protect_at_zero: true,
             keep_operator_values: false,
+            empty_protection_seconds: 0,
         }
     }
 }

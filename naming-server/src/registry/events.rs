@@ -39,11 +39,15 @@ pub(crate) enum EventKind {
     Expired,
     /// The connection that held it has ended.
     Lapsed,
+    /// It has expired or lapsed as one of the last of its service, which goes on showing it.
+    Held,
+    /// Its service shows it no longer: nothing came in its place in time.
+    Released,
 }
 
 impl EventKind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Restored,
         Self::Registered,
         Self::Replaced,
@@ -54,6 +58,8 @@ impl EventKind {
         Self::Healthy,
         Self::Expired,
         Self::Lapsed,
+        Self::Held,
+        Self::Released,
     ];
 
     /// The word for it in events, log and metrics.
@@ -69,6 +75,8 @@ impl EventKind {
             Self::Healthy => "healthy",
             Self::Expired => "expired",
             Self::Lapsed => "lapsed",
+            Self::Held => "held",
+            Self::Released => "released",
         }
     }
 

@@ -62,12 +62,17 @@ impl<'a> Host<'a> {
 impl<'a> Hosts<'a> {
     /// The visible instances of these clusters, separated by commas; of all if there are none.
     pub(super) fn collect(reader: &Reader<'a, Content>, clusters: &str) -> Self {
+        Self::among(hosts(reader), clusters)
+    }
+
+    /// Those of these instances that are of these clusters.
+    pub(super) fn among(all: impl Iterator<Item = Host<'a>>, clusters: &str) -> Self {
         let mut wanted: Vec<&str> = clusters.split(',').filter(|name| !name.is_empty()).collect();
         // A request can name thousands, and a service can have as many instances.
         wanted.sort_unstable();
         let is_wanted =
             |host: &Host<'_>| wanted.is_empty() || wanted.binary_search(&host.key.cluster).is_ok();
-        Self { candidates: hosts(reader).filter(is_wanted).collect() }
+        Self { candidates: all.filter(is_wanted).collect() }
     }
 
     /// Whether all are reported healthy: see [`are_protected`].

@@ -37,6 +37,7 @@ mod operator_values;
 mod page;
 mod plain;
 mod plan;
+mod protection;
 mod query;
 mod records;
 mod recovery;
@@ -187,6 +188,9 @@ pub(crate) struct RegistrySettings {
     /// Whether what an operator sets of an instance over the 1.x API outlasts its registrations.
     /// Over later ones it always does.
     pub(crate) keep_operator_values: bool,
+    /// For how many seconds a service that has lost all its instances by itself shows its last list,
+    /// if the service does not say. 0 for not at all.
+    pub(crate) empty_protection_seconds: u64,
     /// Events kept.
     pub(crate) event_capacity: usize,
     /// Whether other members write to the same services.
@@ -206,6 +210,9 @@ pub(crate) struct Registry {
     pub(crate) views: Views,
     pub(crate) index: Arc<ServiceIndex>,
     pub(crate) beats: BeatCounts,
+    /// Services that go on showing their last list.
+    protection: Arc<protection::Protection>,
+    watch: Arc<Watch>,
     /// Held by a write in the name of a Java owner, before all locks of the store.
     writes_for_owners: Mutex<()>,
     recovery: Recovery,
@@ -237,8 +244,12 @@ impl Registry {
         let index = Arc::clone(watch.index());
         let switches = Arc::clone(watch.switches());
         let accounts = Arc::clone(watch.accounts());
-        watchers.push(watch);
+        let protection = Arc::clone(watch.protection());
+        protection.set_default(settings.empty_protection_seconds);
+        watchers.push(Arc::clone(&watch) as Arc<dyn Watcher<Content, ServiceState>>);
         Self {
+            protection,
+            watch,
             store: Arc::new(Store::new(settings.store.clone(), stamps, watchers)),
             clock,
             switches,

@@ -6,7 +6,6 @@
 //! with every view of a service, even within one millisecond.
 
 use bytes::Bytes;
-use distro_core::Reader;
 use naming_model::{DEFAULT_BEAT_INTERVAL_MS, META_ID_GENERATOR, ServiceKey};
 
 use super::host::{Host, Hosts, are_protected, push_facts, push_id};
@@ -14,7 +13,7 @@ use super::instance::Instance;
 use super::json::{push_bool, push_number, push_string};
 use super::query::{Flavour, ViewQuery};
 use super::service::ServiceSettings;
-use super::{Content, Registry, wall_ms};
+use super::{Registry, wall_ms};
 
 /// What a host takes in a list besides its texts, with the longest port and a short weight.
 const HOST_BYTES: usize = 330;
@@ -84,17 +83,15 @@ fn ending(cache_ms: u64) -> Bytes {
     out.into()
 }
 
-/// Renders a list up to the value of `cacheMillis`.
+/// Renders a list of these instances up to the value of `cacheMillis`.
 pub(super) fn render_info(
-    reader: &Reader<'_, Content>,
+    mut hosts: Hosts<'_>,
     service: &ServiceKey,
     settings: &ServiceSettings,
     query: &ViewQuery<'_>,
     protect_at_zero: bool,
     last_ref: u64,
 ) -> Bytes {
-    let clusters = if query.clusters.trim().is_empty() { "" } else { query.clusters };
-    let mut hosts = Hosts::collect(reader, clusters);
     hosts.candidates.retain(|host| host.instance.enabled && (host.healthy || !query.healthy_only));
     let healthy = hosts.candidates.iter().filter(|host| host.healthy).count();
     let (total, threshold) = (hosts.candidates.len(), settings.protect_threshold);

@@ -50,6 +50,7 @@ pub(crate) async fn run(
         () = shutdown.cancelled() => {}
         () = rounds => {}
         () = log => {}
+        () = registry.release_lists() => {}
     }
 }
 
@@ -61,7 +62,8 @@ async fn round(registry: &Registry, auto_clean: bool) {
         for some in datums.chunks(SLICE) {
             for datum in some {
                 Views::sweep(datum);
-                if auto_clean {
+                // A service that shows its last list is not empty to its readers.
+                if auto_clean && datum.attached().protected.held().is_none() {
                     clean_up(registry, datum);
                 }
             }

@@ -7,9 +7,11 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use distro_core::{DATUM_KEY, Reader};
 use naming_model::{RecordKey, ServiceKey};
+use tokio::time::Instant;
 
 use super::checksum::{Summand, service_checksum};
 use super::host::{Host, Hosts, hosts};
+use super::protection::Protected;
 use super::query::{Flavour, ViewQuery};
 use super::service::{ClusterSettings, ServiceSettings};
 use super::service_info::render_info;
@@ -43,6 +45,8 @@ pub(crate) struct View {
     checksum: [u8; 32],
     /// Metadata of the service as JSON; `None` for the empty object.
     metadata: Option<Box<str>>,
+    /// Of a list that is shown in place of none: until when.
+    shown_until: Option<Instant>,
     _charge: Charge,
 }
 
@@ -84,6 +88,8 @@ pub(crate) struct ServiceState {
     pub(super) service_checksum: ArcSwapOption<(u64, Arc<str>)>,
     /// The `lastRefTime` of the latest view for clients that look at it.
     last_ref: AtomicU64,
+    /// What the service shows in place of no instance.
+    pub(super) protected: Protected,
 }
 
 /// Renders views and keeps them within a number of bytes.
@@ -129,7 +135,9 @@ impl Views {
         }
         let views = state.views.load();
         match views.as_ref().and_then(|views| views.find(query)) {
-            Some(kept) if kept.view.revision >= revision => read(&kept.view),
+            Some(kept) if kept.view.revision >= revision && kept.view.is_current() => {
+                read(&kept.view)
+            }
             _ => {
                 drop(views);
                 let view = Arc::new(self.render(datum, query));
@@ -176,8 +184,14 @@ impl Views {
         if query.flavour == Flavour::Grpc {
             return self.render_info(datum, &service, query);
         }
+        let last = datum.attached().protected.held();
         datum.read(|reader| {
-            let hosts = Hosts::collect(&reader, query.clusters);
+            let held = last.as_ref().and_then(|last| last.hosts(&reader));
+            let shown_until = last.as_ref().filter(|_| held.is_some()).map(|l| l.shown_until());
+            let hosts = match held {
+                Some(held) => Hosts::among(held.into_iter(), query.clusters),
+                None => Hosts::collect(&reader, query.clusters),
+            };
             let settings = settings(&reader);
             let protected = hosts.are_protected(settings.protect_threshold, self.protect_at_zero);
             let rendered = hosts.render(&service, query, protected);
@@ -201,6 +215,7 @@ impl Views {
                 opening: rendered,
                 checksum: hex_digits(&checksum),
                 metadata: metadata.map(Box::from),
+                shown_until,
             }
         })
     }
@@ -214,12 +229,20 @@ impl Views {
         service: &ServiceKey,
         query: &ViewQuery<'_>,
     ) -> View {
+        let last = datum.attached().protected.held();
         datum.read(|reader| {
+            let held = last.as_ref().and_then(|last| last.hosts(&reader));
+            let shown_until = last.as_ref().filter(|_| held.is_some()).map(|l| l.shown_until());
             // Under the lock: nothing changes meanwhile, so a later state gets a later time.
             let last_ref = self.next_last_ref(datum.attached(), wall_ms());
             let settings = settings(&reader);
+            let clusters = if query.clusters.trim().is_empty() { "" } else { query.clusters };
+            let hosts = match held {
+                Some(held) => Hosts::among(held.into_iter(), clusters),
+                None => Hosts::collect(&reader, clusters),
+            };
             let opening =
-                render_info(&reader, service, &settings, query, self.protect_at_zero, last_ref);
+                render_info(hosts, service, &settings, query, self.protect_at_zero, last_ref);
             View {
                 revision: reader.revision(),
                 is_known: reader.is_open(),
@@ -232,6 +255,7 @@ impl Views {
                 // These lists have none.
                 checksum: [b'0'; 32],
                 metadata: None,
+                shown_until,
             }
         })
     }
@@ -311,6 +335,12 @@ fn checksum_of<'a>(
 }
 
 impl View {
+    /// Whether it shows its revision of the service still: a list in place of none does so for a
+    /// while only.
+    fn is_current(&self) -> bool {
+        self.shown_until.is_none_or(|until| Instant::now() < until)
+    }
+
     /// Checksum of the service, 32 hex digits.
     pub(crate) fn checksum(&self) -> &str {
         std::str::from_utf8(&self.checksum).expect("hex digits are text")

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use distro_core::{Health, Key, Verdict, Watcher};
 use naming_model::{RecordKey, ServiceKey};
 
+use super::protection::{self, Protection};
 use super::{
     Accounts, Content, Event, EventKind, Events, NamingDatum, SWITCHES, ServiceIndex, ServiceState,
     Switches, wall_ms,
@@ -26,6 +27,7 @@ pub(crate) struct Watch {
     index: Arc<ServiceIndex>,
     switches: Arc<Switches>,
     accounts: Arc<Accounts>,
+    protection: Arc<Protection>,
     sink: OnceLock<Arc<dyn ChangeSink>>,
 }
 
@@ -33,7 +35,8 @@ impl Watch {
     /// Writes judgements to `events`.
     pub(crate) fn new(events: Arc<Events>) -> Self {
         let (index, switches, accounts) = (Arc::default(), Arc::default(), Arc::default());
-        Self { events, index, switches, accounts, sink: OnceLock::new() }
+        let (protection, sink) = (Arc::default(), OnceLock::new());
+        Self { events, index, switches, accounts, protection, sink }
     }
 
     /// The services that exist in the store it listens to.
@@ -49,6 +52,18 @@ impl Watch {
     /// The users that the store it listens to holds.
     pub(crate) fn accounts(&self) -> &Arc<Accounts> {
         &self.accounts
+    }
+
+    /// The services that go on showing their last list.
+    pub(super) fn protection(&self) -> &Arc<Protection> {
+        &self.protection
+    }
+
+    /// The list of a service looks different now, although nothing of the service has changed.
+    pub(super) fn tell(&self, service: &str) {
+        if let Some(sink) = self.sink.get() {
+            sink.changed(service, true);
+        }
     }
 
     /// Sets who is told of changes. The first one stays.
@@ -73,6 +88,11 @@ impl Watcher<Content, ServiceState> for Watch {
         // A change that nobody sees can open a service, but never close it.
         if visible || !is_listed {
             self.index.follow(datum);
+        }
+        if visible {
+            for (key, kind) in self.protection.follow(datum, keys) {
+                protection::note(&self.events, datum.tag(), &key, kind);
+            }
         }
         if visible && let Some(sink) = self.sink.get() {
             // A service that is deleted without an instance has the same list before and after.

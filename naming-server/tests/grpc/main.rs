@@ -3,6 +3,7 @@
 mod abuse;
 mod client;
 mod cluster;
+mod emptied;
 mod life;
 #[path = "../server_support/mod.rs"]
 mod server_support;
