@@ -217,7 +217,7 @@ mod tests {
             let reply = match request {
                 Request::Probe { .. } => {
                     let (incarnation, phase, contacts) = (OTHER.incarnation, Phase::Up, vec![]);
-                    Reply::Probed { incarnation, phase, contacts, list: 0 }
+                    Reply::Probed { incarnation, phase, contacts, list: 0, connections: None }
                 }
                 Request::Load { .. } => Reply::Page { entries: vec![], more: false, last: None },
                 Request::Verify { .. } => Reply::Same,

@@ -60,6 +60,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 phase: self.status.phase(),
                 contacts: self.status.contacts(now),
                 list: self.status.members_checksum(),
+                connections: self.status.connections(),
             },
             Request::Replicate(entries) | Request::Persist(entries) => {
                 merge(&self.store, &entries, now);

@@ -150,6 +150,9 @@ pub enum Reply<V> {
         contacts: Vec<Contact>,
         /// A checksum of whom it takes for members; 0 if it does not say.
         list: u64,
+        /// How many connections of clients it holds; `None` if it does not say, as a member of an
+        /// earlier version or one that takes none.
+        connections: Option<u32>,
     },
     /// To [`Request::Replicate`], [`Request::Persist`], [`Request::Arrived`] and [`Request::Leave`].
     Done,

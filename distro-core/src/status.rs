@@ -36,6 +36,7 @@ pub struct SharedStatus {
     table: RwLock<Arc<Table>>,
     notes: Mutex<Notes>,
     arrivals: Mutex<Arrivals>,
+    loads: Mutex<Loads>,
 }
 
 /// How a member came by the data that it began with.
@@ -57,6 +58,24 @@ pub(crate) struct Table {
     pub(crate) contacts: Vec<Contact>,
     pub(crate) reachable: BTreeSet<MemberId>,
 }
+
+/// How many connections of clients members hold. One entry for each member.
+#[derive(Debug, Default)]
+struct Loads {
+    own: Option<u32>,
+    others: BTreeMap<MemberId, Load>,
+}
+
+#[derive(Debug)]
+struct Load {
+    incarnation: u32,
+    connections: u32,
+    since: Tick,
+    told: Tick,
+}
+
+/// What was said longer ago says nothing of now. Members are probed once a second.
+const LOAD_FRESH: Duration = Duration::from_secs(5);
 
 /// What request threads saw that the control plane should know. At most one entry for each member.
 #[derive(Debug, Default)]
@@ -90,6 +109,7 @@ impl SharedStatus {
             table: RwLock::default(),
             notes: Mutex::default(),
             arrivals: Mutex::default(),
+            loads: Mutex::default(),
         }
     }
 
@@ -179,6 +199,44 @@ impl SharedStatus {
     /// The clients that have come to this member since the last call.
     pub(crate) fn take_arrivals(&self) -> Vec<u64> {
         self.arrivals.lock().take_untold()
+    }
+
+    /// This member holds so many connections of clients now. The others are told with each answer to
+    /// their probes.
+    pub fn set_connections(&self, connections: u32) {
+        self.loads.lock().own = Some(connections);
+    }
+
+    pub(crate) fn connections(&self) -> Option<u32> {
+        self.loads.lock().own
+    }
+
+    /// A member has said how many connections it holds; `None`: it does not say.
+    pub(crate) fn note_load(
+        &self,
+        member: MemberId,
+        incarnation: u32,
+        connections: Option<u32>,
+        now: Tick,
+    ) {
+        let mut loads = self.loads.lock();
+        let Some(connections) = connections else {
+            loads.others.remove(&member);
+            return;
+        };
+        let fresh = Load { incarnation, connections, since: now, told: now };
+        let load = loads.others.entry(member).or_insert(fresh);
+        let is_same = load.incarnation == incarnation && now.since(load.told) < LOAD_FRESH;
+        load.since = if is_same { load.since } else { now };
+        (load.incarnation, load.connections, load.told) = (incarnation, connections, now);
+    }
+
+    /// What the others that can be reached have said of their connections within the last 5 s: how
+    /// many, and since when they have been saying so without a break.
+    pub fn loads(&self, now: Tick) -> Vec<(u32, Tick)> {
+        let mut loads = self.loads.lock();
+        loads.others.retain(|_, load| now.since(load.told) < LOAD_FRESH);
+        loads.others.values().map(|load| (load.connections, load.since)).collect()
     }
 
     /// Whether a client has set up a connection to any member after `since`, which must be less than

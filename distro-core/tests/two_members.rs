@@ -52,7 +52,7 @@ impl Member {
             _ => None,
         });
         let (contacts, phase) = (Vec::new(), Phase::Up);
-        let probed = Reply::Probed { incarnation: 1, phase, contacts, list: 0 };
+        let probed = Reply::Probed { incarnation: 1, phase, contacts, list: 0, connections: None };
         let probe = Input::Answered(probe.expect("it asks who is there"), probed);
         member.distro.handle_input(Tick::from_ms(110), probe);
         member.outputs();

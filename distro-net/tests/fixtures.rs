@@ -166,7 +166,7 @@ fn replies() -> Vec<(&'static str, Reply<String>)> {
     let stopped = Some((1, "k".into()));
     let probed = |contacts, list| {
         let (incarnation, phase) = (1_700_000_000, Phase::Up);
-        Reply::Probed { incarnation, phase, contacts, list }
+        Reply::Probed { incarnation, phase, contacts, list, connections: None }
     };
     let written = stamp(9).time();
     let beat = Beat { tag: "t".into(), key: "k".into(), age_ms: 12_345, hops: 0, written };

@@ -133,7 +133,9 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         let Some(peer) = self.peers.get_mut(&call.to) else { return };
         peer.member.answered(call.sent);
         match (call.purpose, reply) {
-            (Purpose::Probe, Reply::Probed { incarnation, phase, contacts, list }) => {
+            (Purpose::Probe, Reply::Probed { incarnation, phase, contacts, list, connections }) => {
+                let is_up = phase == Phase::Up;
+                self.status.note_load(call.to, incarnation, connections.filter(|_| is_up), now);
                 peer.is_probing = false;
                 peer.members_checksum = list;
                 let before = peer.member.incarnation;

@@ -15,13 +15,14 @@ impl<V> Encoder<'_, V> {
     /// The number of the message, and its body.
     pub(super) fn reply(&self, reply: &Reply<V>) -> (u32, Vec<u8>) {
         match reply {
-            Reply::Probed { incarnation, phase: is, contacts, list } => {
+            Reply::Probed { incarnation, phase: is, contacts, list, connections } => {
                 let contacts = contacts.iter().map(contact).collect();
                 let probed = wire::Probed {
                     incarnation: *incarnation,
                     phase: phase(*is),
                     contacts,
                     list: *list,
+                    connections: *connections,
                 };
                 (kind::PROBED, probed.encode_to_vec())
             }
@@ -92,6 +93,7 @@ impl<V> Decoder<'_, V> {
                     phase: read_phase(probed.phase)?,
                     contacts: self.list(probed.contacts, |_, bytes| read_contact(bytes))?,
                     list: probed.list,
+                    connections: probed.connections,
                 }
             }
             kind::DONE => {

@@ -146,12 +146,13 @@ fn replies() -> impl Strategy<Value = Reply<String>> {
     );
     let places = || vec((name(), name()), 0..6);
     prop_oneof![
-        (any::<u32>(), phases(), vec(contact, 0..5), any::<u64>()).prop_map(
-            |(incarnation, phase, contacts, list)| Reply::Probed {
+        (any::<u32>(), phases(), vec(contact, 0..5), any::<u64>(), any::<Option<u32>>()).prop_map(
+            |(incarnation, phase, contacts, list, connections)| Reply::Probed {
                 incarnation,
                 phase,
                 contacts,
-                list
+                list,
+                connections,
             }
         ),
         Just(()).prop_map(|()| Reply::Done),

@@ -288,6 +288,9 @@ pub(crate) struct Probed {
     /// Since 1.1. Absent: it does not say.
     #[prost(fixed64, tag = "4")]
     pub(crate) list: u64,
+    /// Since 1.5. Absent: it does not say.
+    #[prost(uint32, optional, tag = "5")]
+    pub(crate) connections: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -42,6 +42,10 @@ pub struct GrpcConfig {
     /// Milliseconds for which the clients of a server that stops have time to go elsewhere before
     /// their connections are closed. Default 1,000.
     pub drain_ms: u64,
+    /// Clients that a member with many more connections than the others asks to go elsewhere in a
+    /// second, until no member holds more than 1.25 times the mean. Default 20; 0 asks nobody. Too
+    /// large has many clients register again at the same time.
+    pub rebalance_per_second: u32,
 }
 
 impl Default for GrpcConfig {
@@ -56,11 +60,17 @@ impl Default for GrpcConfig {
             max_buffered_bytes_per_connection: 64 << 20,
             max_concurrent_calls: 256,
             drain_ms: 1_000,
+            rebalance_per_second: 20,
         }
     }
 }
 
 impl GrpcConfig {
+    /// Whether clients are taken at all.
+    pub(crate) fn listens(&self) -> bool {
+        self.shared_port || self.port != Some(0)
+    }
+
     /// The port to listen on beside this main port: `None` for none, 0 for any free one.
     ///
     /// # Errors
@@ -95,6 +105,7 @@ impl GrpcConfig {
         let (own, most) = (self.max_buffered_bytes_per_connection, self.max_buffered_bytes);
         within("grpc.max_buffered_bytes_per_connection", own, LEAST_BUDGET..=most)?;
         within("grpc.max_concurrent_calls", self.max_concurrent_calls, 1..=10_000)?;
+        within("grpc.rebalance_per_second", self.rebalance_per_second, 0..=10_000)?;
         within("grpc.drain_ms", self.drain_ms, 0..=60_000)
     }
 }

@@ -47,6 +47,11 @@ impl Holder {
         Self { shared_status, shards: (0..SHARDS).map(shard).collect(), mark }
     }
 
+    /// What members know of each other.
+    pub(super) fn shared_status(&self) -> &SharedStatus {
+        &self.shared_status
+    }
+
     fn shard(&self, connection: ConnectionId) -> &Mutex<Holding<Content>> {
         &self.shards[(connection.0 % SHARDS) as usize]
     }
@@ -142,6 +147,10 @@ fn digest(connection: &Connection, client: &Client) -> u64 {
 impl Front {
     /// Looks after all connections until `shutdown`.
     pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        tokio::join!(self.look_after(&shutdown), self.balance(&shutdown));
+    }
+
+    async fn look_after(self: &Arc<Self>, shutdown: &CancellationToken) {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,

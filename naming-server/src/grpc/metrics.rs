@@ -14,7 +14,7 @@ const OTHER: &str = "other";
 impl MetricSource for Front {
     fn metrics(&self) -> Vec<Metric> {
         let stats = &self.stats;
-        let counters: [(_, _, &AtomicU64); 12] = [
+        let counters: [(_, _, &AtomicU64); 13] = [
             ("naming_grpc_accepted", "gRPC connections served.", &stats.accepted),
             ("naming_grpc_refused", "gRPC connections closed: too many.", &stats.refused),
             ("naming_grpc_setups", "Connections that clients have set up.", &stats.setups),
@@ -24,6 +24,7 @@ impl MetricSource for Front {
             ("naming_grpc_lapses", "Instances that ended with connections.", &stats.lapses),
             ("naming_grpc_reasserted", "Lost instances registered anew.", &stats.reasserted),
             ("naming_grpc_resets", "Clients asked to go elsewhere.", &stats.resets),
+            ("naming_grpc_moved", "Clients sent to members with fewer.", &stats.moved),
             ("naming_grpc_floods", "Connections closed for floods of frames.", &stats.floods),
             ("naming_grpc_received_bytes", "Bytes received over gRPC.", &stats.bytes_in),
             ("naming_grpc_sent_bytes", "Bytes sent over gRPC.", &stats.bytes_out),

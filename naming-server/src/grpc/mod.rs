@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 mod admit;
 mod answer;
+mod balance;
 mod beats;
 mod body;
 mod budget;

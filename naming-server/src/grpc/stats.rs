@@ -31,6 +31,8 @@ pub(super) struct GrpcStats {
     pub(super) reasserted: AtomicU64,
     /// Requests to clients to go elsewhere.
     pub(super) resets: AtomicU64,
+    /// Those of them that this member made to even out the shares of the members.
+    pub(super) moved: AtomicU64,
     /// Connections closed for sending frames that belong to no call.
     pub(super) floods: AtomicU64,
     /// Bytes received.
@@ -46,7 +48,7 @@ impl GrpcStats {
     pub(super) fn new() -> Self {
         let (open, accepted, refused, setups, setups_refused) = Default::default();
         let (detections, silent, lapses, reasserted, resets) = Default::default();
-        let (floods, bytes_in, bytes_out) = Default::default();
+        let (moved, floods, bytes_in, bytes_out) = Default::default();
         let requests = Counters::new(Kind::ALL.len() * CODES.len());
         Self {
             open,
@@ -59,6 +61,7 @@ impl GrpcStats {
             lapses,
             reasserted,
             resets,
+            moved,
             floods,
             bytes_in,
             bytes_out,

@@ -1,6 +1,7 @@
 //! Clients of 2.x against real servers.
 
 mod abuse;
+mod balance;
 mod client;
 mod cluster;
 mod emptied;

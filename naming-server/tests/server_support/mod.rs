@@ -191,8 +191,14 @@ pub(crate) fn send(
 }
 
 /// Waits until `condition` holds.
-pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn wait_for(what: &str, condition: impl FnMut() -> bool) {
+    wait_for_within(PATIENCE, what, condition);
+}
+
+/// The same, for so long.
+#[track_caller]
+pub(crate) fn wait_for_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(20));
