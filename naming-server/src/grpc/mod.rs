@@ -40,6 +40,8 @@ mod mailbox;
 mod members;
 mod messages;
 mod metrics;
+#[cfg(test)]
+mod mutations;
 mod names;
 mod queries;
 mod refusal;

@@ -1,6 +1,7 @@
 //! Clients that misbehave: they lose their connection, and nobody else notices.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use naming_server::{Config, GrpcConfig};
@@ -230,4 +231,99 @@ async fn a_batch_beyond_the_limit_is_refused_whole() {
     let request = json!({"serviceName": "s", "type": "registerInstance", "instance": wish});
     let (_, body) = client.call("InstanceRequest", request).await;
     assert!(body["message"].as_str().unwrap().contains("'metadata'"), "{body}");
+}
+
+/// A call whose head is there and whose message never comes, as the bytes of its frame.
+fn open_call(stream: u32) -> Vec<u8> {
+    let mut block = vec![0x83, 0x86];
+    let mut literal = |start: &[u8], value: &str| {
+        block.extend_from_slice(start);
+        block.push(u8::try_from(value.len()).unwrap());
+        block.extend_from_slice(value.as_bytes());
+    };
+    // Names by their place in the table of HPACK: path, authority and content type.
+    literal(&[0x04], "/Request/request");
+    literal(&[0x01], "server");
+    literal(&[0x0f, 0x10], "application/grpc");
+    raw_frame(1, 4, stream, &block)
+}
+
+/// Bytes that this process has in memory.
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
+}
+
+/// Somebody whose calls go on, however long it takes until the flood is over. How long the longest
+/// of them took.
+async fn serves_others_during(server: &TestServer, flood: impl Future<Output = ()>) -> Duration {
+    let client = Client::set_up(server.grpc.unwrap(), "beside").await;
+    client.register("beside", instance("10.0.0.7")).await;
+    let longest = Cell::new(Duration::ZERO);
+    let calls = async {
+        loop {
+            let asked = Instant::now();
+            assert_eq!(client.hosts("beside").await, ["10.0.0.7"]);
+            longest.set(longest.get().max(asked.elapsed()));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = calls => {}
+        () = flood => {}
+    }
+    assert_eq!(client.hosts("beside").await, ["10.0.0.7"]);
+    longest.get()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_calls_that_are_opened_at_once_take_bounded_memory() {
+    let server = TestServer::start();
+    let before = resident_bytes();
+    let calls: Vec<u8> = (0..100_000).flat_map(|n| open_call(2 * n + 1)).collect();
+    let opens = async {
+        let socket = TcpStream::connect(server.grpc.unwrap()).await.unwrap();
+        let (mut read, mut write) = socket.into_split();
+        write.write_all(PREFACE).await.unwrap();
+        let reader = async {
+            let mut scratch = [0; 16 << 10];
+            while !matches!(read.read(&mut scratch).await, Ok(0) | Err(_)) {}
+        };
+        let writer = async {
+            // The server may end the connection before it has read all of them.
+            let _ = write.write_all(&calls).await;
+        };
+        let both = async { tokio::join!(reader, writer) };
+        // They are refused one by one, or the connection ends: nobody waits for the rest.
+        let _ = timeout(Duration::from_secs(5), both).await;
+    };
+    let longest = serves_others_during(&server, opens).await;
+    assert!(longest < PATIENCE, "{longest:?}");
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 128 << 20, "{} MiB more than before", grown >> 20);
+    wait_for("all is given back", || metric(&server, "naming_grpc_buffered_bytes") == 0.0);
+    serves_others(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_that_carry_nothing_end_the_connection_and_others_go_on() {
+    // Windows that open a little, priorities, data without a byte, and settings acknowledged
+    // that nobody sent.
+    let floods: [(&str, Vec<u8>); 4] = [
+        ("window updates", raw_frame(8, 0, 0, &[0, 0, 0, 1])),
+        ("priorities", raw_frame(2, 0, 1, &[0, 0, 0, 0, 1])),
+        ("empty data", raw_frame(0, 0, 1, &[])),
+        ("unknown frames", raw_frame(0x42, 0, 0, &[1, 2, 3])),
+    ];
+    for (what, one) in floods {
+        let server = TestServer::start();
+        let before = resident_bytes();
+        let (first, many) = (open_call(1), one.repeat(1_000));
+        let bytes = |n| if n == 0 { first.clone() } else { many.clone() };
+        let longest = serves_others_during(&server, flood(&server, bytes)).await;
+        assert!(longest < PATIENCE, "{what}: {longest:?}");
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(grown < 128 << 20, "{what}: {} MiB more than before", grown >> 20);
+        serves_others(&server).await;
+    }
 }
