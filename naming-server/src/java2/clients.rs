@@ -338,8 +338,8 @@ impl Clients {
             }
             // Nobody vouches for it any more.
             Action::Close(connection) => table.forget(connection),
-            // Its owner asks it.
-            Action::Ask(_) | Action::Beat { .. } => {}
+            // Its owner asks it, and no tag is foreign beside servers of 2.x.
+            Action::Ask(_) | Action::Beat { .. } | Action::Reclaim { .. } => {}
         }
     }
 }

@@ -131,12 +131,23 @@ impl Cluster {
         (self.services[service % self.services.len()].clone(), self.next_port)
     }
 
+    pub(super) fn network(&self) -> &SimulatedConnector {
+        &self.network
+    }
+
     pub(super) fn now(&self) -> Duration {
         self.sim.elapsed()
     }
 
     pub(super) fn tell(&self, line: &str) {
         self.ledger.borrow().story.tell(&format!("# {:>6} {line}", self.now().as_millis()));
+    }
+
+    /// One tick on every host.
+    pub(super) fn step(&mut self) {
+        if let Err(error) = self.sim.step() {
+            self.violation(&format!("a host failed: {error}"));
+        }
     }
 
     pub(super) fn run(&mut self, time: Duration) {

@@ -17,7 +17,9 @@ mod caller;
 mod checks;
 mod client;
 mod cluster;
+mod connected;
 mod crash;
+mod held;
 mod join;
 mod ledger;
 mod network;
@@ -36,6 +38,8 @@ use self::story::Story;
 
 /// Where members listen.
 const PORT: u16 = 8_848;
+/// Where they listen for clients of 2.x.
+const GRPC_PORT: u16 = 9_848;
 
 /// The seeds of a scenario, if none is named.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use turmoil::net::{TcpListener, UdpSocket};
 
 use super::network::{MemberConnector, SimulatedConnector};
-use super::{PORT, member_ip};
+use super::{GRPC_PORT, PORT, member_ip};
 use crate::app::{App, Resources, Sockets};
 use crate::config::{ClusterConfig, Config};
 use crate::http::ConnectionStats;
@@ -69,6 +69,7 @@ impl Process {
         let checks = Arc::clone(&connector) as _;
         let membership = Membership::prepare(&config, &origin, connector).await?;
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
+        let grpc = TcpListener::bind((Ipv4Addr::UNSPECIFIED, GRPC_PORT)).await?;
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
         let sockets = Sockets { push: PushSocket::Simulated(socket), checks };
         let stats = Arc::<ConnectionStats>::default();
@@ -80,7 +81,7 @@ impl Process {
             control: app.control.clone(),
             shutdown: shutdown.clone(),
         });
-        let listen = (|| Ok(listener), || Ok(None), || Ok(None));
+        let listen = (|| Ok(listener), || Ok(Some(grpc)), || Ok(None));
         server::run(app, &config, listen, stats, shutdown.cancelled()).await?;
         Ok(())
     }

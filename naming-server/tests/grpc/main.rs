@@ -6,5 +6,6 @@ mod client;
 mod cluster;
 mod emptied;
 mod life;
+mod mass;
 #[path = "../server_support/mod.rs"]
 mod server_support;
