@@ -53,8 +53,6 @@ mod stream;
 mod watching;
 
 pub(crate) use listen::serve;
-#[cfg(test)]
-pub(crate) use wire::{Payload, frame};
 
 use budget::Budget;
 use connections::Connections;

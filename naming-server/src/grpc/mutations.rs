@@ -19,9 +19,9 @@ use super::dispatch::dispatch;
 use super::flow::Flow;
 use super::mailbox::Mailbox;
 use super::messages::Messages;
-use super::wire::frame;
 use crate::app::{App, Resources, Sockets};
 use crate::membership::Origin;
+use crate::payload::frame;
 
 /// Messages of one run.
 const CASES: usize = 20_000;

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::network::SimulatedConnector;
 use super::{GRPC_PORT, member_ip};
-use crate::grpc::{Payload, frame};
+use crate::payload::{Payload, frame};
 
 /// How long a call may take.
 const CALL_TIME: Duration = Duration::from_secs(3);
