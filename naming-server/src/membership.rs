@@ -74,12 +74,15 @@ impl std::fmt::Debug for Java2Membership {
 }
 
 impl Java2Membership {
-    /// Reads the list of those servers.
+    /// Reads the list of those servers; `None` if there are to be none.
     ///
     /// # Errors
     /// There is none, or the identity cannot be read.
-    pub(crate) async fn prepare(config: &Config, origin: &Origin) -> Result<Self> {
+    pub(crate) async fn prepare(config: &Config, origin: &Origin) -> Result<Option<Self>> {
         let java2 = &config.cluster.java2;
+        if !java2.is_enabled() {
+            return Ok(None);
+        }
         java2.say_who_is_trusted();
         let start = java2.member_source().start(Spelling::Verbatim).await;
         let (list, watch) =
@@ -101,7 +104,7 @@ impl Java2Membership {
             identity,
             trusts_everybody: java2.trust_unknown_peers,
         };
-        Ok(Self { settings, caller, list, watch })
+        Ok(Some(Self { settings, caller, list, watch }))
     }
 }
 

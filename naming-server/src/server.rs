@@ -12,7 +12,7 @@ use distro_net::{Connector, NamedConnector, TcpConnector};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, Java2, Resources, SavedInstances, Sockets};
+use crate::app::{App, Resources, SavedInstances, Sockets};
 use crate::audit::Audit;
 use crate::auth::{AuthSettings, NewUser};
 use crate::config::{Config, TlsMode, list_members};
@@ -93,10 +93,7 @@ impl Server {
             false => None,
         };
         let java2_listener = bind_java2(&config, address)?;
-        let java2 = match java2_listener {
-            Some(_) => Some(Java2Membership::prepare(&config, &origin).await?),
-            None => None,
-        };
+        let java2 = Java2Membership::prepare(&config, &origin).await?;
         let data = open_data(&config, address, origin.address.member())?;
         let listener = listening(&config, socket).with_context(cannot_listen)?;
         let grpc = bind_grpc(&config, address)?;
@@ -328,11 +325,10 @@ pub(crate) async fn run<L: Accept>(
                 () = stopped.cancelled() => return Ok(()),
             }
         }
-        if let Some(java2) = &java2 {
-            tokio::select! {
-                () = java2.peers.begin(&java2.list) => {}
-                () = stopped.cancelled() => return Ok(()),
-            }
+        if let Some(java2) = &java2
+            && !java2.begin(&stopped).await
+        {
+            return Ok(());
         }
         let java2_listener = listen_java2().inspect_err(|_| stopped.cancel())?;
         let listener = listen().inspect_err(|_| stopped.cancel())?;
@@ -346,11 +342,8 @@ pub(crate) async fn run<L: Accept>(
             }
         };
         let serve_java2 = async {
-            if let Some((Java2 { peers, front, watch, .. }, listener)) = java2.zip(java2_listener) {
-                let (stop, stopped) = (stopped.clone(), stopped.clone());
-                let watching = peers.run(watch, stop.clone());
-                let looking = Arc::clone(&front).run(stop);
-                tokio::join!(watching, looking, grpc::serve(listener, front, None, stopped));
+            if let Some((java2, listener)) = java2.zip(java2_listener) {
+                java2.serve(listener, stopped.clone()).await;
             }
         };
         let serve = async {

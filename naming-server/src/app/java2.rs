@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use distro_core::SharedStatus;
 use distro_net::{Address, MemberWatch};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::grpc::{Front, FrontParts};
+use crate::grpc::{self, Front, FrontParts};
+use crate::http::Accept;
 use crate::java2::{Changed, PeerParts, Peers};
 use crate::membership::Java2Membership;
 use crate::naming::Naming;
@@ -15,11 +17,11 @@ use crate::naming::Naming;
 pub(crate) struct Java2 {
     pub(crate) peers: Arc<Peers>,
     /// What other members ask.
-    pub(crate) front: Arc<Front>,
+    front: Arc<Front>,
     /// The list of members to begin with.
-    pub(crate) list: Vec<Address>,
+    list: Vec<Address>,
     /// Tells of changes of the list.
-    pub(crate) watch: Option<MemberWatch>,
+    watch: MemberWatch,
 }
 
 impl Java2 {
@@ -52,6 +54,22 @@ impl Java2 {
         }));
         // The one is whom clients connect to, the other whom members do.
         peers.connect(Arc::downgrade(grpc) as _, Arc::downgrade(&front) as _);
-        Self { peers, front, list, watch: Some(watch) }
+        Self { peers, front, list, watch }
+    }
+
+    /// Loads what other members hold, before any port opens. False if `shutdown` came first.
+    pub(crate) async fn begin(&self, shutdown: &CancellationToken) -> bool {
+        tokio::select! {
+            () = self.peers.begin(&self.list) => true,
+            () = shutdown.cancelled() => false,
+        }
+    }
+
+    /// Serves other members, and calls them, until `shutdown`.
+    pub(crate) async fn serve(self, listener: impl Accept, shutdown: CancellationToken) {
+        let Self { peers, front, watch, .. } = self;
+        let calling = peers.run(watch, shutdown.clone());
+        let looking = Arc::clone(&front).run(shutdown.clone());
+        tokio::join!(calling, looking, grpc::serve(listener, front, None, shutdown));
     }
 }

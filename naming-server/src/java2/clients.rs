@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distro_core::{Action, Health, Holding, HoldingConfig, Key, SharedStatus, Tick};
-use naming_model::{InstanceKey, ServiceKey};
+use naming_model::{InstanceKey, RecordKey, ServiceKey};
 use parking_lot::Mutex;
 
 use super::BadContent;
@@ -112,11 +112,21 @@ impl Clients {
         table.end(id, self.now());
     }
 
-    /// An instance was removed here by its client: what a member tells of it in the next moments may
-    /// have been on its way.
-    pub(crate) fn hold(&self, tag: &str, key: &str) {
+    /// A client that beats has removed an instance: it leaves what its judge has told of it. What a
+    /// member tells of it in the next moments may have been on its way.
+    pub(crate) fn withdraw(&self, tag: &str, key: &str) {
         let now = self.now();
         let mut table = self.table.lock();
+        let id = RecordKey::parse(key)
+            .map(|key| format!("{}:{}#true", key.instance.ip, key.instance.port));
+        let Table { holding, known, .. } = &mut *table;
+        if let Some(client) = id.and_then(|id| known.get(&*id)) {
+            for (key, registration) in holding.retain(client.number, tag, |kept| kept != key) {
+                let Some(service) = ServiceKey::from_tag(tag) else { continue };
+                let place = (registration, client.mark);
+                self.registry.retract(&service, &key, place, now, &String::new);
+            }
+        }
         table.holds.retain(|_, until| *until > now);
         if table.holds.len() < MOST_HOLDS {
             table.holds.insert((Arc::from(tag), Key::from(key)), now.after(HOLD));

@@ -39,6 +39,8 @@ const PAUSED_FOR: Duration = Duration::from_secs(3);
 const TAKE_OVER_PERIOD: Duration = Duration::from_secs(1);
 /// Within which this member has what members of our make hold, or begins without it.
 const OURS_WITHIN: Duration = Duration::from_secs(20);
+/// Clients of which a Java server is still to be told.
+const MOST_WAITING: usize = 200_000;
 /// So far above its main port a member takes the calls of others.
 pub(crate) const PORT_OFFSET: u16 = 1_001;
 
@@ -113,7 +115,14 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn note(&self, ids: impl IntoIterator<Item = Arc<str>>) {
-        self.waiting.lock().extend(ids);
+        let mut waiting = self.waiting.lock();
+        if waiting.len() > MOST_WAITING {
+            // The member is away: when it is back it is told of everybody, and whoever is gone is
+            // vouched for by nobody.
+            waiting.clear();
+        }
+        waiting.extend(ids);
+        drop(waiting);
         self.wake.notify_one();
     }
 }
@@ -164,11 +173,7 @@ impl Peers {
     }
 
     /// Runs until `shutdown`.
-    pub(crate) async fn run(
-        self: Arc<Self>,
-        watch: Option<MemberWatch>,
-        shutdown: CancellationToken,
-    ) {
+    pub(crate) async fn run(self: Arc<Self>, watch: MemberWatch, shutdown: CancellationToken) {
         self.changed.note_all();
         let follow = self.follow(watch, &shutdown);
         tokio::join!(follow, self.attend(&shutdown), self.look(&shutdown), self.reload(&shutdown));
@@ -226,9 +231,9 @@ impl Peers {
         self.members.lock().find(member).is_some_and(|other| other.state == State::Up)
     }
 
-    /// A client has removed an instance by its judge: what was told of it before may still come.
-    pub(crate) fn hold(&self, tag: &str, key: &str) {
-        self.clients.hold(tag, key);
+    /// A client that beats has removed an instance: what its judge has told of it is withdrawn.
+    pub(crate) fn withdraw(&self, tag: &str, key: &str) {
+        self.clients.withdraw(tag, key);
     }
 
     /// A member does not answer calls of clients.

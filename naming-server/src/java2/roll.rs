@@ -32,8 +32,7 @@ impl Peers {
     }
 
     /// Follows the list.
-    pub(super) async fn follow(&self, watch: Option<MemberWatch>, shutdown: &CancellationToken) {
-        let Some(mut watch) = watch else { return };
+    pub(super) async fn follow(&self, mut watch: MemberWatch, shutdown: &CancellationToken) {
         loop {
             let list = tokio::select! {
                 () = shutdown.cancelled() => return,

@@ -95,3 +95,20 @@ fn what_is_persistent_is_handed_to_a_java_server_and_kept_here() {
         site.count(4, "kept") == 1
     });
 }
+
+#[test]
+fn a_write_over_the_api_of_2x_goes_to_the_judge_as_well() {
+    let mut site = Site::new(&[4]);
+    site.set_list(&[1, 4], &[]);
+    let (java, ours) = (site.java(1), site.start(4));
+    wait_for("both up", || java.is_up(&site.address(4)));
+    let theirs = site.judged_by(&java, 1, 1);
+    let (ip, port) = theirs.split_once(':').unwrap();
+    let target = format!("/nacos/v2/ns/instance?serviceName=s&ip={ip}&port={port}");
+    wait_for("Java servers are known as such", || {
+        ours.call("POST", &target).expect(200);
+        java.passed().iter().any(|passed| passed.path == "/nacos/v2/ns/instance")
+    });
+    // The stand-in does not know the path: the instance is here all the same.
+    assert_eq!(site.listed(4, "s"), [(theirs.clone(), true)]);
+}

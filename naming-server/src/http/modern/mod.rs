@@ -15,7 +15,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::StatusCode;
 
-use super::v1::{Admission, Api, Right, Route, entries, note_refusal};
+use super::v1::{Admission, Api, Right, Route, Write, entries, note_refusal};
 use super::{Answer, Call, ErrorPage, Reply, no_such_api};
 use crate::naming::Clearance;
 
@@ -47,7 +47,7 @@ mod table;
 
 use error::{Code, Fault};
 pub(crate) use ports::{ConsolePort, Front};
-use table::{Class, Gate, Row};
+use table::{Class, Gate, Handler, Row};
 
 /// Where the rows for the paths below the context path stand, and those of the console port.
 static MAIN: LazyLock<Table> =
@@ -216,7 +216,9 @@ fn answer(api: &Api, call: &Call<'_>, found: Found) -> Answer {
                 changes_by_get: row.changes_by_get(),
                 is_login,
             };
-            let handle = |call: &Call<'_>| (row.handler)(api, call).unwrap_or_else(Answer::from);
+            let handle = |call: &Call<'_>| {
+                shared(api, row, call).unwrap_or_else(|| carry_out(api, row.handler, call))
+            };
             api.admit_to(admission, call, change.as_mut(), handle)
         }
     };
@@ -228,6 +230,23 @@ fn answer(api: &Api, call: &Call<'_>, found: Found) -> Answer {
         again => again,
     };
     api.note_answer(unknown + 1 + number, Some(started), change, answer)
+}
+
+fn carry_out(api: &Api, handler: Handler, call: &Call<'_>) -> Answer {
+    handler(api, call).unwrap_or_else(Answer::from)
+}
+
+/// The answer to a write of an instance that is for a Java server of 2.x.
+fn shared(api: &Api, row: &Row, call: &Call<'_>) -> Option<Answer> {
+    let write = match (row.method, row.path) {
+        ("PUT", "/v2/ns/instance/beat") => Write::Beat,
+        ("POST", "/v2/ns/instance" | "/v3/client/ns/instance") => Write::Register,
+        ("DELETE", "/v2/ns/instance" | "/v3/client/ns/instance") => Write::Deregister,
+        ("PUT" | "PATCH", "/v2/ns/instance") => Write::Set,
+        _ => return None,
+    };
+    let handler = row.handler;
+    api.share(write, call, move |api, call| carry_out(api, handler, call))
 }
 
 /// What a request has that may pass, or its refusal.

@@ -77,6 +77,7 @@ pub(in crate::http) use rights::Right;
 pub(in crate::http) use route::{Route, entries};
 use route::{Servers, find_route};
 pub(in crate::http) use service::threshold_json;
+pub(in crate::http) use share::Write;
 use shared::Clients;
 use system::System;
 pub(in crate::http) use users::Voice;
@@ -309,7 +310,7 @@ impl Api {
     }
 
     fn dispatch(&self, route: Route, call: &Call<'_>) -> Result<Answer, ApiError> {
-        match self.redirect(route, call).or_else(|| self.share(route, call)) {
+        match self.redirect(route, call).or_else(|| self.share_route(route, call)) {
             Some(answer) => Ok(answer),
             // Nothing is passed on twice.
             None if self.nacos.is_some() && route.spec().servers == Servers::Pass => {

@@ -25,14 +25,51 @@ const MOST_ZEROS: usize = 64;
 /// What is put before them: a zero never changes whether the number of a tag is even, a sign does.
 const SIGNS: [&str; 2] = ["", "+"];
 
+/// What a write of an instance is, whichever API it comes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Write {
+    Register,
+    Deregister,
+    Beat,
+    /// What an operator sets: Java servers keep that in Raft, of which this member is no part.
+    Set,
+}
+
+/// How a write is made here.
+type Here = Box<dyn Fn(&Api, &Call<'_>) -> Answer + Send + Sync>;
+
 impl Api {
     /// The answer to a write that is for a Java server; `None` for whatever is answered here.
-    pub(super) fn share(&self, route: Route, call: &Call<'_>) -> Option<Answer> {
-        let peers = self.java2.as_ref().filter(|_| route.spec().servers == Servers::Pass)?;
+    pub(super) fn share_route(&self, route: Route, call: &Call<'_>) -> Option<Answer> {
+        self.java2.as_ref().filter(|_| route.spec().servers == Servers::Pass)?;
+        let write = match route {
+            _ if is_beat(route) => Write::Beat,
+            Route::InstanceRegister => Write::Register,
+            Route::InstanceDeregister => Write::Deregister,
+            Route::InstanceUpdate | Route::InstancePatch => Write::Set,
+            _ => return None,
+        };
+        let here = move |api: &Self, call: &Call<'_>| api.handle_here(route, call).into();
+        self.share(write, call, here)
+    }
+
+    /// The same, whichever API the write comes by; `here` makes it here.
+    pub(in crate::http) fn share(
+        &self,
+        write: Write,
+        call: &Call<'_>,
+        here: impl Fn(&Self, &Call<'_>) -> Answer + Send + Sync + 'static,
+    ) -> Option<Answer> {
+        let peers = self.java2.as_ref()?;
         let is_passed_on = call.agent.text.contains("Nacos-Server");
         let tag = tag_of(call)?;
         let owners = peers.owners();
-        let way = match self.is_kept_by_java(route, call) {
+        let is_of_raft = match write {
+            Write::Register | Write::Deregister => !self.is_ephemeral(call.params),
+            Write::Set => true,
+            Write::Beat => false,
+        };
+        let way = match is_of_raft {
             true => Way::Kept(Place::of_any(peers, &owners, call.params)?),
             false if is_passed_on => return None,
             false => {
@@ -43,29 +80,19 @@ impl Api {
         let shared = Shared {
             api: self.me.upgrade()?,
             peers: Arc::clone(peers),
-            route,
+            write,
+            here: Box::new(here),
             tag,
             place: call.service().ok().zip(written_instance(call)),
             call: OwnedCall::of(call, call.clearance),
         };
         // A beat counts at once; what is wrong with it shows, too.
-        match is_beat(route).then(|| self.handle_here(route, call)) {
-            Some(Ok(Answer::Now(here))) if here.status == StatusCode::OK => {
+        match (write == Write::Beat).then(|| (shared.here)(self, call)) {
+            Some(Answer::Now(here)) if here.status == StatusCode::OK => {
                 Some(Answer::Later(Box::pin(shared.beat(way, here))))
             }
-            Some(Ok(answer)) => Some(answer),
-            Some(Err(error)) => Some(error.into()),
+            Some(answer) => Some(answer),
             None => Some(Answer::Later(Box::pin(shared.write(way)))),
-        }
-    }
-
-    /// Persistent instances, and what operators set of an instance: Java servers keep those in Raft,
-    /// of which this member is no part.
-    fn is_kept_by_java(&self, route: Route, call: &Call<'_>) -> bool {
-        match route {
-            Route::InstanceRegister | Route::InstanceDeregister => !self.is_ephemeral(call.params),
-            Route::InstanceUpdate | Route::InstancePatch => true,
-            _ => false,
         }
     }
 }
@@ -105,7 +132,8 @@ impl Place {
 struct Shared {
     api: Arc<Api>,
     peers: Arc<Peers>,
-    route: Route,
+    write: Write,
+    here: Here,
     tag: String,
     /// The service and the key of the instance that it is about.
     place: Option<(ServiceKey, String)>,
@@ -127,10 +155,6 @@ impl Shared {
             Sent::Done(body) => {
                 // What the handler says is of no account: the owner has said yes.
                 self.make_here().await;
-                if let (Route::InstanceDeregister, Some((service, key))) = (self.route, self.place)
-                {
-                    self.peers.hold(service.as_str(), &key);
-                }
                 Reply::json(body)
             }
             Sent::Wrong(status, body) => Reply::json(body).with_status(status),
@@ -156,7 +180,8 @@ impl Shared {
             let redirect = self.request(place.port.as_deref());
             match self.peers.caller().redirect(&place.owner, &redirect).await {
                 Ok((StatusCode::OK, body)) => return Sent::Done(body),
-                Ok((status, body)) if is_about_request(status, &body) => {
+                // A server of another generation does not know the path: it is made here.
+                Ok((status, body)) if !is_about_path(status) && is_about_request(status, &body) => {
                     return Sent::Wrong(status, body);
                 }
                 Ok((status, _)) => {
@@ -198,13 +223,19 @@ impl Shared {
     }
 
     async fn make_here(&self) -> Reply {
-        let answer = self.call.with(|call| self.api.handle_here(self.route, call));
-        match Answer::from(answer) {
+        if let (Write::Deregister, Some((service, key))) = (self.write, &self.place) {
+            self.peers.withdraw(service.as_str(), key);
+        }
+        match self.call.with(|call| (self.here)(&self.api, call)) {
             Answer::Now(reply) => reply,
             Answer::Later(later) => later.await,
             Answer::Again(_) => ApiError::internal("internal error").into(),
         }
     }
+}
+
+fn is_about_path(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 404 | 405 | 501)
 }
 
 /// The text by which Java servers share clients: that of the parameters, however they spell it;
