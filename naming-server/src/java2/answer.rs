@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::BadContent;
-use super::content::{ClientData, Verified, check_id, render_snapshot};
+use super::arrays::render_snapshot;
+use super::content::{ClientData, Verified, check_id};
 use super::peers::Peers;
 use super::request::{
     DistroData, DistroRequest, Operation, RESOURCE, ReloadRequest, Reply, ReportRequest,

@@ -15,10 +15,59 @@ const ID: &str = "customInstanceId";
 const WEIGHT: &str = "publishInstanceWeight";
 const ENABLED: &str = "publishInstanceEnable";
 
+impl ClientData {
+    /// Reads the content of an `ADD` or `CHANGE`, or of the answer to a `QUERY`.
+    ///
+    /// # Errors
+    /// What Java fails on, at once or later; the text names the field.
+    pub(crate) fn parse(content: &[u8]) -> Result<Self, BadContent> {
+        Wire::parse(content)?.checked()
+    }
+
+    /// The content of a message.
+    pub(crate) fn render(&self) -> Vec<u8> {
+        serde_json::to_vec(&Wire::of(self)).expect("numbers and texts can be written")
+    }
+}
+
+/// Reads the answer to a `SNAPSHOT`. A client that cannot be taken is left out and counted: the
+/// others are as good as before.
+///
+/// # Errors
+/// The content is no list of clients.
+pub(crate) fn parse_snapshot(content: &[u8]) -> Result<(Vec<ClientData>, usize), BadContent> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Snapshot {
+        client_sync_data_list: Vec<Value>,
+    }
+    let text = "the content is no snapshot";
+    let snapshot: Snapshot =
+        serde_json::from_slice(content).map_err(|error| BadContent::of_json(text, &error))?;
+    let all = snapshot.client_sync_data_list.len();
+    let read = |value| serde_json::from_value::<Wire>(value).ok()?.checked().ok();
+    let clients: Vec<_> = snapshot.client_sync_data_list.into_iter().filter_map(read).collect();
+    let left_out = all - clients.len();
+    Ok((clients, left_out))
+}
+
+/// The answer to a `SNAPSHOT`.
+pub(crate) fn render_snapshot<'a>(clients: impl Iterator<Item = &'a ClientData>) -> Vec<u8> {
+    let mut out = b"{\"clientSyncDataList\":[".to_vec();
+    for (at, client) in clients.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&client.render());
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
 /// The arrays of Java.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Wire {
+struct Wire {
     client_id: String,
     attributes: Attributes,
     namespaces: Vec<String>,
@@ -78,14 +127,14 @@ struct WireInstance {
 }
 
 impl Wire {
-    pub(super) fn parse(content: &[u8]) -> Result<Self, BadContent> {
+    fn parse(content: &[u8]) -> Result<Self, BadContent> {
         serde_json::from_slice(content)
             .map_err(|error| BadContent::of_json("the content describes no client", &error))
     }
 
     /// # Errors
     /// What Java fails on, at once or later.
-    pub(super) fn checked(self) -> Result<ClientData, BadContent> {
+    fn checked(self) -> Result<ClientData, BadContent> {
         check_id(&self.client_id)?;
         let revision = revision(&self.attributes)?;
         let batches = self.batch_instance_data.unwrap_or_default();
@@ -122,7 +171,7 @@ impl Wire {
         Ok(ClientData { id: self.client_id, revision, published })
     }
 
-    pub(super) fn of(client: &ClientData) -> Self {
+    fn of(client: &ClientData) -> Self {
         let revision = Map::from_iter([("revision".to_owned(), client.revision.into())]);
         let mut wire = Self {
             client_id: client.id.clone(),

@@ -7,10 +7,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::BadContent;
-use super::arrays::Wire;
 
 /// Services that one client may publish.
 pub(super) const MOST_SERVICES: usize = 20_000;
@@ -81,14 +79,6 @@ pub(crate) struct PublishedInstance {
 }
 
 impl ClientData {
-    /// Reads the content of an `ADD` or `CHANGE`, or of the answer to a `QUERY`.
-    ///
-    /// # Errors
-    /// What Java fails on, at once or later; the text names the field.
-    pub(crate) fn parse(content: &[u8]) -> Result<Self, BadContent> {
-        Wire::parse(content)?.checked()
-    }
-
     /// Whether two publish the same: when they were last heard does not count, nor the order.
     pub(crate) fn publishes_like(&self, other: &Self) -> bool {
         let key = |one: &Published| {
@@ -101,45 +91,6 @@ impl ClientData {
         };
         all(self) == all(other)
     }
-
-    /// The content of a message.
-    pub(crate) fn render(&self) -> Vec<u8> {
-        serde_json::to_vec(&Wire::of(self)).expect("numbers and texts can be written")
-    }
-}
-
-/// Reads the answer to a `SNAPSHOT`. A client that cannot be taken is left out and counted: the
-/// others are as good as before.
-///
-/// # Errors
-/// The content is no list of clients.
-pub(crate) fn parse_snapshot(content: &[u8]) -> Result<(Vec<ClientData>, usize), BadContent> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Snapshot {
-        client_sync_data_list: Vec<Value>,
-    }
-    let text = "the content is no snapshot";
-    let snapshot: Snapshot =
-        serde_json::from_slice(content).map_err(|error| BadContent::of_json(text, &error))?;
-    let all = snapshot.client_sync_data_list.len();
-    let read = |value| serde_json::from_value::<Wire>(value).ok()?.checked().ok();
-    let clients: Vec<_> = snapshot.client_sync_data_list.into_iter().filter_map(read).collect();
-    let left_out = all - clients.len();
-    Ok((clients, left_out))
-}
-
-/// The answer to a `SNAPSHOT`.
-pub(crate) fn render_snapshot<'a>(clients: impl Iterator<Item = &'a ClientData>) -> Vec<u8> {
-    let mut out = b"{\"clientSyncDataList\":[".to_vec();
-    for (at, client) in clients.enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(&client.render());
-    }
-    out.extend_from_slice(b"]}");
-    out
 }
 
 /// What a `VERIFY` asks: whether this client is known at this revision.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::content::parse_snapshot;
+use super::arrays::parse_snapshot;
 use super::link::LinkError;
 use super::peers::Peers;
 use super::request::DistroRequest;

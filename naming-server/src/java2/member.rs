@@ -65,7 +65,7 @@ impl Member {
     /// This member, at this address, of the version that it claims.
     pub(crate) fn own(address: &str, version: &str, now_ms: u64) -> Self {
         let (ip, port) = address.rsplit_once(':').unwrap_or((address, ""));
-        let port = port.parse().unwrap_or(i64::from(distro_net::DEFAULT_PORT));
+        let port = port.parse().unwrap_or_else(|_| i64::from(distro_net::DEFAULT_PORT));
         let extend_info = json!({
             "lastRefreshTime": now_ms,
             "raftPort": (port - RAFT_OFFSET).to_string(),

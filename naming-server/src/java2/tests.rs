@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::content::{ClientData, Instances, Verified, parse_snapshot, render_snapshot};
+use super::arrays::{parse_snapshot, render_snapshot};
+use super::content::{ClientData, Instances, Verified};
 use super::member::Member;
 use super::owners::{Owners, slot_of};
 use super::request::{DistroRequest, Operation, ReloadRequest, Reply, ReportRequest};

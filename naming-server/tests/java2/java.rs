@@ -407,12 +407,12 @@ impl Shared {
                     held.data[name] = json!([]);
                 }
                 held.changed.get_or_insert_with(Instant::now);
-            } else if silent >= UNHEALTHY_AFTER {
-                if let Some(infos) = held.data["instancePublishInfos"].as_array_mut() {
-                    for info in infos.iter_mut().filter(|info| info["healthy"] == true) {
-                        info["healthy"] = json!(false);
-                        held.changed = Some(Instant::now());
-                    }
+            } else if silent >= UNHEALTHY_AFTER
+                && let Some(infos) = held.data["instancePublishInfos"].as_array_mut()
+            {
+                for info in infos.iter_mut().filter(|info| info["healthy"] == true) {
+                    info["healthy"] = json!(false);
+                    held.changed = Some(Instant::now());
                 }
             }
         }
