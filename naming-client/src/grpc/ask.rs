@@ -119,10 +119,8 @@ async fn change(core: &Core, entry: &Arc<Entry>, wish: Option<Instance>) -> Resu
                 entry.keep_by_http();
                 Ok(false)
             }
-            Ok(Landing::ByHttp) => Err(Error::Request(
-                "the server does not take it over gRPC, and HTTP is ruled out".to_owned(),
-            )),
-            Err(_) => Err(Error::ShutDown),
+            // The client is shut down.
+            Ok(Landing::ByHttp) | Err(_) => Err(Error::ShutDown),
         },
         outcome = gave_up(core, link, deadline) => outcome.map(|()| false),
     }

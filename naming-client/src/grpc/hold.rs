@@ -40,12 +40,28 @@ struct Change {
     /// What the instance is to be; `None` to take it out.
     wish: Option<Instance>,
     attempts: Vec<Attempt>,
-    reply: oneshot::Sender<Landing>,
+    /// `None` for an instance that was held before, and is looked at by itself.
+    reply: Option<oneshot::Sender<Landing>>,
+}
+
+impl Change {
+    fn is_given_up(&self) -> bool {
+        self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+
+    /// Tells the caller, unless that has gone.
+    fn tell(self, landing: Landing) {
+        if let Some(reply) = self.reply {
+            let _ = reply.send(landing);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Slot {
     held: BTreeMap<u64, Arc<Entry>>,
+    /// Instances that were held, and that this server refuses: the next one is asked again.
+    refused: BTreeMap<u64, Arc<Entry>>,
     waiting: Vec<Change>,
     /// Parts of a group that was refused as a whole, the next one last.
     split: Vec<Vec<Change>>,
@@ -98,7 +114,14 @@ impl Holder {
         if wish.is_none() {
             // From now on no write brings it back, whatever becomes of this one.
             slot.held.remove(&entry.id);
+            slot.refused.remove(&entry.id);
+            slot.split.iter_mut().flatten().for_each(|change| {
+                if change.entry.id == entry.id {
+                    change.wish = None;
+                }
+            });
         }
+        let reply = Some(reply);
         slot.waiting.push(Change { entry: entry.clone(), wish, attempts: Vec::new(), reply });
         slots.mark(&entry.service);
         drop(slots);
@@ -112,6 +135,9 @@ impl Holder {
         for entry in entries {
             let service = entry.service.clone();
             let slot = slots.by_service.entry(service.clone()).or_default();
+            if slot.refused.contains_key(&entry.id) {
+                continue;
+            }
             if slot.held.insert(entry.id, entry).is_none() {
                 slot.redo = true;
                 slots.mark(&service);
@@ -129,6 +155,7 @@ impl Holder {
         let services: Vec<ServiceName> = slots.by_service.keys().cloned().collect();
         for service in services {
             if let Some(slot) = slots.by_service.get_mut(&service) {
+                slot.held.append(&mut slot.refused);
                 slot.redo |= !slot.held.is_empty();
                 slot.failures = 0;
             }
@@ -144,10 +171,12 @@ impl Holder {
         self.slots.lock().connection = slots.connection + 1;
         let mut entries = Vec::new();
         for (_, slot) in slots.by_service {
-            entries.extend(slot.held.into_values());
+            entries.extend(slot.held.into_values().chain(slot.refused.into_values()));
             for change in slot.waiting.into_iter().chain(slot.split.into_iter().flatten()) {
-                // A caller that is gone needs no answer.
-                let _ = change.reply.send(Landing::ByHttp);
+                if change.reply.is_none() && change.wish.is_some() {
+                    entries.push(change.entry.clone());
+                }
+                change.tell(Landing::ByHttp);
             }
         }
         entries
@@ -203,13 +232,21 @@ impl Holder {
                     return Some(flight);
                 }
             }
+            // A group whose callers have all gone may have had others behind it.
+            slots.mark(&service);
             slots.tidy(&service);
         }
         None
     }
 
-    /// Notes what came of a write. `place` is where it was made.
-    pub(super) fn land(&self, flight: Flight, outcome: Result<(), Problem>, place: &str) {
+    /// Notes what came of a write. `place` is where it was made. Gives the instances that were held
+    /// and that the server does not take over gRPC at all, if HTTP may be used for them.
+    pub(super) fn land(
+        &self,
+        flight: Flight,
+        outcome: Result<(), Problem>,
+        (place, may_use_http): (&str, bool),
+    ) -> Vec<Arc<Entry>> {
         let mut slots = self.slots.lock();
         let is_current = slots.connection == flight.connection;
         let service = flight.service.clone();
@@ -217,16 +254,22 @@ impl Holder {
         let Some(slot) = slot else {
             // Everything was given back to HTTP meanwhile.
             drop(slots);
-            flight.group.into_iter().for_each(|change| drop(change.reply.send(Landing::ByHttp)));
-            return;
+            flight.group.into_iter().for_each(|change| change.tell(Landing::ByHttp));
+            return Vec::new();
         };
         slot.is_flying = false;
+        let mut homeless = Vec::new();
         let pause = match outcome {
             Ok(()) => {
                 slot.arrive(flight.group, flight.is_redo, is_current);
                 None
             }
-            Err(Problem::Final(error)) => slot.refuse(flight.group, &error),
+            Err(Problem::Final(error)) => {
+                // What was to be written again is not written yet.
+                slot.redo |= flight.is_redo;
+                let homes = may_use_http.then_some(&mut homeless);
+                slot.refuse(flight.group, &error, homes)
+            }
             Err(Problem::Failed(failure)) => {
                 let attempt = Attempt { server: place.to_owned(), failure };
                 slot.fail(flight.group, &attempt)
@@ -241,6 +284,7 @@ impl Holder {
         }
         drop(slots);
         self.wake.notify_one();
+        homeless
     }
 }
 
@@ -267,7 +311,8 @@ impl Slots {
     fn tidy(&mut self, service: &ServiceName) {
         let Some(slot) = self.by_service.get(service) else { return };
         let has_work = slot.is_due || slot.is_flying || slot.redo;
-        if !has_work && slot.held.is_empty() && slot.waiting.is_empty() && slot.split.is_empty() {
+        let is_empty = slot.held.is_empty() && slot.refused.is_empty();
+        if !has_work && is_empty && slot.waiting.is_empty() && slot.split.is_empty() {
             self.by_service.remove(service);
         }
     }
@@ -278,7 +323,7 @@ impl Slot {
     fn depart(&mut self, service: &ServiceName, connection: u64) -> Option<Flight> {
         let mut group = self.split.pop().unwrap_or_else(|| std::mem::take(&mut self.waiting));
         // A caller that is gone has no wish; what it wanted to take out goes all the same.
-        group.retain(|change| change.wish.is_none() || !change.reply.is_closed());
+        group.retain(|change| change.wish.is_none() || !change.is_given_up());
         if group.is_empty() && !self.redo {
             return None;
         }
@@ -307,45 +352,60 @@ impl Slot {
                 entry.note_written();
             }
         }
-        for change in group {
-            if let Some(instance) = change.wish {
-                if change.reply.is_closed() {
+        for mut change in group {
+            if let Some(instance) = change.wish.take() {
+                if change.is_given_up() {
                     // The caller has given up: the old values count, and have to be written again.
                     self.redo = true;
                     continue;
                 }
                 *change.entry.instance.lock() = instance;
                 change.entry.note_written();
-                self.held.insert(change.entry.id, change.entry);
+                self.held.insert(change.entry.id, change.entry.clone());
             }
             // Who has gone meanwhile deregisters.
-            let _ = change.reply.send(Landing::Done(Ok(())));
+            change.tell(Landing::Done(Ok(())));
         }
         // Over an earlier connection it was worth nothing.
         self.redo |= !is_current;
     }
 
-    /// One change that is refused is told so; of several the guilty ones are found by halves.
-    fn refuse(&mut self, mut group: Vec<Change>, error: &Error) -> Option<Duration> {
+    /// One change that is refused is told so; of several the guilty ones are found by halves. So
+    /// are those that were held before, when they are refused all together.
+    fn refuse(
+        &mut self,
+        mut group: Vec<Change>,
+        error: &Error,
+        homeless: Option<&mut Vec<Arc<Entry>>>,
+    ) -> Option<Duration> {
+        if group.is_empty() {
+            group = std::mem::take(&mut self.held).into_values().map(held_before).collect();
+            self.redo = false;
+        }
         if group.len() > 1 {
             let rest = group.split_off(group.len() / 2);
             self.split.push(rest);
             self.split.push(group);
             return None;
         }
+        let change = group.pop()?;
         let by_http = matches!(error, Error::Refused { status: 302 | 501, .. });
-        if let Some(change) = group.pop() {
-            let landing = match by_http && change.wish.is_some() {
-                true => Landing::ByHttp,
-                false => {
-                    let error = crate::call::after_attempts(error.clone(), &change.attempts);
-                    Landing::Done(Err(error))
-                }
-            };
-            let _ = change.reply.send(landing);
-            return None;
+        let homeless = homeless.filter(|_| by_http && change.wish.is_some());
+        match (&change.reply, homeless) {
+            (None, Some(homeless)) => homeless.push(change.entry),
+            (None, None) => {
+                tracing::warn!(service = %change.entry.service, %error,
+                    "the server refuses an instance that was registered elsewhere");
+                change.entry.note_failure(error);
+                self.refused.insert(change.entry.id, change.entry);
+            }
+            (Some(_), Some(_)) => change.tell(Landing::ByHttp),
+            (Some(_), None) => {
+                let error = crate::call::after_attempts(error.clone(), &change.attempts);
+                change.tell(Landing::Done(Err(error)));
+            }
         }
-        Some(self.note_failure(error))
+        None
     }
 
     /// Puts the changes back for another attempt, unless they have had enough.
@@ -357,8 +417,14 @@ impl Slot {
                 again.push(change);
                 continue;
             }
-            let error = Error::NoServer { attempts: change.attempts };
-            let _ = change.reply.send(Landing::Done(Err(error)));
+            if change.reply.is_none() {
+                // Nobody has had enough of an instance that was held before.
+                change.attempts.clear();
+                again.push(change);
+                continue;
+            }
+            let error = Error::NoServer { attempts: std::mem::take(&mut change.attempts) };
+            change.tell(Landing::Done(Err(error)));
         }
         if !again.is_empty() {
             self.split.push(again);
@@ -375,5 +441,143 @@ impl Slot {
             entry.note_failure(error);
         }
         backoff(FIRST_RETRY, LAST_RETRY, self.failures)
+    }
+}
+
+/// An instance that was held, to be looked at by itself.
+fn held_before(entry: Arc<Entry>) -> Change {
+    let wish = Some(entry.instance.lock().clone());
+    Change { entry, wish, attempts: Vec::new(), reply: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::beat::Beats;
+
+    const PLACE: (&str, bool) = ("a:1", true);
+
+    fn refusal(status: u16) -> Result<(), Problem> {
+        Err(Problem::Final(Error::Refused {
+            server: "a:1".to_owned(),
+            status,
+            message: String::new(),
+            after_lost_attempt: false,
+        }))
+    }
+
+    async fn entry(beats: &Beats, port: u16) -> Arc<Entry> {
+        let service = "s".parse().unwrap();
+        beats.reserve(&service, &Instance::new("10.0.0.1", port)).await.unwrap()
+    }
+
+    fn wish(entry: &Entry) -> Option<Instance> {
+        Some(entry.instance.lock().clone())
+    }
+
+    fn ports(flight: &Flight) -> Vec<u16> {
+        flight.instances.iter().map(|instance| instance.port).collect()
+    }
+
+    /// A holder with these instances in one place.
+    async fn holder(beats: &Beats, instances: &[u16]) -> Holder {
+        let holder = Holder::default();
+        let mut landings = Vec::new();
+        for port in instances {
+            let entry = entry(beats, *port).await;
+            landings.push(holder.change(&entry, wish(&entry)));
+        }
+        let flight = holder.take().unwrap();
+        assert_eq!(ports(&flight), instances);
+        holder.land(flight, Ok(()), PLACE);
+        holder
+    }
+
+    #[tokio::test]
+    async fn a_refused_change_does_not_keep_the_place_from_being_written_again() {
+        let beats = Beats::default();
+        let holder = holder(&beats, &[1]).await;
+        holder.begin_connection();
+        let bad = entry(&beats, 2).await;
+        let landing = holder.change(&bad, wish(&bad));
+        let flight = holder.take().unwrap();
+        assert_eq!(ports(&flight), [1, 2]);
+        holder.land(flight, refusal(400), PLACE);
+        assert!(matches!(landing.await.unwrap(), Landing::Done(Err(_))));
+        assert_eq!(ports(&holder.take().expect("the rest is written")), [1]);
+    }
+
+    #[tokio::test]
+    async fn one_instance_that_a_server_refuses_does_not_take_the_others_with_it() {
+        let beats = Beats::default();
+        let holder = holder(&beats, &[1, 2, 3, 4, 5]).await;
+        let mut there = Vec::new();
+        let write_all = |there: &mut Vec<u16>, bad: u16, status: u16| {
+            let mut homeless = Vec::new();
+            while let Some(flight) = holder.take() {
+                let found = ports(&flight);
+                let outcome = match found.contains(&bad) {
+                    true => refusal(status),
+                    false => {
+                        *there = found;
+                        Ok(())
+                    }
+                };
+                homeless.extend(holder.land(flight, outcome, PLACE));
+            }
+            homeless
+        };
+        holder.begin_connection();
+        assert!(write_all(&mut there, 3, 400).is_empty());
+        assert_eq!(there, [1, 2, 4, 5]);
+        // The next server is asked for it again, and takes it.
+        holder.begin_connection();
+        write_all(&mut there, 0, 400);
+        assert_eq!(there, [1, 2, 3, 4, 5]);
+        // What a server does not take over gRPC at all finds another home.
+        holder.begin_connection();
+        let homeless = write_all(&mut there, 2, 501);
+        assert_eq!(homeless.iter().map(|one| one.instance.lock().port).collect::<Vec<_>>(), [2]);
+        assert_eq!(there, [1, 3, 4, 5]);
+        assert_eq!(holder.pending(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_group_whose_callers_have_gone_holds_nobody_up() {
+        let beats = Beats::default();
+        let holder = holder(&beats, &[1]).await;
+        let (gone, also, kept) =
+            (entry(&beats, 2).await, entry(&beats, 3).await, entry(&beats, 4).await);
+        let first = (holder.change(&gone, wish(&gone)), holder.change(&also, wish(&also)));
+        let flight = holder.take().unwrap();
+        let landing = holder.change(&kept, wish(&kept));
+        holder.land(flight, refusal(400), PLACE);
+        drop(first);
+        let mut there = Vec::new();
+        while let Some(flight) = holder.take() {
+            there = ports(&flight);
+            holder.land(flight, Ok(()), PLACE);
+        }
+        assert_eq!(there, [1, 4]);
+        assert!(matches!(landing.await.unwrap(), Landing::Done(Ok(()))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_answer_means_writing_the_place_again() {
+        let beats = Beats::default();
+        let holder = holder(&beats, &[1]).await;
+        let new = entry(&beats, 2).await;
+        let landing = holder.change(&new, wish(&new));
+        let lost = || Err(Problem::Failed(crate::Failure::Cut(String::new())));
+        for _ in 0..PATIENT_ATTEMPTS {
+            tokio::time::advance(LAST_RETRY).await;
+            let flight = holder.take().expect("an attempt");
+            assert_eq!(ports(&flight), [1, 2]);
+            holder.land(flight, lost(), PLACE);
+        }
+        let Landing::Done(Err(error)) = landing.await.unwrap() else { panic!("it went well") };
+        assert!(error.may_have_had_effect());
+        tokio::time::advance(LAST_RETRY).await;
+        assert_eq!(ports(&holder.take().expect("nobody knows what is there")), [1]);
     }
 }

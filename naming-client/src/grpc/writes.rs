@@ -40,7 +40,10 @@ pub(super) async fn run(context: &Arc<Context>) {
             Some(landed) = flights.join_next() => {
                 // A flight ends without a result only when the thread ends.
                 if let Ok((flight, outcome, place)) = landed {
-                    holder.land(flight, outcome, &place);
+                    let how = (&*place, context.link().may_use_http());
+                    let homeless = holder.land(flight, outcome, how);
+                    homeless.iter().for_each(|entry| entry.keep_by_http());
+                    context.beats.take_back(homeless);
                 }
             }
         }
