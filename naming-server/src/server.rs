@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use distro_core::MemberId;
 use distro_net::{Connector, NamedConnector, TcpConnector};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +15,7 @@ use crate::app::{App, Resources, SavedInstances, Sockets};
 use crate::audit::Audit;
 use crate::auth::{AuthSettings, NewUser};
 use crate::config::{Config, TlsMode, list_members};
-use crate::durable::{Data, DataError, InstanceCache, Keeper, default_folder};
+use crate::durable::Data;
 use crate::grpc;
 use crate::http::{self, Accept, ConnectionStats, ConsolePort, Front, Protocols};
 use crate::member_port::{MemberPort, MembersOnly, SecureMemberPort};
@@ -25,8 +24,12 @@ use crate::nacos::PeerIdentity;
 use crate::supervision;
 use crate::tls::{MemberDialer, Tls};
 
+mod data;
 mod ports;
 
+pub(crate) use data::open_data;
+
+use data::Stopping;
 use ports::{
     BACKLOG, Listening, bind, bind_console, bind_grpc, bind_java2, bind_to, grpc_failure, hint,
     listening, push_socket,
@@ -380,46 +383,4 @@ pub(crate) async fn run<L: Accept>(
         tracing::error!(%error, "durable data may not be saved");
     }
     served
-}
-
-/// Lets go of the data folder, also when the server is dropped while it runs.
-struct Stopping(Arc<Keeper>, Option<Arc<InstanceCache>>);
-
-impl Stopping {
-    fn close(&self) {
-        let Self(keeper, cache) = self;
-        keeper.close();
-        cache.iter().for_each(|cache| cache.close());
-    }
-
-    /// Both write at once: neither waits for the other.
-    fn stop(&self) {
-        self.close();
-        let Self(keeper, cache) = self;
-        keeper.stop();
-        cache.iter().for_each(|cache| cache.stop());
-    }
-}
-
-impl Drop for Stopping {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-/// Takes the folder that the settings name, if they want one.
-pub(crate) fn open_data(
-    config: &Config,
-    bound: SocketAddr,
-    member: MemberId,
-) -> Result<Option<Data>, DataError> {
-    let data = &config.data;
-    if data.in_memory {
-        return Ok(None);
-    }
-    let folder = match data.dir.as_str() {
-        "" => default_folder(&config.advertise, bound)?,
-        folder => folder.into(),
-    };
-    Data::open(&folder, member).map(Some)
 }
