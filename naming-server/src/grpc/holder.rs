@@ -147,6 +147,10 @@ fn digest(connection: &Connection, client: &Client) -> u64 {
 impl Front {
     /// Looks after all connections until `shutdown`.
     pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        if self.peers.is_some() {
+            // Members stay where they are, and are no clients that could be shared out.
+            return self.look_after(&shutdown).await;
+        }
         tokio::join!(self.look_after(&shutdown), self.balance(&shutdown));
     }
 
