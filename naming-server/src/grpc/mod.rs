@@ -41,7 +41,7 @@ mod members;
 mod messages;
 mod metrics;
 #[cfg(test)]
-mod mutations;
+mod mutation_tests;
 mod names;
 mod queries;
 mod refusal;

@@ -23,8 +23,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::host::Host;
-use super::view::settings;
-use super::{Content, Event, EventKind, Events, NamingDatum, Registry, ServiceSettings, wall_ms};
+use super::{Content, Event, EventKind, Events, NamingDatum, Registry, wall_ms};
 
 /// In the metadata of a service: for how many seconds its last list is held, 0 for not at all.
 pub(crate) const META_PROTECTION: &str = "preserved.empty.protection.seconds";
@@ -122,7 +121,7 @@ impl Protection {
     pub(super) fn follow(&self, datum: &NamingDatum, keys: &[Key]) -> Vec<(Key, EventKind)> {
         let protected = &datum.attached().protected;
         if keys.iter().any(|key| &**key == DATUM_KEY) {
-            let asked = datum.read(|reader| seconds_of(&settings(&reader)));
+            let asked = datum.read(|reader| seconds_of(&reader));
             protected.is_asked_for.store(asked.is_some(), Ordering::Relaxed);
         }
         if !self.protects_all.load(Ordering::Relaxed)
@@ -162,7 +161,7 @@ impl Protection {
 
     /// What a service keeps now.
     fn next(&self, reader: &Reader<'_, Content>, before: Option<&LastList>) -> Option<LastList> {
-        let seconds = seconds_of(&settings(reader));
+        let seconds = seconds_of(reader);
         let held_for = seconds.map_or_else(|| *self.default.lock(), Duration::from_secs);
         if held_for.is_zero() || !reader.is_open() {
             return None;
@@ -244,7 +243,9 @@ pub(super) fn note(events: &Events, tag: &str, key: &str, kind: EventKind) {
 }
 
 /// What a service says of its protection in its metadata; `None` if that is nothing, or no number.
-fn seconds_of(settings: &ServiceSettings) -> Option<u64> {
+fn seconds_of(reader: &Reader<'_, Content>) -> Option<u64> {
+    let (_, content) = reader.find_visible(DATUM_KEY)?;
+    let Content::Service(settings) = &**content else { return None };
     let text = settings.metadata.find(META_PROTECTION)?;
     text.trim().parse::<u64>().ok().map(|seconds| seconds.min(MOST_SECONDS))
 }
