@@ -5,7 +5,7 @@ use super::body::{ListRequest, QueryRequest, SubscribeRequest};
 use super::dispatch::Request;
 use super::names::{group_of, namespace_of, service_of};
 use super::refusal::Refusal;
-use crate::naming::{Access, Need};
+use crate::naming::{Access, InfoQuery, Need};
 use crate::registry::{Action, Page};
 
 /// Names in one answer; who wants more asks for the next page.
@@ -30,7 +30,9 @@ impl Request<'_> {
         };
         let caller = self.caller(&sender);
         let naming = &self.front.naming;
-        let info = naming.service_info(&caller, &service, (clusters, false), subscribe)?;
+        // Who unsubscribes does not look at the list.
+        let asked = InfoQuery { clusters, healthy_only: false, is_believed: request.subscribe };
+        let info = naming.service_info(&caller, &service, asked, subscribe)?;
         let fields = Fields::new().text("message", "success").json("serviceInfo", info.json);
         Ok(self.success(fields))
     }
@@ -41,7 +43,11 @@ impl Request<'_> {
         check_clusters("cluster", &request.cluster)?;
         let sender = self.admit(Access::Read, &Need::Service(Action::Read, &service)).await?;
         let (caller, once) = (self.caller(&sender), |_: &_| Ok(()));
-        let asked = (&*request.cluster, request.healthy_only);
+        let asked = InfoQuery {
+            clusters: &request.cluster,
+            healthy_only: request.healthy_only,
+            is_believed: true,
+        };
         let info = self.front.naming.service_info(&caller, &service, asked, once)?;
         Ok(self.success(Fields::new().json("serviceInfo", info.json)))
     }

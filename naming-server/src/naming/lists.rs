@@ -19,6 +19,16 @@ pub(crate) struct Asked<'a> {
     pub(crate) subscriber: Option<Subscriber>,
 }
 
+/// Which list is asked for as clients of 2.x and 3.x read it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InfoQuery<'a> {
+    /// Separated by commas; all if it is blank.
+    pub(crate) clusters: &'a str,
+    pub(crate) healthy_only: bool,
+    /// Whether the caller acts by the list, so that an empty one must be the truth.
+    pub(crate) is_believed: bool,
+}
+
 /// Which names of services are asked for.
 pub(crate) struct ServiceNames<'a> {
     pub(crate) namespace: &'a str,
@@ -96,21 +106,24 @@ impl Naming {
     /// [`Self::list`]; whoever asks once gives one that does nothing.
     ///
     /// # Errors
-    /// The gate is closed; the caller may not read the service; `subscribe` refuses, for another
-    /// reason than that nothing is pushed at all: clients poll then.
+    /// The gate is closed; the caller may not read the service; its instances are not known yet;
+    /// `subscribe` refuses, for another reason than that nothing is pushed at all: clients poll then.
     pub(crate) fn service_info(
         &self,
         caller: &Caller<'_>,
         service: &ServiceKey,
-        (clusters, healthy_only): (&str, bool),
+        asked: InfoQuery<'_>,
         subscribe: impl FnOnce(&Pusher) -> Result<(), SubscribeRefused>,
     ) -> Result<ServiceInfo, NamingError> {
         self.enter(caller, Access::Read, &Need::Service(Action::Read, service))?;
+        let InfoQuery { clusters, healthy_only, is_believed } = asked;
+        if is_believed {
+            self.check_recovered(service)?;
+        }
         match subscribe(&self.pusher) {
             Ok(()) | Err(SubscribeRefused::Disabled) => {}
             Err(refused) => return Err(NamingError::Subscriptions(refused)),
         }
-        self.check_recovered(service)?;
         Ok(self.registry.service_info(service, clusters, healthy_only))
     }
 

@@ -53,7 +53,7 @@ pub(crate) use changes::{Layer, Patch};
 pub(crate) use error::NamingError;
 pub(crate) use foreign::ForeignOwners;
 pub(crate) use identity::Identity;
-pub(crate) use lists::{Asked, ServiceNames};
+pub(crate) use lists::{Asked, InfoQuery, ServiceNames};
 pub(crate) use namespaces::{MAX_NAMESPACE_ID, NotMade, is_public, random_id};
 pub(crate) use rights::Need;
 pub(crate) use watched::{Watched, short};

@@ -222,7 +222,8 @@ async fn what_a_front_holds_for_a_connection_passes_the_layer_as_well() {
     };
     let hosts = |user| {
         let caller = caller(Some(user));
-        let info = stub.naming.service_info(&caller, &service(), ("", false), |_| Ok(()));
+        let asked = InfoQuery { clusters: "", healthy_only: false, is_believed: true };
+        let info = stub.naming.service_info(&caller, &service(), asked, |_| Ok(()));
         info.map(|info| {
             let json: serde_json::Value = serde_json::from_slice(&info.json.concat()).unwrap();
             json["hosts"].as_array().unwrap().len()
