@@ -117,17 +117,8 @@ impl App {
         sockets: Sockets,
         resources: Resources,
     ) -> Self {
-        let Resources {
-            connections,
-            audit,
-            auth,
-            identity,
-            data,
-            saved_instances,
-            secret,
-            java2,
-            tls,
-        } = resources;
+        let Resources { connections, audit, auth, identity, data, saved_instances, .. } = resources;
+        let Resources { secret, java2, tls, .. } = resources;
         let first_user = how_to_make_the_first_user(data.as_ref());
         let Origin { address, clock, incarnation, seed } = origin;
         let settings = config.registry_settings(seed);

@@ -29,7 +29,8 @@ pub(super) fn run(places: &Places, address: &str) -> OwnReport {
     for transport in TRANSPORTS {
         let OwnReport { lines, problem } = run_over(places, address, transport);
         all.lines.extend(lines);
-        all.problem = all.problem.or(problem.map(|problem| format!("over {transport}: {problem}")));
+        let named = || problem.map(|problem| format!("over {transport}: {problem}"));
+        all.problem = all.problem.or_else(named);
     }
     all
 }
