@@ -21,7 +21,7 @@ fn connections(address: SocketAddr) -> u64 {
 /// One instance, whose client goes elsewhere when it is asked to, or only when its connection is
 /// closed, and registers again a moment later. The next member is any of them, in turns.
 async fn lives(members: Vec<SocketAddr>, n: usize, is_over: Arc<AtomicBool>) {
-    let obeys = n % 3 != 0;
+    let obeys = !n.is_multiple_of(3);
     let mut at = 0;
     while !is_over.load(Relaxed) {
         let mut client = Client::set_up(members[at], &format!("client {n}")).await;

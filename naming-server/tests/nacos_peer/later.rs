@@ -124,7 +124,7 @@ pub(crate) fn a_client_that_changes_connections_is_never_missing_at_java() {
 pub(crate) fn what_a_connection_holds_of_a_dead_java_ends_with_the_connection() {
     let mut site = Site::start(2, 1, Pace::QUICK);
     let own = site.address(2);
-    let mut left = vec![site.address(1), site.address(2)];
+    let mut left = [site.address(1), site.address(2)];
     left.sort();
     let is_next = |name: &String| left[owner_index(&format!("DEFAULT_GROUP@@{name}"), 2)] == own;
     let service = site.services_of(0, 50).into_iter().find(is_next).expect("half of them");

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 mod flock;
 #[path = "../grpc/client.rs"]
-#[allow(dead_code, reason = "made for tests that ask more of it")]
 mod grpc_client;
 mod java;
 mod later;
