@@ -207,6 +207,17 @@ impl<V> Holding<V> {
         None
     }
 
+    /// What a connection has just registered stands under a tag that is
+    /// [foreign](Store::is_foreign). If the owner is gone before the connection renews for the first
+    /// time, the record is [reclaimed](Action::Reclaim) all the same.
+    pub fn note_foreign(&mut self, connection: ConnectionId, (tag, key): &(Arc<str>, Key)) {
+        let record_id = (Arc::clone(tag), Arc::clone(key));
+        let held = self.connections.get_mut(&connection);
+        if let Some(known) = held.and_then(|held| held.publications.get_mut(&record_id)) {
+            known.was_foreign = true;
+        }
+    }
+
     /// What [`Action::Register`] asked for is done. Returns what must be done at once if the client
     /// does not hold it any more.
     #[must_use]

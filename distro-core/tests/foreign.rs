@@ -445,3 +445,18 @@ fn what_a_connection_holds_is_claimed_once_when_its_tag_is_foreign_no_more() {
     let actions: Vec<_> = (10..30).flat_map(|s| look(&mut holding, &mut a, s)).collect();
     assert!(matches!(&*actions, [Action::Reclaim { key, .. }] if &**key == "k"), "{actions:?}");
 }
+
+#[test]
+fn what_a_connection_has_just_registered_is_claimed_when_its_owner_dies_at_once() {
+    for is_noted in [false, true] {
+        let (mut a, mut holding) = held_under_a_foreign_tag(7);
+        if is_noted {
+            holding.note_foreign(ConnectionId(1), &(TAG.into(), "k".into()));
+        }
+        // Before the connection renews for the first time.
+        a.owners(&[A, B], 1);
+        let actions: Vec<_> = (2..30).flat_map(|s| look(&mut holding, &mut a, s)).collect();
+        let claims = actions.iter().filter(|action| matches!(action, Action::Reclaim { .. }));
+        assert_eq!(claims.count(), usize::from(is_noted), "noted: {is_noted}");
+    }
+}

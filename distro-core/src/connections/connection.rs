@@ -55,7 +55,7 @@ pub(super) struct Publication<V> {
     /// When it was last asked to be registered anew.
     asked: Option<Tick>,
     /// Whether a member that does not speak this protocol owned the tag at the last look.
-    was_foreign: bool,
+    pub(super) was_foreign: bool,
 }
 
 impl<V> Publication<V> {

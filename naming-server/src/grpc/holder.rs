@@ -99,6 +99,11 @@ impl Holder {
         self.shard(connection).lock().registered(connection, place, value, registration)
     }
 
+    /// What a connection has just registered is owned by a server of another make.
+    pub(super) fn note_foreign(&self, connection: ConnectionId, place: &RecordId) {
+        self.shard(connection).lock().note_foreign(connection, place);
+    }
+
     /// A connection holds only these keys of a service from now on. Those that it held besides.
     pub(super) fn retain(
         &self,
@@ -241,9 +246,13 @@ impl Front {
     ) {
         let Some(stamp) = stamp else { return };
         self.stats.reasserted.fetch_add(1, Relaxed);
+        let is_foreign = self.registry().store.is_foreign(&place.0);
+        let noted = is_foreign.then(|| place.clone());
         let over = self.holder.shard(connection).lock().registered_anew(connection, place, stamp);
         if let Some(action) = over {
             self.carry_out(action, self.now());
+        } else if let Some(place) = noted {
+            self.holder.note_foreign(connection, &place);
         }
     }
 

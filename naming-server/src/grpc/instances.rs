@@ -134,12 +134,15 @@ impl Request<'_> {
                 front.naming.hold(&caller, service, &wish.key(), wish.instance.clone(), mark);
             // Somebody else may have registered it since: then it is theirs.
             if let Some(registered) = held.outcome().await? {
-                if front.registry().is_foreign(service) {
+                let is_foreign = front.registry().is_foreign(service);
+                if is_foreign {
                     front.beat_at_owner(number, &tag, Key::from(&*key), &registered.1);
                 }
                 let place = (Arc::clone(&tag), Key::from(&*key));
                 if let Some(action) = front.holder.registered(number, place, registered) {
                     front.carry_out(action, front.now());
+                } else if is_foreign {
+                    front.holder.note_foreign(number, &(Arc::clone(&tag), Key::from(&*key)));
                 }
             }
             keys.push(key);
