@@ -131,9 +131,11 @@ impl InstanceCache {
         }
     }
 
-    /// All tags that were noted.
+    /// All tags that were noted. They count as [waiting](Self::waiting) until they are written.
     fn take(&self) -> HashSet<Arc<str>> {
-        std::mem::take(&mut self.state.lock().tags)
+        let mut state = self.state.lock();
+        self.stats.queued.store(state.tags.len(), Ordering::Relaxed);
+        std::mem::take(&mut state.tags)
     }
 
     /// Waits for the end, until `until` at most. True if it has come.
