@@ -135,7 +135,7 @@ impl ClientBuilder {
     }
 
     /// A function that gives user and password; it is called for each log-in, on a thread that may
-    /// block. If it fails the call that needs the log-in fails with [`Error::Setting`].
+    /// block. If it fails the call that needs the log-in fails with [`Error::Setting`](crate::Error::Setting).
     pub fn credentials_from(
         mut self,
         ask: impl Fn() -> io::Result<(String, String)> + Send + Sync + 'static,

@@ -1,7 +1,6 @@
 //! Members of our kind among members of Nacos 2.x: a stand-in for these (`java`), and what it told a
 //! real one (`replay`).
 
-#[allow(dead_code)]
 #[path = "../grpc/client.rs"]
 mod client;
 mod http;
