@@ -1,82 +1,45 @@
 //! Who is on the list, where members call from, and who is believed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use distro_net::{Address, MemberWatch};
 use tokio_util::sync::CancellationToken;
 
 use super::member::{Member, State};
 use super::peers::Peers;
-
-/// Within which the addresses of a member must be found.
-const LOOKUP_TIME: Duration = Duration::from_secs(2);
+use crate::nacos::roster::{attend, next_list, places};
 
 impl Peers {
     /// The list is this from now on.
     pub(super) async fn set_list(&self, list: &[Address]) {
-        let mut places = BTreeMap::new();
-        for address in list {
-            let found = tokio::net::lookup_host(address.as_str());
-            let found = match tokio::time::timeout(LOOKUP_TIME, found).await {
-                Ok(Ok(found)) => found.map(|place| place.ip().to_canonical()).collect(),
-                Ok(Err(_)) | Err(_) => Vec::new(),
-            };
-            places.insert(Arc::from(address.as_str()), found);
-        }
-        self.places.store(Arc::new(places));
+        self.places.store(Arc::new(places(list).await));
         self.update(|members| members.set_list(list.iter().map(Address::as_str)));
         self.list_changed.notify_one();
     }
 
     /// Follows the list.
     pub(super) async fn follow(&self, mut watch: MemberWatch, shutdown: &CancellationToken) {
-        loop {
-            let list = tokio::select! {
-                () = shutdown.cancelled() => return,
-                list = watch.changed() => list,
-            };
-            let texts: Vec<&str> = list.iter().map(Address::as_str).collect();
-            tracing::info!(members = texts.join(","), "the list of Java members has changed");
+        while let Some(list) = next_list(&mut watch, shutdown, "Java members").await {
             self.set_list(&list).await;
         }
     }
 
     /// Runs what is to be done for each other member.
     pub(super) async fn attend(self: &Arc<Self>, shutdown: &CancellationToken) {
-        let mut attended: BTreeMap<Arc<str>, CancellationToken> = BTreeMap::new();
-        loop {
-            let members: BTreeSet<Arc<str>> = {
-                let members = self.members.lock();
-                members.others().map(|(address, _)| Arc::clone(address)).collect()
-            };
-            attended.retain(|address, end| {
-                let stays = members.contains(address);
-                if !stays {
-                    end.cancel();
+        let others =
+            || self.members.lock().others().map(|(address, _)| Arc::clone(address)).collect();
+        let one = |address: &Arc<str>, end: &CancellationToken| {
+            let (peers, to, ends) = (Arc::clone(self), Arc::clone(address), end.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = ends.cancelled() => {}
+                    () = peers.keep_in_touch(&to) => {}
                 }
-                stays
             });
-            for address in members {
-                attended.entry(address).or_insert_with_key(|address| {
-                    let end = shutdown.child_token();
-                    let (peers, to, ends) = (Arc::clone(self), Arc::clone(address), end.clone());
-                    tokio::spawn(async move {
-                        tokio::select! {
-                            () = ends.cancelled() => {}
-                            () = peers.keep_in_touch(&to) => {}
-                        }
-                    });
-                    end
-                });
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = self.list_changed.notified() => {}
-            }
-        }
+        };
+        attend(others, one, &self.list_changed, shutdown).await;
     }
 
     /// A member tells of itself over HTTP. Whether it is on the list.
@@ -119,7 +82,7 @@ impl Peers {
     /// Whether somebody at this address may be a member.
     pub(crate) fn may_connect(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
-        let is_place = |place: &IpAddr| *place == peer || place.is_loopback() && peer.is_loopback();
+        let is_place = |place: &IpAddr| *place == peer || both_loopback(*place, peer);
         self.settings.trusts_everybody || self.places.load().values().flatten().any(is_place)
     }
 

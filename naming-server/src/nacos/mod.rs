@@ -19,6 +19,7 @@ mod member;
 mod outbox;
 mod owner;
 mod rings;
+pub(crate) mod roster;
 mod scalar;
 mod states;
 mod status;

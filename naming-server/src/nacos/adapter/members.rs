@@ -1,7 +1,5 @@
 //! Who is there: the list, and reports to all on it.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Adapter;
 use crate::nacos::caller::Reported;
+use crate::nacos::roster::{attend, next_list, places};
 use crate::text::cut;
 
 /// Between two reports to one member.
 const REPORT_PERIOD: Duration = Duration::from_secs(2);
-/// Within which the addresses of a name must be found.
-const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
 
 impl Adapter {
     /// The list of members is this from now on. Reports go to the new ones at once.
@@ -50,42 +47,17 @@ impl Adapter {
 
     /// Follows the list, until `shutdown`.
     pub(super) async fn follow(&self, mut watch: MemberWatch, shutdown: &CancellationToken) {
-        loop {
-            let list = tokio::select! {
-                () = shutdown.cancelled() => return,
-                list = watch.changed() => list,
-            };
-            let texts: Vec<&str> = list.iter().map(Address::as_str).collect();
-            tracing::info!(members = texts.join(","), "the list of members has changed");
+        while let Some(list) = next_list(&mut watch, shutdown, "members").await {
             self.set_list(&list).await;
         }
     }
 
     /// Runs what is to be done for each other member, until `shutdown`.
     pub(super) async fn attend(self: &Arc<Self>, shutdown: &CancellationToken) {
-        let mut attended: BTreeMap<Arc<str>, CancellationToken> = BTreeMap::new();
-        loop {
-            let members: Vec<Arc<str>> =
-                self.states.lock().others().map(|(address, _)| Arc::clone(address)).collect();
-            attended.retain(|address, end| {
-                let stays = members.contains(address);
-                if !stays {
-                    end.cancel();
-                }
-                stays
-            });
-            for address in members {
-                attended.entry(address).or_insert_with_key(|address| {
-                    let end = shutdown.child_token();
-                    self.attend_one(address, &end);
-                    end
-                });
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = self.list_changed.notified() => {}
-            }
-        }
+        let others =
+            || self.states.lock().others().map(|(address, _)| Arc::clone(address)).collect();
+        let one = |address: &Arc<str>, end: &CancellationToken| self.attend_one(address, end);
+        attend(others, one, &self.list_changed, shutdown).await;
     }
 
     fn attend_one(self: &Arc<Self>, address: &Arc<str>, end: &CancellationToken) {
@@ -145,18 +117,4 @@ impl Adapter {
             }
         }
     }
-}
-
-/// Where requests of these members come from, as far as that can be found out.
-async fn places(list: &[Address]) -> BTreeMap<Arc<str>, Vec<IpAddr>> {
-    let mut places = BTreeMap::new();
-    for address in list {
-        let found = tokio::net::lookup_host(address.as_str());
-        let found = match tokio::time::timeout(LOOKUP_DEADLINE, found).await {
-            Ok(Ok(found)) => found.map(|place| place.ip().to_canonical()).collect(),
-            Ok(Err(_)) | Err(_) => Vec::new(),
-        };
-        places.insert(Arc::from(address.as_str()), found);
-    }
-    places
 }
