@@ -68,8 +68,6 @@ mod pace;
 mod password;
 pub use password::Password;
 
-mod payload;
-
 mod probe;
 pub use probe::Probe;
 

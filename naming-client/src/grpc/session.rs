@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use hyper::Request as HttpRequest;
+use naming_model::payload::Payload;
 use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::messages::{Outcome, Request};
-use super::wire::{Frames, Payload, frame};
+use super::wire::{frame, take};
 use crate::auth::NoToken;
 use crate::call::Core;
 use crate::error::{Error, Failure};
@@ -237,7 +238,8 @@ impl Session {
     }
 
     fn read(&self, request: &Request, payload: Payload) -> Result<Bytes, Problem> {
-        let (kind, body) = payload.into_parts();
+        let (metadata, body) = payload.into_parts();
+        let kind = metadata.kind;
         if kind != request.answer && kind != "ErrorResponse" {
             return Err(Failure::Malformed(format!("{kind:?} to {}", request.kind)).into());
         }
@@ -297,10 +299,10 @@ async fn unary(calls: SendRequest<Bytes>, message: Bytes) -> Result<Payload, Fai
         return Err(Failure::Malformed(format!("HTTP status {}", response.status())));
     }
     check_status(response.headers())?;
-    let (mut body, mut frames, mut found) = (response.into_body(), Frames::default(), None);
+    let (mut body, mut input, mut found) = (response.into_body(), BytesMut::new(), None);
     while let Some(chunk) = next_chunk(&mut body).await? {
-        frames.push(&chunk);
-        found = frames.pop()?.or(found);
+        input.extend_from_slice(&chunk);
+        found = take(&mut input)?.or(found);
     }
     if let Some(trailers) = body.trailers().await.map_err(|error| broken(&error))? {
         check_status(&trailers)?;

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use super::Context;
 use super::messages::{Asked, FuzzyNotice, Reset, SetupAck, read_list};
 use super::open::body_of;
 use super::session::{Session, broken, next_chunk};
-use super::wire::{Frames, frame};
+use super::wire::{frame, take};
 use crate::error::Failure;
 use crate::topic::{Source, Verdict};
 
@@ -25,7 +25,7 @@ pub(super) struct Reader {
     send: SendStream<Bytes>,
     response: Option<h2::client::ResponseFuture>,
     body: Option<RecvStream>,
-    frames: Frames,
+    input: BytesMut,
 }
 
 #[derive(Serialize)]
@@ -43,8 +43,8 @@ impl Reader {
         send: SendStream<Bytes>,
         response: h2::client::ResponseFuture,
     ) -> Self {
-        let frames = Frames::default();
-        Self { context, send, response: Some(response), body: None, frames }
+        let input = BytesMut::new();
+        Self { context, send, response: Some(response), body: None, input }
     }
 
     /// The answer to the setup: the first message on the stream.
@@ -58,8 +58,9 @@ impl Reader {
 
     async fn next(&mut self) -> Result<(String, Bytes), Failure> {
         loop {
-            if let Some(payload) = self.frames.pop()? {
-                return Ok(payload.into_parts());
+            if let Some(payload) = take(&mut self.input)? {
+                let (metadata, body) = payload.into_parts();
+                return Ok((metadata.kind, body));
             }
             if let Some(response) = self.response.take() {
                 self.body = Some(body_of(response).await?);
@@ -67,7 +68,7 @@ impl Reader {
             let ended = || Failure::Cut("the server has ended the stream".to_owned());
             let body = self.body.as_mut().ok_or_else(ended)?;
             let chunk = next_chunk(body).await?.ok_or_else(ended)?;
-            self.frames.push(&chunk);
+            self.input.extend_from_slice(&chunk);
         }
     }
 

@@ -1,41 +1,18 @@
 //! A scripted server of 2.x: it sets connections up, answers calls with what a closure says, and
 //! says on the stream what a test wants.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use prost::Message;
+use bytes::{Bytes, BytesMut};
+use naming_model::payload::{MOST_REQUEST_BYTES, Payload};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use super::real::own_address;
-
-#[derive(Clone, PartialEq, Message)]
-struct Payload {
-    #[prost(message, optional, tag = "2")]
-    metadata: Option<Metadata>,
-    #[prost(message, optional, tag = "3")]
-    body: Option<Any>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Metadata {
-    #[prost(string, tag = "3")]
-    kind: String,
-    #[prost(map = "string, string", tag = "7")]
-    headers: HashMap<String, String>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Any {
-    #[prost(bytes = "bytes", tag = "2")]
-    value: Bytes,
-}
 
 /// What the server saw: a call, or a message on the stream.
 #[derive(Debug, Clone)]
@@ -262,22 +239,13 @@ pub(crate) fn list(service: &Value, ports: &[u16]) -> Value {
 }
 
 fn frame(kind: &str, body: &Value) -> Bytes {
-    let metadata = Some(Metadata { kind: kind.to_owned(), headers: HashMap::new() });
-    let value = body.to_string().into();
-    let message = Payload { metadata, body: Some(Any { value }) }.encode_to_vec();
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    [&[0], &length[..], &message].concat().into()
+    Payload::new(kind, body.to_string()).framed()
 }
 
 fn take(buffered: &mut BytesMut, connection: usize) -> Option<Heard> {
-    let length = u32::from_be_bytes(buffered.get(1..5)?.try_into().unwrap()) as usize;
-    if buffered.len() < 5 + length {
-        return None;
-    }
-    buffered.advance(5);
-    let payload = Payload::decode(buffered.split_to(length)).unwrap();
-    let body = serde_json::from_slice(&payload.body.unwrap_or_default().value).unwrap();
-    let metadata = payload.metadata.unwrap_or_default();
+    let payload = Payload::take(buffered, MOST_REQUEST_BYTES).unwrap()?;
+    let (metadata, body) = payload.into_parts();
+    let body = serde_json::from_slice(&body).unwrap();
     let token = metadata.headers.get("accessToken").cloned();
     Some(Heard { kind: metadata.kind, body, token, connection })
 }

@@ -3,7 +3,9 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use memchr::memmem;
+use naming_model::payload::Payload;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -31,7 +33,7 @@ const END_HEADERS: u8 = 4;
 
 /// A message of the wire with its prefix, and what the answer must hold.
 pub(super) struct Step {
-    message: Vec<u8>,
+    message: Bytes,
     expected: &'static [u8],
 }
 
@@ -202,29 +204,8 @@ fn literal(head: &mut Vec<u8>, first: u8, name: Option<&str>, value: &str) {
 }
 
 /// A message of the wire, with the prefix of gRPC.
-fn message(kind: &str, body: &str) -> Vec<u8> {
-    let mut metadata = Vec::new();
-    field(&mut metadata, 3, kind.as_bytes());
-    field(&mut metadata, 8, b"127.0.0.1");
-    let mut any = Vec::new();
-    field(&mut any, 2, body.as_bytes());
-    let mut payload = Vec::new();
-    field(&mut payload, 2, &metadata);
-    field(&mut payload, 3, &any);
-    let length = u32::try_from(payload.len()).expect("messages are short").to_be_bytes();
-    [&[0], &length[..], &payload].concat()
-}
-
-/// A field of protobuf with bytes in it.
-fn field(target: &mut Vec<u8>, number: u8, value: &[u8]) {
-    target.push(number << 3 | 2);
-    let mut length = value.len();
-    while length > 0x7f {
-        target.push(length as u8 & 0x7f | 0x80);
-        length >>= 7;
-    }
-    target.push(length as u8);
-    target.extend_from_slice(value);
+fn message(kind: &str, body: &str) -> Bytes {
+    Payload::new(kind, body.to_owned()).with_client_ip("127.0.0.1").framed()
 }
 
 const EMPTY: &str = "{\"headers\":{},\"module\":\"internal\"}";

@@ -3,8 +3,8 @@
 //! `requestId` in every request.
 
 use bytes::Bytes;
+use naming_model::payload::frame;
 
-use crate::payload::frame;
 use crate::registry::{push_bool, push_number, push_string};
 
 /// Codes of errors, as Nacos has them.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
+use naming_model::payload::Payload;
 use tokio::time::timeout;
 
 use super::Front;
@@ -16,7 +17,6 @@ use super::dispatch::dispatch;
 use super::messages::Messages;
 use super::send::Sending;
 use super::status::{Failure, Status, fail, head, trailers};
-use crate::payload::Payload;
 
 /// What a call takes besides its message and its answer, roughly: stream and task.
 const CALL_BYTES: usize = 4 << 10;

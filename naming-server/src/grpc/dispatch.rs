@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use naming_model::payload::{Metadata, Payload};
 
 use super::Front;
 use super::answer::{Answer, Fields, code};
@@ -12,7 +13,6 @@ use super::connections::Connection;
 use super::kind::Kind;
 use super::refusal::Refusal;
 use crate::naming::Access;
-use crate::payload::{Metadata, Payload};
 
 /// A request of a client that has been set up.
 pub(super) struct Request<'a> {
@@ -29,8 +29,7 @@ pub(super) async fn dispatch(
     connection: &Arc<Connection>,
     payload: Payload,
 ) -> Answer {
-    let Payload { metadata, body } = payload;
-    let (metadata, body) = (metadata.unwrap_or_default(), body.unwrap_or_default().value);
+    let (metadata, body) = payload.into_parts();
     let kind = Kind::of(&metadata.kind);
     let answer = match early(front, connection, kind, &metadata.kind) {
         Some(answer) => answer,

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use naming_model::payload::Metadata;
+
 use super::Front;
 use super::answer::Answer;
 use super::connections::Connection;
 use crate::http::Destination;
 use crate::java2::{Connections, PeerAnswer, Visitors};
-use crate::payload::Metadata;
 
 impl Front {
     /// Answers what only members ask.

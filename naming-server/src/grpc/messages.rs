@@ -3,15 +3,14 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use flate2::read::GzDecoder;
-use prost::Message as _;
+use naming_model::payload::{MOST_REQUEST_BYTES, Payload, Prefix};
 
 use super::budget::{Account, Charge};
-use crate::payload::{PREFIX, Payload};
 
-/// Bytes of one message, as in Nacos; a compressed one has no more when it is unpacked.
-pub(super) const MOST_MESSAGE_BYTES: usize = 10_485_760;
+/// Bytes of one message; a compressed one has no more when it is unpacked.
+pub(super) const MOST_MESSAGE_BYTES: usize = MOST_REQUEST_BYTES;
 /// Bytes that are unpacked at a time, each time asking the budget.
 const UNPACKED_AT_A_TIME: usize = 32 << 10;
 
@@ -56,8 +55,8 @@ impl Messages {
         } else {
             self.buffered.extend_from_slice(&chunk);
         }
-        match self.announced() {
-            Some(length) if length > MOST_MESSAGE_BYTES => Err(BadMessage::TooLarge),
+        match Prefix::of(&self.buffered) {
+            Some(prefix) if prefix.length > MOST_MESSAGE_BYTES => Err(BadMessage::TooLarge),
             _ => Ok(()),
         }
     }
@@ -67,38 +66,27 @@ impl Messages {
     /// # Errors
     /// It is compressed in a way unknown here, or too large, or no payload.
     pub(super) fn pop(&mut self) -> Result<Option<(Payload, Charge)>, BadMessage> {
-        let Some(length) = self.announced() else { return Ok(None) };
-        if length > MOST_MESSAGE_BYTES {
+        let Some(prefix) = Prefix::of(&self.buffered) else { return Ok(None) };
+        if prefix.length > MOST_MESSAGE_BYTES {
             return Err(BadMessage::TooLarge);
         }
-        if self.buffered.len() < PREFIX + length {
-            return Ok(None);
-        }
-        let flag = self.buffered[0];
-        self.buffered.advance(PREFIX);
-        let message = self.buffered.split_to(length).freeze();
+        let Some(message) = prefix.take(&mut self.buffered) else { return Ok(None) };
         let mut charge = std::mem::replace(&mut self.charge, self.account.charge());
         if !self.buffered.is_empty() && !self.charge.grow(self.buffered.len()) {
             return Err(BadMessage::NoRoom);
         }
-        let message = match flag {
+        let message = match prefix.flag {
             0 => message,
             1 if self.takes_gzip => unpack(&message, &mut charge)?,
             _ => return Err(BadMessage::UnknownCompression),
         };
-        let payload = Payload::decode(message).map_err(|_| BadMessage::Malformed)?;
+        let payload = Payload::read(message).map_err(|_| BadMessage::Malformed)?;
         Ok(Some((payload, charge)))
     }
 
     /// Whether a message has begun and is not whole.
     pub(super) fn is_in_the_middle(&self) -> bool {
         !self.buffered.is_empty()
-    }
-
-    /// The length of the next message, if its prefix is there.
-    fn announced(&self) -> Option<usize> {
-        let length = self.buffered.get(1..PREFIX)?.try_into().expect("four bytes");
-        Some(u32::from_be_bytes(length) as usize)
     }
 }
 
@@ -125,25 +113,21 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use naming_model::payload::frame;
     use proptest::prelude::*;
 
     use super::super::budget::Budget;
     use super::*;
-    use crate::payload::frame;
 
     fn messages(most: usize) -> Messages {
         let all = Arc::new(Budget::new(1 << 30));
         Messages::new(&Arc::new(Account::new(most, all, Arc::default())), true)
     }
 
-    fn kind(payload: &Payload) -> &str {
-        &payload.metadata.as_ref().unwrap().kind
-    }
-
     fn packed(kind: &str, body: &[u8]) -> Vec<u8> {
         let plain = frame(kind, "", &[Bytes::copy_from_slice(body)]).concat();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(&plain[PREFIX..]).unwrap();
+        encoder.write_all(&plain[5..]).unwrap();
         let packed = encoder.finish().unwrap();
         let length = u32::try_from(packed.len()).unwrap().to_be_bytes();
         [&[1], &length[..], &packed].concat()
@@ -162,7 +146,7 @@ mod tests {
             for chunk in bytes.chunks(step) {
                 messages.push(Bytes::copy_from_slice(chunk)).unwrap();
                 while let Some((payload, _)) = messages.pop().unwrap() {
-                    found.push(kind(&payload).to_owned());
+                    found.push(payload.kind().to_owned());
                 }
             }
             prop_assert_eq!(found, kinds);
@@ -183,8 +167,8 @@ mod tests {
         let mut messages = messages(1 << 20);
         messages.push(packed("InstanceRequest", b"{}").into()).unwrap();
         let (payload, _charge) = messages.pop().unwrap().unwrap();
-        assert_eq!(kind(&payload), "InstanceRequest");
-        assert_eq!(&payload.body.unwrap().value[..], b"{}");
+        assert_eq!(payload.kind(), "InstanceRequest");
+        assert_eq!(payload.body(), b"{}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use distro_net::{Address, TcpConnector};
 use fastrand::Rng;
+use naming_model::payload::frame;
 use tokio::net::UdpSocket;
 
 use super::Front;
@@ -21,7 +22,6 @@ use super::mailbox::Mailbox;
 use super::messages::Messages;
 use crate::app::{App, Resources, Sockets};
 use crate::membership::Origin;
-use crate::payload::frame;
 
 /// Messages of one run.
 const CASES: usize = 20_000;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use naming_model::payload::{Metadata, Payload};
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
@@ -14,7 +15,6 @@ use super::connections::{Client, Connection};
 use super::mailbox::Mailbox;
 use super::status::{Failure, Status};
 use crate::naming::Access;
-use crate::payload::{Metadata, Payload};
 
 /// Characters of the texts that a client says of itself.
 const MOST_TEXT: usize = 256;
@@ -32,8 +32,7 @@ impl Front {
         mailbox: &Arc<Mailbox>,
         payload: Payload,
     ) -> Result<(), Failure> {
-        let Payload { metadata, body } = payload;
-        let (metadata, body) = (metadata.unwrap_or_default(), body.unwrap_or_default().value);
+        let (metadata, body) = payload.into_parts();
         if metadata.kind == "ConnectionSetupRequest" {
             self.heard(connection);
             return match read(&body) {

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use hyper::Request;
 use hyper::header::{CONTENT_TYPE, HeaderValue, TE};
-use prost::Message as _;
+use naming_model::payload::{Payload, frame};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -18,7 +18,6 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::request::Reply;
-use crate::payload::{Any, Metadata, PREFIX, Payload, frame};
 
 /// How long each step of the handshake may take.
 const STEP_TIME: Duration = Duration::from_secs(3);
@@ -153,8 +152,8 @@ impl Link {
         let Some(payload) = incoming.next().await? else {
             return Err(LinkError::Strange("the call ends without an answer".to_owned()));
         };
-        let body = payload.body.unwrap_or_default().value;
-        serde_json::from_slice(&body).map_err(|error| LinkError::Strange(error.to_string()))
+        serde_json::from_slice(payload.body())
+            .map_err(|error| LinkError::Strange(error.to_string()))
     }
 
     async fn set_up(&self, version: &str) -> Result<(), LinkError> {
@@ -175,8 +174,8 @@ impl Link {
         let Some(ack) = within(STEP_TIME, incoming.next()).await?? else {
             return Err(LinkError::Strange("the stream ends before the setup is acked".to_owned()));
         };
-        let kind = ack.metadata.unwrap_or_default().kind;
-        if kind != "SetupAckRequest" {
+        if ack.kind() != "SetupAckRequest" {
+            let kind = ack.kind();
             return Err(LinkError::Strange(format!("a {kind} in the place of the ack")));
         }
         let (own_ip, over) = (self.own_ip.clone(), self.over.clone());
@@ -190,19 +189,8 @@ impl Link {
     }
 
     fn message(&self, kind: &str, body: Bytes) -> Bytes {
-        let metadata = Metadata {
-            kind: kind.to_owned(),
-            headers: self.headers.clone(),
-            client_ip: self.own_ip.clone(),
-        };
-        let body = Any { type_url: String::new(), value: body };
-        let payload = Payload { metadata: Some(metadata), body: Some(body) };
-        let length = payload.encoded_len();
-        let mut bytes = BytesMut::with_capacity(PREFIX + length);
-        bytes.extend_from_slice(&[0]);
-        bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
-        payload.encode(&mut bytes).expect("there is room for all of it");
-        bytes.freeze()
+        let headers = self.headers.clone();
+        Payload::new(kind, body).with_headers(headers).with_client_ip(&self.own_ip).framed()
     }
 }
 
@@ -215,12 +203,11 @@ async fn answer_all(mut incoming: Incoming, mut send: SendStream<Bytes>, own_ip:
         request_id: Value,
     }
     while let Ok(Some(payload)) = incoming.next().await {
-        let kind = payload.metadata.unwrap_or_default().kind;
-        let Some(name) = kind.strip_suffix("Request").filter(|name| *name != "SetupAck") else {
+        let Some(name) = payload.kind().strip_suffix("Request").filter(|name| *name != "SetupAck")
+        else {
             continue;
         };
-        let body = payload.body.unwrap_or_default().value;
-        let asked: Asked = serde_json::from_slice(&body).unwrap_or_default();
+        let asked: Asked = serde_json::from_slice(payload.body()).unwrap_or_default();
         let answer = json!({
             "resultCode": 200, "errorCode": 0, "success": true, "requestId": asked.request_id,
         });
@@ -245,20 +232,10 @@ impl Incoming {
 
     async fn next(&mut self) -> Result<Option<Payload>, LinkError> {
         loop {
-            if let Some(prefix) = self.buffered.get(1..PREFIX) {
-                let length = u32::from_be_bytes(prefix.try_into().expect("four bytes")) as usize;
-                if length > self.most || self.buffered[0] != 0 {
-                    let text = format!("a message of {length} bytes; {} are taken", self.most);
-                    return Err(LinkError::Strange(text));
-                }
-                if self.buffered.len() >= PREFIX + length {
-                    self.buffered.advance(PREFIX);
-                    let message = self.buffered.split_to(length).freeze();
-                    let payload = Payload::decode(message);
-                    return payload
-                        .map(Some)
-                        .map_err(|error| LinkError::Strange(error.to_string()));
-                }
+            let payload = Payload::take(&mut self.buffered, self.most);
+            let payload = payload.map_err(|error| LinkError::Strange(error.to_string()))?;
+            if payload.is_some() {
+                return Ok(payload);
             }
             let Some(chunk) = self.body.data().await else { return Ok(None) };
             let chunk = chunk.map_err(lost)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use prost::Message as _;
+use naming_model::payload::{Payload, frame};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -15,7 +15,6 @@ use super::content::{ClientData, Instances, Verified};
 use super::member::Member;
 use super::owners::{Owners, slot_of};
 use super::request::{DistroRequest, Operation, ReloadRequest, Reply, ReportRequest};
-use crate::payload::{Payload, frame};
 
 #[derive(Debug, Deserialize)]
 struct Recording {
@@ -44,10 +43,8 @@ const FILES: [&str; 10] = [
 /// The message of a vector: its type, its headers, its body as text.
 fn decoded(message: &Value) -> (String, Value, Vec<u8>) {
     let bytes = STANDARD.decode(message["payload"].as_str().unwrap()).unwrap();
-    let payload = Payload::decode(&bytes[..]).unwrap();
-    let metadata = payload.metadata.unwrap();
-    let body = payload.body.unwrap().value.to_vec();
-    (metadata.kind, json!(metadata.headers), body)
+    let (metadata, body) = Payload::read(bytes.into()).unwrap().into_parts();
+    (metadata.kind, json!(metadata.headers), body.to_vec())
 }
 
 /// Reads a body and writes it again: the same fields.

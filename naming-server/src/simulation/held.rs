@@ -3,18 +3,17 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use hyper::Request;
-use prost::Message;
+use naming_model::payload::{MOST_REQUEST_BYTES, Payload};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::network::SimulatedConnector;
 use super::{GRPC_PORT, member_ip};
-use crate::payload::{Payload, frame};
 
 /// How long a call may take.
 const CALL_TIME: Duration = Duration::from_secs(3);
@@ -96,9 +95,8 @@ impl Link {
     async fn asked(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some(payload) = take(&mut self.buffered) {
-                let kind = payload.metadata.unwrap_or_default().kind;
-                let body = payload.body.unwrap_or_default().value;
-                return Some((kind, serde_json::from_slice(&body).ok()?));
+                let (metadata, body) = payload.into_parts();
+                return Some((metadata.kind, serde_json::from_slice(&body).ok()?));
             }
             let chunk = self.receive.data().await?.ok()?;
             let _ = self.receive.flow_control().release_capacity(chunk.len());
@@ -116,8 +114,7 @@ impl Link {
             while let Some(chunk) = body.data().await {
                 buffered.extend_from_slice(&chunk.ok()?);
             }
-            let answer = take(&mut buffered)?.body.unwrap_or_default().value;
-            let answer: Value = serde_json::from_slice(&answer).ok()?;
+            let answer: Value = serde_json::from_slice(take(&mut buffered)?.body()).ok()?;
             Some(answer["resultCode"] == 200)
         };
         timeout(CALL_TIME, call).await.ok().flatten().unwrap_or(false)
@@ -131,14 +128,9 @@ fn head(path: &str) -> Request<()> {
 }
 
 fn message(kind: &str, body: &Value) -> Bytes {
-    frame(kind, "", &[body.to_string().into()]).concat().into()
+    Payload::new(kind, body.to_string()).framed()
 }
 
 fn take(buffered: &mut BytesMut) -> Option<Payload> {
-    let length = u32::from_be_bytes(buffered.get(1..5)?.try_into().ok()?) as usize;
-    if buffered.len() < 5 + length {
-        return None;
-    }
-    buffered.advance(5);
-    Payload::decode(buffered.split_to(length)).ok()
+    Payload::take(buffered, MOST_REQUEST_BYTES).ok()?
 }

@@ -53,7 +53,7 @@ pub(crate) struct Connection {
 
 /// What is written into the stream.
 enum Written {
-    Message(Vec<u8>),
+    Message(Bytes),
     End,
 }
 
@@ -210,7 +210,7 @@ impl Caller {
     async fn exchange(&self, message: &Outgoing) -> Answer {
         let message = message.clone().or_from(&self.client_ip);
         let (response, mut send) = self.begin("/Request/request").await?;
-        send.send_data(message.encode().into(), true).map_err(failed)?;
+        send.send_data(message.encode(), true).map_err(failed)?;
         let response = response.await.map_err(failed)?;
         let (parts, mut body) = response.into_parts();
         if let Some(status) = status_in(&parts.headers) {
@@ -298,7 +298,7 @@ impl Stream {
 async fn write(mut send: SendStream<Bytes>, mut queue: UnboundedReceiver<Written>) {
     while let Some(written) = queue.recv().await {
         let sent = match written {
-            Written::Message(bytes) => send.send_data(bytes.into(), false),
+            Written::Message(bytes) => send.send_data(bytes, false),
             Written::End => send.send_data(Bytes::new(), true),
         };
         if sent.is_err() {

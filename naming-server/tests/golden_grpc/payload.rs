@@ -3,42 +3,11 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use prost::Message as _;
+use bytes::{Bytes, BytesMut};
+use naming_model::payload::{Any, Metadata, Payload, Prefix};
 use serde_json::Value;
 
 use crate::golden_support::json;
-
-/// Bytes before each message: whether it is compressed, and its length.
-pub(crate) const PREFIX_BYTES: usize = 5;
-
-/// The one message of the protocol.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Payload {
-    #[prost(message, optional, tag = "2")]
-    pub(crate) metadata: Option<Metadata>,
-    #[prost(message, optional, tag = "3")]
-    pub(crate) body: Option<Body>,
-}
-
-/// What stands beside the body of a message.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Metadata {
-    #[prost(string, tag = "3")]
-    pub(crate) kind: String,
-    #[prost(map = "string, string", tag = "7")]
-    pub(crate) headers: HashMap<String, String>,
-    #[prost(string, tag = "8")]
-    pub(crate) client_ip: String,
-}
-
-/// JSON in `Any` of protobuf.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Body {
-    #[prost(string, tag = "1")]
-    pub(crate) type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    pub(crate) value: Vec<u8>,
-}
 
 /// A message to be sent.
 #[derive(Clone, Debug, Default)]
@@ -60,21 +29,12 @@ impl Outgoing {
     }
 
     /// The message with its prefix, as it is written into a stream.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Bytes {
         let (kind, headers) = (self.kind.clone(), self.headers.clone());
         let metadata = Metadata { kind, headers, client_ip: self.client_ip.clone() };
-        let body = Body { type_url: self.type_url.clone(), value: self.body.clone() };
-        frame(&Payload { metadata: Some(metadata), body: Some(body) })
+        let body = Any { type_url: self.type_url.clone(), value: self.body.clone().into() };
+        Payload { metadata: Some(metadata), body: Some(body) }.framed()
     }
-}
-
-fn frame(payload: &Payload) -> Vec<u8> {
-    let length = payload.encoded_len();
-    let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);
-    bytes.push(0);
-    bytes.extend(u32::try_from(length).expect("no message has 4 GiB").to_be_bytes());
-    payload.encode(&mut bytes).expect("a vector grows");
-    bytes
 }
 
 /// A message that was received.
@@ -89,8 +49,7 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     fn of(payload: Payload) -> Self {
-        let Metadata { kind, headers, .. } = payload.metadata.unwrap_or_default();
-        let text = payload.body.unwrap_or_default().value;
+        let (Metadata { kind, headers, .. }, text) = payload.into_parts();
         let text = String::from_utf8_lossy(&text);
         let body = match &*text {
             "" => Value::Null,
@@ -116,26 +75,21 @@ impl Incoming {
 
 /// Puts messages together from the bytes of a stream.
 #[derive(Debug, Default)]
-pub(crate) struct Reader(Vec<u8>);
+pub(crate) struct Reader(BytesMut);
 
 impl Reader {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    /// The next message, if all of it is there.
+    /// The next message, if all of it is there. Nacos sends lists of any length.
     pub(crate) fn next(&mut self) -> Result<Option<Incoming>, String> {
-        let Some((prefix, rest)) = self.0.split_first_chunk::<PREFIX_BYTES>() else {
-            return Ok(None);
-        };
-        let [compressed, length @ ..] = *prefix;
-        if compressed != 0 {
-            return Err(format!("the message is compressed ({compressed})"));
+        let Some(prefix) = Prefix::of(&self.0) else { return Ok(None) };
+        if prefix.flag != 0 {
+            return Err(format!("the message is compressed ({})", prefix.flag));
         }
-        let length = u32::from_be_bytes(length) as usize;
-        let Some(message) = rest.get(..length) else { return Ok(None) };
-        let payload = Payload::decode(message).map_err(|error| error.to_string())?;
-        self.0.drain(..PREFIX_BYTES + length);
+        let Some(message) = prefix.take(&mut self.0) else { return Ok(None) };
+        let payload = Payload::read(message).map_err(|error| error.to_string())?;
         Ok(Some(Incoming::of(payload)))
     }
 }

@@ -3,15 +3,14 @@
 // Each test program uses its part of this.
 #![allow(dead_code)]
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use hyper::Request;
-use prost::Message;
+use naming_model::payload::{Payload, Prefix};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -20,28 +19,6 @@ use tokio::time::timeout;
 
 /// No step takes nearly as long; it is there so that a failure is no hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-#[derive(Clone, PartialEq, Message)]
-struct Payload {
-    #[prost(message, optional, tag = "2")]
-    metadata: Option<Metadata>,
-    #[prost(message, optional, tag = "3")]
-    body: Option<Any>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Metadata {
-    #[prost(string, tag = "3")]
-    kind: String,
-    #[prost(map = "string, string", tag = "7")]
-    headers: HashMap<String, String>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Any {
-    #[prost(bytes = "bytes", tag = "2")]
-    value: Bytes,
-}
 
 /// A message: its kind and its body.
 pub(crate) type Told = (String, Value);
@@ -252,20 +229,12 @@ pub(crate) fn head(path: &str) -> Request<()> {
 }
 
 pub(crate) fn frame(kind: &str, headers: &[(&str, &str)], body: Bytes) -> Bytes {
-    let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-    let metadata = Some(Metadata { kind: kind.to_owned(), headers: headers.collect() });
-    let message = Payload { metadata, body: Some(Any { value: body }) }.encode_to_vec();
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    [&[0], &length[..], &message].concat().into()
+    Payload::new(kind, body).with_headers(headers.iter().copied()).framed()
 }
 
 fn take(buffered: &mut BytesMut) -> Option<Told> {
-    let length = u32::from_be_bytes(buffered.get(1..5)?.try_into().unwrap()) as usize;
-    if buffered.len() < 5 + length {
-        return None;
-    }
-    buffered.advance(5);
-    let payload = Payload::decode(buffered.split_to(length)).unwrap();
-    let body = serde_json::from_slice(&payload.body.unwrap_or_default().value).unwrap();
-    Some((payload.metadata.unwrap_or_default().kind, body))
+    // Of any length: the list of a large service may be longer than requests may be.
+    let message = Prefix::of(buffered)?.take(buffered)?;
+    let (metadata, body) = Payload::read(message).unwrap().into_parts();
+    Some((metadata.kind, serde_json::from_slice(&body).unwrap()))
 }

@@ -6,13 +6,12 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use prost::Message;
+use naming_model::payload::Payload;
 use serde_json::{Value, json};
 
 use crate::client::{Client, head};
 use crate::java::cluster_address;
 use crate::site::Site;
-use crate::wire::Payload;
 
 fn vectors(file: &str) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_peer_v2");
@@ -48,9 +47,8 @@ async fn ask(client: &Client, request: &Value) -> (String, Value) {
         let _ = body.flow_control().release_capacity(chunk.len());
         answer.extend_from_slice(&chunk);
     }
-    let payload = Payload::decode(&answer[5..]).unwrap();
-    let body = serde_json::from_slice(&payload.body.unwrap().value).unwrap();
-    (payload.metadata.unwrap().kind, body)
+    let payload = Payload::read(answer.split_off(5).freeze()).unwrap();
+    (payload.kind().to_owned(), serde_json::from_slice(payload.body()).unwrap())
 }
 
 async fn operate(client: &Client, operation: &str, id: &str, content: Option<Value>) -> Value {

@@ -1,6 +1,6 @@
 //! The server side of the cluster port of a Java member, as plain as can be.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,31 +8,9 @@ use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use h2::server::SendResponse;
 use hyper::http::Response;
-use prost::Message;
+use naming_model::payload::{Payload, Prefix};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Payload {
-    #[prost(message, optional, tag = "2")]
-    pub(crate) metadata: Option<Metadata>,
-    #[prost(message, optional, tag = "3")]
-    pub(crate) body: Option<Any>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Metadata {
-    #[prost(string, tag = "3")]
-    pub(crate) kind: String,
-    #[prost(map = "string, string", tag = "7")]
-    pub(crate) headers: HashMap<String, String>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Any {
-    #[prost(bytes = "bytes", tag = "2")]
-    pub(crate) value: Bytes,
-}
 
 /// Who answers.
 pub(crate) trait Answerer: Send + Sync + 'static {
@@ -114,21 +92,12 @@ async fn stream(
 }
 
 fn frame(kind: &str, body: &Value) -> Bytes {
-    let metadata = Metadata { kind: kind.to_owned(), headers: HashMap::new() };
-    let body = Any { value: body.to_string().into() };
-    let message = Payload { metadata: Some(metadata), body: Some(body) }.encode_to_vec();
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    [&[0], &length[..], &message].concat().into()
+    Payload::new(kind, body.to_string()).framed()
 }
 
 fn take(buffered: &mut BytesMut) -> Option<(String, BTreeMap<String, String>, Value)> {
-    let length = u32::from_be_bytes(buffered.get(1..5)?.try_into().unwrap()) as usize;
-    if buffered.len() < 5 + length {
-        return None;
-    }
-    let message = buffered.split_to(5 + length);
-    let payload = Payload::decode(&message[5..]).unwrap();
-    let metadata = payload.metadata.unwrap_or_default();
-    let body = serde_json::from_slice(&payload.body.unwrap_or_default().value).unwrap();
+    let message = Prefix::of(buffered)?.take(buffered)?;
+    let (metadata, body) = Payload::read(message).unwrap().into_parts();
+    let body = serde_json::from_slice(&body).unwrap();
     Some((metadata.kind, metadata.headers.into_iter().collect(), body))
 }

@@ -17,7 +17,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("naming-model", &[]),
     ("naming-server", &["naming-model", "distro-net", "distro-core"]),
     ("xtask", &[]),
-    ("xtask-bench", &[]),
+    // The messages of gRPC, nothing else.
+    ("xtask-bench", &["naming-model"]),
 ];
 
 /// What tests may use beyond that: the SDK is tried against a real server in process, the messages

@@ -7,7 +7,7 @@
 //!    │
 //! rooms      registry push auth audit durable checks nacos java2 tls  know no front and no status
 //!    │
-//! tools      text pace networks metrics payload
+//! tools      text pace networks metrics
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +27,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "grpc",
         &[
-            "auth", "config", "http", "java2", "metrics", "naming", "pace", "payload", "push",
-            "registry", "text", "tls",
+            "auth", "config", "http", "java2", "metrics", "naming", "pace", "push", "registry",
+            "text", "tls",
         ],
     ),
     (
@@ -39,13 +39,12 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     // Reports to old members, and writes of clients, go over the same calls as among those of 1.4.
-    ("java2", &["nacos", "payload", "registry", "text"]),
+    ("java2", &["nacos", "registry", "text"]),
     ("metrics", &[]),
     ("nacos", &["registry", "text"]),
     ("naming", &["audit", "auth", "push", "registry", "text"]),
     ("networks", &[]),
     ("pace", &[]),
-    ("payload", &[]),
     ("push", &["networks", "registry"]),
     // `durable` and `nacos` are told apart from the registry, and yet it waits for the one and
     // speaks the lists of the other.

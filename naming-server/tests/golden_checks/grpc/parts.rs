@@ -19,7 +19,7 @@ mod messages {
             0x12, 14, 0x1a, 1, b'T', 0x3a, 6, 0x0a, 1, b'k', 0x12, 1, b'v', 0x42, 1, b'1', 0x1a, 4,
             0x12, 2, b'{', b'}',
         ];
-        assert_eq!(outgoing.encode(), expected);
+        assert_eq!(outgoing.encode(), expected[..]);
     }
 
     #[test]

@@ -232,7 +232,7 @@ impl Connection {
 fn encoded(kind: &str, body: &Value) -> Bytes {
     let (kind, headers) = (kind.to_owned(), HashMap::new());
     let body = body.to_string().into_bytes();
-    Outgoing { kind, body, headers, ..Outgoing::default() }.encode().into()
+    Outgoing { kind, body, headers, ..Outgoing::default() }.encode()
 }
 
 fn head(headers: HeaderMap) -> Response<()> {

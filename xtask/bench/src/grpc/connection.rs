@@ -9,10 +9,10 @@ use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use hyper::{Method, Request, header::HeaderValue};
 use memchr::memmem;
+use naming_model::payload::Payload;
 use tokio::net::TcpStream;
 
-use super::messages;
-use super::wire::Payload;
+use super::messages::{self, MOST_ANSWER_BYTES, message};
 
 const UNARY: &str = "/Request/request";
 const STREAM: &str = "/BiRequestStream/requestBiStream";
@@ -59,7 +59,7 @@ impl Connection {
     pub(super) async fn call(&self, payload: &Payload) -> Result<Payload> {
         let mut calls = self.calls.clone().ready().await?;
         let (answer, mut sends) = calls.send_request(request(UNARY)?, false)?;
-        sends.send_data(payload.frame(), true)?;
+        sends.send_data(payload.framed(), true)?;
         let mut answer = answer.await?.into_body();
         let mut input = BytesMut::new();
         while let Some(part) = answer.data().await {
@@ -74,15 +74,15 @@ impl Connection {
             "a call ended with {trailers:?} after {} bytes",
             input.len()
         );
-        Payload::take(&mut input)?.context("an answer without a message")
+        Payload::take(&mut input, MOST_ANSWER_BYTES)?.context("an answer without a message")
     }
 
     /// Makes itself known, and waits until the server knows.
     pub(super) async fn set_up(&self) -> Result<Stream> {
-        self.call(&Payload::new("ServerCheckRequest", messages::EMPTY)).await?;
+        self.call(&message("ServerCheckRequest", messages::EMPTY)).await?;
         let mut calls = self.calls.clone().ready().await?;
         let (answer, mut sends) = calls.send_request(request(STREAM)?, false)?;
-        sends.send_data(Payload::new("ConnectionSetupRequest", messages::SETUP).frame(), false)?;
+        sends.send_data(message("ConnectionSetupRequest", messages::SETUP).framed(), false)?;
         let receives = answer.await?.into_body();
         let begun = Instant::now();
         while !self.is_known().await? {
@@ -99,7 +99,7 @@ impl Connection {
 
     /// What SDKs ask every 5 s.
     pub(super) async fn check_health(&self) -> Result<Payload> {
-        self.call(&Payload::new("HealthCheckRequest", messages::EMPTY)).await
+        self.call(&message("HealthCheckRequest", messages::EMPTY)).await
     }
 
     /// A call that must succeed.
@@ -126,7 +126,7 @@ impl Stream {
 
     async fn next(&mut self) -> Result<Payload> {
         loop {
-            if let Some(payload) = Payload::take(&mut self.input)? {
+            if let Some(payload) = Payload::take(&mut self.input, MOST_ANSWER_BYTES)? {
                 return Ok(payload);
             }
             let part = self.receives.data().await.context("the stream has ended")??;
@@ -142,8 +142,8 @@ impl Stream {
             _ => return Ok(()),
         };
         let id = request_id(payload.body()).context("a request without an id")?;
-        let ack = Payload::new(class, messages::ack(id));
-        self.sends.send_data(ack.frame(), false).context("acknowledging")
+        let ack = message(class, messages::ack(id));
+        self.sends.send_data(ack.framed(), false).context("acknowledging")
     }
 }
 

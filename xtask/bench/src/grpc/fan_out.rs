@@ -10,9 +10,8 @@ use memchr::memmem;
 use tokio::sync::{Notify, Semaphore};
 
 use super::connection::Connection;
-use super::messages::instance;
+use super::messages::{instance, message};
 use super::push::subscriber;
-use super::wire::Payload;
 use super::{beside, start_own};
 use crate::Bench;
 use crate::report::Report;
@@ -45,10 +44,8 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
             let cpu = own.server.cpu_time()?.total;
             let port = u16::try_from(8_000 + change)?;
             crowd.expect(port);
-            let payload = Payload::new(
-                "InstanceRequest",
-                instance("registerInstance", SERVICE, "10.8.0.1", port),
-            );
+            let payload =
+                message("InstanceRequest", instance("registerInstance", SERVICE, "10.8.0.1", port));
             let begun = Instant::now();
             publisher.ask(&payload, b"\"resultCode\":200").await?;
             let told = tokio::time::timeout(PATIENCE, crowd.all_told(subscribers)).await;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::wire::Payload;
+use super::messages::message;
 
 /// What every call is answered with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub fn run() -> Result<()> {
         input.read_line(&mut line).await?;
         let FixedAnswer { kind, body } =
             serde_json::from_str(&line).context("an answer as JSON")?;
-        let answer = Payload::new(&kind, body).frame();
+        let answer = message(&kind, body).framed();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address: SocketAddr = listener.local_addr()?;
         println!("{address}");

@@ -10,8 +10,7 @@ use tokio::sync::Semaphore;
 use super::connection::Connection;
 use super::fixed::FixedAnswer;
 use super::loops::start_fixed;
-use super::messages::{instance, service, subscribe};
-use super::wire::Payload;
+use super::messages::{instance, message, service, subscribe};
 use super::{beside, start_own};
 use crate::Bench;
 use crate::process::Server;
@@ -89,9 +88,9 @@ async fn open_all(
                 let ip = format!("10.{}.{}.1", number / 256 % 256, number % 256);
                 let service = service(number / 10);
                 let body = instance("registerInstance", &service, &ip, 8_080);
-                let registration = Payload::new("InstanceRequest", body);
+                let registration = message("InstanceRequest", body);
                 connection.ask(&registration, b"\"resultCode\":200").await?;
-                let subscription = Payload::new("SubscribeServiceRequest", subscribe(&service));
+                let subscription = message("SubscribeServiceRequest", subscribe(&service));
                 connection.ask(&subscription, b"\"resultCode\":200").await?;
             }
             tokio::spawn(async move {

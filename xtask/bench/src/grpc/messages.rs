@@ -1,10 +1,20 @@
-//! The bodies of requests, as the Java client 2.5 writes them.
+//! Requests, as the Java client 2.5 writes them.
+
+use bytes::Bytes;
+use naming_model::payload::Payload;
 
 /// Who the client is; the answer to this one is the acknowledgement of the setup.
 pub(super) const SETUP: &str = "{\"headers\":{},\"clientVersion\":\"Nacos-Java-Client:v2.5.1\",\
     \"tenant\":\"\",\"labels\":{\"source\":\"sdk\",\"module\":\"naming\",\"AppName\":\"bench\"},\
     \"abilityTable\":{},\"module\":\"internal\"}";
 pub(super) const EMPTY: &str = "{\"headers\":{},\"module\":\"internal\"}";
+/// Far above any answer that the benchmark asks for, in bytes.
+pub(super) const MOST_ANSWER_BYTES: usize = 64 << 20;
+
+/// A message of this kind.
+pub(super) fn message(kind: &str, body: impl Into<Bytes>) -> Payload {
+    Payload::new(kind, body).with_client_ip("127.0.0.1")
+}
 
 /// Names services as the benchmark over HTTP does, so that a population can be filled there.
 pub(super) fn service(number: u64) -> String {

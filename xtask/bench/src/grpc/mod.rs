@@ -12,7 +12,6 @@ mod loops;
 mod messages;
 mod push;
 mod requests;
-mod wire;
 
 pub(super) use fan_out::run as fan_out;
 pub(super) use idle::run as idle;

@@ -8,8 +8,7 @@ use memchr::memmem;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Stream};
-use super::messages::{instance, subscribe};
-use super::wire::Payload;
+use super::messages::{instance, message, subscribe};
 use super::{beside, start_own};
 use crate::Bench;
 use crate::contender::{Role, start_peers};
@@ -65,7 +64,7 @@ fn ms(found: &Latencies, quantile: f64) -> (f64, &'static str) {
 pub(super) async fn subscriber(address: SocketAddr) -> Result<(Connection, Stream)> {
     let connection = Connection::open(address).await?;
     let stream = connection.set_up().await?;
-    let payload = Payload::new("SubscribeServiceRequest", subscribe(SERVICE));
+    let payload = message("SubscribeServiceRequest", subscribe(SERVICE));
     connection.ask(&payload, b"\"resultCode\":200").await?;
     Ok((connection, stream))
 }
@@ -81,8 +80,7 @@ async fn measure(address: SocketAddr, pushes: u64) -> Result<Latencies> {
         tokio::time::sleep(Duration::from_millis(600)).await;
         let ip = format!("10.9.{}.{}", number / 256 % 256, number % 256);
         let named = format!("\"ip\":\"{ip}\"");
-        let ask =
-            |action: &str| Payload::new("InstanceRequest", instance(action, SERVICE, &ip, 8_080));
+        let ask = |action: &str| message("InstanceRequest", instance(action, SERVICE, &ip, 8_080));
         let sent = Instant::now();
         let asked = async { publisher.ask(&ask("registerInstance"), b"\"resultCode\":200").await };
         let received = async {

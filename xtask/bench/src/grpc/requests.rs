@@ -1,7 +1,8 @@
 //! What the closed loops ask for.
 
-use super::messages::{instance, query, service};
-use super::wire::Payload;
+use naming_model::payload::Payload;
+
+use super::messages::{instance, message, query, service};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,6 @@ impl Asks {
             Self::Register => instance("registerInstance", &service, &ip, 8_080),
             Self::Deregister => instance("deregisterInstance", &service, &ip, 8_080),
         };
-        Payload::new(self.class(), body)
+        message(self.class(), body)
     }
 }
