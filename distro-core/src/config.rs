@@ -126,9 +126,9 @@ pub struct DistroConfig {
     /// the answer any more. Too short refuses what is slow; it need not be short, since ages grow
     /// by the way in any case. Default 3 s.
     pub late_after: Duration,
-    /// Without an answer for so long a member is suspicious: nothing but probes and
-    /// verifications is sent to it. At least two probe periods, lest one lost answer be enough.
-    /// Default 2 s.
+    /// Without an answer for so long a member is suspicious: nothing but probes and verifications
+    /// is sent to it. At least two probe periods, so that one lost answer is not enough. Default 2
+    /// s.
     pub suspicious_after: Duration,
     /// Without contact for so long a member is down and owns nothing. Too short moves slots for
     /// every hiccup; too long leaves the dead unjudged. Default 6 s.
@@ -174,8 +174,8 @@ pub struct DistroConfig {
     pub empty_start: Duration,
     /// How long a stopping member tries to hand over what it has. Default 5 s.
     pub leave_within: Duration,
-    /// Whoever was alone for so long drops what it has not heard: others may have forgotten what
-    /// was removed meanwhile. A little less than the tombstone retention. Default 55 min.
+    /// A member that was alone for so long drops what it has not heard: others may have forgotten
+    /// what was removed meanwhile. A little less than the tombstone retention. Default 55 min.
     pub absent_after: Duration,
     /// For tests that show what a rule is good for.
     #[doc(hidden)]

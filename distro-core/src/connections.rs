@@ -40,12 +40,13 @@ pub struct ConnectionId(pub u64);
 #[derive(Debug, Clone, Copy)]
 pub struct HoldingConfig {
     /// From one renewal of what a connection registered to the next. Well below the shortest time-out
-    /// of what is registered over connections, whatever its client says of beats; each renewal costs as much as a beat. Default 5 s.
+    /// of instances registered over connections; each renewal costs as much as a beat. Default 5 s.
     pub renew_period: Duration,
-    /// Who has given no sign of life for so long is asked for one, and nothing is renewed for it any
-    /// more. Longer than the pauses of clients that have nothing to say. Default 20 s.
+    /// A client that has given no sign of life for so long is asked for one, and its registrations
+    /// are no longer renewed. Longer than the pauses of clients that have nothing to say. Default
+    /// 20 s.
     pub ask_after: Duration,
-    /// Who has not answered that within so long is given up. Default 5 s.
+    /// A client that has not answered within so long is given up. Default 5 s.
     pub answer_within: Duration,
     /// From the end of a connection to the end of what it registered. Long enough for the news of a
     /// connection that its client has set up elsewhere; all of it is within what readers may see of
@@ -84,7 +85,7 @@ pub enum End {
 /// What the front of the server is asked to do.
 #[derive(Debug)]
 pub enum Action<V> {
-    /// Register this value, which readers do not see any more although the connection lives: with a
+    /// Register this value, which readers no longer see although the connection lives: with a
     /// fresh stamp, and only if readers still see none
     /// ([`Operation::expecting`](crate::Operation::expecting) of [`Stamp::NEVER`]). Tell what came of
     /// it by [`Holding::registered_anew`] if it had effect; otherwise it comes again.
@@ -144,8 +145,8 @@ pub enum Action<V> {
 /// clock. Not shared: its owner puts it behind a lock, or several of them with a share of the
 /// connections each.
 ///
-/// Nothing here is bounded but by what is put in: whoever accepts connections bounds them and what
-/// each may register. An entry takes some 200 bytes, and shares the value with the store.
+/// Has no bounds of its own: the front that accepts connections bounds them and what each may
+/// register. An entry takes some 200 bytes, and shares the value with the store.
 ///
 /// The order of calls for one connection is the order of events. What a client asks for is given to
 /// the store first and told here when it is done, whether or not the connection has ended meanwhile.
@@ -239,8 +240,8 @@ impl<V> Holding<V> {
         None
     }
 
-    /// A client holds under a tag only what `keeps` says from now on. Returns the keys that it held
-    /// besides, and their registrations, which are to be [retracted](Store::retract): none of them
+    /// A client holds under a tag only what `keeps` says from now on. Returns the other keys that
+    /// it held, and their registrations, which are to be [retracted](Store::retract): none of them
     /// comes back by itself. For a removal, and for whatever takes the place of all before.
     #[must_use]
     pub fn retain(

@@ -102,7 +102,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         &self.status
     }
 
-    /// Who answers the requests of other members.
+    /// Answers the requests of other members.
     pub fn answer(&self) -> Answer<V, A> {
         let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
         Answer::new(store, status, Arc::clone(&self.config))
@@ -186,7 +186,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         self.peers.values().map(view).collect()
     }
 
-    /// Who may own something as it was told by [`Input::Owners`], if it was.
+    /// The members that may own something, as [`Input::Owners`] told them, if it did.
     pub fn owners(&self) -> Option<&[MemberId]> {
         self.shares.owners()
     }

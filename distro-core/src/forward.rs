@@ -163,8 +163,8 @@ impl<V: Value> Forwarding<V> {
     }
 }
 
-/// Carries out a write here, under the stamp that it brings, whoever owns the slot. For members
-/// that are alone; others use a [`Forwarding`].
+/// Carries out a write here, under the stamp that it brings, whichever member owns the slot. For
+/// members that are alone; others use a [`Forwarding`].
 pub fn apply<V: Value, A: Default + Send + Sync + 'static>(
     store: &Store<V, A>,
     operation: &Operation<V>,

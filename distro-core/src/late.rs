@@ -28,7 +28,7 @@ const WAIT: Duration = LEAST_SETTLING;
 /// So many judgements that wait are shown to owners; more come up again with the next comparison.
 const MOST_WITHHELD: usize = 100_000;
 
-/// Who was out of hearing, and whose judgements wait because of that.
+/// Members that were out of hearing, whose judgements wait because of that.
 #[derive(Debug, Default)]
 pub(crate) struct LateJudges {
     judges: Mutex<BTreeMap<MemberId, LateJudge>>,

@@ -159,7 +159,7 @@ pub(crate) fn bucket_moment(now: Tick, deadline: Tick) -> Tick {
 ///
 /// Scheduling is a push to a vector; no item is ever searched for. What was rescheduled stays in
 /// its bucket and is skipped when that comes up, because it knows its own moment. An item that is
-/// gone would keep its memory until then, so whoever drops one calls [`sweep`](Self::sweep).
+/// gone would keep its memory until then, so the code that drops one calls [`sweep`](Self::sweep).
 pub(crate) struct DueRing<T> {
     inner: Mutex<Buckets<T>>,
 }

@@ -50,7 +50,7 @@
 //! }
 //! ```
 //!
-//! In a cluster the driver has these duties besides:
+//! In a cluster the driver also has these duties:
 //!
 //! * Every [`Output::Send`] ends in exactly one of [`Input::Answered`], [`Input::NoAnswer`] (the
 //!   deadline passed, or the connection broke), [`Input::Refused`] (nobody listens there) and

@@ -36,8 +36,8 @@ pub struct Beat {
     pub age_ms: u64,
     /// How many members have passed it on after the one that heard it.
     pub hops: u8,
-    /// The [`time`](crate::Stamp::time) of the registration that was heard. Who knows only an older one
-    /// asks for the record, and does not take the beat for a sign of life of what that says.
+    /// The [`time`](crate::Stamp::time) of the registration that was heard. A member that knows
+    /// only an older one asks for the record, and does not count the beat as a sign of life of it.
     pub written: u64,
 }
 
@@ -100,19 +100,19 @@ pub enum Request<V> {
     },
     /// A client's write for a slot that the receiver owns.
     Forward(Operation<V>),
-    /// When did you last hear the records of these slots, which the sender owns? Only to who
-    /// [understands](Request::needs_minor) it.
+    /// When did you last hear the records of these slots, which the sender owns? Only to members
+    /// that [understand](Request::needs_minor) it.
     Account {
         /// The slots, in their order.
         slots: Vec<Slot>,
         /// Where the account before stopped, in the first of these slots.
         after: Option<RecordId>,
     },
-    /// Merge these durable records, and answer when they are on disk there. Only to who
-    /// [understands](Request::needs_minor) it.
+    /// Merge these durable records, and answer when they are on disk there. Only to
+    /// members that [understand](Request::needs_minor) it.
     Persist(Vec<Entry<V>>),
-    /// These clients have just set up a connection to the sender. Only to who
-    /// [understands](Request::needs_minor) it; nothing depends on its arrival.
+    /// These clients have just set up a connection to the sender. Only to members that
+    /// [understand](Request::needs_minor) it; nothing depends on its arrival.
     Arrived {
         /// What stands for each: see [`SharedStatus::note_arrival`](crate::SharedStatus::note_arrival).
         clients: Vec<u64>,
@@ -142,13 +142,13 @@ impl<V> Request<V> {
 pub enum Reply<V> {
     /// To [`Request::Probe`].
     Probed {
-        /// The start number of who answers.
+        /// The start number of the member that answers.
         incarnation: u32,
-        /// What it is.
+        /// Its phase.
         phase: Phase,
         /// Whom it has heard, directly or by hearsay.
         contacts: Vec<Contact>,
-        /// A checksum of whom it takes for members; 0 if it does not say.
+        /// A checksum of its list of members; 0 if it does not say.
         list: u64,
         /// How many connections of clients it holds; `None` if it does not say, as a member of an
         /// earlier version or one that takes none.
@@ -184,15 +184,14 @@ pub enum Reply<V> {
     },
     /// To [`Request::Compare`].
     Compared {
-        /// Records that have news for who asked.
+        /// Records that have news for the asker.
         given: Vec<Entry<V>>,
-        /// Records of which who asked has news: to be given.
+        /// Records of which the asker has news: to be given.
         wanted: Vec<RecordId>,
         /// Where the answer stops because it would be too long: the range, and the last key of it
         /// that was looked at.
         stopped: Option<(usize, Key)>,
-        /// Records that were given, too, and mean nothing to who asked. Said by who reads the
-        /// message.
+        /// Given records that mean nothing to the asker. Filled in by the reader of the message.
         unread: Vec<RecordId>,
     },
     /// To [`Request::Load`].
@@ -201,8 +200,8 @@ pub enum Reply<V> {
         entries: Vec<Entry<V>>,
         /// Whether more of the range follow.
         more: bool,
-        /// Where the page ends: its last record, be it one that means nothing to who
-        /// asked. Said by who reads the message.
+        /// Where the page ends: its last record, even if that means nothing to the asker. Filled
+        /// in by the reader of the message.
         last: Option<RecordId>,
     },
     /// To [`Request::Account`].
@@ -227,14 +226,14 @@ pub enum Reply<V> {
         is_refused: bool,
     },
     /// To [`Request::Forward`] of a registration: the record is now exactly what was sent. Only to
-    /// who [understands](Sender::minor) it.
+    /// members that [understand](Sender::minor) it.
     AsSent,
     /// The receiver was stopped and has not caught up, has no data yet, or cannot put on disk what
     /// it was asked to hold: ask another.
     Busy,
 }
 
-/// Who sends, on every request: proves nothing by itself, the transport authenticates it.
+/// The sender of a request. Proves nothing by itself: the transport authenticates it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sender {
     /// The member.

@@ -34,8 +34,8 @@ pub enum Operation<V> {
         /// Its moment.
         stamp: Stamp,
     },
-    /// Set the health of a record that readers see, by hand. Lasts until the next judgement: who
-    /// hears a record with a lease contradicts at once.
+    /// Set the health of a record that readers see, by hand. Lasts until the next judgement: a
+    /// member that hears a record with a lease contradicts at once.
     Judge {
         /// The tag of the datum.
         tag: Arc<str>,
@@ -175,8 +175,8 @@ impl<V: Value> Operation<V> {
         }
     }
 
-    /// Whether it has effect wherever it arrives, whatever is there: who forwards it does the same
-    /// itself if it gets no answer.
+    /// Whether it has effect wherever it arrives, whatever is there: its forwarder does the
+    /// same itself if it gets no answer.
     pub(crate) fn is_unconditional(&self) -> bool {
         matches!(self, Self::Register { expected: None, .. } | Self::Deregister { .. })
     }
@@ -224,8 +224,8 @@ pub struct Written<V> {
     /// What the record is now; `None` if there is none. Of [`Operation::Close`] it is the one that
     /// speaks for the datum.
     pub record: Option<Record<V>>,
-    /// Whether the write had effect. If not, [`Self::record`] is what stood in its way; it is held
-    /// here from now on, so that who reads and tries again gets further:
+    /// Whether the write had effect. If not, [`Self::record`] is what stood in its way; this
+    /// member holds it from now on, so that a second try, which reads again, gets further:
     ///
     /// * the record of a conditional registration was not of the version that it expected;
     /// * readers did not see the record whose health was to be set, or that was heard;

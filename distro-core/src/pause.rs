@@ -59,8 +59,8 @@ impl Pauses {
 }
 
 impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
-    /// Who did not listen may not judge: after a pause every lease gets a full time-out again,
-    /// and nothing is shown before it has been compared.
+    /// A member that did not listen may not judge: after a pause every lease gets a full time-out
+    /// again, and nothing is shown before it has been compared.
     pub(crate) fn notice_pause(&mut self, now: Tick) {
         let late = now.since(self.pauses.next_tick);
         if late >= BRIEF_STOP && self.config.rules.pause() && !self.peers.is_empty() {

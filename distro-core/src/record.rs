@@ -172,8 +172,8 @@ impl<V: Value> Record<V> {
     /// Returns whether anything did.
     ///
     /// A liveness belongs to the registration beside it: a newer registration brings its own, and
-    /// of the same registration the newer one counts. Who judged an older registration did not know
-    /// of the newer one, whatever the stamp of the judgement.
+    /// of the same registration the newer one counts. The judge of an older registration did not
+    /// know of the newer one, whatever the stamp of the judgement.
     ///
     /// Merging is commutative, associative and idempotent: in whatever order and however often
     /// records arrive, all members end with the same parts.
@@ -266,8 +266,8 @@ impl Stamps {
     }
 
     /// Whether the holder of these has something that the holder of `others` lacks. `None`: the
-    /// other knows nothing of the record. Then the memory of a removal is no news, lest members
-    /// that forget at different times remind each other for ever.
+    /// other knows nothing of the record. Then the memory of a removal is no news: otherwise
+    /// members that forget at different times would remind each other for ever.
     pub fn has_news_for(&self, others: Option<&Self>) -> bool {
         let Some(others) = others else { return self.is_visible };
         (self.registration, self.liveness) > (others.registration, others.liveness)

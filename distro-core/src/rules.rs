@@ -56,19 +56,19 @@ macro_rules! rules {
 }
 
 rules! {
-    /// Who heard a record refutes a foreign judgement.
+    /// A member that heard a record refutes a foreign judgement.
     refute,
     /// Only the owner judges.
     owner_judges,
     /// A slot that was just taken over is judged after full time-outs only.
     takeover_grace,
-    /// Who cannot hear everybody judges slower.
+    /// A member that cannot hear everybody judges slower.
     patience,
-    /// Who hears a member again gives every record a full time-out.
+    /// A member that hears another again gives every record a full time-out.
     regain_grace,
     /// Members tell an owner what they have heard, and it judges by that before the full time-outs.
     accounts,
-    /// Who was stopped gives every record a full time-out, and asks before it answers.
+    /// A member that was stopped gives every record a full time-out, and asks before it answers.
     pause,
     /// A whole round of judging is as of one moment.
     one_tick,
@@ -76,7 +76,7 @@ rules! {
     counts_sleep,
     /// What was on its way for too long is refused, and the ages in the rest grow by the way.
     refuse_late,
-    /// Who was stopped takes no write for a while whose client has hung up.
+    /// A member that was stopped refuses for a while writes whose client has hung up.
     late_calls,
     /// Beats that the owner does not acknowledge go round by others.
     relay,
@@ -94,7 +94,7 @@ rules! {
     close_all,
     /// A removal is remembered while a peer has yet to be told of it, and the budget is of bytes.
     keep_queued_removals,
-    /// Who had to forget removals early does not take on trust what others show it.
+    /// A member that had to forget removals early does not trust what others show it.
     doubt,
     /// What is in doubt waits for its owner anew after each event.
     doubt_anew,
@@ -112,7 +112,7 @@ rules! {
     load,
     /// Calls to a member that is taken from the list end as failed.
     end_calls,
-    /// Who was away for longer than removals are remembered drops what it has not heard.
+    /// A member that was away for longer than removals are remembered drops what it has not heard.
     forget_after_absence,
     /// Members tell each other nothing of what a member outside their protocol owns.
     foreign_apart,
@@ -122,7 +122,7 @@ rules! {
     absence_waits,
     /// What was just written here is not undone by lists from before.
     writes_hold,
-    /// Who takes over from such a member writes anew what it holds.
+    /// A member that takes over from such a member writes anew what it holds.
     take_over,
     /// The end of a connection ends something.
     lapses,
@@ -130,11 +130,11 @@ rules! {
     bound_lapses,
     /// A removal by a client over its connection tells from the end of the connection.
     bound_removals,
-    /// Who holds a connection registers anew what was lost.
+    /// The holder of a connection registers anew what was lost.
     reassert,
     /// What another one ended is registered anew only for a client that has spoken since.
     speaks_since,
-    /// Who was stopped waits for its clients to speak.
+    /// A holder that was stopped waits for its clients to speak.
     signs_after_stop,
     /// The end of a connection waits for its client to come back elsewhere.
     arrivals,

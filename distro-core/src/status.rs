@@ -182,10 +182,10 @@ impl SharedStatus {
         Tick::from_ms(self.woken_ms.load(Ordering::Relaxed))
     }
 
-    /// A client has set up a connection to this member. All members are told, so that whoever held
-    /// its connection before waits until it has registered here. `client` stands for what stays the
-    /// same when a client changes servers: a hash of its host, version and labels. Losing it is
-    /// harmless: the instances are gone until the client registers them.
+    /// A client has set up a connection to this member. All members are told, so that the member
+    /// that held its connection before waits until it has registered here. `client` stands for what
+    /// stays the same when a client changes servers: a hash of its host, version and labels. Losing
+    /// it is harmless: the instances are gone until the client registers them.
     pub fn note_arrival(&self, client: u64, now: Tick) {
         self.arrivals.lock().note_own(client, now);
     }

@@ -59,7 +59,7 @@ pub(crate) use memory::{Belief, DOUBT, Room, SIGN_OF_LIFE, bytes_of, is_in_doubt
 
 mod merging;
 
-/// Who wants to know what happens in a store. Called on the thread that caused it, after the
+/// Is told what happens in a store. Called on the thread that caused it, after the
 /// datum's lock is released; must be quick and must not block.
 pub trait Watcher<V: Value, A>: Send + Sync {
     /// Records of `datum` changed. `visible`: readers see a difference, the revision has grown.

@@ -179,28 +179,28 @@ impl<V: Value, A: Default + Send + Sync + 'static> Driver<V, A> {
             Output::Member(member, state) => {
                 let peers = self.peers.as_ref();
                 let address = peers.and_then(|peers| peers.address(member)).unwrap_or_default();
-                tracing::info!(member = %address, ?state, "a member is seen in another state");
+                tracing::info!(member = %address, ?state, "a member changed its state");
             }
             Output::Moved(slots) => {
                 self.status.owner_changes += 1;
                 self.status.moved_slots += slots as u64;
-                tracing::info!(slots, "slots have another owner");
+                tracing::info!(slots, "slots moved to another owner");
             }
             Output::ListsDiffer(true) => tracing::warn!(
-                "members take different addresses for members; until all lists are the same, dead instances stay for minutes"
+                "members have different lists of members; until these agree, the dead stay for minutes"
             ),
             Output::ListsDiffer(false) => tracing::info!("all members have the same list again"),
             Output::Disbelieved => tracing::error!(
-                "what other members sent was left out: its stamps are more than a thousand years ahead, which no clock can be"
+                "left out records of other members: their stamps are over a thousand years ahead"
             ),
             Output::Dropped(member, (tag, key)) => {
                 self.status.dropped_records += 1;
                 self.log_dropped(member, &(tag, key));
             }
-            Output::Phase(phase) => tracing::info!(?phase, "this member has reached a phase"),
+            Output::Phase(phase) => tracing::info!(?phase, "this member entered a phase"),
             Output::Left => {
                 self.status.has_left = true;
-                tracing::info!("everything is handed over");
+                tracing::info!("this member has handed everything over");
             }
         }
     }

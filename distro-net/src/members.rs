@@ -268,7 +268,7 @@ impl MemberWatch {
         self.candidate = None;
         if self.trouble.as_deref() != Some(text) {
             let source = &self.source;
-            tracing::warn!(?source, "the list of members stays as it was: {text}");
+            tracing::warn!(?source, "the list of members is unchanged: {text}");
             self.trouble = Some(text.to_owned());
         }
         None

@@ -172,7 +172,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
             let reply = match kept.await {
                 Ok(()) => reply,
                 Err(error) => {
-                    tracing::error!(%error, "cannot hold for another member");
+                    tracing::error!(%error, "cannot save a record for another member");
                     Reply::Busy
                 }
             };

@@ -46,7 +46,7 @@ pub struct Contact {
     pub incarnation: u32,
     /// What it said of itself.
     pub phase: Phase,
-    /// How long ago, by the clock of who tells it, in milliseconds.
+    /// How long ago, by the clock of the teller, in milliseconds.
     pub age_ms: u64,
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Shelf<V> {
     pub(crate) checksum: u64,
     /// The moment for which the datum stands in the ring; later entries there are stale.
     pub(crate) due: Tick,
-    /// Dropped from the store; whoever still holds it must look again.
+    /// Dropped from the store; a thread that still holds it must look again.
     retired: bool,
     /// Whether the owner of the tag does not speak this protocol, in the view of owners that has
     /// the number `epoch`.
@@ -64,8 +64,8 @@ pub(crate) struct Shelf<V> {
 /// What a beat found.
 #[derive(Debug)]
 pub enum Heard<V> {
-    /// No such record, or it has expired or [lapsed](crate::Store::lapse): whoever beats registers
-    /// anew.
+    /// No such record, or it has expired or [lapsed](crate::Store::lapse): the client
+    /// registers anew.
     Unknown,
     /// The record was deregistered on purpose; this member learned of it at `learned`. A late beat
     /// does not bring it back.

@@ -52,8 +52,8 @@ impl Notes {
 }
 
 impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
-    /// Takes the whole list of a [foreign](Self::is_foreign) tag as its owner tells it. Who sent
-    /// it must be that owner. Returns false, and does nothing, if the tag is not foreign.
+    /// Takes the whole list of a [foreign](Self::is_foreign) tag as its owner tells it. The
+    /// sender must be that owner. Returns false, and does nothing, if the tag is not foreign.
     ///
     /// Nothing of it is told to others: each member hears the owner itself. Durable records are
     /// left alone.

@@ -137,8 +137,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         }
     }
 
-    /// Whoever asked is in doubt about a record that is visible here: if this member heard it a moment
-    /// ago, it says so with a new stamp, to everybody.
+    /// Another member is in doubt about a record that is visible here: if this member heard it a
+    /// moment ago, it says so with a new stamp, to everybody.
     pub(crate) fn confirm(&self, tag: &str, key: &str, now: Tick) {
         self.update_existing(tag, now, |writer| writer.confirm(key));
     }

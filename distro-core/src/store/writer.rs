@@ -224,9 +224,9 @@ impl<'a, V: Value> Writer<'a, V> {
         }
     }
 
-    /// Whether `incoming` judges worse of a record than is known here, and comes of a member that was
-    /// out of hearing: whoever heard the record will take that back. Not if that would be this
-    /// member, because beats come to the owner.
+    /// Whether `incoming` judges worse of a record than is known here, and comes of a member that
+    /// was out of hearing: a member that heard the record will take that back. Not if that would be
+    /// this member, because beats come to the owner.
     fn must_wait(&self, key: &str, incoming: &Record<V>) -> bool {
         let health = incoming.health();
         if health == Health::Healthy || incoming.liveness == incoming.registration {

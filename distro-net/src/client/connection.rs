@@ -28,15 +28,15 @@ pub(crate) enum CallError {
     Connect(io::Error),
     #[error("the connection broke: {0}")]
     Broken(String),
-    #[error("it does not accept this member: {0}")]
+    #[error("the peer does not accept this member: {0}")]
     Rejected(String),
     #[error("the request cannot be sent: {0}")]
     Unsendable(String),
-    #[error("it speaks an earlier version of the protocol, 1.{0}")]
+    #[error("the peer speaks an earlier version of the protocol, 1.{0}")]
     Earlier(u32),
-    #[error("its answer cannot be read: {0}")]
+    #[error("the peer's answer cannot be read: {0}")]
     Unread(String),
-    #[error("its answer is not acceptable: {0}")]
+    #[error("the peer's answer is not acceptable: {0}")]
     Unproven(#[from] Refusal),
 }
 

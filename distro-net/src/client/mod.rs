@@ -166,7 +166,7 @@ impl<V> Peers<V> {
                 // One in four thousand million pairs; changing a port helps.
                 tracing::error!(
                     one = %twin.address, other = %address,
-                    "two member addresses have one id; the second is left out"
+                    "two member addresses have the same id; the second is left out"
                 );
                 continue;
             }
@@ -220,7 +220,7 @@ impl<V> Peers<V> {
             biased;
             outcome = exchange => outcome,
             () = peer.gone() => {
-                tracing::debug!(peer = %peer.address, "no answer: it is a member no more");
+                tracing::debug!(peer = %peer.address, "request dropped: no longer a member");
                 add(&calls.unanswered, 1);
                 return Outcome::NoAnswer;
             }
@@ -241,17 +241,17 @@ impl<V> Peers<V> {
                     add(&calls.rejected, 1);
                 }
                 if let CallError::Earlier(minor) = error {
-                    tracing::debug!(peer = %peer.address, minor, "not asked: too early a release");
+                    tracing::debug!(peer = %peer.address, minor, "not sent: the peer runs an earlier release");
                     return Outcome::NotTaken;
                 }
                 if let CallError::Unread(_) = error {
                     // What could not be read of it is in the log already.
-                    tracing::debug!(peer = %peer.address, %error, "a request was in vain");
+                    tracing::debug!(peer = %peer.address, %error, "a request to a peer failed");
                     add(&calls.not_taken, 1);
                     return Outcome::NotTaken;
                 }
                 if error.is_about_the_message() {
-                    tracing::error!(peer = %peer.address, %error, "a request was not taken");
+                    tracing::error!(peer = %peer.address, %error, "a peer did not take a request");
                     add(&calls.not_taken, 1);
                     return Outcome::NotTaken;
                 }

@@ -161,8 +161,8 @@ impl Peer {
             return;
         }
         match &text {
-            Some(text) => tracing::warn!(peer = %self.address, "cannot work with it: {text}"),
-            None => tracing::info!(peer = %self.address, "can work with it again"),
+            Some(text) => tracing::warn!(peer = %self.address, "cannot work with a peer: {text}"),
+            None => tracing::info!(peer = %self.address, "can work with a peer again"),
         }
         *trouble = text;
     }
@@ -194,7 +194,7 @@ impl Peer {
             tracing::warn!(
                 peer = %self.address,
                 ahead_ms = ahead,
-                "its clock differs from ours; nothing depends on it, but times in logs will"
+                "the clock of a peer differs from this member's; only times in logs depend on it"
             );
         }
     }

@@ -156,7 +156,7 @@ pub(crate) fn worthless_token(user: &str, ttl: Duration) -> Result<String, AuthE
     let _ = HMAC_ONLY.install_default();
     let mut key = [0; TokenKey::LEAST_BYTES];
     getrandom::fill(&mut key).map_err(|error| {
-        tracing::error!(%error, "no random numbers");
+        tracing::error!(%error, "the system gives no random numbers");
         AuthError::Internal("the token cannot be made")
     })?;
     sign(user, ttl, None, &EncodingKey::from_secret(&key))

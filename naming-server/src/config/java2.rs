@@ -136,7 +136,7 @@ impl Java2Config {
         } else {
             tracing::info!(
                 header = self.identity_key,
-                "what Java servers say is taken with the identity header only"
+                "messages of Java servers are accepted with the identity header only"
             );
         }
     }

@@ -87,7 +87,7 @@ impl NacosConfig {
         } else {
             tracing::info!(
                 header = self.identity_key,
-                "what servers of Nacos say is taken with the identity header only"
+                "messages of Nacos servers are accepted with the identity header only"
             );
         }
     }

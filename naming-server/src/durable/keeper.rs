@@ -103,7 +103,7 @@ impl Keeper {
         if let Some(member) = data.meta.member.filter(|member| *member != store.clock().member()) {
             tracing::info!(
                 folder = %data.path().display(), member = member.0,
-                "the data was written by a member of another address, perhaps this one before"
+                "the data was written under another member address, perhaps an earlier one"
             );
         }
         let is_old = rejoin::is_too_old(data.meta.alive_ms, clock.now().wall_ms, retention)

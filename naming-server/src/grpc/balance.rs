@@ -69,7 +69,10 @@ impl Front {
 
     /// Asks a client to go elsewhere, and closes its connection if it does not.
     fn move_away(self: &Arc<Self>, connection: Arc<Connection>) {
-        tracing::debug!(id = connection.id(), "sent to another member, which holds fewer clients");
+        tracing::debug!(
+            id = connection.id(),
+            "asked a client to go to a member with fewer clients"
+        );
         self.stats.moved.fetch_add(1, Relaxed);
         self.send_away_to(&connection, None);
         tokio::spawn(async move {
@@ -114,7 +117,7 @@ impl Campaign {
             self.rests_until = now.after(REST);
             tracing::warn!(
                 sent,
-                "clients that were sent to other members come back: they may not know or reach any"
+                "clients sent to other members come back: they may not know or reach another"
             );
             return 0;
         }

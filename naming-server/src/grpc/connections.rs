@@ -31,11 +31,11 @@ pub(crate) struct Connection {
     peer: SocketAddr,
     pub(super) account: Arc<Account>,
     pub(super) flow: Arc<Flow>,
-    /// Who the client is, once it has said so.
+    /// The client, once it has introduced itself.
     client: OnceLock<Client>,
     /// When the client last said anything.
     heard_ms: AtomicU64,
-    /// Until when what the client says need not be told to whoever holds its instances.
+    /// Until when what the client says need not be told to the holder of its instances.
     told_until_ms: AtomicU64,
     /// The id of the question whether the client is there, while that is open.
     question: Mutex<Option<Box<str>>>,
@@ -77,7 +77,7 @@ impl Client {
     }
 }
 
-/// How long what a client says need not be told again to whoever holds its instances, in
+/// How long what a client says need not be told again to the holder of its instances, in
 /// milliseconds: a small part of the silence that counts.
 const TELL_AGAIN_MS: u64 = 500;
 
@@ -179,7 +179,7 @@ impl Connection {
         self.question.lock().as_deref() == Some(request)
     }
 
-    /// The client has said something. Whether that is to be told to whoever holds its instances.
+    /// The client has said something. Whether that is to be told to the holder of its instances.
     pub(super) fn heard(&self, now: Tick) -> bool {
         self.heard_ms.fetch_max(now.as_ms(), Relaxed);
         let is_news = now.as_ms() >= self.told_until_ms.load(Relaxed);

@@ -110,7 +110,7 @@ impl Request<'_> {
         }
     }
 
-    /// Reads the body. Whoever sends a whole one is alive.
+    /// Reads the body. A client that sends a whole one is alive.
     pub(super) fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, Refusal> {
         let body = read(self.body)?;
         self.front.heard(self.connection);

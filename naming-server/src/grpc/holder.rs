@@ -104,7 +104,8 @@ impl Holder {
         self.shard(connection).lock().note_foreign(connection, place);
     }
 
-    /// A connection holds only these keys of a service from now on. Those that it held besides.
+    /// A connection holds only these keys of a service from now on. Returns the others that it
+    /// held.
     pub(super) fn retain(
         &self,
         connection: ConnectionId,
@@ -205,7 +206,10 @@ impl Front {
             Action::Close(connection) => {
                 self.stats.silent.fetch_add(1, Relaxed);
                 if let Some(connection) = self.connections.get(connection) {
-                    tracing::info!(id = connection.id(), "closed: the client does not answer");
+                    tracing::info!(
+                        id = connection.id(),
+                        "connection closed: the client does not answer"
+                    );
                     connection.cut();
                 }
             }

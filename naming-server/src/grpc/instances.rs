@@ -225,7 +225,8 @@ fn metadata_of(map: &BTreeMap<String, String>) -> Result<Metadata, Refusal> {
     Ok(Metadata::new(map, MOST_BYTES)?)
 }
 
-/// Who beats so seldom would be gone between two beats. A batch is not looked at, as in Nacos.
+/// An instance that beats so seldom would be gone between two beats. A batch is not looked at, as
+/// in Nacos.
 fn check_times(metadata: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let given = |name, default| match metadata.get(name).map(|text| text.parse::<u64>()) {
         Some(Ok(value)) => value,

@@ -59,7 +59,7 @@ impl Front {
         self.post(connection, |id| Answer::request("ConnectResetRequest", id, fields));
     }
 
-    /// Has a request sent to a client, if it has a stream. Who does not read is cut off.
+    /// Has a request sent to a client, if it has a stream. A client that does not read is cut off.
     pub(super) fn post(&self, connection: &Connection, request: impl FnOnce(&str) -> Answer) {
         let id = self.next_request_id();
         self.post_as(connection, request(&id));

@@ -73,7 +73,7 @@ fn admit(
 ) {
     let Some(visit) = front.enter(peer) else {
         if front.stats.refused.fetch_add(1, Relaxed) == 0 {
-            tracing::warn!(%peer, "limit of gRPC connections reached, further ones are closed");
+            tracing::warn!(%peer, "limit of gRPC connections reached; closing further ones");
         }
         return;
     };

@@ -21,9 +21,9 @@ pub(super) enum BadMessage {
     TooLarge,
     #[error("too many bytes of messages are being received, please try again")]
     NoRoom,
-    #[error("a message is compressed, and not with gzip")]
+    #[error("a message is compressed, but not with gzip")]
     UnknownCompression,
-    #[error("a message is no payload")]
+    #[error("a message is not a Payload")]
     Malformed,
 }
 

@@ -105,7 +105,8 @@ impl Front {
         }
         let is_in_time = self.setups.allow(connection.peer().ip(), Instant::now());
         if !is_in_time && self.stats.setups_refused.fetch_add(1, Relaxed) == 0 {
-            tracing::warn!(peer = %connection.peer(), "too many setups in a second, some are closed");
+            let peer = connection.peer();
+            tracing::warn!(%peer, "too many setups in a second from one address; closing some");
         }
         is_in_time
     }
@@ -167,7 +168,7 @@ impl SetupRates {
     }
 }
 
-/// Whoever has one IPv6 address has all of its network.
+/// A client with one IPv6 address has all of its network.
 fn network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,

@@ -48,7 +48,7 @@ pub(crate) async fn accept_each<L: Accept>(
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 if !failing {
-                    tracing::warn!(%error, "cannot accept connections, trying on");
+                    tracing::warn!(%error, "cannot accept connections; trying again");
                 }
                 failing = true;
                 sleep(ACCEPT_BACKOFF).await;

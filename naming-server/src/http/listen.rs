@@ -140,7 +140,7 @@ fn admit<H: Handler>(
     let stats = &front.stats;
     let Some(open) = front.take_in(peer.ip()) else {
         if stats.refused_total.fetch_add(1, Relaxed) == 0 {
-            tracing::warn!(%peer, "connection limit reached, further connections are closed");
+            tracing::warn!(%peer, "connection limit reached; closing further connections");
         }
         return;
     };

@@ -42,7 +42,7 @@ impl Peers {
             return error(NO_HANDLER, "RequestHandler Not Found");
         };
         if !self.believes(peer, headers) {
-            tracing::debug!(%peer, kind, "a request of no member is refused");
+            tracing::debug!(%peer, kind, "refused a request from a sender that is no member");
             return failure(answer, FORBIDDEN, "this server takes that from members only");
         }
         let answered = match kind {
@@ -153,7 +153,10 @@ impl Peers {
         };
         let is_member = self.update(|members| members.told(address, &node));
         if !is_member {
-            tracing::debug!(address = crate::text::cut(address, 80), "a report of no member");
+            tracing::debug!(
+                address = crate::text::cut(address, 80),
+                "ignored a report from a sender that is no member"
+            );
         }
         Ok(success(Reply { node: Some(self.own_member()), ..Reply::default() }))
     }

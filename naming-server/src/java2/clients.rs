@@ -315,7 +315,10 @@ impl Clients {
         match self.registry.register(&service, &name, instance, true, &actor) {
             Ok(()) => true,
             Err(error) => {
-                tracing::debug!(%error, service = service.as_str(), "an instance of a Java member");
+                tracing::debug!(
+                    %error, service = service.as_str(),
+                    "cannot hold an instance of a Java member"
+                );
                 false
             }
         }

@@ -44,7 +44,7 @@ impl Peers {
             match self.load_from_any().await {
                 Asked::Loaded => break,
                 Asked::Nobody if began.elapsed() >= ALONE_AFTER => {
-                    tracing::warn!("no Java member gives a snapshot: goes on without it");
+                    tracing::warn!("no Java member gives a snapshot; going on without one");
                     break;
                 }
                 Asked::NotYet | Asked::Nobody => sleep(ASK_AGAIN).await,
@@ -61,7 +61,10 @@ impl Peers {
                 if timeout(VOUCHED_WITHIN, self.load_wanted.notified()).await.is_err() {
                     let dropped = self.clients.drop_unverified();
                     if dropped > 0 {
-                        tracing::info!(dropped, "clients of the snapshot that nobody vouches for");
+                        tracing::info!(
+                            dropped,
+                            "dropped clients of the snapshot that no Java server vouches for"
+                        );
                     }
                     self.load_wanted.notified().await;
                 }
@@ -97,7 +100,7 @@ impl Peers {
             match self.load_from(&member).await {
                 Ok(()) => return Asked::Loaded,
                 Err(error) => {
-                    tracing::debug!(%member, %error, "no snapshot from it");
+                    tracing::debug!(%member, %error, "a Java member gave no snapshot");
                     if !matches!(error, LinkError::Refused | LinkError::Late(_)) {
                         asked = Asked::NotYet;
                     }

@@ -324,7 +324,9 @@ impl Peers {
             }
             let now = self.now();
             if now.since(last) >= PAUSED_FOR && self.is_loaded() {
-                tracing::warn!("this server was stopped: asks the Java servers for all they hold");
+                tracing::warn!(
+                    "this server was paused: asking the Java servers for everything they hold"
+                );
                 self.set_loaded(false);
             }
             last = now;

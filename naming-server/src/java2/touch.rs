@@ -101,7 +101,7 @@ impl Peers {
                     }),
                     Err(LinkError::No { code: NO_HANDLER, .. }) => self.report_over_http(to).await,
                     Err(error) => {
-                        tracing::debug!(member = to, %error, "a report has failed");
+                        tracing::debug!(member = to, %error, "a report to a Java member failed");
                         self.update(|members| members.failed(to));
                         if !matches!(error, LinkError::No { .. }) {
                             return;
@@ -197,7 +197,7 @@ impl Peers {
             }
             match calls.join_next().await {
                 Some(Ok((id, Err(error)))) => {
-                    tracing::debug!(member = %to, client = %id, %error, "data was not taken");
+                    tracing::debug!(member = %to, client = %id, %error, "a Java member did not take data");
                     is_all_taken = false;
                     outbox.waiting.lock().insert(id);
                 }
@@ -214,7 +214,11 @@ impl Peers {
             Some(data) => {
                 let bytes = data.render().len();
                 if bytes > MOST_CLIENT_BYTES {
-                    tracing::warn!(client = id, bytes, "too much of one client for a Java server");
+                    tracing::warn!(
+                        client = id,
+                        bytes,
+                        "a client has too much data for a Java server"
+                    );
                     return Ok(());
                 }
                 DistroRequest::change(to, &data)

@@ -43,7 +43,11 @@ pub(super) fn wanted(data: &ClientData, mark: u64) -> BTreeMap<Place, Wish> {
         }
     }
     if bad > 0 {
-        tracing::debug!(client = data.id, bad, "instances of a Java member that cannot be kept");
+        tracing::debug!(
+            client = data.id,
+            bad,
+            "left out instances of a Java member that cannot be kept"
+        );
     }
     wanted
 }

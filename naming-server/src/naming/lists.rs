@@ -15,7 +15,7 @@ use crate::registry::{
 pub(crate) struct Asked<'a> {
     pub(crate) service: &'a ServiceKey,
     pub(crate) query: ViewQuery<'a>,
-    /// Who wants to hear of changes; `None` to ask once.
+    /// The subscriber that wants to hear of changes; `None` to ask once.
     pub(crate) subscriber: Option<Subscriber>,
 }
 
@@ -103,7 +103,7 @@ impl Naming {
     }
 
     /// The list of a service as clients of 2.x and 3.x read it. `subscribe` is asked first, as in
-    /// [`Self::list`]; whoever asks once gives one that does nothing.
+    /// [`Self::list`]; a caller that asks once gives one that does nothing.
     ///
     /// # Errors
     /// The gate is closed; the caller may not read the service; its instances are not known yet;

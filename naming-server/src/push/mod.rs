@@ -1,13 +1,13 @@
 //! Tells subscribers of changed services, each through its sink: UDP packets, or a stream.
 //!
-//! - Whoever changes a service calls [`Pusher::changed`]: a look into the table, at most a mark
-//!   on the service and a wake-up. The first change is pushed at once; those within the debounce
-//!   window after it are pushed together at its end.
+//! - A thread that changes a service calls [`Pusher::changed`]: a look into the table, at most a
+//!   mark on the service and a wake-up. The first change is pushed at once; those within the
+//!   debounce window after it are pushed together at its end.
 //! - Topics ([`topics`]) know who listens and when it is time to tell them. How they are told is the
 //!   business of the sinks: [`udp`] sends packets, [`stream`] marks the service in the outbox of a
 //!   connection.
-//! - Who has just polled gets the packet a second time a moment later: the first one may have
-//!   overtaken the answer to the poll.
+//! - A client that has just polled gets the packet a second time a moment later: the first one may
+//!   have overtaken the answer to the poll.
 //! - The mark is taken away before the list is rendered, so a change during a push is never lost.
 //! - The list is read at the moment of sending; the queue holds services, not lists. Every
 //!   subscriber of a kind (clusters, flavour) gets the same bytes, encoded once.
@@ -15,7 +15,7 @@
 //!   every change is in the reply or is pushed.
 //! - Nobody is flooded who did not ask: packets go where the request came from, or into networks
 //!   that the operator names, and few and short packets until the first ack ([`udp`]).
-//! - Pushing is a courtesy: whoever it does not reach finds the change with the next poll.
+//! - Pushing is a courtesy: a client that it does not reach finds the change with its next poll.
 
 mod settings;
 mod stats;

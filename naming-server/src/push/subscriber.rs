@@ -1,4 +1,4 @@
-//! Who is pushed to, and why somebody is not.
+//! Subscribers, and why one is not pushed to.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,9 +42,9 @@ pub(crate) enum Place {
     Named,
 }
 
-/// Who wants packets about the changes of a service. It is another one if service, address,
-/// clusters or agent differ; flavour and family follow from the agent. What else changes at a
-/// refresh is not taken over.
+/// A client that wants packets about the changes of a service. It is another one if service,
+/// address, clusters or agent differ; flavour and family follow from the agent. What else changes
+/// at a refresh is not taken over.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscriber {
     /// The service; it need not exist.

@@ -224,7 +224,7 @@ impl Registry {
             tracing::debug!(
                 service = service.as_str(),
                 bad,
-                "instances in a list that cannot be stored here"
+                "left out instances of a Java server's list that cannot be stored here"
             );
         }
         listed

@@ -22,7 +22,7 @@ impl Registry {
             || self.find_operator_values(service, &key.text()).is_some()
     }
 
-    /// An operator writes an instance anew: whoever holds it goes on holding it.
+    /// An operator writes an instance anew: its holder goes on holding it.
     pub(crate) fn keep_held(
         &self,
         service: &ServiceKey,

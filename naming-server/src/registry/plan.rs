@@ -1,4 +1,4 @@
-//! What a write comes to: one rule for each kind, whoever carries it out.
+//! What a write changes: one rule for each kind, wherever it is carried out.
 //!
 //! ```text
 //! wish, what is known ──► plan ──► here, under the lock of the service   (writes, administer)

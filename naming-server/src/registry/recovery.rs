@@ -7,7 +7,7 @@ use naming_model::ServiceKey;
 
 use super::{Content, Registry};
 
-/// A beat interval and a second: whoever is alive has been heard then.
+/// A beat interval and a second: every live instance has been heard then.
 const RECOVERY: Duration = Duration::from_secs(6);
 
 /// Until when an empty list may be one of which nothing is known yet.

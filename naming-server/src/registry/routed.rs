@@ -79,7 +79,7 @@ impl Writes {
     }
 
     /// Whether a Java server owns a service. Its instances are written here as it would write them;
-    /// whoever calls has asked it before, or cannot.
+    /// the caller has asked it before, or cannot.
     fn is_foreign(&self, service: &ServiceKey) -> bool {
         self.cluster.is_some() && self.registry.is_foreign(service)
     }
@@ -214,7 +214,7 @@ impl Writes {
     }
 
     /// As [`Registry::set_health`]. In a cluster the instance is written anew with this health: a
-    /// judgement would be refuted by whoever heard it a moment ago.
+    /// judgement would be refuted by a member that heard it a moment ago.
     pub(crate) fn set_health(
         &self,
         service: &ServiceKey,
@@ -239,7 +239,7 @@ impl Writes {
         write.map(|patched| patched.map(|_| ()))
     }
 
-    /// Takes a beat: renewed here at once if the instance is known here. Whoever is unknown here
+    /// Takes a beat: renewed here at once if the instance is known here. An instance unknown here
     /// may be known to the owner. A persistent instance needs none, and is known all the same.
     ///
     /// # Errors

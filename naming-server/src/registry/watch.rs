@@ -13,11 +13,11 @@ use super::{
     Switches, wall_ms,
 };
 
-/// Who wants to know that a service looks different now. Called on the thread of the request
+/// Is told that a service looks different now. Called on the thread of the request
 /// that changed it; must be quick.
 pub(crate) trait ChangeSink: Send + Sync {
     /// The service with this full key has changed. `lists_differ` is false if its list of instances
-    /// looks the same to whoever asks for it.
+    /// looks the same to every reader.
     fn changed(&self, service: &str, lists_differ: bool);
 }
 

@@ -49,7 +49,7 @@ impl<V: Value> Entry<V> {
     }
 
     /// When any member last heard it, or might have: what was learned after they were asked may
-    /// have been heard by whoever gave it, and nobody was heard while nobody listened.
+    /// have been heard by the member that gave it, and nobody was heard while nobody listened.
     pub(crate) fn last_told(&self, account: &SlotAccount) -> Tick {
         let is_newer = self.learned > account.asked;
         let heard = if is_newer { self.moment() } else { self.heard().unwrap_or(Tick::ZERO) };

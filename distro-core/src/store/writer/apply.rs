@@ -259,7 +259,7 @@ impl Origin {
 }
 
 impl<V: Value> Entry<V> {
-    /// Who never heard a record that has expired needs no content to refute that with.
+    /// A member that never heard an expired record needs no content to refute that with.
     fn drop_useless_content(&mut self) {
         if self.record.health() == Health::Expired && self.heard().is_none() {
             self.record.value = None;

@@ -2,9 +2,9 @@
 //!
 //! A member whose memory of removals had to be cut short cannot tell whether what another one shows
 //! it is new or was removed. It takes no such record on trust, and it loses none: it keeps the stamps
-//! without the content, so that readers do not see the record, and asks. Whoever heard the record a
-//! moment ago, later than anything was forgotten, answers with a new judgement, which is believed. If nobody does, the owner
-//! judges the silence like any other.
+//! without the content, so that readers do not see the record, and asks. A member that heard the
+//! record a moment ago, later than anything was forgotten, answers with a new judgement, which is
+//! believed. If nobody does, the owner judges the silence like any other.
 
 use super::{Origin, Writer};
 use crate::record::{Health, LeaseTerms, Record, Value};

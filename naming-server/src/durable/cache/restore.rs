@@ -56,7 +56,7 @@ fn try_restore(
     }
     let torn = contents.length - contents.valid;
     if torn > 0 {
-        tracing::info!(bytes = torn, %file, "the end of the saved instances was left out");
+        tracing::info!(bytes = torn, %file, "the damaged end of the saved instances was left out");
     }
     CacheFile::continued(path, &contents).map(Some)
 }

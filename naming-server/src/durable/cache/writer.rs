@@ -228,7 +228,7 @@ impl Writer {
         if left_out > 0 {
             tracing::warn!(
                 services = left_out,
-                "no time to save the instances of all services (data.stop_grace_ms)"
+                "not all instances were saved: the time for it ran out (data.stop_grace_ms)"
             );
             return Ok(());
         }

@@ -140,7 +140,7 @@ impl Front {
             return true;
         };
         let (id, service) = (connection.id(), silent.0.as_str());
-        tracing::info!(id, service, "closed: the client does not acknowledge its lists");
+        tracing::info!(id, service, "connection closed: the client does not acknowledge its lists");
         connection.cut();
         false
     }

@@ -111,7 +111,7 @@ impl Api {
             ApiError::bad_request(format!("the body must be a list of addresses; {error}"))
         })?;
         let shown = leaving.join(",");
-        tracing::info!(members = cut(&shown, 1_024), "members are taken out by a call");
+        tracing::info!(members = cut(&shown, 1_024), "a call takes members off the list");
         nacos.remove(&leaving);
         if !call.params.flag_lenient("notifyOtherMembers", true) {
             return Ok(Reply::json(DONE).into());

@@ -242,10 +242,10 @@ impl Redirected {
                     return Sent::Wrong(status, body);
                 }
                 Ok((status, _)) => {
-                    tracing::debug!(%owner, %status, "a write was not taken");
+                    tracing::debug!(%owner, %status, "a Java owner took no write");
                 }
                 Err(error) => {
-                    tracing::debug!(%owner, %error, "a write was not answered");
+                    tracing::debug!(%owner, %error, "a Java owner did not answer");
                     if error == CallError::Refused {
                         self.nacos.is_gone(&owner);
                     }

@@ -185,10 +185,10 @@ impl Shared {
                     return Sent::Wrong(status, body);
                 }
                 Ok((status, _)) => {
-                    tracing::debug!(owner = %place.owner, %status, "a write was not taken");
+                    tracing::debug!(owner = %place.owner, %status, "a Java owner took no write");
                 }
                 Err(error) => {
-                    tracing::debug!(owner = %place.owner, %error, "a write was not answered");
+                    tracing::debug!(owner = %place.owner, %error, "a Java owner did not answer");
                     if error == CallError::Refused {
                         self.peers.is_gone(&place.owner);
                     }

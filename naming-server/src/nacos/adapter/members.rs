@@ -40,7 +40,7 @@ impl Adapter {
         let boxes = self.outboxes.boxes.load_full();
         for member in boxes.keys() {
             if let Err(error) = self.caller.tell_leaving(member, body.to_owned()).await {
-                tracing::warn!(%member, %error, "cannot tell it who is leaving");
+                tracing::warn!(%member, %error, "cannot tell a Java server which members leave");
             }
         }
     }
@@ -91,7 +91,7 @@ impl Adapter {
             Reported::Failed { refused, reason } => {
                 let was_up = self.states.lock().find(to).is_some_and(|other| other.failures == 0);
                 if was_up {
-                    tracing::warn!(member = to, "a report to it has failed: {reason}");
+                    tracing::warn!(member = to, "a report to a Java server failed: {reason}");
                 }
                 self.update(|states| states.failed(to, refused));
             }
@@ -108,11 +108,11 @@ impl Adapter {
             }
             Ok(described) => {
                 let other = cut(&described.address, 64);
-                tracing::warn!(member, "the server there says it is {other}");
+                tracing::warn!(member, "the server at a member's address says that it is {other}");
                 false
             }
             Err(error) => {
-                tracing::debug!(member, %error, "it does not say what it is");
+                tracing::debug!(member, %error, "a member does not say what it is");
                 false
             }
         }

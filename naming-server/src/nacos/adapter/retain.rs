@@ -101,7 +101,10 @@ impl Adapter {
     pub(crate) async fn register_held(&self, owner: &str, service: &ServiceKey, id: &str) -> bool {
         let Some(held) = self.find_held(service, id) else { return false };
         if let Err(error) = self.register_at(owner, service, &held).await {
-            tracing::debug!(service = service.as_str(), id, %error, "its owner does not take an instance back");
+            tracing::debug!(
+                service = service.as_str(), id, %error,
+                "the Java owner does not take an instance back"
+            );
             self.retain(RetainedWrite { service: service.clone(), id: id.to_owned() });
         }
         true
@@ -117,7 +120,10 @@ impl Adapter {
         let parameters = [("ip", &*held.ip), ("port", &port), ("beat", &beat)];
         let path = "/v1/ns/instance/beat";
         if let Err(error) = self.write_to(&owner, Method::PUT, path, service, &parameters).await {
-            tracing::debug!(%owner, service = service.as_str(), id, %error, "a beat was not taken");
+            tracing::debug!(
+                %owner, service = service.as_str(), id, %error,
+                "the Java owner did not take a beat"
+            );
             if error == CallError::Refused {
                 self.is_gone(&owner);
             }

@@ -101,7 +101,7 @@ impl Adapter {
         match self.caller.put_datums(to, body).await {
             Ok(()) => *batch = MOST_SERVICES.min(*batch * 2),
             Err(error) => {
-                tracing::warn!(member = to, services = told, %error, "cannot tell it of changes");
+                tracing::warn!(member = to, services = told, %error, "cannot tell a member of changes");
                 // One list that it does not take must not hold up the others.
                 if error.is_refusal() {
                     *batch = (told / 2).max(1);
@@ -188,6 +188,6 @@ fn status_messages(registry: &Registry, own: &str) -> Vec<String> {
 
 fn note(to: &str, what: &str, sent: Result<(), CallError>) {
     if let Err(error) = sent {
-        tracing::warn!(member = to, %error, "cannot tell it of {what}");
+        tracing::warn!(member = to, %error, "cannot tell a Java server of {what}");
     }
 }

@@ -89,7 +89,7 @@ impl Adapter {
         self.tell_core().await;
         let is_up = self.control.wait_for(|status| status.phase == Phase::Up);
         if tokio::time::timeout(OWN_LOAD, is_up).await.is_err() {
-            tracing::warn!("members of this kind did not give what they hold; starting without");
+            tracing::warn!("other members of this kind gave no data; starting without it");
         }
         self.load().await;
         self.update(|states| states.set_ready());
@@ -153,7 +153,9 @@ impl Adapter {
         for attempt in 1..=LOAD_TRIES {
             match self.caller.all_datums(member).await {
                 Ok(datums) => return datums,
-                Err(error) => tracing::warn!(member, attempt, %error, "cannot load its lists"),
+                Err(error) => {
+                    tracing::warn!(member, attempt, %error, "cannot load a member's lists")
+                }
             }
             tokio::time::sleep(LOAD_PAUSE).await;
         }

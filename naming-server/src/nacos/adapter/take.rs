@@ -88,7 +88,7 @@ impl Adapter {
                 }
                 _ => tracing::debug!(
                     service = service.as_str(),
-                    "a list of somebody who does not own it"
+                    "ignored a list from a server that does not own the service"
                 ),
             }
         }
@@ -154,7 +154,7 @@ impl Adapter {
                     listed.extend(datums.into_iter().map(|datum| datum.service));
                 }
                 Err(error) => {
-                    tracing::warn!(member = source, %error, "cannot read lists that differ");
+                    tracing::warn!(member = source, %error, "cannot read differing lists");
                     return None;
                 }
             }
@@ -228,7 +228,7 @@ impl Adapter {
                 // The service may be gone there; the next one may answer.
                 Err(error) if error.is_refusal() => {}
                 Err(error) => {
-                    tracing::warn!(member = source, %error, "cannot read health that differs");
+                    tracing::warn!(member = source, %error, "cannot read differing health");
                     return;
                 }
             }

@@ -21,7 +21,8 @@ pub(in crate::push) struct Topic {
 /// Who listens to a service, by the kind of sink.
 #[derive(Default)]
 pub(super) struct Listeners {
-    /// Nobody listens, and the topic is out of the table: whoever still holds it must look again.
+    /// Nobody listens, and the topic is out of the table: a thread that still holds it must look
+    /// again.
     pub(super) closed: bool,
     pub(super) udp: UdpListeners,
     pub(super) streams: StreamListeners,

@@ -1,6 +1,6 @@
 //! Where packets go, and how many may go there.
 //!
-//! Whoever asks for a list names a port, and within `push.client_networks` an address: that proves
+//! A request for a list names a port, and within `push.client_networks` an address: that proves
 //! nothing about who listens there. So a socket is *proved* by its first ack, which names a number
 //! that only its owner can have read. Before that a socket at an address that was only
 //! named gets one short packet, and a second one when that is not acked: the same, or the newer

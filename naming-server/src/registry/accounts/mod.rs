@@ -28,7 +28,7 @@ pub(crate) const ADMIN_ROLE: &str = "ROLE_ADMIN";
 /// The users and their rights as of now. Read on every request without a lock.
 pub(crate) struct Accounts {
     view: ArcSwap<AccountsView>,
-    /// Whoever makes a new view holds this, so that no change is lost.
+    /// Held by the thread that makes a new view, so that no change is lost.
     writing: Mutex<()>,
 }
 

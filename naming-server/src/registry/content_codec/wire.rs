@@ -24,7 +24,8 @@ pub(super) enum Kind {
     Switch(String),
     #[prost(message, tag = "4")]
     Namespace(Namespace),
-    /// Not a field of an instance: whoever does not know it must not judge it by its silence.
+    /// Not a field of an instance: a member that does not know the field must not judge the
+    /// instance by its silence.
     #[prost(message, tag = "5")]
     Persistent(Instance),
     /// The bcrypt hash of a password.

@@ -33,7 +33,7 @@ impl Instance {
             && Held::shows_like(held.as_deref(), other.held.as_deref())
     }
 
-    /// An operator has changed what was `known`: whoever holds that goes on holding it.
+    /// An operator has changed what was `known`: its holder goes on holding it.
     pub(crate) fn keep_held(&mut self, known: &Self) {
         self.held = known.held.as_deref().map(|held| match self.weight == known.weight {
             true => Box::new(held.clone()),

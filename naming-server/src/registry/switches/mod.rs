@@ -28,7 +28,7 @@ pub(crate) use versions::{PushVersions, Version};
 /// Bytes of a value that the log shows.
 const MAX_SHOWN: usize = 200;
 
-/// Who does not look at the switches but must be told of them.
+/// A part that does not look at the switches but must be told of them.
 pub(crate) trait SwitchSink: Send + Sync {
     /// These are in force from now on. Must be quick. Returns false if it could not take all of
     /// them over and wants to be told again.
@@ -149,7 +149,9 @@ impl Switches {
         let Some(sink) = self.sink.get() else { return };
         let could = sink.switched(&self.load());
         if !could && !layers.is_untold {
-            tracing::warn!("the health checks do not answer, the switches are told again");
+            tracing::warn!(
+                "the task that judges instances did not take the switches; telling it again"
+            );
         }
         layers.is_untold = !could;
     }
