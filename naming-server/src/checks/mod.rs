@@ -13,7 +13,7 @@
 //! loses one stops. What is true when a check ends, and not what was true when it began, decides
 //! whether its result counts.
 //!
-//! A check connects to the address that somebody registered, as far as [`Reach`] allows: see "Health checks" in `docs/http-api.md`. Who is not checked for that reason, or
+//! A check connects to the address that somebody registered, as far as [`Reach`] allows: see "Health checks" in `docs/push-and-health.md`. Who is not checked for that reason, or
 //! because this server makes no checks of the type, stays in the schedule behind a [`Barrier`].
 
 use std::sync::Arc;
