@@ -7,14 +7,15 @@
 //!                                          └── result, pace ──────┘
 //! ```
 //!
-//! One task ([`Checks::run`]) knows who is due. A task for an instance is there only while its
+//! One task ([`Checks::run`]) knows which instances are due. A task for an instance is there only while its
 //! check is under way, half a second at most, and no more than [`MAX_RUNNING`] at a time. Each
-//! instance is checked by the member that owns its service: who gains a service begins with it, who
-//! loses one stops. What is true when a check ends, and not what was true when it began, decides
-//! whether its result counts.
+//! instance is checked by the member that owns its service, from when it gains the service until it
+//! loses it. What is true when a check ends, and not what was true when it began, decides whether
+//! its result counts.
 //!
-//! A check connects to the address that somebody registered, as far as [`Reach`] allows: see "Health checks" in `docs/push-and-health.md`. Who is not checked for that reason, or
-//! because this server makes no checks of the type, stays in the schedule behind a [`Barrier`].
+//! A check connects to the address that somebody registered, as far as [`Reach`] allows: see "Health
+//! checks" in `docs/push-and-health.md`. An instance that is not checked for that reason, or because
+//! this server makes no checks of its type, stays in the schedule behind a [`Barrier`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};

@@ -7,7 +7,7 @@
 //!                                                     └──── mailbox, pushes
 //! ```
 //!
-//! There are three messages and two methods, so nothing is generated: `payload` has the messages,
+//! There are three messages and two methods, so nothing is generated: `naming_model::payload` has the messages,
 //! `messages` takes them from the bytes of a stream, `answer` writes what goes back. One TCP
 //! connection is one connection of a client (`connections`): who registers over it is there as
 //! long as it is.

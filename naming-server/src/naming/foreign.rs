@@ -1,4 +1,4 @@
-//! Services that servers of another make own: their owner is told of what is written here for it.
+//! Services that Java servers own: tells the owner what was written here for it.
 
 use naming_model::{InstanceKey, RecordKey, ServiceKey};
 

@@ -1,4 +1,4 @@
-//! Questions that take a look at everything: one at a time.
+//! Searches through everything: one at a time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -11,9 +11,9 @@
 //! - The mark is taken away before the list is rendered, so a change during a push is never lost.
 //! - The list is read at the moment of sending; the queue holds services, not lists. Every
 //!   subscriber of a kind (clusters, flavour) gets the same bytes, encoded once.
-//! - Subscribing to packets pushes nothing. It is the caller's to render its reply *after* subscribing: then
+//! - Subscribing to packets pushes nothing. The caller renders its reply *after* subscribing: then
 //!   every change is in the reply or is pushed.
-//! - Nobody is flooded who did not ask: packets go where the request came from, or into networks
+//! - No host that did not ask is flooded: packets go where the request came from, or into networks
 //!   that the operator names, and few and short packets until the first ack ([`udp`]).
 //! - Pushing is a courtesy: a client that it does not reach finds the change with its next poll.
 

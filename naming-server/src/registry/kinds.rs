@@ -1,4 +1,4 @@
-//! Of which kind a service is: in Nacos 2.x and later it has ephemeral instances or persistent
+//! The kind of a service: in Nacos 2.x and later it has ephemeral instances or persistent
 //! ones, never both. In 1.x it may have both, so this is a rule of the fronts of later versions.
 
 use naming_model::ServiceKey;

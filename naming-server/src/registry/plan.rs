@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wish, what is known ──► plan ──► here, under the lock of the service   (writes, administer)
-//!                              ──► an operation for the owner            (elsewhere)
+//!                              ──► an operation for the owner            (at_owner)
 //!                              ──► beside a Java owner                   (redirected)
 //! ```
 

@@ -1,5 +1,5 @@
 //! Records that belong to no service: switches, the names of namespaces, users and their rights.
-//! Their tags are none of a service, so nothing that looks for services comes upon them.
+//! Their tags are no service keys, so searches for services never find them.
 
 use std::sync::Arc;
 

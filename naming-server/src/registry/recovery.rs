@@ -1,4 +1,4 @@
-//! The time after a start that does not know everything which was known before.
+//! The time after a start in which this server may not know every instance again.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

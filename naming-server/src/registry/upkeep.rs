@@ -1,4 +1,4 @@
-//! What must be done now and then: empty services, unused views, the end of a log storm, switches
+//! Periodic work: empty services, unused views, the end of a log storm, switches
 //! that were not taken over.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who listens to which service, and when they are told of changes, whatever they are told by.
+//! Topics: who listens to a service, and when they are told of changes, through any sink.
 
 mod driver;
 mod round;
