@@ -151,7 +151,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         self.pauses.listening_since()
     }
 
-    /// What this member says of itself.
+    /// The phase of this member, as it tells others.
     pub fn phase(&self) -> Phase {
         self.phase
     }

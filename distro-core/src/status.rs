@@ -123,7 +123,7 @@ impl SharedStatus {
         self.incarnation
     }
 
-    /// What this member says of itself.
+    /// The phase of this member, as it tells others.
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Joining,
@@ -156,10 +156,10 @@ impl SharedStatus {
         !self.is_resting.load(Ordering::Relaxed) && self.is_awake(now)
     }
 
-    /// Whether this process is or was not long ago stopped, be it for half a second: so many calls
-    /// may have gathered meanwhile that some are read only after it has rested. A write whose client
-    /// has hung up should not be taken then (503): the client has turned to another member, and may
-    /// have written anew there. Two atomic loads.
+    /// Whether this process was stopped a short while ago, even for half a second: calls that
+    /// gathered meanwhile may still wait to be read. A write whose client has hung up should not be
+    /// taken then (503): the client has turned to another member, and may have written anew there.
+    /// Two atomic loads.
     pub fn may_be_late(&self, now: Tick) -> bool {
         self.was_stopped.load(Ordering::Relaxed) || self.silence(now) >= BRIEF_STOP
     }
@@ -275,7 +275,7 @@ impl SharedStatus {
         }
     }
 
-    /// A member is one no more: what was noted of it says nothing of it if it comes back.
+    /// Forgets a member that left the list: old notes say nothing of it if it comes back.
     pub(crate) fn forget(&self, member: MemberId) {
         let mut notes = self.notes.lock();
         notes.left.remove(&member);

@@ -71,8 +71,8 @@ pub trait Watcher<V: Value, A>: Send + Sync {
     /// no particular order.
     fn judged(&self, datum: &Arc<Datum<V, A>>, verdict: &Verdict<V>);
 
-    /// The removal of these durable records is not remembered here any more: what is saved of
-    /// them can go. Only a hint to look at what is there now: somebody may have written them again
+    /// The removal of these durable records is not remembered here any more: their saved copies may
+    /// go. Only a hint to look at what is there now: somebody may have written them again
     /// meanwhile, and that may have been told before this is.
     fn forgotten(&self, _datum: &Arc<Datum<V, A>>, _keys: &[Key]) {}
 }

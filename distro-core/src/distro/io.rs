@@ -13,7 +13,7 @@ use crate::time::Tick;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
-/// What happens to a member.
+/// What the control plane of a member is told.
 #[derive(Debug)]
 pub enum Input<V> {
     /// Time has passed.
@@ -26,7 +26,7 @@ pub enum Input<V> {
     /// A call was not answered by its deadline, or its connection broke.
     NoAnswer(CallId),
     /// The request of a call could not be sent because it is too large, or the member could make
-    /// nothing of it: sending it again would be in vain.
+    /// nothing of it: sending it again would fail again.
     NotTaken(CallId),
     /// The connection for a call was refused: nobody listens there.
     Refused(CallId),
@@ -54,11 +54,11 @@ pub enum Output<V> {
     Judge(JudgeTerms),
     /// Send a request to a member and tell what comes of it.
     Send {
-        /// Names the call in the input that tells.
+        /// Names the call in the input that reports its outcome.
         call: CallId,
-        /// Whom to ask.
+        /// The member to ask.
         to: MemberId,
-        /// What to ask.
+        /// The request.
         request: Request<V>,
         /// When it was put together, which the member is to be told ([`Passage`](crate::Passage)):
         /// ages in it are as of then, and not of when it leaves.
@@ -69,11 +69,11 @@ pub enum Output<V> {
     },
     /// This process was stopped or starved for so long. Worth a line in the log.
     Paused(Duration),
-    /// A member is seen in another state. Worth a line in the log.
+    /// A member changed its state, as this one sees it. Worth a line in the log.
     Member(MemberId, MemberState),
     /// So many slots have another owner than before.
     Moved(usize),
-    /// Some member has begun to take others for members than this one does, or none does any more.
+    /// The list of some member has begun to differ from this one's, or no list differs any more.
     /// Worth a warning: until all lists are the same, the dead stay for minutes.
     ListsDiffer(bool),
     /// Writes of another member were left out because their stamps are centuries ahead, for the
@@ -91,13 +91,13 @@ pub enum Output<V> {
 /// What is known of another member, for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberView {
-    /// Who.
+    /// The member.
     pub member: MemberId,
-    /// In this member's eyes.
+    /// Its state, as this member sees it.
     pub state: MemberState,
-    /// What it said of itself.
+    /// Its phase, as it said.
     pub phase: Phase,
-    /// Which start of it.
+    /// Its start number.
     pub incarnation: u32,
     /// Keys that it has not been told of.
     pub queued_keys: usize,
@@ -105,7 +105,7 @@ pub struct MemberView {
     pub lag: Duration,
     /// Beats that wait for it.
     pub queued_beats: usize,
-    /// Whether it takes the same for members as this one does, as far as it has said.
+    /// Whether its list of members is the same as this one's, as far as it has said.
     pub agrees_on_members: bool,
     /// Slots in which it was found to differ, since this member started.
     pub differences: u64,

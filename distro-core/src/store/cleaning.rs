@@ -39,8 +39,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         cleaned == Some(true)
     }
 
-    /// What must not be done instead: the owner closes the datum, and the removal outdoes whatever
-    /// others know better.
+    /// The wrong way, which only the simulation takes: the owner closes the datum, and that removal
+    /// outdoes what others know better.
     #[cold]
     fn close_left_over(&self, datum: &Arc<Datum<V, A>>, now: Tick) -> bool {
         let closed = self.keeps(datum.tag()).then(|| {

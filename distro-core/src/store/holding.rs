@@ -16,8 +16,8 @@ pub enum Held {
     Removed,
     /// The record has expired or lapsed, or is not known here.
     Missing {
-        /// Somebody else has to do with it: another registration came later and has ended, or the owner
-        /// of a foreign tag does not list it.
+        /// Others are responsible for it: another registration came later and has ended, or the
+        /// owner of a foreign tag does not list it.
         is_by_another: bool,
     },
 }
@@ -44,9 +44,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     }
 
     /// Removes the registration of this stamp for the client that made it. Like [`Self::lapse`] it
-    /// ends no later registration; but it is a removal on purpose
-    /// ([`Heard::Deregistered`]), which nobody undoes by himself. Its stamp is the least one above
-    /// that of the registration.
+    /// ends no later registration; but it is a removal on purpose ([`Heard::Deregistered`]), which
+    /// no member undoes by itself. Its stamp is the least one above that of the registration.
     pub fn retract(&self, tag: &str, key: &str, registration: Stamp, now: Tick) -> bool {
         let end = match self.shared.config.rules.bound_removals() {
             true => registration.just_after(),

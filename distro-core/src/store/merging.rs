@@ -58,8 +58,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
         left_out
     }
 
-    /// Forgets every record that was not heard within its time-out. What a member does that was
-    /// away for so long that others may have forgotten what was removed meanwhile.
+    /// Forgets every record that was not heard within its time-out. For a member that was away for
+    /// so long that others may have forgotten what was removed meanwhile.
     pub(crate) fn forget_unheard(&self, now: Tick) {
         for datum in self.all() {
             self.update_existing(datum.tag(), now, |writer| writer.forget_unheard());
