@@ -49,7 +49,7 @@ pub(in crate::http::modern) fn document(rows: impl Iterator<Item = Described>) -
             "license": { "name": "see LICENSE" },
             "description": "Parameters may come in the query or in a form body; here they stand in \
                             the query. Answers of 2.x and 3.x are {\"code\":0,\"message\":\"success\",\
-                            \"data\":...}; docs/http-api.md tells what is in data.",
+                            \"data\":...}; docs/http-api-2x.md tells what is in data.",
         },
         "servers": [{ "url": "/nacos", "description": "the context path (context_path)" }],
         "components": {
