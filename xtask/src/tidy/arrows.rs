@@ -16,9 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("naming-client", &["naming-model"]),
     ("naming-model", &[]),
     ("naming-server", &["naming-model", "distro-net", "distro-core"]),
-    ("xtask", &[]),
+    ("xtask", &["xtask-grpc"]),
+    ("xtask-bench", &["xtask-grpc"]),
     // The messages of gRPC, nothing else.
-    ("xtask-bench", &["naming-model"]),
+    ("xtask-grpc", &["naming-model"]),
 ];
 
 /// What tests may use beyond that: the SDK is tried against a real server in process, the messages

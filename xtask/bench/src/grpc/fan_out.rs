@@ -9,13 +9,13 @@ use anyhow::{Context, Result};
 use memchr::memmem;
 use tokio::sync::{Notify, Semaphore};
 
-use super::connection::Connection;
-use super::messages::{instance, message};
 use super::push::subscriber;
-use super::{beside, start_own};
+use super::{APP, beside, start_own};
 use crate::Bench;
 use crate::report::Report;
 use crate::rounds::median;
+use xtask_grpc::Connection;
+use xtask_grpc::messages::{instance, message};
 
 const SCENARIO: &str = "grpc-fan-out";
 const SERVICE: &str = "bench.push";
@@ -37,7 +37,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         let address = beside(own.server.address);
         let crowd = Crowd::subscribe(address, subscribers).await?;
         let publisher = Connection::open(address).await?;
-        let _stream = publisher.set_up().await?;
+        let _stream = publisher.set_up(APP).await?;
         let (mut until_last_ms, mut cpu_us) = (Vec::new(), Vec::new());
         for change in 0..CHANGES {
             tokio::time::sleep(PAUSE).await;

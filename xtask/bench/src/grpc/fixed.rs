@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::messages::message;
+use xtask_grpc::messages::message;
 
 /// What every call is answered with.
 #[derive(Debug, Clone, Serialize, Deserialize)]

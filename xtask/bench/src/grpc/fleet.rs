@@ -13,11 +13,12 @@ use memchr::memmem;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
-use super::connection::{Connection, Stream};
+use super::APP;
 use super::requests::Asks;
 use crate::closed::{nanoseconds_since, stay_awake};
 use crate::sample::{Latencies, Running, latencies};
 use crate::tally::Tally;
+use xtask_grpc::{Connection, Stream};
 
 /// How long all may take to connect.
 const CONNECT: Duration = Duration::from_secs(60);
@@ -115,7 +116,7 @@ fn serve(
         let mut clients: Vec<(Rc<Connection>, Stream)> = Vec::new();
         for _ in range.clone() {
             let connection = Connection::open(address).await?;
-            let stream = connection.set_up().await?;
+            let stream = connection.set_up(APP).await?;
             clients.push((Rc::new(connection), stream));
         }
         let _ = tell.send(Ok(()));

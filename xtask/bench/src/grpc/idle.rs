@@ -7,14 +7,15 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::sync::Semaphore;
 
-use super::connection::Connection;
 use super::fixed::FixedAnswer;
 use super::loops::start_fixed;
-use super::messages::{instance, message, service, subscribe};
-use super::{beside, start_own};
+use super::requests::service;
+use super::{APP, beside, start_own};
 use crate::Bench;
 use crate::process::Server;
 use crate::report::Report;
+use xtask_grpc::Connection;
+use xtask_grpc::messages::{instance, message, subscribe};
 
 const SCENARIO: &str = "grpc-idle";
 const CONNECTIONS: usize = 15_000;
@@ -83,7 +84,7 @@ async fn open_all(
         tasks.push(runtime.spawn(async move {
             let _permit = room.acquire().await?;
             let connection = Connection::open(address).await?;
-            let mut stream = connection.set_up().await?;
+            let mut stream = connection.set_up(APP).await?;
             if is_registry {
                 let ip = format!("10.{}.{}.1", number / 256 % 256, number % 256);
                 let service = service(number / 10);

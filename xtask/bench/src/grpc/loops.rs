@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::connection::Connection;
 use super::fixed::FixedAnswer;
 use super::fleet::{Fleet, Job};
 use super::requests::{Asks, Kind};
-use super::{beside, start_own};
+use super::{APP, beside, start_own};
 use crate::compare::{fill, order};
 use crate::contender::{Contender, Role, start_peers};
 use crate::process::Server;
@@ -19,6 +18,7 @@ use crate::request::Population;
 use crate::rounds::Rounds;
 use crate::sample::{Sample, Snapshot};
 use crate::{Arguments, Bench};
+use xtask_grpc::Connection;
 
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Those of the scenarios over HTTP.
@@ -147,7 +147,7 @@ fn grpc_address(contender: &Contender) -> SocketAddr {
 /// What this server answers.
 async fn probe(address: SocketAddr, asks: Asks) -> Result<FixedAnswer> {
     let connection = Connection::open(address).await?;
-    let _stream = connection.set_up().await?;
+    let _stream = connection.set_up(APP).await?;
     let answer = connection.call(&asks.payload(0, 0, POPULATION.services)).await?;
     let body = String::from_utf8(answer.body().to_vec()).context("an answer is text")?;
     Ok(FixedAnswer { kind: answer.kind().to_owned(), body })

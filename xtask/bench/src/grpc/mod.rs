@@ -3,13 +3,11 @@
 //! The yardstick is bare h2: the crate under this server, with the same bytes for an answer and
 //! nothing else. It stands for what HTTP/2 and the kernel cost.
 
-mod connection;
 mod fan_out;
 pub mod fixed;
 mod fleet;
 mod idle;
 mod loops;
-mod messages;
 mod push;
 mod requests;
 
@@ -29,6 +27,8 @@ use super::contender::{Contender, own};
 /// Where SDKs look for gRPC, from the main port.
 const OFFSET: u16 = 1_000;
 const TRIES: usize = 50;
+/// The application that the clients say they are.
+const APP: &str = "bench";
 
 /// This server on a port that has its port for gRPC free.
 async fn start_own(bench: &Bench, settings: &[&str]) -> Result<Contender> {

@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 use memchr::memmem;
 use tokio::time::timeout;
 
-use super::connection::{Connection, Stream};
-use super::messages::{instance, message, subscribe};
-use super::{beside, start_own};
+use super::{APP, beside, start_own};
 use crate::Bench;
 use crate::contender::{Role, start_peers};
 use crate::report::Report;
 use crate::sample::{Latencies, latencies};
+use xtask_grpc::messages::{instance, message, subscribe};
+use xtask_grpc::{Connection, Stream};
 
 const SCENARIO: &str = "grpc-push";
 const SERVICE: &str = "bench.push";
@@ -63,7 +63,7 @@ fn ms(found: &Latencies, quantile: f64) -> (f64, &'static str) {
 /// A client that has subscribed and got the first list.
 pub(super) async fn subscriber(address: SocketAddr) -> Result<(Connection, Stream)> {
     let connection = Connection::open(address).await?;
-    let stream = connection.set_up().await?;
+    let stream = connection.set_up(APP).await?;
     let payload = message("SubscribeServiceRequest", subscribe(SERVICE));
     connection.ask(&payload, b"\"resultCode\":200").await?;
     Ok((connection, stream))
@@ -73,7 +73,7 @@ pub(super) async fn subscriber(address: SocketAddr) -> Result<(Connection, Strea
 async fn measure(address: SocketAddr, pushes: u64) -> Result<Latencies> {
     let (_subscriber, mut stream) = subscriber(address).await?;
     let publisher = Connection::open(address).await?;
-    let _publishes = publisher.set_up().await?;
+    let _publishes = publisher.set_up(APP).await?;
     let mut found = latencies();
     for number in 0..pushes {
         // Longer than pushes are merged for.

@@ -1,8 +1,8 @@
 //! What the closed loops ask for.
 
-use naming_model::payload::Payload;
+use xtask_grpc::Payload;
 
-use super::messages::{instance, message, query, service};
+use xtask_grpc::messages::{instance, message, query};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,11 @@ pub(crate) enum Kind {
     Query,
     /// Registrations of what the connection has registered already.
     Register,
+}
+
+/// Names services as the benchmark over HTTP does, so that a population can be filled there.
+pub(super) fn service(number: u64) -> String {
+    format!("bench.service.{number:06}")
 }
 
 impl Kind {

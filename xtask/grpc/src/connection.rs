@@ -22,13 +22,15 @@ const SETUP: Duration = Duration::from_secs(10);
 const WINDOW: u32 = 1 << 20;
 
 /// A client's connection; it ends with this handle.
-pub(super) struct Connection {
+#[derive(Debug)]
+pub struct Connection {
     calls: SendRequest<Bytes>,
     task: tokio::task::JoinHandle<()>,
 }
 
-/// The stream of a connection that was set up.
-pub(super) struct Stream {
+/// The stream of a connection.
+#[derive(Debug)]
+pub struct Stream {
     sends: SendStream<Bytes>,
     receives: RecvStream,
     input: BytesMut,
@@ -41,9 +43,22 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Connects. Nothing of it is known to the server before [`Self::set_up`].
-    pub(super) async fn open(address: SocketAddr) -> Result<Self> {
+    /// Connects. Nothing of it is known to the server before [`Self::introduce`].
+    ///
+    /// # Errors
+    ///
+    /// If nobody listens there, or what answers does not speak HTTP/2.
+    pub async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await.context("connecting to the server")?;
+        Self::over(stream).await
+    }
+
+    /// Speaks over a socket that is connected.
+    ///
+    /// # Errors
+    ///
+    /// If what is at its other end does not speak HTTP/2.
+    pub async fn over(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
@@ -55,8 +70,12 @@ impl Connection {
         Ok(Self { calls, task })
     }
 
-    /// One call; the body of its answer.
-    pub(super) async fn call(&self, payload: &Payload) -> Result<Payload> {
+    /// One call; its answer. It waits as long as the connection stands.
+    ///
+    /// # Errors
+    ///
+    /// If the connection ends, or the call with a status that is not 0.
+    pub async fn call(&self, payload: &Payload) -> Result<Payload> {
         let mut calls = self.calls.clone().ready().await?;
         let (answer, mut sends) = calls.send_request(request(UNARY)?, false)?;
         sends.send_data(payload.framed(), true)?;
@@ -77,33 +96,56 @@ impl Connection {
         Payload::take(&mut input, MOST_ANSWER_BYTES)?.context("an answer without a message")
     }
 
-    /// Makes itself known, and waits until the server knows.
-    pub(super) async fn set_up(&self) -> Result<Stream> {
+    /// Opens the stream and says who the client is: `app` is its label `AppName`. The server
+    /// answers on the stream.
+    ///
+    /// # Errors
+    ///
+    /// If the connection ends, or the server refuses the stream.
+    pub async fn introduce(&self, app: &str) -> Result<Stream> {
         self.call(&message("ServerCheckRequest", messages::EMPTY)).await?;
         let mut calls = self.calls.clone().ready().await?;
         let (answer, mut sends) = calls.send_request(request(STREAM)?, false)?;
-        sends.send_data(message("ConnectionSetupRequest", messages::SETUP).framed(), false)?;
+        let setup = message("ConnectionSetupRequest", messages::setup(app));
+        sends.send_data(setup.framed(), false)?;
         let receives = answer.await?.into_body();
+        Ok(Stream { sends, receives, input: BytesMut::new() })
+    }
+
+    /// Makes itself known, and waits until the server knows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::introduce`], and if the server takes longer than 10 s.
+    pub async fn set_up(&self, app: &str) -> Result<Stream> {
+        let stream = self.introduce(app).await?;
         let begun = Instant::now();
         while !self.is_known().await? {
             ensure!(begun.elapsed() < SETUP, "the server does not know a connection it set up");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(Stream { sends, receives, input: BytesMut::new() })
+        Ok(stream)
     }
 
     async fn is_known(&self) -> Result<bool> {
-        let answer = self.check_health().await?;
-        Ok(memmem::find(answer.body(), b"\"resultCode\":200").is_some())
+        Ok(is_success(&self.check_health().await?))
     }
 
     /// What SDKs ask every 5 s.
-    pub(super) async fn check_health(&self) -> Result<Payload> {
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::call`].
+    pub async fn check_health(&self) -> Result<Payload> {
         self.call(&message("HealthCheckRequest", messages::EMPTY)).await
     }
 
-    /// A call that must succeed.
-    pub(super) async fn ask(&self, payload: &Payload, expected: &[u8]) -> Result<()> {
+    /// A call whose answer must hold `expected`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::call`], and if the answer does not hold it.
+    pub async fn ask(&self, payload: &Payload, expected: &[u8]) -> Result<()> {
         let answer = self.call(payload).await?;
         if memmem::find(answer.body(), expected).is_none() {
             bail!("unexpected answer: {}", String::from_utf8_lossy(answer.body()));
@@ -113,18 +155,27 @@ impl Connection {
 }
 
 impl Stream {
-    /// The next list that is pushed, acknowledged; other requests are acknowledged, too.
-    pub(super) async fn next_list(&mut self) -> Result<Payload> {
+    /// The next list that is pushed, acknowledged; other requests are answered, too.
+    ///
+    /// # Errors
+    ///
+    /// If the stream ends.
+    pub async fn next_list(&mut self) -> Result<Payload> {
         loop {
             let payload = self.next().await?;
-            self.acknowledge(&payload)?;
+            self.answer(&payload)?;
             if payload.kind() == "NotifySubscriberRequest" {
                 return Ok(payload);
             }
         }
     }
 
-    async fn next(&mut self) -> Result<Payload> {
+    /// The next message of the server. Nothing is lost if the wait is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// If the stream ends, or holds what is no message.
+    pub async fn next(&mut self) -> Result<Payload> {
         loop {
             if let Some(payload) = Payload::take(&mut self.input, MOST_ANSWER_BYTES)? {
                 return Ok(payload);
@@ -135,16 +186,28 @@ impl Stream {
         }
     }
 
-    fn acknowledge(&mut self, payload: &Payload) -> Result<()> {
+    /// Answers a request of the server with success; what needs no answer gets none.
+    ///
+    /// # Errors
+    ///
+    /// If the stream has ended, or a request has no id.
+    pub fn answer(&mut self, payload: &Payload) -> Result<()> {
         let class = match payload.kind() {
             "NotifySubscriberRequest" => "NotifySubscriberResponse",
             "ClientDetectionRequest" => "ClientDetectionResponse",
+            "ConnectResetRequest" => "ConnectResetResponse",
             _ => return Ok(()),
         };
         let id = request_id(payload.body()).context("a request without an id")?;
         let ack = message(class, messages::ack(id));
         self.sends.send_data(ack.framed(), false).context("acknowledging")
     }
+}
+
+/// Whether an answer says that what was asked has been done.
+#[must_use]
+pub fn is_success(answer: &Payload) -> bool {
+    memmem::find(answer.body(), b"\"resultCode\":200").is_some()
 }
 
 /// The id in a request of the server, found without reading all of a long list.

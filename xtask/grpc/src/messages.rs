@@ -3,25 +3,27 @@
 use bytes::Bytes;
 use naming_model::payload::Payload;
 
-/// Who the client is; the answer to this one is the acknowledgement of the setup.
-pub(super) const SETUP: &str = "{\"headers\":{},\"clientVersion\":\"Nacos-Java-Client:v2.5.1\",\
-    \"tenant\":\"\",\"labels\":{\"source\":\"sdk\",\"module\":\"naming\",\"AppName\":\"bench\"},\
-    \"abilityTable\":{},\"module\":\"internal\"}";
-pub(super) const EMPTY: &str = "{\"headers\":{},\"module\":\"internal\"}";
-/// Far above any answer that the benchmark asks for, in bytes.
-pub(super) const MOST_ANSWER_BYTES: usize = 64 << 20;
+/// Who the client is: `app` is its label `AppName`.
+pub fn setup(app: &str) -> String {
+    format!(
+        "{{\"headers\":{{}},\"clientVersion\":\"Nacos-Java-Client:v2.5.1\",\"tenant\":\"\",\
+         \"labels\":{{\"source\":\"sdk\",\"module\":\"naming\",\"AppName\":\"{app}\"}},\
+         \"abilityTable\":{{}},\"module\":\"internal\"}}"
+    )
+}
+
+/// The body of requests that say nothing.
+pub const EMPTY: &str = "{\"headers\":{},\"module\":\"internal\"}";
+/// Far above any answer that is asked for, in bytes.
+pub const MOST_ANSWER_BYTES: usize = 64 << 20;
 
 /// A message of this kind.
-pub(super) fn message(kind: &str, body: impl Into<Bytes>) -> Payload {
+pub fn message(kind: &str, body: impl Into<Bytes>) -> Payload {
     Payload::new(kind, body).with_client_ip("127.0.0.1")
 }
 
-/// Names services as the benchmark over HTTP does, so that a population can be filled there.
-pub(super) fn service(number: u64) -> String {
-    format!("bench.service.{number:06}")
-}
-
-pub(super) fn query(service: &str) -> String {
+/// Asks for the list of a service.
+pub fn query(service: &str) -> String {
     format!(
         "{{\"headers\":{{\"app\":\"unknown\"}},\"namespace\":\"public\",\
          \"serviceName\":\"{service}\",\"groupName\":\"DEFAULT_GROUP\",\"cluster\":\"\",\
@@ -30,7 +32,7 @@ pub(super) fn query(service: &str) -> String {
 }
 
 /// Registers (`registerInstance`) or removes (`deregisterInstance`) an address.
-pub(super) fn instance(action: &str, service: &str, ip: &str, port: u16) -> String {
+pub fn instance(action: &str, service: &str, ip: &str, port: u16) -> String {
     format!(
         "{{\"headers\":{{\"app\":\"unknown\"}},\"namespace\":\"public\",\
          \"serviceName\":\"{service}\",\"groupName\":\"DEFAULT_GROUP\",\"type\":\"{action}\",\
@@ -42,7 +44,8 @@ pub(super) fn instance(action: &str, service: &str, ip: &str, port: u16) -> Stri
     )
 }
 
-pub(super) fn subscribe(service: &str) -> String {
+/// Asks for the list of a service and for what becomes of it.
+pub fn subscribe(service: &str) -> String {
     format!(
         "{{\"headers\":{{\"app\":\"unknown\"}},\"namespace\":\"public\",\
          \"serviceName\":\"{service}\",\"groupName\":\"DEFAULT_GROUP\",\"subscribe\":true,\
@@ -51,7 +54,7 @@ pub(super) fn subscribe(service: &str) -> String {
 }
 
 /// The acknowledgement of a list that was pushed.
-pub(super) fn ack(request_id: &str) -> String {
+pub fn ack(request_id: &str) -> String {
     format!(
         "{{\"resultCode\":200,\"errorCode\":0,\"requestId\":\"{request_id}\",\"success\":true}}"
     )
