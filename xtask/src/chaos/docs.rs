@@ -31,7 +31,8 @@ fn page(report: &Report, cores: usize) -> String {
         .replace("PER_SERVICE", &FULL.per_service.to_string())
         .replace("CORES", &cores.to_string());
     let durable = DURABLE.replace("CLERKS", &super::load::CLERKS.to_string());
-    format!("{before}\n{}\n{durable}\n{}\n{AFTER}", report.markdown(), report.durable_markdown())
+    let (table, notes) = (report.markdown(), report.notes_markdown());
+    format!("{before}\n{table}{notes}\n{durable}\n{}\n{AFTER}", report.durable_markdown())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! What the table says, and how it came about: `docs/fault-matrix.md`.
 
 mod agreement;
+mod between;
 mod docs;
 mod inside;
 mod judge;
@@ -12,7 +13,9 @@ mod played;
 mod report;
 mod rows;
 mod scenes;
+mod sdk;
 mod stage;
+mod streams;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -131,7 +134,10 @@ async fn play_all(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     };
     let mut report = Report { outcomes: Vec::new() };
     let played = Played::by(&means.server, &means.logs)?;
-    for row in chosen(arguments, means.network.can_cut())? {
+    let rows = chosen(arguments, means.network.can_cut())?;
+    let seconds: u64 = rows.iter().map(|row| row.seconds()).sum();
+    println!("rows: {}, about {} min", rows.len(), seconds.div_ceil(60));
+    for row in rows {
         let before = played.find(row).filter(|_| arguments.write_docs);
         let outcome = match before {
             Some(outcome) => outcome,
@@ -194,9 +200,10 @@ async fn play_once(row: Row, means: &Means, is_quick: bool) -> Outcome {
         worst_lag: Duration::ZERO,
         agreement_limit: row.agreement_limit(),
         durable: None,
+        notes: Vec::new(),
         problem: None,
     };
-    let size = if is_quick || row.has_many_services() { QUICK } else { FULL };
+    let size = if is_quick || row.is_crowded() { QUICK } else { FULL };
     let mut stage = match Stage::set(means, row, size, NODES, MOST_NODES).await {
         Ok(stage) => stage,
         Err(error) => {
@@ -214,11 +221,13 @@ async fn play_once(row: Row, means: &Means, is_quick: bool) -> Outcome {
     let tail = Duration::from_secs(if is_quick { QUICK_TAIL } else { row.tail() });
     let watched = stage.load.shared.now().saturating_sub(healed);
     tokio::time::sleep(tail.saturating_sub(watched)).await;
+    let mut problems: Vec<_> = stage.settle().await;
     let problem = played.and_then(|()| stage.check_alive()).err();
-    let mut problems: Vec<_> = problem.map(|error| format!("{error:#}")).into_iter().collect();
+    problems.extend(problem.map(|error| format!("{error:#}")));
     problems.extend(stage.load.wrong_durables(stage.nodes()).await);
     outcome.durable = stage.load.settle_durables(stage.nodes(), &mut problems).await;
     outcome.problem = problems.into_iter().reduce(|all, one| format!("{all}; {one}"));
+    outcome.notes = stage.take_notes();
     outcome.worst_lag = stage.load.take_worst_lag();
     outcome.tally = stage.load.shared.judge.borrow().tally().clone();
     stage.clear().await;
@@ -230,20 +239,22 @@ fn tell(outcome: &Outcome) {
     if let Some(problem) = &outcome.problem {
         println!("  {problem}");
     }
-    for text in &tally.told {
+    for text in tally.told.iter().chain(&outcome.notes) {
         println!("  {text}");
     }
     if let Some(durable) = &outcome.durable {
         println!("  {durable:?}");
     }
     println!(
-        "  {:?}: agreement {:?}, lag {:?}, {} reads, {} pushes, {} registered again, {} could not \
-         beat, failed calls {} late, {} early, {} at nodes that were down, frozen or not ready",
+        "  {:?}: agreement {:?}, lag {:?}, {} reads, {} pushes, {} of these over gRPC, {} connections, \
+         {} registered again, {} could not beat, failed calls {} late, {} early, {} at nodes that were down, frozen or not ready",
         outcome.verdict(),
         outcome.agreement,
         outcome.worst_lag,
         tally.reads,
         tally.pushes,
+        tally.streamed,
+        tally.connected,
         tally.registered_again,
         tally.unheard.len(),
         tally.failed_calls,

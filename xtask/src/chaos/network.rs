@@ -9,16 +9,19 @@
 //! A node that has a wrong permanent hardware address for a peer sends into the void and is told
 //! nothing: a silent cut in one direction, which leaves its clients alone.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
+use super::load::GRPC_OFFSET;
 use crate::cluster::node::Program;
 use crate::cluster::server;
 
 /// The port of every node that has an address of its own.
 const PORT: u16 = 8848;
+/// How often ports are looked for.
+const TRIES: usize = 50;
 /// Nobody's.
 const NOBODY: &str = "02:00:00:00:00:99";
 
@@ -64,8 +67,18 @@ impl Network {
     ///
     /// If there are no free ports.
     pub(super) fn loopback(nodes: usize) -> Result<Self> {
-        let nodes = u16::try_from(nodes).context("fewer nodes")?;
-        Ok(Self::Loopback(server::addresses(nodes, &[])?))
+        let count = u16::try_from(nodes).context("fewer nodes")?;
+        let is_free = |address: &SocketAddr| {
+            let above = address.port().checked_add(GRPC_OFFSET);
+            above.is_some_and(|port| TcpListener::bind((address.ip(), port)).is_ok())
+        };
+        for _ in 0..TRIES {
+            let found = server::addresses(count, &[])?;
+            if found.iter().all(is_free) {
+                return Ok(Self::Loopback(found));
+            }
+        }
+        bail!("no free ports with free ones for gRPC above them")
     }
 
     pub(super) fn can_cut(&self) -> bool {

@@ -34,6 +34,9 @@ pub(super) struct Outcome {
     pub(super) worst_lag: Duration,
     /// What came of many durable writes, where there were some.
     pub(super) durable: Option<DurableTally>,
+    /// What the row measured besides.
+    #[serde(default)]
+    pub(super) notes: Vec<String>,
     /// What kept the row from its end.
     pub(super) problem: Option<String>,
 }
@@ -55,7 +58,8 @@ impl Outcome {
             matches!(self.agreement, Agreement::After(time) if time <= self.agreement_limit);
         let is_kept = self.durable.is_none_or(|durable| durable.is_clean());
         // Nothing wrong where nobody looked is no proof.
-        let was_watched = self.tally.reads > 0 && self.tally.calls > 0;
+        let tally = &self.tally;
+        let was_watched = tally.reads > 0 && tally.calls > 0 && tally.streamed > 0;
         match agrees && was_watched && is_kept && self.problem.is_none() && self.tally.is_clean() {
             true => Verdict::Passed,
             false => Verdict::Missed,
@@ -147,6 +151,15 @@ impl Report {
         self.durable_table().markdown()
     }
 
+    /// What rows measured besides, each on a line of its own; nothing if there is nothing.
+    pub(super) fn notes_markdown(&self) -> String {
+        let notes = self.outcomes.iter().flat_map(|outcome| {
+            outcome.notes.iter().map(|note| format!("* {}: {note}\n", outcome.title))
+        });
+        let notes: String = notes.collect();
+        if notes.is_empty() { notes } else { format!("\nMeasured besides:\n\n{notes}") }
+    }
+
     fn table(&self) -> Table<10> {
         Table { heads: COLUMNS, rows: self.outcomes.iter().map(Outcome::cells).collect() }
     }
@@ -176,11 +189,18 @@ mod tests {
     fn good() -> Outcome {
         Outcome {
             title: Row::Kill.title(false).to_owned(),
-            tally: Tally { calls: 1000, reads: 900, failed_early: 2, ..Tally::default() },
+            tally: Tally {
+                calls: 1000,
+                reads: 900,
+                streamed: 300,
+                failed_early: 2,
+                ..Tally::default()
+            },
             agreement: Agreement::After(Duration::from_millis(1234)),
             agreement_limit: Duration::from_secs(10),
             worst_lag: Duration::from_millis(30),
             durable: None,
+            notes: Vec::new(),
             problem: None,
         }
     }
@@ -188,7 +208,7 @@ mod tests {
     #[test]
     fn a_clean_row_passes_and_each_bar_counts() {
         assert_eq!(good().verdict(), Verdict::Passed);
-        let missed: [fn(&mut Outcome); 9] = [
+        let missed: [fn(&mut Outcome); 10] = [
             |one| one.tally.failed_calls = 1,
             |one| one.tally.empty_lists = 1,
             |one| one.tally.missing.extend([1]),
@@ -198,6 +218,7 @@ mod tests {
             |one| one.agreement = Agreement::After(Duration::from_millis(10_001)),
             |one| one.problem = Some("node 2 ended".to_owned()),
             |one| one.tally.reads = 0,
+            |one| one.tally.streamed = 0,
         ];
         for spoil in missed {
             let mut outcome = good();
@@ -241,6 +262,10 @@ mod tests {
     #[test]
     fn both_tables_hold_the_cells() {
         let report = Report { outcomes: vec![good()] };
+        assert_eq!(report.notes_markdown(), "");
+        let noted = Outcome { notes: vec!["200 back".to_owned()], ..good() };
+        let noted = Report { outcomes: vec![noted] }.notes_markdown();
+        assert!(noted.ends_with("\n* kill -9, 40 s, restart: 200 back\n"), "{noted}");
         let plain = report.to_string();
         let lines: Vec<_> = plain.lines().collect();
         assert_eq!(lines.len(), 2);

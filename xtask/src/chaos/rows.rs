@@ -1,13 +1,11 @@
 //! The faults. Each row begins with a fresh cluster that lists everything everywhere, and ends
 //! when the nodes agree and whoever is dead should be gone.
 
+mod play;
+
 use std::time::Duration;
 
-use anyhow::Result;
 use clap::ValueEnum;
-
-use super::scenes;
-use super::stage::Stage;
 
 /// One fault.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +64,16 @@ pub(super) enum Row {
     ShortCut,
     /// A node chosen at random is frozen for 60 s, twenty times, under 100,000 services.
     PauseMany,
+    /// Half of the connections over gRPC stay open and carry nothing any more.
+    HalfOpen,
+    /// Something between clients and nodes resets all connections over gRPC, three times.
+    ResetBetween,
+    /// 10,000 connections over gRPC lose their node at once.
+    MassReconnect,
+    /// Each node in turn is asked to leave and started again, and then connections are shared out.
+    Rebalance,
+    /// 60 subscribers over gRPC never acknowledge a list; half of them do not even read it.
+    SlowReader,
 }
 
 /// Nodes there are at most in any row.
@@ -101,6 +109,11 @@ impl Row {
             Self::CrowdedSlot => "crowded-slot",
             Self::ShortCut => "short-cut",
             Self::PauseMany => "pause-many",
+            Self::HalfOpen => "half-open",
+            Self::ResetBetween => "reset-between",
+            Self::MassReconnect => "mass-reconnect",
+            Self::Rebalance => "rebalance",
+            Self::SlowReader => "slow-reader",
         }
     }
 
@@ -135,6 +148,11 @@ impl Row {
             Self::CrowdedSlot => "one node cut off, 5,000 instances of a service replaced in 60 s",
             Self::ShortCut => "one node cut off 33 s, deregistrations and deaths meanwhile",
             Self::PauseMany => "SIGSTOP 60 s, twenty times, 100,000 services more",
+            Self::HalfOpen => "gRPC: half of the connections carry nothing more, some clients die",
+            Self::ResetBetween => "gRPC: all connections reset by something between, three times",
+            Self::MassReconnect => "gRPC: kill -9 under 10,000 connections, 40 s, restart",
+            Self::Rebalance => "gRPC: rolling restart, connections are shared out",
+            Self::SlowReader => "gRPC: 60 subscribers never acknowledge, 60 s",
         }
     }
 
@@ -145,10 +163,19 @@ impl Row {
             || matches!(self, LongCutMajority | LongCutBoth | JoinOmitted | CrowdedSlot | ShortCut)
     }
 
-    /// Whether 100,000 services are there besides, and fewer of the others, since the machine has
-    /// to carry both.
+    /// Whether 100,000 services are there besides.
     pub(super) fn has_many_services(self) -> bool {
         self == Self::PauseMany
+    }
+
+    /// Whether the machine has to carry much else, so that there are few of the usual clients.
+    pub(super) fn is_crowded(self) -> bool {
+        matches!(self, Self::PauseMany | Self::MassReconnect)
+    }
+
+    /// Whether something stands between the nodes and their clients over gRPC.
+    pub(super) fn has_between(self) -> bool {
+        matches!(self, Self::HalfOpen | Self::ResetBetween)
     }
 
     /// Whether the nodes find each other by names.
@@ -164,10 +191,18 @@ impl Row {
 
     /// Settings of every node in this row.
     pub(super) fn settings(self) -> &'static [&'static str] {
-        match self.has_many_durable_writes() {
+        match self {
             // The writers give up after 3 s: the refusal is to come before.
-            true => &["durable.acks=majority", "durable.ack_timeout_ms=2000"],
-            false => &[],
+            _ if self.has_many_durable_writes() => {
+                &["durable.acks=majority", "durable.ack_timeout_ms=2000"]
+            }
+            // All clients have one address here, and nobody is to move before the fault.
+            Self::MassReconnect => &[
+                "grpc.max_connections_per_source=0",
+                "grpc.max_setups_per_second_per_source=0",
+                "grpc.rebalance_per_second=0",
+            ],
+            _ => &[],
         }
     }
 
@@ -180,172 +215,35 @@ impl Row {
     /// Seconds to watch after the last heal: longer if somebody has died.
     pub(super) fn tail(self) -> u64 {
         match self {
-            Self::DeathsInCut | Self::OwnerKilled | Self::ShortCut => 52,
+            Self::DeathsInCut | Self::OwnerKilled | Self::ShortCut | Self::HalfOpen => 52,
             Self::Quiet => 5,
+            // Connections are not shared out before a node has been a member for 30 s.
+            Self::Rebalance => 90,
             // A beat that got lost shows when its time-out is over.
             _ => 35,
         }
     }
 
-    /// Plays the fault and ends with its heal: how long the nodes take to agree is measured from
-    /// there, and whoever waited here would look too late. `is_quick` shortens the row that has a short form.
-    pub(super) async fn play(self, stage: &mut Stage<'_>, is_quick: bool) -> Result<()> {
-        match self {
-            Self::Quiet => stage.wait(30).await,
-            Self::Kill => {
-                stage.kill(1).await?;
-                stage.wait(if is_quick { 20 } else { 40 }).await;
-                restart(stage, &[1]).await?;
-            }
-            Self::Pause => {
-                stage.pause(1).await?;
-                stage.wait(60).await;
-                stage.resume(1).await?;
-            }
-            Self::Cut => cut_for_a_minute(stage, &[(0, 1), (1, 0), (0, 2), (2, 0)]).await?,
-            Self::OneWay => cut_for_a_minute(stage, &[(0, 1), (0, 2)]).await?,
-            Self::Chain => cut_for_a_minute(stage, &[(0, 2), (2, 0)]).await?,
-            Self::KillTwo => {
-                stage.kill(1).await?;
-                stage.kill(2).await?;
-                stage.wait(40).await;
-                restart(stage, &[1, 2]).await?;
-            }
-            Self::Rolling => {
-                for node in 0..NODES {
-                    stage.wait(5).await;
-                    stage.leave(node).await?;
-                    restart(stage, &[node]).await?;
-                }
-            }
-            Self::Flap => {
-                for _ in 0..6 {
-                    stage.wait(3).await;
-                    stage.kill(1).await?;
-                    stage.wait(2).await;
-                    restart(stage, &[1]).await?;
-                }
-            }
-            Self::Scale | Self::DnsScaling => scale(stage).await?,
-            Self::RestartAll => {
-                for node in 0..NODES {
-                    stage.kill(node).await?;
-                }
-                restart(stage, &[0, 1, 2]).await?;
-            }
-            Self::DeathsInCut => {
-                stage.cut(&[(0, 1), (1, 0), (0, 2), (2, 0)]).await?;
-                stage.wait(10).await;
-                let size = stage.load.size();
-                stage.load.let_die((0..size.services * size.per_service).step_by(3));
-                stage.wait(50).await;
-                stage.mend().await?;
-            }
-            Self::FreezeDeregister => {
-                stage.pause(1).await?;
-                stage.wait(2).await;
-                let size = stage.load.size();
-                let step = size.services * size.per_service / 15;
-                let ids = (0..15).map(|number| number * step + number % size.per_service);
-                stage.load.deregister(ids).await;
-                stage.wait(20).await;
-                stage.resume(1).await?;
-            }
-            Self::OwnerKilled => {
-                stage.kill(1).await?;
-                let size = stage.load.size();
-                stage.load.let_die(
-                    (0..size.services)
-                        .map(|service| service * size.per_service + service % size.per_service),
-                );
-                stage.wait(60).await;
-                restart(stage, &[1]).await?;
-            }
-            Self::MajorityDiskLost => {
-                stage.wait(10).await;
-                hurry(stage).await;
-                stage.lose(1).await?;
-                stage.load.hurry(false);
-                stage.wait(30).await;
-                restart(stage, &[1]).await?;
-            }
-            Self::MajorityGone => {
-                stage.wait(10).await;
-                hurry(stage).await;
-                // As when a machine dies bit by bit: what it takes now, nobody else has.
-                stage.isolate(1).await?;
-                stage.wait(1).await;
-                stage.lose(1).await?;
-                stage.load.hurry(false);
-                stage.mend().await?;
-                stage.wait(30).await;
-                stage.give_up(1);
-            }
-            Self::MajorityEach => {
-                for node in 0..NODES {
-                    stage.wait(5).await;
-                    hurry(stage).await;
-                    stage.kill(node).await?;
-                    stage.wait(1).await;
-                    stage.load.hurry(false);
-                    stage.wait(7).await;
-                    restart(stage, &[node]).await?;
-                }
-            }
-            Self::MajorityCut => {
-                stage.isolate(0).await?;
-                stage.wait(60).await;
-                stage.mend().await?;
-            }
-            Self::LongCutMajority => scenes::long_cut(stage, 0).await?,
-            Self::LongCutBoth => {
-                scenes::long_cut(stage, stage.load.size().services / 2).await?;
-            }
-            Self::JoinOmitted => {
-                stage.wait(5).await;
-                stage.add_amid_omissions().await?;
-            }
-            Self::CrowdedSlot => scenes::crowded_slot(stage).await?,
-            Self::ShortCut => scenes::short_cut(stage).await?,
-            Self::PauseMany => scenes::pause_many(stage).await?,
-        }
-        Ok(())
+    /// About how many seconds the row takes on two cores.
+    pub(super) fn seconds(self) -> u64 {
+        // From nothing to all lists complete, and to the end of all processes.
+        const AROUND: u64 = 17;
+        let fault = match self {
+            Self::RestartAll | Self::JoinOmitted => 15,
+            Self::Quiet | Self::Rolling | Self::FreezeDeregister => 30,
+            Self::MajorityDiskLost | Self::MajorityGone | Self::MajorityEach => 45,
+            Self::KillTwo | Self::Flap | Self::ShortCut | Self::ResetBetween => 45,
+            Self::Rebalance => 30,
+            // After those in which the nodes grow old.
+            Self::Kill => 45 + 65,
+            Self::Pause | Self::Cut => 62 + 65,
+            Self::CrowdedSlot | Self::MassReconnect => 100,
+            Self::LongCutMajority | Self::LongCutBoth => 420,
+            Self::PauseMany => 1_500,
+            _ => 62,
+        };
+        AROUND + fault + self.tail()
     }
-}
-
-/// Has durable records written as fast as can be, for a second and until told otherwise.
-async fn hurry(stage: &Stage<'_>) {
-    stage.load.hurry(true);
-    stage.wait(1).await;
-}
-
-async fn restart(stage: &mut Stage<'_>, nodes: &[usize]) -> Result<()> {
-    for &node in nodes {
-        stage.start(node).await?;
-    }
-    for &node in nodes {
-        stage.wait_until_ready(node).await?;
-    }
-    Ok(())
-}
-
-async fn cut_for_a_minute(stage: &mut Stage<'_>, pairs: &[(usize, usize)]) -> Result<()> {
-    stage.cut(pairs).await?;
-    stage.wait(60).await;
-    stage.mend().await
-}
-
-async fn scale(stage: &mut Stage<'_>) -> Result<()> {
-    for _ in NODES..MOST_NODES {
-        stage.wait(10).await;
-        stage.add().await?;
-    }
-    stage.wait(10).await;
-    for node in (NODES..MOST_NODES).rev() {
-        stage.wait(10).await;
-        stage.remove(node).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -358,5 +256,11 @@ mod tests {
             let value = row.to_possible_value().unwrap();
             assert_eq!(value.get_name(), row.name());
         }
+    }
+
+    #[test]
+    fn the_whole_table_takes_less_than_a_hundred_minutes() {
+        let seconds: u64 = Row::value_variants().iter().map(|row| row.seconds()).sum();
+        assert!(seconds < 6_000, "{seconds} s");
     }
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use self::streams::Besides;
+use super::between::Between;
 use super::judge::{At, Sides, State};
 use super::load::{Load, Size};
 use super::names::Names;
@@ -23,6 +25,8 @@ const READY: Duration = Duration::from_secs(40);
 const COMPLETE: Duration = Duration::from_secs(40);
 const LEAVE: Duration = Duration::from_secs(12);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+mod streams;
 
 /// Programs and places that all rows share.
 #[derive(Debug)]
@@ -45,6 +49,9 @@ pub(super) struct Stage<'a> {
     processes: Vec<Option<Process>>,
     members: Vec<usize>,
     cuts: Vec<(usize, usize)>,
+    /// What stands between each node and its clients over gRPC.
+    between: Vec<Between>,
+    besides: Besides,
     pub(super) load: Load,
     /// When the last fault ended.
     pub(super) healed: Option<At>,
@@ -66,10 +73,23 @@ impl<'a> Stage<'a> {
             true => Some(Names::serve(means.network.local()).await?),
             false => None,
         };
-        let (members, cuts) = ((0..nodes).collect(), Vec::new());
-        let healed = None;
-        let mut stage = Self { means, row, files, names, processes, members, cuts, load, healed };
+        let mut stage = Self {
+            means,
+            row,
+            files,
+            names,
+            processes,
+            members: (0..nodes).collect(),
+            cuts: Vec::new(),
+            between: Vec::new(),
+            besides: Besides::default(),
+            load,
+            healed: None,
+        };
         stage.write_members()?;
+        if row.has_between() {
+            stage.stand_between().await?;
+        }
         for node in 0..most_nodes {
             // Of the run before, if there was one.
             let _ = std::fs::remove_file(stage.log(node));
@@ -90,6 +110,7 @@ impl<'a> Stage<'a> {
             stage.load.start_clerks();
         }
         stage.wait_until_complete().await?;
+        stage.say("all is complete");
         // The first seconds of a cluster belong to no row.
         stage.wait(5).await;
         stage.load.take_worst_lag();
@@ -102,12 +123,21 @@ impl<'a> Stage<'a> {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 
+    /// Waits until the nodes have run for longer than any silence is borne with. Before that they cannot
+    /// have heard anybody long ago, which hides mistakes about who was heard when.
+    pub(super) async fn grow_old(&self) {
+        const OLD: Duration = Duration::from_secs(80);
+        let missing = OLD.saturating_sub(self.load.shared.now());
+        tokio::time::sleep(missing).await;
+    }
+
     pub(super) fn nodes(&self) -> &[usize] {
         &self.members
     }
 
     /// SIGKILL.
     pub(super) async fn kill(&mut self, node: usize) -> Result<()> {
+        self.say(&format!("kill -9 node {}", node + 1));
         self.broken(false);
         self.set_state(node, State::Down);
         let process = self.process(node)?;
@@ -141,6 +171,7 @@ impl<'a> Stage<'a> {
 
     /// SIGTERM, and waits for the end.
     pub(super) async fn leave(&mut self, node: usize) -> Result<()> {
+        self.say(&format!("SIGTERM node {}", node + 1));
         self.broken(false);
         self.set_state(node, State::Down);
         let was_stopped = self.process(node)?.stop(LEAVE).await;
@@ -150,12 +181,14 @@ impl<'a> Stage<'a> {
 
     /// Starts a node that has ended, without waiting for anything.
     pub(super) async fn start(&mut self, node: usize) -> Result<()> {
+        self.say(&format!("start node {}", node + 1));
         self.start_process(node).await?;
         self.mended(false);
         Ok(())
     }
 
     pub(super) async fn pause(&mut self, node: usize) -> Result<()> {
+        self.say(&format!("SIGSTOP node {}", node + 1));
         self.broken(true);
         self.set_state(node, State::Paused);
         self.process(node)?.order(Order::Pause).await;
@@ -163,6 +196,7 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) async fn resume(&mut self, node: usize) -> Result<()> {
+        self.say(&format!("SIGCONT node {}", node + 1));
         self.set_state(node, State::NotReady);
         self.process(node)?.order(Order::Resume).await;
         self.mended(true);
@@ -171,6 +205,7 @@ impl<'a> Stage<'a> {
 
     /// What `source` sends to each target is lost.
     pub(super) async fn cut(&mut self, pairs: &[(usize, usize)]) -> Result<()> {
+        self.say(&format!("cut {pairs:?}, counted from 0"));
         self.broken(true);
         for &(source, target) in pairs {
             self.means.network.cut(source, target).await?;
@@ -181,6 +216,7 @@ impl<'a> Stage<'a> {
 
     /// Ends all cuts.
     pub(super) async fn mend(&mut self) -> Result<()> {
+        self.say("mend all cuts");
         self.load.is_alone(None);
         for (source, target) in self.cuts.drain(..) {
             self.means.network.mend(source, target).await?;
@@ -199,6 +235,7 @@ impl<'a> Stage<'a> {
     async fn start_another(&mut self) -> Result<usize> {
         let node = self.members.iter().max().map_or(0, |last| last + 1);
         self.members.push(node);
+        self.say(&format!("node {} joins", node + 1));
         self.write_members()?;
         self.start_process(node).await?;
         self.mended(false);

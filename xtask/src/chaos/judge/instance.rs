@@ -24,12 +24,14 @@ pub(in crate::chaos) struct Instance {
     pub(in crate::chaos) life: Life,
     /// When a node last acknowledged a beat or registration of it.
     pub(in crate::chaos) heard: At,
+    /// By which node.
+    pub(in crate::chaos) heard_by: usize,
 }
 
 impl Instance {
     /// A node acknowledged a registration or a beat.
-    pub(in crate::chaos) fn acknowledged(&mut self, at: At) {
-        self.heard = at;
+    pub(in crate::chaos) fn acknowledged(&mut self, at: At, node: usize) {
+        (self.heard, self.heard_by) = (at, node);
         if self.life == Life::Unknown {
             self.life = Life::Alive;
         }

@@ -77,6 +77,8 @@ pub(super) struct Judge {
     sides: Option<(Sides, Option<At>)>,
     /// When a node last showed that a deregistered instance is gone.
     shown_gone: HashMap<(usize, Channel, usize), At>,
+    /// When each node last showed each instance as healthy, node by node.
+    shown: Vec<Option<At>>,
     tally: Tally,
 }
 
@@ -92,6 +94,7 @@ impl Judge {
             holds: 0,
             sides: None,
             shown_gone: HashMap::new(),
+            shown: vec![None; nodes * services * per_service],
             tally: Tally::default(),
         }
     }
@@ -169,6 +172,25 @@ impl Judge {
         self.tally.calls += 1;
     }
 
+    /// A list is about to be shown that came over gRPC.
+    pub(super) fn list_streamed(&mut self) {
+        self.tally.streamed += 1;
+    }
+
+    /// A client has connected over gRPC.
+    pub(super) fn connected(&mut self) {
+        self.tally.calls += 1;
+        self.tally.connected += 1;
+    }
+
+    /// A call failed through no fault of a node.
+    pub(super) fn call_may_fail(&mut self) {
+        if self.armed.is_some() {
+            self.tally.calls += 1;
+            self.tally.failed_elsewhere += 1;
+        }
+    }
+
     pub(super) fn call_failed(&mut self, failure: &Failure<'_>) {
         if self.armed.is_none_or(|armed| failure.begun < armed) {
             return;
@@ -201,6 +223,11 @@ impl Judge {
         for (number, id) in ids.enumerate() {
             let Some(&instance) = self.instances.get(id) else { return };
             let shown = seen.hosts.iter().find(|(host, _)| *host == number).map(|(_, h)| *h);
+            if shown == Some(true)
+                && let Some(last) = self.shown.get_mut(seen.node * self.instances.len() + id)
+            {
+                *last = Some(seen.received);
+            }
             match instance.life {
                 Life::Unknown | Life::Leaving => {}
                 Life::Alive if self.is_apart(seen.node, seen.service, seen.begun) => {}
@@ -255,9 +282,26 @@ impl Judge {
 
     fn find(&mut self, finding: Finding, id: usize, seen: &Seen<'_>) {
         let number = id % self.per_service;
-        let text =
-            format!("{} of service {}: instance {number} {finding}", place(seen), seen.service);
+        let text = format!(
+            "{} of service {}: instance {number} {finding}, {}",
+            place(seen),
+            seen.service,
+            self.history(id)
+        );
         self.tally.find(finding, id, seen.begun, text);
+    }
+
+    /// When and where an instance was last heard and seen.
+    fn history(&self, id: usize) -> String {
+        let shown = (0..self.nodes.len()).map(|node| {
+            let last = self.shown.get(node * self.instances.len() + id).copied().flatten();
+            let last = last.map_or_else(|| "never".to_owned(), |at| format!("at {}", seconds(at)));
+            format!("node {} {last}", node + 1)
+        });
+        let shown: Vec<_> = shown.collect();
+        let Instance { heard, heard_by, .. } = self.instances.get(id).copied().unwrap_or_default();
+        let heard = format!("heard by node {} at {}", heard_by + 1, seconds(heard));
+        format!("{heard}; seen at {}", shown.join(", "))
     }
 }
 
@@ -267,6 +311,10 @@ fn since_of(seen: &Seen<'_>) -> At {
         Channel::Read => seen.begun,
         Channel::Push => seen.begun.saturating_sub(PUSH_AGE),
     }
+}
+
+fn seconds(at: At) -> String {
+    format!("{:.2} s", at.as_secs_f64())
 }
 
 fn place(seen: &Seen<'_>) -> String {

@@ -43,6 +43,10 @@ pub(in crate::chaos) struct Tally {
     pub(in crate::chaos) registered_again: u64,
     pub(in crate::chaos) reads: u64,
     pub(in crate::chaos) pushes: u64,
+    /// Those of the lists, read or pushed, that came over gRPC.
+    pub(in crate::chaos) streamed: u64,
+    /// Connections over gRPC that were set up.
+    pub(in crate::chaos) connected: u64,
     pub(in crate::chaos) empty_lists: u64,
     pub(in crate::chaos) missing: BTreeSet<usize>,
     pub(in crate::chaos) unhealthy: BTreeSet<usize>,

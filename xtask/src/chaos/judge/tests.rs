@@ -11,7 +11,7 @@ fn judge() -> Judge {
         judge.node_is(node, State::Ready { since: At::ZERO });
     }
     for id in 0..6 {
-        judge.instance(id).unwrap().acknowledged(At::ZERO);
+        judge.instance(id).unwrap().acknowledged(At::ZERO, 0);
     }
     judge.arm(At::ZERO);
     judge
@@ -55,6 +55,17 @@ fn each_living_instance_that_is_missing_or_unhealthy_counts_once() {
     let tally = judge.tally();
     assert_eq!((tally.missing.len(), tally.unhealthy.len(), tally.hurt()), (2, 2, 2));
     assert!(tally.told[0].starts_with("1.00 s: list read from node 1 (2 hosts) of service 0"));
+}
+
+#[test]
+fn a_finding_says_when_the_instance_was_last_heard_and_seen_and_where() {
+    let mut judge = judge();
+    judge.instance(2).unwrap().acknowledged(SECOND * 3, 1);
+    read(&mut judge, 2, 4, ALL);
+    read(&mut judge, 0, 5, &[(0, true), (1, true)]);
+    let told = &judge.tally().told[0];
+    let expected = "heard by node 2 at 3.00 s; seen at node 1 never, node 2 never, node 3 at 4.0";
+    assert!(told.contains(expected), "{told}");
 }
 
 #[test]
@@ -204,7 +215,7 @@ fn a_list_without_hosts_is_right_when_nobody_lives() {
 
 #[test]
 fn an_acknowledged_beat_of_a_dead_one_does_not_wake_it() {
-    let mut instance = Instance { life: Life::Dead { since: SECOND }, heard: At::ZERO };
-    instance.acknowledged(SECOND * 2);
+    let mut instance = Instance { life: Life::Dead { since: SECOND }, ..Instance::default() };
+    instance.acknowledged(SECOND * 2, 0);
     assert_eq!(instance.life, Life::Dead { since: SECOND });
 }

@@ -4,11 +4,17 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-const PREFIX: &str = "DEFAULT_GROUP@@chaos-";
+const GROUP: &str = "DEFAULT_GROUP@@";
+const PREFIX: &str = "chaos-";
 
 /// As it stands in a query.
 pub(super) fn encoded_service(service: usize) -> String {
     format!("DEFAULT_GROUP%40%40chaos-{service}")
+}
+
+/// As it stands in a request over gRPC.
+pub(super) fn plain_service(service: usize) -> String {
+    format!("{PREFIX}{service}")
 }
 
 /// A made-up address that nobody connects to.
@@ -37,6 +43,12 @@ struct Wire<'a> {
 }
 
 #[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow, rename = "serviceInfo")]
+    list: Wire<'a>,
+}
+
+#[derive(Deserialize)]
 struct Host<'a> {
     #[serde(borrow)]
     ip: Cow<'a, str>,
@@ -47,8 +59,18 @@ impl List {
     /// Reads a reply or the data of a push; `None` if it is no list of ours. A host of another
     /// service gets a number that no instance has, so the list is not taken for empty.
     pub(super) fn parse(json: &[u8]) -> Option<Self> {
-        let wire: Wire<'_> = serde_json::from_slice(json).ok()?;
-        let service = wire.name.strip_prefix(PREFIX)?.parse().ok()?;
+        Self::read(serde_json::from_slice(json).ok()?)
+    }
+
+    /// Reads a message of gRPC that carries a list.
+    pub(super) fn parse_answer(json: &[u8]) -> Option<Self> {
+        let answer: Answer<'_> = serde_json::from_slice(json).ok()?;
+        Self::read(answer.list)
+    }
+
+    fn read(wire: Wire<'_>) -> Option<Self> {
+        let name = wire.name.strip_prefix(GROUP).unwrap_or(&wire.name);
+        let service = name.strip_prefix(PREFIX)?.parse().ok()?;
         let hosts = wire.hosts.iter();
         let hosts = hosts.map(|host| (number(service, &host.ip), host.healthy)).collect();
         Some(Self { service, hosts, made_ms: wire.made_ms })
@@ -73,6 +95,16 @@ mod tests {
         let hosts = vec![(2, true), (0, false), (usize::MAX, true)];
         let expected = List { service: 299, hosts, made_ms: 17 };
         assert_eq!(List::parse(json), Some(expected));
+    }
+
+    #[test]
+    fn a_list_of_grpc_is_read() {
+        let json =
+            br#"{"resultCode":200,"serviceInfo":{"name":"chaos-7","groupName":"DEFAULT_GROUP",
+            "hosts":[{"ip":"10.0.7.2","healthy":true}],"lastRefTime":5},"success":true}"#;
+        let expected = List { service: 7, hosts: vec![(1, true)], made_ms: 5 };
+        assert_eq!(List::parse_answer(json), Some(expected));
+        assert_eq!(List::parse_answer(br#"{"resultCode":500}"#), None);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod clerk;
 mod crowd;
+pub(super) mod deaf;
+pub(super) mod fleet;
 mod hosts;
 mod http;
 mod keeper;
@@ -11,8 +13,10 @@ mod multitude;
 mod provider;
 mod push;
 mod reader;
+mod streamed;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,9 +33,12 @@ use self::keeper::Kept;
 pub(super) use self::ledger::DurableTally;
 use self::ledger::Ledger;
 use super::judge::{At, Judge, Sides, State};
+use super::sdk::Sdk;
 
 /// How often everything is read from every node.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
+/// Where clients look for gRPC, from the main port.
+pub(super) const GRPC_OFFSET: u16 = 1_000;
 /// How often an instance beats.
 const BEAT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -65,6 +72,10 @@ pub(super) struct Shared {
     acknowledged_alone: Cell<usize>,
     /// Which nodes the clients of each service reach; all if there are no sides.
     sides: Cell<Option<Sides>>,
+    /// Where clients over gRPC reach each node if something stands between.
+    between: RefCell<Vec<SocketAddr>>,
+    /// When that last broke connections.
+    broken_between: Cell<Option<At>>,
 }
 
 impl Shared {
@@ -93,6 +104,8 @@ impl Shared {
 pub(super) struct Load {
     pub(super) shared: Rc<Shared>,
     providers: Vec<JoinHandle<()>>,
+    /// The clients of those that speak gRPC.
+    streamed: HashMap<usize, Rc<Sdk<streamed::Provider>>>,
     keepers: Vec<JoinHandle<()>>,
     clerks: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
@@ -117,10 +130,13 @@ impl Load {
             alone: Cell::new(None),
             acknowledged_alone: Cell::new(0),
             sides: Cell::new(None),
+            between: RefCell::default(),
+            broken_between: Cell::new(None),
         });
         let others = vec![tokio::task::spawn_local(lag::watch(Rc::clone(&shared)))];
         let (providers, keepers, clerks) = (Vec::new(), Vec::new(), Vec::new());
-        Self { shared, providers, keepers, clerks, others, local }
+        let streamed = HashMap::new();
+        Self { shared, providers, streamed, keepers, clerks, others, local }
     }
 
     /// Reads and subscribes everything at one more node, and puts it on the clients' lists.
@@ -136,10 +152,19 @@ impl Load {
         let port = socket.local_addr()?;
         let listen = push::listen(Rc::clone(&self.shared), node, socket);
         self.others.push(tokio::task::spawn_local(listen));
+        let streamed = Rc::new(streamed::Reader::client(&self.shared, node));
         for service in 0..self.shared.size.services {
-            let read = reader::read_for_ever(Rc::clone(&self.shared), node, service, port);
-            self.others.push(tokio::task::spawn_local(read));
+            self.others.push(match streamed::is_read_streamed(service) {
+                true => {
+                    tokio::task::spawn_local(streamed::read_for_ever(Rc::clone(&streamed), service))
+                }
+                false => {
+                    let read = reader::read_for_ever(Rc::clone(&self.shared), node, service, port);
+                    tokio::task::spawn_local(read)
+                }
+            });
         }
+        self.others.push(tokio::task::spawn_local(async move { streamed.live().await }));
         Ok(())
     }
 
@@ -155,8 +180,17 @@ impl Load {
             // A step that shares no factor with the count scatters those of one service.
             let place = (id * 7919) % count;
             let phase = BEAT_INTERVAL.mul_f64(place as f64 / count as f64);
-            let provide = provider::provide(Rc::clone(&self.shared), id, phase);
-            self.providers.push(tokio::task::spawn_local(provide));
+            self.providers.push(if streamed::is_streamed(id) {
+                let client = Rc::new(streamed::Provider::client(&self.shared, id));
+                self.streamed.insert(id, Rc::clone(&client));
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(phase).await;
+                    client.live().await;
+                })
+            } else {
+                let provide = provider::provide(Rc::clone(&self.shared), id, phase);
+                tokio::task::spawn_local(provide)
+            });
         }
     }
 
@@ -192,6 +226,16 @@ impl Load {
     pub(super) fn split(&self, sides: Sides) {
         self.shared.sides.set(Some(sides));
         self.shared.judge.borrow_mut().split(sides);
+    }
+
+    /// From now on clients over gRPC reach the nodes at these addresses.
+    pub(super) fn stand_between(&self, addresses: Vec<SocketAddr>) {
+        *self.shared.between.borrow_mut() = addresses;
+    }
+
+    /// What stands between has broken connections: that these fail is not the fault of a node.
+    pub(super) fn broken_between(&self) {
+        self.shared.broken_between.set(Some(self.shared.now()));
     }
 
     /// Registers very many services of one instance each, keeps them alive and watches that no
@@ -250,9 +294,14 @@ impl Load {
         }
     }
 
-    /// The instances `ids` stop beating and deregister; returns when that is acknowledged.
+    /// The instances `ids` stop beating and deregister; returns when that is acknowledged to those
+    /// that beat. A client over gRPC whose server is silent looks for another one before.
     pub(super) async fn deregister(&self, ids: impl IntoIterator<Item = usize>) {
         for id in ids {
+            if let Some(client) = self.streamed.get(&id) {
+                tokio::task::spawn_local(streamed::deregister(Rc::clone(client)));
+                continue;
+            }
             if let Some(provider) = self.providers.get(id) {
                 provider.abort();
             }

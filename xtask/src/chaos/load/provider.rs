@@ -48,35 +48,37 @@ async fn register(shared: &Shared, id: usize) {
     let metadata = "metadata=%7B%22zone%22%3A%22a%22%2C%22version%22%3A%221%22%7D";
     let rest = format!("groupName=DEFAULT_GROUP&weight=1.0&enable=true&healthy=true&{metadata}");
     let path = format!("/nacos/v1/ns/instance?{}&{rest}", parameters(shared, id));
-    while call_any(shared, service_of(shared, id), &Method::POST, &path).await.is_err() {
-        sleep(REGISTER_AGAIN).await;
+    loop {
+        match call_any(shared, service_of(shared, id), &Method::POST, &path).await {
+            Ok((node, _)) => return acknowledged(shared, id, node),
+            Err(_) => sleep(REGISTER_AGAIN).await,
+        }
     }
-    acknowledged(shared, id);
 }
 
 async fn beat(shared: &Shared, id: usize) {
     let path = format!("/nacos/v1/ns/instance/beat?{}", parameters(shared, id));
     // The Java client logs what failed and beats again at its next turn.
     let called = call_any(shared, service_of(shared, id), &Method::PUT, &path).await;
-    let Ok(reply) = called else { return };
+    let Ok((node, reply)) = called else { return };
     match serde_json::from_slice(&reply.body) {
         Ok(BeatReply { code: UNKNOWN_INSTANCE }) => {
             shared.judge.borrow_mut().asked_to_register_again();
             register(shared, id).await;
         }
-        Ok(_) => acknowledged(shared, id),
+        Ok(_) => acknowledged(shared, id, node),
         Err(_) => {}
     }
 }
 
 /// Calls one server after the other that clients of this service reach, from a random one on,
-/// until one answers with 200.
+/// until one answers with 200; which one, and its answer.
 pub(super) async fn call_any(
     shared: &Shared,
     service: usize,
     method: &Method,
     path: &str,
-) -> Result<Reply> {
+) -> Result<(usize, Reply)> {
     let listed = shared.reached(service);
     let first = fastrand::usize(..listed.len().max(1));
     let nodes = listed.iter().cycle().skip(first).take(listed.len());
@@ -86,7 +88,7 @@ pub(super) async fn call_any(
         match shared.http.call(method, address, path).await {
             Ok(reply) if reply.status == 200 => {
                 shared.judge.borrow_mut().call_succeeded();
-                return Ok(reply);
+                return Ok((node, reply));
             }
             Ok(reply) => {
                 let text = String::from_utf8_lossy(&reply.body);
@@ -111,10 +113,10 @@ fn parameters(shared: &Shared, id: usize) -> String {
     )
 }
 
-fn acknowledged(shared: &Shared, id: usize) {
+fn acknowledged(shared: &Shared, id: usize, node: usize) {
     let at = shared.now();
     if let Some(one) = shared.judge.borrow_mut().instance(id) {
-        one.acknowledged(at);
+        one.acknowledged(at, node);
     }
 }
 
