@@ -122,9 +122,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             let listening = listening.fold(self.accounts.listening_since, Tick::min);
             self.accounts.open.subtract(&done);
             self.accounts.ready.add(&done);
+            let is_lost = |peer: &Peer| is_excused(peer, &config, now);
+            let lacks = config.rules.lost_hearing() && self.peers.values().any(is_lost);
             for slot in done.iter() {
                 let asked = self.accounts.asked[slot.index()].unwrap_or(now);
-                self.store.set_accounted(slot, asked, listening);
+                let account = SlotAccount { asked, listened_since: listening, lacks };
+                self.store.set_accounted(slot, account);
             }
         }
         for slot in self.accounts.ready.iter().take(HASTENED_AT_ONCE) {

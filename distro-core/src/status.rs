@@ -57,6 +57,7 @@ pub(crate) struct Table {
     pub(crate) taken: Tick,
     pub(crate) contacts: Vec<Contact>,
     pub(crate) reachable: BTreeSet<MemberId>,
+    pub(crate) is_cut_off: bool,
 }
 
 /// How many connections of clients members hold. One entry for each member.
@@ -259,6 +260,13 @@ impl SharedStatus {
     pub fn is_reachable(&self, member: MemberId) -> bool {
         let table = self.table.read().clone();
         table.reachable.contains(&member) && !self.notes.lock().silent.contains_key(&member)
+    }
+
+    /// Whether this member hears less than half of the members that are not surely gone, though it
+    /// may be that those hear each other: they do not know what is registered here, and forget in time
+    /// what was.
+    pub fn is_cut_off(&self) -> bool {
+        self.table.read().is_cut_off
     }
 
     /// A call to the member was sent at `sent` and not answered in time.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -155,6 +155,8 @@ pub(crate) struct SlotState {
     /// When others were asked for the accounts that are here of the records of the slot, plus 1 ms;
     /// zero if there are none.
     pub(crate) accounted_ms: AtomicU64,
+    /// Whether some member could not tell then.
+    pub(crate) account_lacks: AtomicBool,
     tags: Mutex<BTreeSet<Arc<str>>>,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::lease::bucket_moment;
-use crate::record::Value;
+use crate::record::{Health, LeaseTerms, Value};
 use crate::slot::Slot;
 use crate::store::{Shared, Store};
 use crate::time::Tick;
@@ -16,6 +16,25 @@ pub(crate) struct SlotAccount {
     pub(crate) asked: Tick,
     /// Since when at least one of them has listened to clients all the time.
     pub(crate) listened_since: Tick,
+    /// Whether a member that cannot tell was not waited for.
+    pub(crate) lacks: bool,
+}
+
+impl SlotAccount {
+    /// When a record was last heard, if that is known: `told` by those that could tell. A record
+    /// that was still healthy at `event`, though none of them had heard it for its time-out, was
+    /// heard by the one that cannot tell: what a client holds at one member only that member hears.
+    pub(crate) fn known(
+        &self,
+        told: Tick,
+        health: Health,
+        lease: LeaseTerms,
+        event: Tick,
+    ) -> Option<Tick> {
+        let by_nobody = told.after(lease.unhealthy_after) < event;
+        let was_heard_elsewhere = self.lacks && health == Health::Healthy && by_nobody;
+        (!was_heard_elsewhere).then_some(told)
+    }
 }
 
 impl Shared {
@@ -24,16 +43,20 @@ impl Shared {
         let asked = self.slots[slot.index()].accounted_ms.load(Ordering::Acquire);
         let asked = Tick::from_ms(asked.checked_sub(1)?);
         let listened_since = Tick::from_ms(self.listened_since_ms.load(Ordering::Acquire));
-        (asked >= since).then_some(SlotAccount { asked, listened_since })
+        let lacks = self.slots[slot.index()].account_lacks.load(Ordering::Acquire);
+        (asked >= since).then_some(SlotAccount { asked, listened_since, lacks })
     }
 }
 
 impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
-    /// All members were asked at `asked`, or later, for what they heard of a slot, and have told.
-    pub(crate) fn set_accounted(&self, slot: Slot, asked: Tick, listened_since: Tick) {
+    /// All members were asked at `account.asked`, or later, for what they heard of a slot, and have
+    /// told.
+    pub(crate) fn set_accounted(&self, slot: Slot, account: SlotAccount) {
+        let SlotAccount { asked, listened_since, lacks } = account;
         self.shared.listened_since_ms.store(listened_since.as_ms(), Ordering::Release);
-        let accounted_ms = &self.shared.slots[slot.index()].accounted_ms;
-        accounted_ms.store(asked.as_ms() + 1, Ordering::Release);
+        let slot = &self.shared.slots[slot.index()];
+        slot.account_lacks.store(lacks, Ordering::Release);
+        slot.accounted_ms.store(asked.as_ms() + 1, Ordering::Release);
     }
 
     /// Has every lease of a slot looked at once more, soon.
@@ -45,5 +68,27 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
                 self.ring.schedule(moment, Arc::downgrade(&datum));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_lost_member_can_have_heard_is_not_known() {
+        let seconds = std::time::Duration::from_secs;
+        let lease = LeaseTerms { unhealthy_after: seconds(15), expire_after: seconds(30) };
+        let at = |second: u64| Tick::from_ms(second * 1_000);
+        let account = |lacks| SlotAccount { asked: at(101), listened_since: Tick::ZERO, lacks };
+        let known = |lacks, told, health| account(lacks).known(at(told), health, lease, at(100));
+        // Nobody who tells has heard it for longer than its time-out, and yet it was healthy.
+        assert_eq!(known(true, 0, Health::Healthy), None);
+        assert_eq!(known(true, 84, Health::Healthy), None);
+        // Its owner may not have judged it yet, or has done so.
+        assert_eq!(known(true, 85, Health::Healthy), Some(at(85)));
+        assert_eq!(known(true, 0, Health::Unhealthy), Some(Tick::ZERO));
+        // All have told.
+        assert_eq!(known(false, 0, Health::Healthy), Some(Tick::ZERO));
     }
 }

@@ -148,8 +148,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             }
         }
         let reachable = self.peers.values().filter(|p| p.member.is_reachable(&config, now));
+        let there = self.peers.values().filter(|peer| !peer.member.is_gone()).count() + 1;
+        let unheard = self.peers.values().filter(|peer| peer.member.is_unheard(&config, now));
+        let is_cut_off = unheard.count() * 2 > there;
         self.status.publish(Table {
             taken: now,
+            is_cut_off,
             contacts: self.peers.values().filter_map(|peer| peer.member.contact(now)).collect(),
             reachable: reachable.map(|peer| peer.member.id).collect(),
         });

@@ -37,7 +37,10 @@ impl<V: Value> Writer<'_, V> {
                 self.deadline = self.deadline.min(now.after(lease.shortest()));
                 continue;
             };
-            let told = account.map(|account| entry.last_told(&account));
+            let told = account.zip(last_event).and_then(|(account, event)| {
+                let told = entry.last_told(&account);
+                account.known(told, entry.record.health(), lease, event)
+            });
             let silence = Silence { since: entry.moment().max(owned_since), told, owned_since };
             let (health, next) = terms.judge(lease, entry.record.health(), silence, now);
             self.deadline = self.deadline.min(next);
