@@ -14,11 +14,17 @@ pub struct StoreConfig {
     /// of it. Longer than any cut that should heal without a full load; costs less than
     /// 100 bytes for each removal meanwhile, unless its key is long. Default 1 h.
     pub tombstone_retention: Duration,
-    /// About how many bytes all tombstones together may take before the slots that hold most of
-    /// them keep theirs for [`Self::compensation_window`] only, 10 s at least, as long as no peer has
-    /// yet to be told of them. Bounds the memory that a storm of registrations and removals can take; what
-    /// peers have yet to be told may take as much again. Default 256 MiB, some 2.5 million removals.
+    /// About how many bytes all tombstones and all datums that show nothing may take before the slots
+    /// that hold most of them keep theirs for [`Self::compensation_window`] only, 10 s at least, as
+    /// long as no peer has yet to be told of them. Bounds the memory that a storm of registrations and
+    /// removals can take: what peers have yet to be told, and what is not old enough to be forgotten,
+    /// may take as much again ([`Store::is_out_of_memory`](crate::Store::is_out_of_memory)). Default
+    /// 128 MiB, some 1.3 million removals from datums that show others, or 200,000 datums that show
+    /// nothing.
     pub tombstone_bytes: u64,
+    /// Whether nobody [cleans up](crate::Store::clean_up) datums that show nothing: those that are
+    /// open do not count as memory of removals then, because that cannot be given back. Default false.
+    pub keeps_empty: bool,
     /// Tombstones a slot may hold, durable ones aside, before it counts as one of those that hold
     /// most. Default 1,024.
     pub tombstones_per_slot: u32,
@@ -63,7 +69,8 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             tombstone_retention: Duration::from_secs(3_600),
-            tombstone_bytes: 256 << 20,
+            tombstone_bytes: 128 << 20,
+            keeps_empty: false,
             tombstones_per_slot: 1_024,
             is_durable: |_, _| false,
             durable_retention: Duration::from_secs(7 * 86_400),

@@ -54,8 +54,8 @@ pub use holding::Held;
 mod keeping;
 
 mod memory;
-use memory::SlotMemory;
 pub(crate) use memory::{Belief, DOUBT, Room, SIGN_OF_LIFE, bytes_of, is_in_doubt};
+use memory::{SlotMemory, emptied_bytes};
 
 mod merging;
 
@@ -118,8 +118,10 @@ pub(crate) struct Shared {
     pub(crate) newly_listed: Notes,
     pub(crate) visible: [AtomicU64; CLASSES],
     pub(crate) carried: Carried,
-    /// Bytes of all tombstones.
+    /// Bytes of all tombstones, and of datums that show nothing.
     memory_bytes: AtomicU64,
+    /// Bytes that a datum takes which shows nothing, besides its tag and what it remembers.
+    emptied_bytes: u64,
     /// Writes of others that were left out because of their stamps.
     disbelieved: AtomicU64,
     /// Since when some member has listened to clients all the time, as of the last accounts.
@@ -215,6 +217,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
                 visible,
                 carried: Carried::default(),
                 memory_bytes: AtomicU64::new(0),
+                emptied_bytes: emptied_bytes::<V, A>(),
                 disbelieved: AtomicU64::new(0),
                 listened_since_ms: AtomicU64::new(u64::MAX),
             },

@@ -2,6 +2,12 @@
 
 mod common;
 
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use common::Site;
 use serde_json::{Value, json};
 
@@ -212,4 +218,53 @@ fn a_full_registry_refuses_the_new_and_serves_the_known() {
     assert_eq!(site.call("PUT instance/beat", &INSTANCE).json()["code"], 10200);
     site.ok("DELETE instance", &INSTANCE);
     site.ok("POST instance", &with(&[("port", "1")]));
+}
+
+/// Registers and removes an instance in each of these services; the statuses of all answers.
+fn come_and_go(site: &Site, services: std::ops::Range<usize>) -> Vec<String> {
+    let mut requests = String::new();
+    for n in services {
+        for method in ["POST", "DELETE"] {
+            let name = format!("gone.{n}.{}", "x".repeat(400));
+            let target = format!("/nacos/v1/ns/instance?serviceName={name}&ip=10.0.0.1&port=1");
+            write!(requests, "{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        }
+    }
+    requests.push_str("GET /nacos/none HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let mut stream = TcpStream::connect(site.address()).unwrap();
+    stream.write_all(requests.as_bytes()).unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    let statuses = answers.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].to_owned());
+    statuses.filter(|status| status != "404").collect()
+}
+
+#[test]
+fn what_removal_leaves_behind_is_bounded_and_gives_its_room_back() {
+    const STEP: usize = 100;
+    const LIMIT: &str = "store.tombstone_bytes";
+    let site = Site::with(|config| config.store.tombstone_bytes = 1 << 20);
+    site.ok("POST instance", &INSTANCE);
+    let removed = with(&[("port", "1")]);
+    site.ok("POST instance", &removed);
+    site.ok("DELETE instance", &removed);
+    let mut steps = (0..100).map(|step| come_and_go(&site, step * STEP..(step + 1) * STEP));
+    let full = steps.find(|statuses| statuses.iter().any(|status| status == "503")).unwrap();
+    // What was there is removed all the same.
+    let is_as_usual = |pair: &[String]| pair[1] == "200";
+    assert!(full.len() == 2 * STEP && full.chunks(2).all(is_as_usual), "{full:?}");
+    site.refused("POST instance", &with(&[("serviceName", "new")]), 503, LIMIT);
+    site.refused("POST instance", &with(&[("port", "2")]), 503, LIMIT);
+    site.refused("POST service", &[("serviceName", "new")], 503, LIMIT);
+    site.ok("POST instance", &with(&[("weight", "2")]));
+    assert_eq!(site.call("PUT instance/beat", &INSTANCE).json()["code"], 10200);
+    site.ok("POST instance", &removed);
+    site.ok("DELETE instance", &removed);
+    // Late beats have come by then.
+    let until = Instant::now() + Duration::from_secs(60);
+    while site.call("POST instance", &with(&[("serviceName", "new")])).status == 503 {
+        assert!(Instant::now() < until, "there is no room again");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(site.call("PUT instance/beat", &INSTANCE).json()["code"], 10200);
 }

@@ -21,14 +21,16 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     }
 
     /// One look at a datum that may be left over. If this is the `looks`th look in a row that finds
-    /// it open and empty, this member does not list it any more: it is not
-    /// [open](crate::Reader::is_open). Returns whether that happened just now.
+    /// it open and empty, or any look while its slot [is crowded](Self::is_crowded_slot), this member
+    /// does not list it any more: it is not [open](crate::Reader::is_open). Returns whether that
+    /// happened just now.
     ///
     /// This is housekeeping of this member alone: other members never hear of it, and nothing that
     /// they say is weighed against it. What was removed or expired stays remembered. A registration,
     /// or the refutation of an expiry, lists the datum again by itself.
     pub fn clean_up(&self, datum: &Arc<Datum<V, A>>, looks: u8, now: Tick) -> bool {
-        if !datum.is_left_over(looks) {
+        let is_crowded = self.is_crowded_slot(datum.slot());
+        if !datum.is_left_over(if is_crowded { 1 } else { looks }) {
             return false;
         }
         if !self.shared.config.rules.local_cleanup() {

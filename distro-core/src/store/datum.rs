@@ -51,6 +51,11 @@ pub(crate) struct Shelf<V> {
     pub(crate) cleaned: Stamp,
     /// Sum of the fingerprints of the records.
     pub(crate) checksum: u64,
+    /// How many records readers see.
+    pub(crate) shown: u32,
+    /// Whether the datum itself counts in the memory of removals, since readers see none of its
+    /// records.
+    pub(crate) is_weighed: bool,
     /// The moment for which the datum stands in the ring; later entries there are stale.
     pub(crate) due: Tick,
     /// Dropped from the store; a thread that still holds it must look again.
@@ -103,6 +108,8 @@ impl<V: Value, A: Default> Datum<V, A> {
             is_listed: false,
             cleaned: Stamp::NEVER,
             checksum: 0,
+            shown: 0,
+            is_weighed: false,
             due: UNSCHEDULED,
             retired: false,
             is_foreign: false,
@@ -233,6 +240,22 @@ impl<V: Value, A> Datum<V, A> {
         (verdicts, writer.finish(&self.revision))
     }
 
+    /// Forgets what is old enough without waiting for the datum to be due. `None` if it remembers
+    /// nothing.
+    pub(crate) fn forget_early(&self, shared: &Shared, now: Tick) -> Option<Effect> {
+        if !self.shelf.read().has_removals() {
+            return None;
+        }
+        let mut shelf = self.shelf.write();
+        if shelf.retired {
+            return None;
+        }
+        let mut writer = Writer::new(&self.tag, self.slot, &mut shelf, shared, now);
+        writer.follow_owners();
+        writer.collect_tombstones();
+        Some(writer.finish(&self.revision))
+    }
+
     /// Brings the next look at its leases forward to this moment. Returns whether it stood in the
     /// ring for later.
     pub(crate) fn hasten(&self, moment: Tick) -> bool {
@@ -290,6 +313,11 @@ impl<V: Value> Shelf<V> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.tombstones.is_empty()
+    }
+
+    /// Whether any record is only remembered as removed or expired.
+    pub(crate) fn has_removals(&self) -> bool {
+        !self.tombstones.is_empty() || self.entries.len() > self.shown as usize
     }
 
     pub(crate) fn find(&self, key: &str) -> Option<Cow<'_, Record<V>>> {

@@ -1,10 +1,14 @@
 //! The memory of removals: how large it may be, and what a member does not take on trust after it
 //! had to forget early.
+//!
+//! Counted are removed and expired records, and datums that show nothing: they are there for what
+//! was removed from them, and where each holds one removal they take most of the memory.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Shared, Store};
+use super::{Datum, Shared, Store};
 use crate::record::{Health, Record, Value};
 use crate::slot::{SLOT_COUNT, Slot};
 use crate::time::Tick;
@@ -17,6 +21,15 @@ const TOMBSTONE_BYTES: usize = 64;
 pub(crate) fn bytes_of<V: Value>(key: &str, record: &Record<V>) -> u64 {
     let content = record.value.as_ref().map_or(0, |value| value.weight());
     (TOMBSTONE_BYTES + key.len() + content) as u64
+}
+
+/// What an emptied datum takes besides the structure itself and its tag: its places in the map, in
+/// the index of its slot, in the ring and in the lists of whoever watches the store, the head of its
+/// tombstones, and what the allocator rounds up. Measured where each datum holds one removal.
+const AROUND_DATUM_BYTES: usize = 280;
+
+pub(super) const fn emptied_bytes<V: Value, A>() -> u64 {
+    (size_of::<Datum<V, A>>() + AROUND_DATUM_BYTES) as u64
 }
 
 /// The memory of one slot.
@@ -72,6 +85,11 @@ impl Shared {
         }
     }
 
+    /// Whether the memory takes more than its budget.
+    fn is_crowded(&self) -> bool {
+        self.memory_bytes.load(Ordering::Relaxed) > self.config.tombstone_bytes
+    }
+
     /// How much room there is for `count` tombstones of a slot, of which it may hold `most` in any
     /// case.
     pub(crate) fn room(&self, slot: Slot, count: u32, most: u32) -> Room {
@@ -124,9 +142,45 @@ pub(crate) const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 pub(crate) const DOUBT: Duration = Duration::from_secs(900);
 
 impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
-    /// About how many bytes the memory of removed and expired records takes.
+    /// About how many bytes the memory of removed and expired records takes, datums that show
+    /// nothing included.
     pub fn tombstone_bytes(&self) -> u64 {
         self.shared.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the memory of removals takes more than [its budget](crate::StoreConfig::tombstone_bytes).
+    /// Then the housekeeping should go through the [crowded slots](Self::is_crowded_slot) at once and
+    /// [relieve](Self::relieve) each datum, again and again until this says no.
+    pub fn is_crowded(&self) -> bool {
+        self.shared.is_crowded()
+    }
+
+    /// Whether the store is crowded, and the slot holds more than its share of what is remembered.
+    pub fn is_crowded_slot(&self, slot: Slot) -> bool {
+        let state = &self.shared.slots[slot.index()];
+        let durable = state.durable_tombstones.load(Ordering::Relaxed);
+        let usual = state.tombstones.load(Ordering::Relaxed).saturating_sub(durable);
+        let bytes = state.memory.bytes.load(Ordering::Relaxed);
+        self.is_crowded()
+            && (usual > self.shared.config.tombstones_per_slot
+                || bytes > self.shared.config.tombstone_bytes / SLOT_COUNT as u64)
+    }
+
+    /// Whether the memory of removals takes twice [its budget](crate::StoreConfig::tombstone_bytes),
+    /// although all is forgotten that may be: who writes on behalf of clients should make no new
+    /// records until this says no. What is there may be changed, renewed and removed.
+    pub fn is_out_of_memory(&self) -> bool {
+        let most = self.shared.config.tombstone_bytes.saturating_mul(2);
+        self.shared.memory_bytes.load(Ordering::Relaxed) > most
+    }
+
+    /// Forgets what a datum remembers and need not remember any longer, and drops it if nothing is
+    /// left. [Judging](Self::judge) does the same, up to a minute later.
+    pub fn relieve(&self, datum: &Arc<Datum<V, A>>, now: Tick) {
+        if let Some(effect) = datum.forget_early(&self.shared, now) {
+            self.follow_up(datum, effect);
+        }
+        self.collect(datum);
     }
 
     /// Which slots a peer has yet to be told something of.

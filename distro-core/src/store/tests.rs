@@ -4,6 +4,7 @@ use super::*;
 use crate::record::LeaseTerms;
 use crate::time::Now;
 
+#[derive(Debug)]
 struct Text {
     lease: Option<LeaseTerms>,
 }
@@ -38,10 +39,29 @@ fn tag(n: usize) -> String {
 }
 
 fn write(store: &Store<Text, ()>, tag: &str, lease: Option<LeaseTerms>) {
-    let stamp = store.clock().issue(Tick::ZERO);
-    store.update(tag, Tick::ZERO, |writer| {
+    write_at(store, tag, lease, Tick::ZERO);
+}
+
+fn write_at(store: &Store<Text, ()>, tag: &str, lease: Option<LeaseTerms>, now: Tick) {
+    let stamp = store.clock().issue(now);
+    store.update(tag, now, |writer| {
         writer.register("k", stamp, Arc::new(Text { lease }), Health::Healthy);
     });
+}
+
+fn remove_at(store: &Store<Text, ()>, tag: &str, now: Tick) {
+    let stamp = store.clock().issue(now);
+    store.update_existing(tag, now, |writer| writer.deregister("k", stamp));
+}
+
+/// What a server does every second where too much was removed.
+fn relieve(store: &Store<Text, ()>, now: Tick) {
+    for slot in Slot::all().filter(|slot| store.is_crowded_slot(*slot)) {
+        for datum in store.in_slot(slot) {
+            store.clean_up(&datum, 5, now);
+            store.relieve(&datum, now);
+        }
+    }
 }
 
 fn close(store: &Store<Text, ()>, tag: &str) {
@@ -92,4 +112,79 @@ fn nothing_is_kept_of_datums_that_are_gone_until_they_would_have_been_judged() {
     assert_eq!(store.len(), 0);
     // The last one was still in use when it was looked at.
     assert!(store.ring.len() < 10, "{}", store.ring.len());
+}
+
+/// One instance comes and goes in each of many services, which are never used again.
+fn churn(store: &Store<Text, ()>, second: u64, count: usize) {
+    let now = Tick::from_ms(second * 1_000);
+    for n in 0..count {
+        let tag = format!("tag-{second}-{n}");
+        write_at(store, &tag, None, now);
+        remove_at(store, &tag, now);
+    }
+}
+
+#[test]
+fn datums_that_are_left_empty_count_until_they_are_used_again_or_gone() {
+    let store = empty_store(StoreConfig::default());
+    write(&store, "t", None);
+    assert_eq!(store.tombstone_bytes(), 0);
+    remove_at(&store, "t", Tick::ZERO);
+    let emptied = store.tombstone_bytes();
+    assert!(emptied > 400, "{emptied}");
+    write(&store, "t", None);
+    assert_eq!(store.tombstone_bytes(), 0);
+    remove_at(&store, "t", Tick::ZERO);
+    assert_eq!(store.tombstone_bytes(), emptied);
+    // Its removal is forgotten after an hour, and it is still open.
+    (1..4_000).for_each(|second| judge(&store, second));
+    let datum = store.find("t").unwrap();
+    assert!((1..emptied).contains(&store.tombstone_bytes()), "{}", store.tombstone_bytes());
+    assert!(store.clean_up(&datum, 1, Tick::from_ms(4_000_000)));
+    assert_eq!((store.tombstone_bytes(), store.len()), (0, 0));
+}
+
+#[test]
+fn open_datums_that_nobody_cleans_up_do_not_count() {
+    let store = empty_store(StoreConfig { keeps_empty: true, ..StoreConfig::default() });
+    write(&store, "t", None);
+    remove_at(&store, "t", Tick::ZERO);
+    let removal = store.tombstone_bytes();
+    assert!(removal < 100, "{removal}");
+    close(&store, "t");
+    assert!(store.tombstone_bytes() > removal + 400);
+}
+
+#[test]
+fn services_that_come_and_go_without_end_stay_within_twice_the_budget() {
+    const BUDGET: u64 = 500_000;
+    const EACH_SECOND: usize = 100;
+    let store = empty_store(StoreConfig { tombstone_bytes: BUDGET, ..StoreConfig::default() });
+    write(&store, "lives", None);
+    let mut most = 0;
+    for second in 0..300 {
+        churn(&store, second, EACH_SECOND);
+        relieve(&store, Tick::from_ms(second * 1_000 + 900));
+        judge(&store, second + 1);
+        most = most.max(store.tombstone_bytes());
+        // No removal is forgotten sooner than a late beat may come.
+        let latest = store.hear(&format!("tag-{}-0", second.saturating_sub(9)), "k", Tick::ZERO);
+        assert!(matches!(latest, Heard::Deregistered { .. }), "{second}: {latest:?}");
+    }
+    assert!(most > BUDGET && most <= 2 * BUDGET && !store.is_out_of_memory(), "{most}");
+    assert!(store.len() <= 12 * EACH_SECOND, "{}", store.len());
+    assert_eq!(store.visible_count(0), 1);
+    let forgotten = store.hear("tag-0-0", "k", Tick::ZERO);
+    assert!(matches!(forgotten, Heard::Unknown), "{forgotten:?}");
+}
+
+#[test]
+fn a_store_without_room_for_removals_says_so_until_they_may_be_forgotten() {
+    let store = empty_store(StoreConfig { tombstone_bytes: 50_000, ..StoreConfig::default() });
+    churn(&store, 0, 1_000);
+    relieve(&store, Tick::from_ms(9_900));
+    assert!(store.is_out_of_memory());
+    assert_eq!(store.tombstone_count(), 1_000);
+    relieve(&store, Tick::from_ms(10_100));
+    assert!(!store.is_out_of_memory() && !store.is_crowded());
 }

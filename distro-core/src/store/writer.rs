@@ -21,6 +21,7 @@ mod apply;
 mod cleaning;
 mod doubt;
 mod foreign;
+mod memory;
 mod upkeep;
 
 pub use foreign::{ListTerms, Listed};
@@ -319,6 +320,7 @@ impl<'a, V: Value> Writer<'a, V> {
             // An emptied map keeps a node as large as eleven entries.
             self.shelf.entries = BTreeMap::new();
         }
+        self.weigh_emptied();
         let mut changed = mem::take(&mut self.changed);
         changed.sort_unstable();
         changed.dedup();

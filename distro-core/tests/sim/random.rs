@@ -190,7 +190,7 @@ fn set_limits(world: &mut World) {
         }
         2 => {
             // Nothing is, unless all peers have been told of it.
-            (store.tombstone_bytes, store.tombstones_per_slot) = (500, 0);
+            (store.tombstone_bytes, store.tombstones_per_slot) = (3_000, 0);
             world.is_short_of_memory = true;
         }
         4 => {

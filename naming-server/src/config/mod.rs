@@ -190,7 +190,9 @@ impl Config {
             is_member: self.cluster.is_enabled(),
             store: distro_core::StoreConfig {
                 tombstone_retention: Duration::from_millis(self.tombstone_retention_ms()),
-                tombstone_bytes: self.store.tombstone_bytes,
+                // What need not be kept goes at half of it, so that the rest has room.
+                tombstone_bytes: self.store.tombstone_bytes / 2,
+                keeps_empty: !self.empty_service.auto_clean,
                 is_durable,
                 durable_retention: self.durable.retention(),
                 compensation_window: Duration::from_millis(self.health.compensation_window_ms),
@@ -293,8 +295,10 @@ pub struct StoreConfig {
     /// Milliseconds for which removed instances are remembered. Default 60,000. Not below
     /// `health.compensation_window_ms`; large values cost memory where instances come and go.
     pub tombstone_retention_ms: u64,
-    /// Bytes that the memory of removed instances may take, alone and in a cluster. Default 256 MiB.
-    /// Too little forgets the removals of busy services after the compensation window.
+    /// Bytes that the memory of removed instances, and services that are left without instances, may
+    /// take, alone and in a cluster. Default 256 MiB. At half of it the removals of busy services are
+    /// forgotten after the compensation window, and empty services are cleaned up at once; at all of
+    /// it new instances are refused.
     pub tombstone_bytes: u64,
 }
 

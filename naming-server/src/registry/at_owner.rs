@@ -56,6 +56,7 @@ impl AtOwner {
             instance: known.as_ref().map(|known| (&known.instance, known.health)),
             kept: kept.as_ref(),
             has_service: self.registry.find(&target.service).is_some(),
+            is_removable: self.registry.has_room_to_remove_at(&target.service, &target.id),
         };
         let key = (target.service.as_str(), &*target.id);
         let number = || number_of(stamp);

@@ -24,6 +24,8 @@ pub(super) struct Known<'a> {
     pub(super) kept: Option<&'a OperatorValues>,
     /// Whether its service is there.
     pub(super) has_service: bool,
+    /// Whether its removal would find room: see [`Registry::has_room_to_remove`].
+    pub(super) is_removable: bool,
 }
 
 /// What is to be written of an instance.
@@ -59,7 +61,7 @@ impl Registry {
                 (differs.then_some(EventKind::Replaced), health_of(&instance, health))
             }
             None => {
-                self.check_room(known.has_service)?;
+                self.check_room(known)?;
                 if instance.wants_snowflake_id() {
                     instance.id = Some(number().to_string().into());
                 }
@@ -102,6 +104,9 @@ impl Registry {
         settings.check_size()?;
         if known.is_none() {
             self.check_room_for_service()?;
+            if self.store.is_out_of_memory() {
+                return Err(out_of_memory());
+            }
         }
         let before = known.map(ServiceSettings::weight);
         self.check_bytes((service.as_str(), DATUM_KEY), before, settings.weight())?;
@@ -110,12 +115,37 @@ impl Registry {
 
     /// # Errors
     /// `Full` if there is no room for one more instance, or for its service.
-    fn check_room(&self, has_service: bool) -> Result<(), RegistryError> {
+    fn check_room(&self, known: &Known<'_>) -> Result<(), RegistryError> {
         if self.is_full() {
             return Err(self.full());
         }
-        if has_service { Ok(()) } else { self.check_room_for_service() }
+        if !known.is_removable {
+            return Err(out_of_memory());
+        }
+        if known.has_service { Ok(()) } else { self.check_room_for_service() }
     }
+
+    /// Whether the removal of one more instance would find room in the memory of removals. What is
+    /// remembered has its room there already, and gives it back when it is registered again.
+    pub(super) fn has_room_to_remove(&self, is_remembered: impl FnOnce() -> bool) -> bool {
+        !self.store.is_out_of_memory() || is_remembered()
+    }
+
+    /// The same for an instance that is looked for.
+    pub(super) fn has_room_to_remove_at(&self, service: &ServiceKey, id: &str) -> bool {
+        self.has_room_to_remove(|| {
+            let datum = self.store.find(service.as_str());
+            datum.is_some_and(|datum| datum.read(|reader| reader.find(id).is_some()))
+        })
+    }
+}
+
+fn out_of_memory() -> RegistryError {
+    RegistryError::Full(
+        "so many instances were removed a moment ago that their removals take all of \
+         store.tombstone_bytes; try again in some seconds"
+            .to_owned(),
+    )
 }
 
 /// The health of an instance that is registered, which would be `judged` if its client sent beats.

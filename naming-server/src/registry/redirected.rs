@@ -30,6 +30,7 @@ impl Registry {
             instance: known.as_ref().map(|known| (&known.instance, known.health)),
             kept: kept.as_ref(),
             has_service: self.find(service).is_some(),
+            is_removable: self.has_room_to_remove_at(service, &id),
         };
         let number = || number_of(self.store.clock().issue(self.clock.tick()));
         let place = (service.as_str(), &*id);

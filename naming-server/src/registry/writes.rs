@@ -39,6 +39,7 @@ impl Registry {
                 instance: find_instance(writer, &id),
                 kept: self.kept_values_in(writer, &id, &instance),
                 has_service: writer.is_open(),
+                is_removable: self.has_room_to_remove(|| writer.find(&id).is_some()),
             };
             // Other members may number the same service, while they disagree about who owns it.
             let number = || match self.settings.is_member {

@@ -102,6 +102,7 @@ impl<V: Value> Writer<'_, V> {
         }
         match was {
             Some(class) => {
+                self.shelf.shown -= 1;
                 self.shared.visible[class].fetch_sub(1, Ordering::Relaxed);
                 slot.visible[class].fetch_sub(1, Ordering::Relaxed);
             }
@@ -110,6 +111,7 @@ impl<V: Value> Writer<'_, V> {
         }
         match is {
             Some(class) => {
+                self.shelf.shown += 1;
                 self.shared.visible[class].fetch_add(1, Ordering::Relaxed);
                 slot.visible[class].fetch_add(1, Ordering::Relaxed);
             }

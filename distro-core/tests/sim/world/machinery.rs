@@ -232,9 +232,12 @@ impl World {
     fn clean_up(&mut self, node: usize) {
         let Some(process) = &self.nodes[node].process else { return };
         let tick = process.tick(self.now);
-        let datums = Slot::all().flat_map(|slot| process.store.in_slot(slot));
-        let cleaned = datums.filter(|datum| process.store.clean_up(datum, EMPTY_LOOKS, tick));
+        let store = &process.store;
+        let datums: Vec<_> = Slot::all().flat_map(|slot| store.in_slot(slot)).collect();
+        let cleaned = datums.iter().filter(|datum| store.clean_up(datum, EMPTY_LOOKS, tick));
         let cleaned: Vec<String> = cleaned.map(|datum| datum.tag().to_string()).collect();
+        let crowded = datums.iter().filter(|datum| store.is_crowded_slot(datum.slot()));
+        crowded.for_each(|datum| store.relieve(datum, tick));
         if !cleaned.is_empty() {
             self.tell(format!("node {node} does not list {cleaned:?} any more"));
             self.input(node, Input::Changed);
