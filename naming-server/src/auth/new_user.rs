@@ -51,10 +51,11 @@ impl NewUser {
 
     /// Writes the user down, with what it may do.
     pub(crate) fn write(&self, registry: &Registry) {
-        registry.write_record(USERS, &self.name, Some(Content::User(Arc::clone(&self.hash))));
+        let now = registry.clock.tick();
+        registry.write_record(now, USERS, &self.name, Some(Content::User(Arc::clone(&self.hash))));
         if self.is_admin {
             let key = role_key(ADMIN_ROLE, &self.name);
-            registry.write_record(ROLES, &key, Some(Content::Grant));
+            registry.write_record(now, ROLES, &key, Some(Content::Grant));
         }
     }
 }

@@ -53,7 +53,7 @@ impl<F: Fn() -> io::Result<Box<dyn Io>> + Send + Sync + 'static> Site<F> {
             settings.clusters.insert("c".to_owned(), cluster);
             Ok(settings)
         };
-        registry.change_settings(&service, change).unwrap();
+        registry.change_settings(registry.clock.tick(), &service, change).unwrap();
         let network = Arc::new(Network { connected: Mutex::default(), answer });
         let connector = Arc::clone(&network) as _;
         let reach = Reach::new(networks.parse().unwrap(), false);
@@ -67,7 +67,9 @@ impl<F: Fn() -> io::Result<Box<dyn Io>> + Send + Sync + 'static> Site<F> {
         let key = InstanceKey { ip, port: 80, cluster: "c" };
         let instance = Instance::new(1.0, Metadata::default()).unwrap().into_persistent();
         let registry = &self.checks.registry;
-        registry.register(&self.service, &key, instance, true, &String::new).unwrap();
+        registry
+            .register(registry.clock.tick(), &self.service, &key, instance, true, &String::new)
+            .unwrap();
     }
 
     /// The health of all instances, in their order.
@@ -145,7 +147,7 @@ async fn a_type_that_is_not_made_leaves_health_as_it_is() {
     // Settings that this server knows are followed.
     let registry = &site.checks.registry;
     let settings = |_: Option<&_>| Ok(crate::registry::ServiceSettings::default());
-    registry.change_settings(&site.service, settings).unwrap();
+    registry.change_settings(registry.clock.tick(), &site.service, settings).unwrap();
     until("it is unhealthy", || site.health() == [false]).await;
     assert_eq!(site.checks.barred(), [0, 0]);
 }

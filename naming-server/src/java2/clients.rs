@@ -312,7 +312,7 @@ impl Clients {
         }
         let name = InstanceKey { ip: &ip, port, cluster: &cluster };
         let actor = || "a member of Nacos".to_owned();
-        match self.registry.register(&service, &name, instance, true, &actor) {
+        match self.registry.register(self.now(), &service, &name, instance, true, &actor) {
             Ok(()) => true,
             Err(error) => {
                 tracing::debug!(

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use distro_net::{Address, TcpConnector};
+use distro_net::{Address, Clock, TcpConnector};
 use naming_model::{InstanceKey, RecordKey, ServiceKey};
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -15,7 +16,7 @@ use super::*;
 use crate::app::{App, Resources, Sockets};
 use crate::audit::AuditSettings;
 use crate::auth::{AuthError, AuthSettings, Credentials, NewUser, Proof, Refusal, TokenKey};
-use crate::membership::Origin;
+use crate::membership::{Membership, Origin};
 use crate::push::{AgentFamily, Place, Subscriber};
 use crate::registry::{
     Action, Content, Flavour, Held, Instance, Later, Metadata, Namespace, PERMISSIONS, Page, ROLES,
@@ -51,9 +52,10 @@ impl Stub {
         let registry = &app.api.registry;
         for (user, action) in [("writer", "rw"), ("reader", "r")] {
             NewUser::new(user, user, false).unwrap().write(registry);
-            registry.write_record(ROLES, &role_key(user, user), Some(Content::Grant));
+            let (now, role) = (registry.clock.tick(), role_key(user, user));
+            registry.write_record(now, ROLES, &role, Some(Content::Grant));
             let permission = permission_key(user, "*:g:*", action);
-            registry.write_record(PERMISSIONS, &permission, Some(Content::Grant));
+            registry.write_record(now, PERMISSIONS, &permission, Some(Content::Grant));
         }
         Self { naming: Arc::clone(app.api.naming()), audit, folder, _app: app }
     }
@@ -162,7 +164,7 @@ async fn a_clearance_is_good_for_what_was_checked_and_for_nothing_else() {
     let clearance =
         stub.naming.pass(&registry.switches.load(), &writer, Access::Write, false).unwrap();
     let status = Content::Switch(r#""DOWN""#.into());
-    registry.write_record(SWITCHES, "overriddenServerStatus", Some(status));
+    registry.write_record(registry.clock.tick(), SWITCHES, "overriddenServerStatus", Some(status));
     let writer = Caller { clearance, ..writer };
     let closed = stub.naming.register(&writer, &service, &KEY, instance(), true);
     assert!(matches!(closed.outcome().await, Err(NamingError::Closed(_))));
@@ -201,7 +203,8 @@ async fn administrative_writes_are_audited_whatever_front_they_come_by() {
 async fn a_closed_gate_holds_for_every_front() {
     let stub = Stub::start().await;
     let status = Content::Switch(r#""READ_ONLY""#.into());
-    stub.naming.registry().write_record(SWITCHES, "overriddenServerStatus", Some(status));
+    let registry = stub.naming.registry();
+    registry.write_record(registry.clock.tick(), SWITCHES, "overriddenServerStatus", Some(status));
     let refused = stub.register(Some("writer")).await.unwrap_err();
     assert_eq!(refused, NamingError::Closed(crate::registry::ServerStatus::ReadOnly));
     stub.list("reader", None, |_, _| ()).unwrap();
@@ -240,8 +243,9 @@ async fn what_a_front_holds_for_a_connection_passes_the_layer_as_well() {
     assert_eq!(let_go("reader", registration).await, Err(not_allowed()));
     assert_eq!(hosts("reader"), Ok(1));
     let status = |text: &str| {
-        let status = Content::Switch(format!("\"{text}\"").into());
-        stub.naming.registry().write_record(SWITCHES, "overriddenServerStatus", Some(status));
+        let status = Some(Content::Switch(format!("\"{text}\"").into()));
+        let registry = stub.naming.registry();
+        registry.write_record(registry.clock.tick(), SWITCHES, "overriddenServerStatus", status);
     };
     status("READ_ONLY");
     assert!(matches!(let_go("writer", registration).await, Err(NamingError::Closed(_))));
@@ -417,4 +421,50 @@ async fn a_front_manages_namespaces_and_switches() {
     })
     .await
     .unwrap();
+}
+
+/// For how long the clocks of the test below have stood still while time went on.
+static FROZEN_MS: AtomicU64 = AtomicU64::new(0);
+
+#[tokio::test]
+async fn a_write_that_was_let_in_before_a_stop_gets_no_stamp_of_after_it() {
+    // The service is this member's own, or nobody's as long as the others are not heard.
+    for others in ["", ",127.0.0.1:2"] {
+        let folder = TempDir::new().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "a secret of thirty-two characters or more").unwrap();
+        let mut config = crate::Config::default();
+        config.cluster.members = format!("127.0.0.1:1{others}");
+        config.cluster.secret_file = secret.to_str().unwrap().to_owned();
+        let address = "127.0.0.1:1".parse::<Address>().unwrap();
+        let origin = Origin::with(address, Clock::of_sleeper(&FROZEN_MS), 1);
+        let connector = Arc::new(TcpConnector);
+        let membership = Membership::prepare(&config, &origin, connector.clone()).await.unwrap();
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let sockets = Sockets { push: socket.into(), checks: connector };
+        let app = App::new(&config, origin, Some(membership), sockets, Resources::default());
+        let (writes, registry) = (&app.api.naming().writes, &app.api.registry);
+        let (service, nobody) = (service(), &String::new);
+        let instance = || Instance::new(1.0, Metadata::default()).unwrap();
+        let (other, record) = (InstanceKey { port: 81, ..KEY }, RecordKey::ephemeral(KEY));
+        let taken = writes.register(&service, &KEY, instance(), true, nobody).outcome().await;
+        assert_eq!(taken, Ok(()));
+        assert_eq!(registry.store.owns(service.as_str()), others.is_empty());
+
+        FROZEN_MS.fetch_add(10_000, Ordering::Relaxed);
+        let settings = |_: Option<&ServiceSettings>| Ok(ServiceSettings::default());
+        let grant = Some(Content::Grant);
+        for refused in [
+            writes.register(&service, &other, instance(), true, nobody).outcome().await,
+            writes.register(&service, &KEY, instance(), true, nobody).outcome().await,
+            writes.deregister(&service, &record, nobody).outcome().await,
+            writes.set_health(&service, &record, false, nobody).outcome().await,
+            writes.change_settings(&service, settings).outcome().await,
+            writes.delete_service(&service, nobody).outcome().await.map(|_| ()),
+            writes.write_record(ROLES, "role", grant).outcome().await,
+        ] {
+            assert!(matches!(refused, Err(RegistryError::NotReady(_))), "{refused:?}");
+        }
+        assert!(registry.is_known(&service, &KEY) && !registry.is_known(&service, &other));
+    }
 }

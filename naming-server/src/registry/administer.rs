@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use distro_core::{DATUM_KEY, Health, Key, Stamp};
+use distro_core::{DATUM_KEY, Health, Key, Stamp, Tick};
 use naming_model::{RecordKey, ServiceKey};
 
 use super::writes::check_service;
@@ -17,11 +17,11 @@ impl Registry {
     /// refuses; nothing is written then.
     pub(crate) fn change_settings(
         &self,
+        now: Tick,
         service: &ServiceKey,
         change: impl FnOnce(Option<&ServiceSettings>) -> Result<ServiceSettings, RegistryError>,
     ) -> Result<(), RegistryError> {
         check_service(service)?;
-        let now = self.clock.tick();
         self.store.update(service.as_str(), now, |writer| {
             let known = match writer.find_visible(DATUM_KEY) {
                 Some((_, content)) => match &**content {
@@ -68,8 +68,12 @@ impl Registry {
     }
 
     /// Deletes a service with all its instances. Returns whether there was one.
-    pub(crate) fn delete_service(&self, service: &ServiceKey, actor: &dyn Fn() -> String) -> bool {
-        let now = self.clock.tick();
+    pub(crate) fn delete_service(
+        &self,
+        now: Tick,
+        service: &ServiceKey,
+        actor: &dyn Fn() -> String,
+    ) -> bool {
         let closed = self.store.update_existing(service.as_str(), now, |writer| {
             let instances: Vec<_> = writer
                 .visible()

@@ -49,7 +49,7 @@ impl AtOwner {
     ) -> Result<(), RegistryError> {
         // Issued before anything is looked at. No lock holds off what an operator sets meanwhile
         // through this member, as it does at the owner; that gets a newer stamp, and stays.
-        let stamp = self.issue();
+        let stamp = self.issue()?;
         let kept = self.registry.kept_values(&target.service, &target.id, &instance);
         let known = self.registry.find_instance(&target.service, &target.id);
         let known = Known {
@@ -84,7 +84,7 @@ impl AtOwner {
             let before = (&known.instance, known.health);
             let Planned { instance, health, .. } =
                 self.registry.plan_patch(before, kind, &change)?;
-            let register = Self::registration(&target, self.issue(), instance, health);
+            let register = Self::registration(&target, self.issue()?, instance, health);
             if self.cluster.write(register.expecting(known.written)).await.is_applied {
                 self.registry.note(&target.service, &target.id, kind, &|| actor.clone());
                 return Ok(Patched::Done);
@@ -93,14 +93,19 @@ impl AtOwner {
         Err(contended())
     }
 
-    pub(super) async fn deregister(self, target: InstanceId, actor: String) {
+    pub(super) async fn deregister(
+        self,
+        target: InstanceId,
+        actor: String,
+    ) -> Result<(), RegistryError> {
         let was_known = self.registry.find_instance(&target.service, &target.id).is_some();
         let (tag, key) = (target.service.as_str(), target.id.as_str());
-        self.cluster.write(Operation::deregister(tag, key, self.issue())).await;
+        self.cluster.write(Operation::deregister(tag, key, self.issue()?)).await;
         if was_known {
             let actor = || actor.clone();
             self.registry.note(&target.service, &target.id, EventKind::Deregistered, &actor);
         }
+        Ok(())
     }
 
     /// Has the owner take a beat that is unknown here. `None` if it is unknown there, too.
@@ -141,7 +146,7 @@ impl AtOwner {
             let value = self.registry.plan_settings(&service, known.as_deref(), &change)?;
             let tag = service.as_str();
             let register =
-                Operation::register(tag, DATUM_KEY, self.issue(), value, Health::Healthy);
+                Operation::register(tag, DATUM_KEY, self.issue()?, value, Health::Healthy);
             let register = register.expecting(written);
             if self.cluster.write(register).await.is_applied {
                 return Ok(());
@@ -164,14 +169,14 @@ impl AtOwner {
             let values = match self.registry.plan_values((tag, &key), known, &change)? {
                 PlannedValues::Same => return Ok(()),
                 PlannedValues::Removed => {
-                    self.cluster.write(Operation::deregister(tag, key, self.issue())).await;
+                    self.cluster.write(Operation::deregister(tag, key, self.issue()?)).await;
                     return Ok(());
                 }
                 PlannedValues::Kept(values) => values,
             };
             let written = found.map(|(_, written)| written);
             let value = Arc::new(Content::Operator(Box::new(values)));
-            let register = Operation::register(tag, &*key, self.issue(), value, Health::Healthy);
+            let register = Operation::register(tag, &*key, self.issue()?, value, Health::Healthy);
             let register = register.expecting(written.unwrap_or(Stamp::NEVER));
             if self.cluster.write(register).await.is_applied {
                 return Ok(());
@@ -185,8 +190,8 @@ impl AtOwner {
         tag: &'static str,
         key: String,
         content: Option<Content>,
-    ) {
-        let stamp = self.issue();
+    ) -> Result<(), RegistryError> {
+        let stamp = self.issue()?;
         self.cluster
             .write(match content {
                 Some(content) => {
@@ -195,15 +200,20 @@ impl AtOwner {
                 None => Operation::deregister(tag, key, stamp),
             })
             .await;
+        Ok(())
     }
 
-    pub(super) async fn delete_service(self, service: ServiceKey, actor: String) -> bool {
-        let Some(instances) = self.registry.instances_of(&service) else { return false };
-        self.cluster.write(Operation::close(service.as_str(), self.issue())).await;
+    pub(super) async fn delete_service(
+        self,
+        service: ServiceKey,
+        actor: String,
+    ) -> Result<bool, RegistryError> {
+        let Some(instances) = self.registry.instances_of(&service) else { return Ok(false) };
+        self.cluster.write(Operation::close(service.as_str(), self.issue()?)).await;
         for id in &instances {
             self.registry.note(&service, id, EventKind::ServiceDeleted, &|| actor.clone());
         }
-        true
+        Ok(true)
     }
 
     fn registration(
@@ -216,8 +226,12 @@ impl AtOwner {
         Operation::register(target.service.as_str(), target.id.as_str(), stamp, value, health)
     }
 
-    fn issue(&self) -> Stamp {
-        self.registry.store.clock().issue(self.registry.clock.tick())
+    /// # Errors
+    /// `NotReady` if this process was stopped: see [`Cluster::check_awake`].
+    fn issue(&self) -> Result<Stamp, RegistryError> {
+        let now = self.registry.clock.tick();
+        self.cluster.check_awake(now)?;
+        Ok(self.registry.store.clock().issue(now))
     }
 }
 

@@ -327,7 +327,9 @@ mod tests {
             for cluster in ["a", "b"] {
                 let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster };
                 let instance = Instance::new(1.0, Metadata::default()).unwrap();
-                registry.register(&service, &key, instance, true, &String::new).unwrap();
+                registry
+                    .register(registry.clock.tick(), &service, &key, instance, true, &String::new)
+                    .unwrap();
             }
         }
         registry

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use distro_core::{Operation, Phase, SharedStatus, Tick, Written};
 use distro_net::Forwarder;
 
-use super::{Content, NamingStore, ServiceState};
+use super::{Content, NamingStore, RegistryError, ServiceState};
 
 /// The way to the members that own what this node does not.
 pub(crate) struct Cluster {
@@ -34,6 +34,15 @@ impl Cluster {
     /// Whether writes and beats may be taken.
     pub(crate) fn may_write(&self, now: Tick) -> bool {
         self.shared_status.may_write(now)
+    }
+
+    /// Whether a write may get a stamp of this moment: the gate may have let it in before this process
+    /// was stopped.
+    ///
+    /// # Errors
+    /// `NotReady` if it was, and has not compared its data since.
+    pub(super) fn check_awake(&self, now: Tick) -> Result<(), RegistryError> {
+        if self.may_write(now) { Ok(()) } else { Err(stopped()) }
     }
 
     /// Whether what is read now may have waited while this process was stopped.
@@ -64,4 +73,9 @@ impl Cluster {
     pub(crate) fn forwarded(&self) -> u64 {
         self.forwarded.load(Relaxed)
     }
+}
+
+#[cold]
+fn stopped() -> RegistryError {
+    RegistryError::NotReady("this server was stopped while it took the write".to_owned())
 }

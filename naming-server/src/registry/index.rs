@@ -292,7 +292,11 @@ mod tests {
         let stamps = StampClock::new(MemberId(1), 1, clock.now());
         let registry = Registry::new(settings, events, watch, stamps, clock, Vec::new());
         for name in names {
-            registry.change_settings(&key(name), |_| Ok(ServiceSettings::default())).unwrap();
+            registry
+                .change_settings(registry.clock.tick(), &key(name), |_| {
+                    Ok(ServiceSettings::default())
+                })
+                .unwrap();
         }
         registry
     }
@@ -347,12 +351,18 @@ mod tests {
     fn services_come_and_go() {
         let registry = registry(&["a@@s", "b@@s"]);
         let actor = || String::new();
-        assert!(registry.delete_service(&key("a@@s"), &actor));
-        assert!(!registry.delete_service(&key("a@@s"), &actor));
+        assert!(registry.delete_service(registry.clock.tick(), &key("a@@s"), &actor));
+        assert!(!registry.delete_service(registry.clock.tick(), &key("a@@s"), &actor));
         assert_eq!((registry.index.len(), registry.index.namespaces().len()), (1, 1));
-        assert!(registry.delete_service(&key("b@@s"), &actor));
+        assert!(registry.delete_service(registry.clock.tick(), &key("b@@s"), &actor));
         assert_eq!((registry.index.len(), registry.index.namespaces().len()), (0, 0));
-        registry.change_settings(&key("a@@s"), |_| Ok(ServiceSettings::default())).unwrap();
+        registry
+            .change_settings(
+                registry.clock.tick(),
+                &key("a@@s"),
+                |_| Ok(ServiceSettings::default()),
+            )
+            .unwrap();
         assert!(registry.services().iter().map(|(key, _)| key.grouped()).eq(["a@@s"]));
     }
 
@@ -360,7 +370,7 @@ mod tests {
     fn a_refused_service_is_not_listed() {
         let registry = registry(&[]);
         let refuse = |_: Option<&ServiceSettings>| Err(RegistryError::invalid("no"));
-        assert!(registry.change_settings(&key("a@@s"), refuse).is_err());
+        assert!(registry.change_settings(registry.clock.tick(), &key("a@@s"), refuse).is_err());
         assert_eq!(registry.index.len(), 0);
     }
 
@@ -373,8 +383,10 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..500 {
                         let create = |_: Option<&ServiceSettings>| Ok(ServiceSettings::default());
-                        registry.change_settings(&key("a@@s"), create).unwrap();
-                        registry.delete_service(&key("a@@s"), &actor);
+                        registry
+                            .change_settings(registry.clock.tick(), &key("a@@s"), create)
+                            .unwrap();
+                        registry.delete_service(registry.clock.tick(), &key("a@@s"), &actor);
                     }
                 });
             }
@@ -392,7 +404,9 @@ mod tests {
         let registry = registry(&[]);
         for number in 0..SERVICES {
             let key = key(&format!("DEFAULT_GROUP@@com.example.orders.service-{number}"));
-            registry.change_settings(&key, |_| Ok(ServiceSettings::default())).unwrap();
+            registry
+                .change_settings(registry.clock.tick(), &key, |_| Ok(ServiceSettings::default()))
+                .unwrap();
         }
         let filter =
             MetadataFilter::parse(r#"{"type":"label","expression":"INSTANCE.metadata.zone='a'"}"#);

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use distro_core::{Health, Reader, Stamp, Writer};
+use distro_core::{Health, Reader, Stamp, Tick, Writer};
 use naming_model::{RecordKey, ServiceKey};
 use serde_json::{Map, Value, json};
 
@@ -278,11 +278,12 @@ impl Registry {
     /// As [`Self::check_values`]; nothing is written then.
     pub(super) fn change_operator_values(
         &self,
+        now: Tick,
         service: &ServiceKey,
         id: &str,
         change: impl FnOnce(OperatorValues) -> OperatorValues,
     ) -> Result<(), RegistryError> {
-        let (now, key) = (self.clock.tick(), RecordKey::operator_text(id));
+        let key = RecordKey::operator_text(id);
         let written = self.store.update_existing(service.as_str(), now, |writer| {
             let known = writer.find_visible(&key).and_then(|(_, content)| read(content));
             let planned = self.plan_values((service.as_str(), &key), known, change)?;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use distro_core::Health;
+use distro_core::{Health, Tick};
 
 use super::{Content, Registry};
 
@@ -20,8 +20,7 @@ pub(crate) const PERMISSIONS: &str = "#permissions";
 
 impl Registry {
     /// Writes a record that belongs to no service, or removes it. All members take it over.
-    pub(crate) fn write_record(&self, tag: &str, key: &str, content: Option<Content>) {
-        let now = self.clock.tick();
+    pub(crate) fn write_record(&self, now: Tick, tag: &str, key: &str, content: Option<Content>) {
         self.store.update(tag, now, |writer| {
             // Issued under the lock, like all stamps: see `writes`.
             let stamp = self.store.clock().issue(now);

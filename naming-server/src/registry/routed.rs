@@ -19,6 +19,7 @@ use super::{
 use crate::durable::Acks;
 
 mod anew;
+mod moment;
 mod records;
 
 /// Carries out writes, here or where they belong.
@@ -119,7 +120,9 @@ impl Writes {
         }
         let durable = self.durable_instance(&instance.record_key(key));
         let write = match self.at_owner(service) {
-            None => Write::Done(self.registry.register(service, key, instance, healthy, actor)),
+            None => {
+                self.here(|now| self.registry.register(now, service, key, instance, healthy, actor))
+            }
             Some(owner) => {
                 let checked = check_names(service, key);
                 let (target, actor) =
@@ -172,7 +175,7 @@ impl Writes {
         }
         let durable = self.durable_instance(key);
         let write = match self.at_owner(service) {
-            None => Write::Done(self.registry.patch(kind, service, key, actor, change)),
+            None => self.here(|now| self.registry.patch(now, kind, service, key, actor, change)),
             Some(owner) => {
                 let (target, actor) = (InstanceId::new(service, key), actor());
                 Write::Sent(Box::pin(owner.patch(kind, target, actor, change)))
@@ -198,19 +201,19 @@ impl Writes {
         }
         let durable = self.durable_instance(key);
         let write = match self.at_owner(service) {
-            None => {
+            None => self.here(|now| {
                 match self.cluster {
-                    Some(_) => self.registry.deregister_unseen(service, key, actor),
-                    None => self.registry.deregister(service, key, actor),
+                    Some(_) => self.registry.deregister_unseen(now, service, key, actor),
+                    None => self.registry.deregister(now, service, key, actor),
                 }
-                Write::Done(())
-            }
+                Ok(())
+            }),
             Some(owner) => {
                 let (target, actor) = (InstanceId::new(service, key), actor());
                 Write::Sent(Box::pin(owner.deregister(target, actor)))
             }
         };
-        self.durably_if(service, durable, write.map(Ok))
+        self.durably_if(service, durable, write)
     }
 
     /// As [`Registry::set_health`]. In a cluster the instance is written anew with this health: a
@@ -223,7 +226,7 @@ impl Writes {
         actor: &dyn Fn() -> String,
     ) -> Write<Result<(), RegistryError>> {
         if self.cluster.is_none() {
-            self.registry.set_health(service, key, healthy, actor);
+            self.registry.set_health(self.registry.clock.tick(), service, key, healthy, actor);
             return self.durably_if(service, self.durable_instance(key), Write::Done(Ok(())));
         }
         let Some(known) = self.registry.find_instance(service, &key.text()) else {
@@ -341,7 +344,7 @@ impl Writes {
         + 'static,
     ) -> Write<Result<(), RegistryError>> {
         let write = match self.at_owner(service) {
-            None => Write::Done(self.registry.change_settings(service, change)),
+            None => self.here(|now| self.registry.change_settings(now, service, change)),
             Some(owner) => Write::Sent(Box::pin(owner.change_settings(service.clone(), change))),
         };
         self.durably((service.as_str(), DATUM_KEY), write)
@@ -357,7 +360,9 @@ impl Writes {
         let id = key.text();
         let durable = self.acks.is_some().then(|| RecordKey::operator_text(&id));
         let write = match self.at_owner(service) {
-            None => Write::Done(self.registry.change_operator_values(service, &id, change)),
+            None => {
+                self.here(|now| self.registry.change_operator_values(now, service, &id, change))
+            }
             Some(owner) => {
                 let target = InstanceId::new(service, key);
                 Write::Sent(Box::pin(owner.change_operator_values(target, change)))
@@ -373,13 +378,13 @@ impl Writes {
         actor: &dyn Fn() -> String,
     ) -> Write<Result<bool, RegistryError>> {
         let write = match self.at_owner(service) {
-            None => Write::Done(self.registry.delete_service(service, actor)),
+            None => self.here(|now| Ok(self.registry.delete_service(now, service, actor))),
             Some(owner) => {
                 let (service, actor) = (service.clone(), actor());
                 Write::Sent(Box::pin(owner.delete_service(service, actor)))
             }
         };
         // The removal of the settings says that everything is removed.
-        self.durably((service.as_str(), DATUM_KEY), write.map(Ok))
+        self.durably((service.as_str(), DATUM_KEY), write)
     }
 }

@@ -374,7 +374,9 @@ mod tests {
         for cluster in ["a", "b"] {
             let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster };
             let instance = Instance::new(1.0, Metadata::default()).unwrap();
-            registry.register(&service(), &key, instance, true, &String::new).unwrap();
+            registry
+                .register(registry.clock.tick(), &service(), &key, instance, true, &String::new)
+                .unwrap();
         }
         registry
     }
@@ -422,7 +424,9 @@ mod tests {
         assert_eq!(rendered(), 2);
         let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "a" };
         let instance = Instance::new(2.0, Metadata::default()).unwrap();
-        registry.register(&service(), &key, instance, true, &String::new).unwrap();
+        registry
+            .register(registry.clock.tick(), &service(), &key, instance, true, &String::new)
+            .unwrap();
         assert_eq!(rendered(), 2);
         for clusters in ["", "a", "", "a"] {
             list(&registry, clusters);

@@ -1,11 +1,14 @@
 //! What clients do to instances.
 //!
 //! Stamps are issued under the lock of the service: of two writes that wait for it, the one that
-//! gets it later must be the newer one, or it would be answered and have no effect.
+//! gets it later must be the newer one, or it would be answered and have no effect. They are issued
+//! as of the moment at which [`Writes`](super::Writes) last saw that this process was not stopped:
+//! whoever freezes it between that and the stamp makes the write older, not newer than those of
+//! other members meanwhile.
 
 use std::sync::Arc;
 
-use distro_core::{Health, Heard, Operation, Stamp, Writer, apply};
+use distro_core::{Health, Heard, Operation, Stamp, Tick, Writer, apply};
 use naming_model::{InstanceKey, RecordKey, ServiceKey, check_cluster_name};
 
 use super::plan::{Known, Planned, initial_health};
@@ -24,6 +27,7 @@ impl Registry {
     /// `Invalid` for names against the rules, `Full` if the registry is full.
     pub(crate) fn register(
         &self,
+        now: Tick,
         service: &ServiceKey,
         key: &InstanceKey<'_>,
         instance: Instance,
@@ -31,7 +35,6 @@ impl Registry {
         actor: &dyn Fn() -> String,
     ) -> Result<(), RegistryError> {
         check_names(service, key)?;
-        let now = self.clock.tick();
         let id = instance.record_key(key).text();
         let kind = self.store.update(service.as_str(), now, |writer| {
             let stamp = self.store.clock().issue(now);
@@ -137,13 +140,13 @@ impl Registry {
     /// Whatever `change` refuses; nothing is written then.
     pub(super) fn patch(
         &self,
+        now: Tick,
         kind: EventKind,
         service: &ServiceKey,
         key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
         change: impl FnOnce(&Instance) -> Result<(Instance, Option<bool>), RegistryError>,
     ) -> Result<Patched, RegistryError> {
-        let now = self.clock.tick();
         let id = key.text();
         let patched = self.store.update_existing(
             service.as_str(),
@@ -168,11 +171,11 @@ impl Registry {
     /// Removes an instance; nothing happens if it is not there.
     pub(crate) fn deregister(
         &self,
+        now: Tick,
         service: &ServiceKey,
         key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
     ) {
-        let now = self.clock.tick();
         let id = key.text();
         let removed = self.store.update_existing(service.as_str(), now, |writer| {
             writer.deregister(&id, self.store.clock().issue(now))
@@ -186,11 +189,12 @@ impl Registry {
     /// another member, and must not count when it arrives.
     pub(super) fn deregister_unseen(
         &self,
+        now: Tick,
         service: &ServiceKey,
         key: &RecordKey<'_>,
         actor: &dyn Fn() -> String,
     ) {
-        let (now, id) = (self.clock.tick(), key.text());
+        let id = key.text();
         let was_known = self.find_instance(service, &id).is_some();
         let stamp = self.store.clock().issue(now);
         apply(&self.store, &Operation::deregister(service.as_str(), id.as_str(), stamp), now);
@@ -242,12 +246,12 @@ impl Registry {
     /// Sets the health of an instance by hand. Nothing happens if it is not there.
     pub(crate) fn set_health(
         &self,
+        now: Tick,
         service: &ServiceKey,
         key: &RecordKey<'_>,
         healthy: bool,
         actor: &dyn Fn() -> String,
     ) {
-        let now = self.clock.tick();
         let (id, health) = (key.text(), initial_health(healthy));
         let changed = self.store.update_existing(service.as_str(), now, |writer| {
             let differs = find_instance(writer, &id).is_some_and(|(_, known)| known != health);
@@ -372,7 +376,9 @@ mod tests {
             for port in 1..=100 {
                 let key = InstanceKey { ip: "10.0.0.1", port, cluster: "DEFAULT" };
                 let instance = Instance::new(1.0, metadata.clone()).unwrap();
-                registry.register(&service, &key, instance, true, &String::new).unwrap();
+                registry
+                    .register(registry.clock.tick(), &service, &key, instance, true, &String::new)
+                    .unwrap();
             }
             registry.find(&service).unwrap().read(|reader| {
                 ids.extend(hosts(&reader).map(|host| host.instance.id.clone().unwrap()));
@@ -391,7 +397,16 @@ mod tests {
                 changed.set_metadata(Metadata::new(&map, 4_096)?);
                 Ok((changed, None))
             };
-            registry.patch(EventKind::Updated, service, key, &String::new, change).unwrap();
+            registry
+                .patch(
+                    registry.clock.tick(),
+                    EventKind::Updated,
+                    service,
+                    key,
+                    &String::new,
+                    change,
+                )
+                .unwrap();
         }
     }
 
@@ -401,7 +416,9 @@ mod tests {
         let service = ServiceKey::parse("public", "g@@s").unwrap();
         let key = InstanceKey { ip: "10.0.0.1", port: 80, cluster: "DEFAULT" };
         let instance = Instance::new(1.0, Metadata::default()).unwrap();
-        registry.register(&service, &key, instance, true, &String::new).unwrap();
+        registry
+            .register(registry.clock.tick(), &service, &key, instance, true, &String::new)
+            .unwrap();
         let key = RecordKey::ephemeral(key);
         let names = ["a", "b", "c", "d"];
         std::thread::scope(|scope| {

@@ -219,7 +219,14 @@ fn register_example(api: &Api) {
     let key = naming_model::InstanceKey { ip: "10.0.0.1", port: 8080, cluster: "DEFAULT" };
     let instance = Instance::new(1.0, Metadata::default()).unwrap();
     // It may be there already.
-    let _ = api.registry.register(&service, &key, instance, true, &String::new);
+    let _ = api.registry.register(
+        api.registry.clock.tick(),
+        &service,
+        &key,
+        instance,
+        true,
+        &String::new,
+    );
 }
 
 /// What a handler reads of a request that has all that is documented, and what it reads of one that

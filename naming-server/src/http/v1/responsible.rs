@@ -81,7 +81,16 @@ mod tests {
         for port in 1..=number % 4 + 1 {
             let key = InstanceKey { ip: "10.0.0.1", port, cluster: "c" };
             let instance = Instance::new(1.0, Metadata::default()).unwrap();
-            registry.register(&service(number), &key, instance, true, &String::new).unwrap();
+            registry
+                .register(
+                    registry.clock.tick(),
+                    &service(number),
+                    &key,
+                    instance,
+                    true,
+                    &String::new,
+                )
+                .unwrap();
         }
     }
 
@@ -94,8 +103,12 @@ mod tests {
         // Again, gone one by one, gone with its service, and back.
         (0..10).for_each(|number| register(&registry, number));
         let first = RecordKey::ephemeral(InstanceKey { ip: "10.0.0.1", port: 1, cluster: "c" });
-        (0..20).for_each(|number| registry.deregister(&service(number), &first, &String::new));
-        (10..15).for_each(|number| _ = registry.delete_service(&service(number), &String::new));
+        (0..20).for_each(|number| {
+            registry.deregister(registry.clock.tick(), &service(number), &first, &String::new)
+        });
+        (10..15).for_each(|number| {
+            _ = registry.delete_service(registry.clock.tick(), &service(number), &String::new)
+        });
         register(&registry, 12);
         assert_eq!(counts(), look(&registry));
         assert_eq!(counts().0, 36);

@@ -10,7 +10,7 @@ use crate::registry::{Content, EventKind};
 
 impl Writes {
     /// Registers once more what a living connection holds, and what readers do not see any more.
-    /// The stamp of the registration; `None` if somebody else was faster.
+    /// The stamp of the registration; `None` if somebody else was faster, or this process was stopped.
     pub(crate) async fn register_anew(
         &self,
         tag: &str,
@@ -18,7 +18,7 @@ impl Writes {
         value: Arc<Content>,
     ) -> Option<Stamp> {
         let registry = &self.registry;
-        let now = registry.clock.tick();
+        let now = self.moment().ok()?;
         let stamp = registry.store.clock().issue(now);
         let operation = Operation::register(tag, key.clone(), stamp, value, Health::Healthy)
             .expecting(Stamp::NEVER);

@@ -12,12 +12,12 @@ impl Writes {
         content: Option<Content>,
     ) -> Write<Result<(), RegistryError>> {
         let write = match self.at_owner_of(tag) {
-            None => {
-                self.registry.write_record(tag, key, content);
-                Write::Done(())
-            }
+            None => self.here(|now| {
+                self.registry.write_record(now, tag, key, content);
+                Ok(())
+            }),
             Some(owner) => Write::Sent(Box::pin(owner.write_record(tag, key.to_owned(), content))),
         };
-        self.durably((tag, key), write.map(Ok))
+        self.durably((tag, key), write)
     }
 }

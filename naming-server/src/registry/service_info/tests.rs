@@ -47,14 +47,16 @@ impl Wish<'_> {
         instance.enabled = self.enabled;
         instance.id = self.id.map(Box::from);
         let key = InstanceKey { ip: self.ip, port: 8_080, cluster: self.cluster };
-        registry.register(&service(), &key, instance, self.healthy, &String::new).unwrap();
+        registry
+            .register(registry.clock.tick(), &service(), &key, instance, self.healthy, &String::new)
+            .unwrap();
     }
 }
 
 fn protect(registry: &Registry, protect_threshold: f32) {
     let settings =
         ServiceSettings { protect_threshold, explicit: true, ..ServiceSettings::default() };
-    registry.change_settings(&service(), |_| Ok(settings)).unwrap();
+    registry.change_settings(registry.clock.tick(), &service(), |_| Ok(settings)).unwrap();
 }
 
 fn info(registry: &Registry, clusters: &str, healthy_only: bool) -> Value {

@@ -57,15 +57,15 @@ impl SwitchSink for Listener {
 #[test]
 fn different_switches_set_on_two_members_hold_on_both() {
     let (a, b) = (registry(1), registry(2));
-    a.write_record(SWITCHES, "clientBeatInterval", Some(switch("7000")));
-    b.write_record(SWITCHES, "healthCheckEnabled", Some(switch("false")));
+    a.write_record(a.clock.tick(), SWITCHES, "clientBeatInterval", Some(switch("7000")));
+    b.write_record(b.clock.tick(), SWITCHES, "healthCheckEnabled", Some(switch("false")));
     give(&a, &b, SWITCHES);
     give(&b, &a, SWITCHES);
     for registry in [&a, &b] {
         let values = registry.switches.load();
         assert_eq!((values.client_beat_interval_ms, values.health_check_enabled), (7_000, false));
     }
-    b.write_record(SWITCHES, "clientBeatInterval", Some(switch("8000")));
+    b.write_record(b.clock.tick(), SWITCHES, "clientBeatInterval", Some(switch("8000")));
     give(&b, &a, SWITCHES);
     give(&a, &b, SWITCHES);
     assert_eq!(a.switches.load().client_beat_interval_ms, 8_000);
@@ -87,10 +87,10 @@ fn what_makes_no_sense_here_is_left_out_and_the_rest_holds() {
         ("masters", r#"["a"],"checkTimes":9"#),
         ("overriddenServerStatus", "\"SIDEWAYS\""),
     ] {
-        a.write_record(SWITCHES, name, Some(switch(text)));
+        a.write_record(a.clock.tick(), SWITCHES, name, Some(switch(text)));
     }
     let no_switch = Namespace { name: "n".into(), description: "".into() };
-    a.write_record(SWITCHES, "sendBeatOnly", Some(Content::Namespace(no_switch)));
+    a.write_record(a.clock.tick(), SWITCHES, "sendBeatOnly", Some(Content::Namespace(no_switch)));
     give(&a, &b, SWITCHES);
     let expected = SwitchValues {
         client_beat_interval_ms: 7_000,
@@ -103,21 +103,21 @@ fn what_makes_no_sense_here_is_left_out_and_the_rest_holds() {
 #[test]
 fn what_is_set_on_one_member_alone_holds_until_it_is_written_for_all() {
     let (a, b) = (registry(1), registry(2));
-    a.write_record(SWITCHES, "clientBeatInterval", Some(switch("7000")));
+    a.write_record(a.clock.tick(), SWITCHES, "clientBeatInterval", Some(switch("7000")));
     a.switches.set_here(one("clientBeatInterval", "8000"));
     a.switches.set_here(one("checkTimes", "5"));
     give(&a, &b, SWITCHES);
     assert_eq!(b.switches.load().client_beat_interval_ms, 7_000);
     // Another switch, and the same record once more.
-    b.write_record(SWITCHES, "sendBeatOnly", Some(switch("true")));
+    b.write_record(b.clock.tick(), SWITCHES, "sendBeatOnly", Some(switch("true")));
     give(&b, &a, SWITCHES);
     let values = a.switches.load();
     assert_eq!((values.client_beat_interval_ms, values.check_times), (8_000, 5));
     assert!(values.send_beat_only);
     drop(values);
     // The value that it had for all is a new decision all the same.
-    b.write_record(SWITCHES, "clientBeatInterval", Some(switch("7000")));
-    b.write_record(SWITCHES, "checkTimes", Some(switch("3")));
+    b.write_record(b.clock.tick(), SWITCHES, "clientBeatInterval", Some(switch("7000")));
+    b.write_record(b.clock.tick(), SWITCHES, "checkTimes", Some(switch("3")));
     give(&b, &a, SWITCHES);
     assert_eq!(**a.switches.load(), **b.switches.load());
 }
@@ -126,12 +126,12 @@ fn what_is_set_on_one_member_alone_holds_until_it_is_written_for_all() {
 fn defaults_of_the_configuration_stand_below_records() {
     let registry = registry(1);
     registry.switches.disable_push();
-    registry.write_record(SWITCHES, "checkTimes", Some(switch("5")));
+    registry.write_record(registry.clock.tick(), SWITCHES, "checkTimes", Some(switch("5")));
     let values = Arc::clone(&registry.switches.load());
     assert_eq!((values.push_enabled, values.check_times), (false, 5));
-    registry.write_record(SWITCHES, "pushEnabled", Some(switch("true")));
+    registry.write_record(registry.clock.tick(), SWITCHES, "pushEnabled", Some(switch("true")));
     assert!(registry.switches.load().push_enabled);
-    registry.write_record(SWITCHES, "pushEnabled", None);
+    registry.write_record(registry.clock.tick(), SWITCHES, "pushEnabled", None);
     assert!(!registry.switches.load().push_enabled);
 }
 
@@ -145,7 +145,7 @@ fn who_must_be_told_is_told_until_it_listens() {
     assert_eq!(listener.told.load(SeqCst), 1);
 
     listener.is_busy.store(true, SeqCst);
-    a.write_record(SWITCHES, "pushEnabled", Some(switch("false")));
+    a.write_record(a.clock.tick(), SWITCHES, "pushEnabled", Some(switch("false")));
     give(&a, &b, SWITCHES);
     give(&a, &b, SWITCHES);
     assert!(!listener.pushes.load(SeqCst));
@@ -166,7 +166,12 @@ fn writers_at_the_same_time_leave_the_last_value_in_force() {
             scope.spawn(move || {
                 for n in 0..50 {
                     let text = (1_000 + n * 4 + thread).to_string();
-                    registry.write_record(SWITCHES, "clientBeatInterval", Some(switch(&text)));
+                    registry.write_record(
+                        registry.clock.tick(),
+                        SWITCHES,
+                        "clientBeatInterval",
+                        Some(switch(&text)),
+                    );
                 }
             });
         }
@@ -201,8 +206,13 @@ fn records_of_no_service_are_shown_as_none() {
     let registry = Registry::new(settings, events, watch, stamps, clock, Vec::new());
 
     let named = Namespace { name: "n".into(), description: "".into() };
-    registry.write_record(SWITCHES, "checkTimes", Some(switch("5")));
-    registry.write_record(NAMESPACES, "dev", Some(Content::Namespace(named.clone())));
+    registry.write_record(registry.clock.tick(), SWITCHES, "checkTimes", Some(switch("5")));
+    registry.write_record(
+        registry.clock.tick(),
+        NAMESPACES,
+        "dev",
+        Some(Content::Namespace(named.clone())),
+    );
     // What a faulty member may send.
     for tag in ["#later", "no tag at all", "n##not-grouped", "n##@@s", "n##g@@"] {
         registry.store.update(tag, clock.tick(), |writer| {
