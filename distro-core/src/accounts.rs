@@ -122,7 +122,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             let listening = listening.fold(self.accounts.listening_since, Tick::min);
             self.accounts.open.subtract(&done);
             self.accounts.ready.add(&done);
-            let is_lost = |peer: &Peer| is_excused(peer, &config, now);
+            // Who is gone hears nobody: its clients are back elsewhere before silence counts.
+            let is_lost = |peer: &Peer| peer.member.is_unheard(&config, now);
             let lacks = config.rules.lost_hearing() && self.peers.values().any(is_lost);
             for slot in done.iter() {
                 let asked = self.accounts.asked[slot.index()].unwrap_or(now);

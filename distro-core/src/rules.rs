@@ -68,7 +68,7 @@ rules! {
     regain_grace,
     /// Members tell an owner what they have heard, and it judges by that before the full time-outs.
     accounts,
-    /// What only a lost member can have heard is silent from the loss at the earliest.
+    /// What only a lost member can have heard is silent from the cut at the earliest.
     lost_hearing,
     /// A member that was stopped gives every record a full time-out, and asks before it answers.
     pause,

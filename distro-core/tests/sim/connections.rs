@@ -269,25 +269,18 @@ fn what_a_holder_that_died_with_the_owner_held_stays_until_its_client_is_back() 
 
 /// Nobody else has ever heard what the client registered, and all have listened for long.
 #[test]
-fn what_a_holder_held_that_owned_it_too_stays_for_a_full_time_out_when_that_member_is_lost() {
-    let story = |is_killed: bool, stays_ms: u64| {
-        shows(
-            |rules| {
-                let mut world = three(rules);
-                let client = client_of(&mut world, 0, 0);
-                world.run_for(100_000);
-                match is_killed {
-                    true => world.kill(0),
-                    false => [1, 2].into_iter().for_each(|other| world.cut(0, other)),
-                }
-                stays(&mut world, client, &[1, 2], stays_ms)
-            },
-            |rules| rules.lost_hearing = false,
-        );
-    };
-    story(true, 14_000);
-    // While it cannot be heard, patience lengthens that.
-    story(false, 60_000);
+fn what_a_holder_held_that_owned_it_too_stays_for_the_lengthened_time_out_when_that_is_cut_off() {
+    shows(
+        |rules| {
+            let mut world = three(rules);
+            let client = client_of(&mut world, 0, 0);
+            world.run_for(100_000);
+            world.cut(0, 1);
+            world.cut(0, 2);
+            stays(&mut world, client, &[1, 2], 60_000)
+        },
+        |rules| rules.lost_hearing = false,
+    );
 }
 
 #[test]
