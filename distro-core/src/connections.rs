@@ -13,6 +13,11 @@
 //!   |<---- Lapse(stamp) ---------------| 0.7 s later; 5 s if its client |
 //!   |                                  | has come to another member     |
 //! ```
+//!
+//! A connection is heard by its holder alone. If that is cut off from most members for 10 s, they
+//! would give up after a while what lives and is heard only there. So it sends its clients to them
+//! ([`Action::SendAway`]). It cannot hear of them then either, and goes on holding what they had
+//! registered until the cut is over: they were alive when they were sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -55,6 +60,11 @@ pub struct HoldingConfig {
     /// The same if the client has set up another connection, was sent away, or this member was stopped
     /// when it may have: within this it has registered again. Default 5 s.
     pub return_within: Duration,
+    /// A member that has not heard most of the others for so long sends its clients to them, by turns
+    /// within as long again. Long enough for a cut to be no moment's disturbance; both together, and
+    /// what clients need to change servers, are well below the time after which the others give up
+    /// what they do not hear (13 beat intervals if one of three is not heard). Default 10 s.
+    pub cut_off_after: Duration,
     /// For tests that show what a rule is good for.
     #[doc(hidden)]
     pub rules: Rules,
@@ -68,6 +78,7 @@ impl Default for HoldingConfig {
             answer_within: Duration::from_secs(5),
             lapse_after: Duration::from_millis(700),
             return_within: Duration::from_secs(5),
+            cut_off_after: Duration::from_secs(10),
             rules: Rules::default(),
         }
     }
@@ -137,6 +148,10 @@ pub enum Action<V> {
     },
     /// Ask the client for a sign of life, and tell it by [`Holding::heard`].
     Ask(ConnectionId),
+    /// This member [may be cut off](SharedStatus::cut_off_since): ask the client to go to another
+    /// one, and close the connection if it does not. One that comes back, since it reaches no other,
+    /// is not sent away again.
+    SendAway(ConnectionId),
     /// Close the connection: its client is not there. Its end is known here.
     Close(ConnectionId),
 }

@@ -140,4 +140,8 @@ rules! {
     signs_after_stop,
     /// The end of a connection waits for its client to come back elsewhere.
     arrivals,
+    /// A member that cannot hear most of the others sends its clients to them.
+    sends_away_in_cut,
+    /// It goes on counting as alive what they had registered, until it hears the others again.
+    holds_in_cut,
 }

@@ -31,6 +31,8 @@ pub struct SharedStatus {
     listening_since_ms: AtomicU64,
     /// When this process was last found to have been stopped; zero if it never was.
     woken_ms: AtomicU64,
+    /// Since when most of the other members cannot be heard, and a millisecond more; zero: they can.
+    cut_off_ms: AtomicU64,
     /// When the control plane last ran.
     last_run_ms: AtomicU64,
     table: RwLock<Arc<Table>>,
@@ -57,7 +59,6 @@ pub(crate) struct Table {
     pub(crate) taken: Tick,
     pub(crate) contacts: Vec<Contact>,
     pub(crate) reachable: BTreeSet<MemberId>,
-    pub(crate) is_cut_off: bool,
 }
 
 /// How many connections of clients members hold. One entry for each member.
@@ -106,6 +107,7 @@ impl SharedStatus {
             members_checksum: AtomicU64::new(0),
             listening_since_ms: AtomicU64::new(now.as_ms()),
             woken_ms: AtomicU64::new(0),
+            cut_off_ms: AtomicU64::new(0),
             last_run_ms: AtomicU64::new(now.as_ms()),
             table: RwLock::default(),
             notes: Mutex::default(),
@@ -250,6 +252,18 @@ impl SharedStatus {
         self.woken_ms.store(now.as_ms(), Ordering::Relaxed);
     }
 
+    /// Since when this member has not heard more than half of all members, those left out that are
+    /// surely gone: it may be cut off, and the others see nothing of what it hears. `None` while it
+    /// hears them. One atomic load.
+    pub fn cut_off_since(&self) -> Option<Tick> {
+        self.cut_off_ms.load(Ordering::Relaxed).checked_sub(1).map(Tick::from_ms)
+    }
+
+    pub(crate) fn set_cut_off_since(&self, since: Option<Tick>) {
+        let since = since.map_or(0, |since| since.as_ms() + 1);
+        self.cut_off_ms.store(since, Ordering::Relaxed);
+    }
+
     /// For how long the control plane has not run.
     fn silence(&self, now: Tick) -> Duration {
         now.since(Tick::from_ms(self.last_run_ms.load(Ordering::Relaxed)))
@@ -260,13 +274,6 @@ impl SharedStatus {
     pub fn is_reachable(&self, member: MemberId) -> bool {
         let table = self.table.read().clone();
         table.reachable.contains(&member) && !self.notes.lock().silent.contains_key(&member)
-    }
-
-    /// Whether this member hears less than half of the members that are not surely gone, though it
-    /// may be that those hear each other: they do not know what is registered here, and forget in time
-    /// what was.
-    pub fn is_cut_off(&self) -> bool {
-        self.table.read().is_cut_off
     }
 
     /// A call to the member was sent at `sent` and not answered in time.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Action, ConnectionId, End, HoldingConfig, LATE_SIGNS, RecordId, Scene};
+use crate::lease::LEAST_SETTLING;
 use crate::record::{Key, Value};
 use crate::stamp::Stamp;
 use crate::store::Held;
@@ -31,6 +32,8 @@ pub(super) struct Connection<V> {
     /// When it is looked at next.
     pub(super) due: Tick,
     renews: Tick,
+    /// Whether its client was sent to another member.
+    is_sent_away: bool,
     ended: Option<Ended>,
     pub(super) publications: BTreeMap<RecordId, Publication<V>>,
 }
@@ -44,6 +47,9 @@ struct Ended {
     /// When what it holds lapses, and if its client has arrived elsewhere.
     lapses: Tick,
     lapses_at_last: Tick,
+    /// What it holds outlasts it, for it ended while this member was cut off from where its client
+    /// went.
+    outlasts: bool,
 }
 
 /// What a client holds.
@@ -75,6 +81,7 @@ impl<V> Connection<V> {
             waits_for_sign: false,
             due: renews,
             renews,
+            is_sent_away: false,
             ended: None,
             publications: BTreeMap::new(),
         }
@@ -89,15 +96,16 @@ impl<V> Connection<V> {
         if self.is_over() {
             return false;
         }
+        self.is_sent_away |= how == End::SentAway;
         let lapses_at_last = now.after(config.return_within);
-        let lapses = match how {
-            End::Lost => now.after(config.lapse_after),
-            End::SentAway => lapses_at_last,
+        let lapses = match self.is_sent_away {
+            false => now.after(config.lapse_after),
+            true => lapses_at_last,
         };
         let before = now.before(ARRIVES_BEFORE).unwrap_or(Tick::ZERO);
         self.waits_for_sign = false;
         let came_after = before.max(self.begun);
-        self.ended = Some(Ended { at: now, came_after, lapses, lapses_at_last });
+        self.ended = Some(Ended { at: now, came_after, lapses, lapses_at_last, outlasts: false });
         true
     }
 
@@ -135,10 +143,20 @@ impl<V: Value> Connection<V> {
             let gives_up = asks.after(gives_up);
             if now < gives_up {
                 let again = self.look_after(id, asks, scene, actions);
-                return Some(again.min(if now < asks { asks } else { gives_up }));
+                let again = again.min(if now < asks { asks } else { gives_up });
+                let (leaves, leaves_at) = self.leaves_cut(id, scene);
+                if leaves {
+                    self.is_sent_away = true;
+                    actions.push(Action::SendAway(id));
+                }
+                let leaves_at = leaves_at.filter(|at| *at > now);
+                return Some(leaves_at.map_or(again, |at| again.min(at)));
             }
             actions.push(Action::Close(id));
             self.end(End::Lost, config, now);
+        }
+        if self.is_sent_away && self.outlasts_cut(scene) {
+            return Some(now.after(config.renew_period));
         }
         let ended = self.ended.as_ref()?;
         // Who was stopped has not been told.
@@ -166,6 +184,51 @@ impl<V: Value> Connection<V> {
             actions.push(Action::Lapse { tag, key, registration: publication.registration });
         }
         None
+    }
+
+    /// Whether this member is cut off from where the client went. Then what it had registered counts
+    /// as heard: nobody can say here that it does not live. When the cut is over, there is as much
+    /// time as it takes to hear from the others what has become of it.
+    fn outlasts_cut<A: Default + Send + Sync + 'static>(
+        &mut self,
+        scene: &Scene<'_, V, A>,
+    ) -> bool {
+        let Some(ended) = self.ended.as_mut().filter(|_| scene.config.rules.holds_in_cut()) else {
+            return false;
+        };
+        if scene.status.cut_off_since().is_some() {
+            ended.outlasts = true;
+            let (store, now) = (scene.store, scene.now);
+            self.publications.retain(|(tag, key), publication| {
+                store.hold(tag, key, publication.registration, now) != Held::Removed
+            });
+            return true;
+        }
+        if std::mem::take(&mut ended.outlasts) {
+            ended.lapses = scene.now.after(LEAST_SETTLING);
+            ended.lapses_at_last = ended.lapses;
+        }
+        false
+    }
+
+    /// Whether the client is to be sent to members that hear more of each other than this one does;
+    /// and if that is not now, when to look again.
+    fn leaves_cut<A>(&self, id: ConnectionId, scene: &Scene<'_, V, A>) -> (bool, Option<Tick>) {
+        let cut_off_after = scene.config.cut_off_after;
+        let cut_off = scene.status.cut_off_since().filter(|_| !self.is_sent_away);
+        let Some(since) = cut_off.filter(|_| scene.config.rules.sends_away_in_cut()) else {
+            return (false, None);
+        };
+        let first = since.after(cut_off_after);
+        if scene.now < first {
+            return (false, Some(first));
+        }
+        // It has come back, or has just come: it may reach no other member.
+        if self.begun >= first {
+            return (false, None);
+        }
+        let leaves = next_renewal(first, id, cut_off_after);
+        (scene.now >= leaves, Some(leaves))
     }
 
     /// Looks after a connection that is open. Returns when to look again.

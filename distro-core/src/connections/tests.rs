@@ -36,6 +36,7 @@ struct Member {
     now: Tick,
     asked: Vec<ConnectionId>,
     closed: Vec<ConnectionId>,
+    sent_away: Vec<ConnectionId>,
     registered: usize,
 }
 
@@ -47,8 +48,8 @@ impl Member {
         let mut holding = Holding::new(HoldingConfig::default());
         holding.begin(FIRST, CLIENT, now);
         let store = Store::new(StoreConfig::default(), clock, vec![]);
-        let (asked, closed) = (Vec::new(), Vec::new());
-        Self { store, status, holding, now, asked, closed, registered: 0 }
+        let (asked, closed, sent_away) = (Vec::new(), Vec::new(), Vec::new());
+        Self { store, status, holding, now, asked, closed, sent_away, registered: 0 }
     }
 
     fn register(&mut self, key: &str, value: u32) -> Stamp {
@@ -99,6 +100,7 @@ impl Member {
                 }
                 Action::Ask(connection) => self.asked.push(connection),
                 Action::Close(connection) => self.closed.push(connection),
+                Action::SendAway(connection) => self.sent_away.push(connection),
                 Action::Beat { .. } | Action::Reclaim { .. } => panic!("nothing is foreign"),
             }
         }
@@ -353,4 +355,41 @@ fn connections_that_began_or_were_late_together_are_renewed_by_turns() {
     member.status.ran(member.now);
     member.step();
     assert!(moments(&member.holding) >= 8);
+}
+
+#[test]
+fn a_member_that_is_cut_off_sends_its_clients_away_once_and_holds_for_them_until_it_hears_again() {
+    let mut member = Member::new();
+    member.register("a", 1);
+    member.status.set_cut_off_since(Some(member.now));
+    member.run(10, true);
+    assert!(member.sent_away.is_empty(), "it may be over in a moment");
+    member.run(15, true);
+    assert_eq!(member.sent_away, [FIRST]);
+    member.holding.end(FIRST, End::Lost, member.now);
+    // It comes back, and is not sent away again.
+    let back = ConnectionId(2);
+    member.holding.begin(back, CLIENT, member.now);
+    for _ in 0..300 {
+        member.holding.heard(back, member.now);
+        member.run(1, false);
+    }
+    assert_eq!((&member.sent_away[..], member.shows("a")), (&[FIRST][..], Some(1)));
+    member.status.set_cut_off_since(None);
+    member.run(6, false);
+    assert_eq!(member.shows("a"), Some(1), "the others have yet to tell");
+    member.run(7, false);
+    assert_eq!(member.shows("a"), None);
+}
+
+#[test]
+fn what_was_removed_elsewhere_is_not_held_after_a_cut() {
+    let mut member = Member::new();
+    let stamp = member.register("a", 1);
+    member.status.set_cut_off_since(Some(member.now));
+    member.run(25, true);
+    member.holding.end(FIRST, End::SentAway, member.now);
+    assert!(member.store.retract("t", "a", stamp, member.now));
+    member.run(60, false);
+    assert_eq!((member.shows("a"), member.registered), (None, 0));
 }

@@ -33,6 +33,8 @@ pub(crate) struct Contacts {
     alone_since: Option<Tick>,
     /// A member takes others for members than this one does.
     lists_differ: bool,
+    /// Since when more than half of all members have not been heard.
+    cut_off_since: Option<Tick>,
 }
 
 impl Contacts {
@@ -121,6 +123,7 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             self.listen_anew(now);
             regained.into_iter().for_each(|member| self.ask_for_all(Some(member), now));
         }
+        self.notice_cut(now);
         let is_alone = !self.peers.is_empty() && self.peers.values().all(|p| !p.was_reachable);
         if is_alone {
             self.contacts.alone_since.get_or_insert(now);
@@ -130,6 +133,20 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
         {
             self.store.forget_unheard(now);
         }
+    }
+
+    /// Notices whether most of the others are out of hearing. Who is surely gone hears nobody, and
+    /// does not count. Of two halves of a cluster neither is the one that is cut off.
+    fn notice_cut(&mut self, now: Tick) {
+        let there = self.peers.values().filter(|peer| !peer.member.is_gone());
+        let (mut all, mut unheard) = (1, 0);
+        for peer in there {
+            all += 1;
+            unheard += usize::from(peer.member.is_unheard(&self.config, now));
+        }
+        let since = self.contacts.cut_off_since.unwrap_or(now);
+        self.contacts.cut_off_since = (2 * unheard > all).then_some(since);
+        self.status.set_cut_off_since(self.contacts.cut_off_since);
     }
 
     /// Works out who may own slots, and publishes it.
@@ -148,12 +165,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Distro<V, A> {
             }
         }
         let reachable = self.peers.values().filter(|p| p.member.is_reachable(&config, now));
-        let there = self.peers.values().filter(|peer| !peer.member.is_gone()).count() + 1;
-        let unheard = self.peers.values().filter(|peer| peer.member.is_unheard(&config, now));
-        let is_cut_off = unheard.count() * 2 > there;
         self.status.publish(Table {
             taken: now,
-            is_cut_off,
             contacts: self.peers.values().filter_map(|peer| peer.member.contact(now)).collect(),
             reachable: reachable.map(|peer| peer.member.id).collect(),
         });

@@ -145,6 +145,66 @@ fn a_client_that_changes_servers_is_missing_nowhere() {
     );
 }
 
+/// A cut that is longer than others wait for what they do not hear, around the holder of a client
+/// that reaches all members.
+fn stays_in_a_cut(rules: Rules, owner: usize, nodes: &[usize]) -> bool {
+    let mut world = three(rules);
+    let client = client_of(&mut world, owner, 1);
+    world.clients[client].reach = vec![0, 1, 2];
+    world.cut(1, 0);
+    world.cut(1, 2);
+    let stayed = stays(&mut world, client, nodes, 420_000);
+    world.heal();
+    stayed && stays(&mut world, client, nodes, 60_000) && everybody_shows(&world, client)
+}
+
+#[test]
+fn a_client_whose_member_is_cut_off_goes_to_the_others_before_they_give_it_up() {
+    for owner in 0..2 {
+        shows(
+            |rules| stays_in_a_cut(rules, owner, &[0, 2]),
+            |rules| rules.sends_away_in_cut = false,
+        );
+    }
+}
+
+#[test]
+fn what_a_member_that_is_cut_off_has_sent_away_stays_there_until_it_hears_the_others() {
+    for owner in 0..2 {
+        shows(|rules| stays_in_a_cut(rules, owner, &[1]), |rules| rules.holds_in_cut = false);
+    }
+}
+
+#[test]
+fn a_client_that_died_elsewhere_during_a_cut_is_gone_soon_after_it() {
+    let mut world = three(Rules::default());
+    let client = client_of(&mut world, 0, 1);
+    world.clients[client].reach = vec![0, 1, 2];
+    world.cut(1, 0);
+    world.cut(1, 2);
+    world.run_for(60_000);
+    assert!(matches!(world.holder(client), Some(0 | 2)));
+    world.die(client);
+    world.run_for(2_000);
+    assert!(world.view(1, client).is_some(), "nobody could tell it");
+    world.heal();
+    world.run_for(10_000);
+    assert!(nobody_shows(&world, client));
+}
+
+#[test]
+fn a_client_that_reaches_only_a_member_that_is_cut_off_comes_back_to_it() {
+    let mut world = three(Rules::default());
+    let client = client_of(&mut world, 0, 1);
+    world.cut(1, 0);
+    world.cut(1, 2);
+    assert!(stays(&mut world, client, &[1], 420_000));
+    assert_eq!(world.holder(client), Some(1));
+    world.heal();
+    assert!(world.run_until(5_000, |world| everybody_shows(world, client)));
+    assert!(stays(&mut world, client, &[0, 1, 2], 60_000));
+}
+
 #[test]
 fn a_client_that_comes_back_and_does_not_register_is_gone_in_time() {
     shows(

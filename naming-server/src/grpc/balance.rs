@@ -54,7 +54,7 @@ impl Front {
             let others: Vec<u32> = others.into_iter().map(|(connections, _)| connections).collect();
             let away = campaign.bounds(excess(own, &others).min(most), own, now);
             for connection in mine.into_iter().take(away as usize) {
-                self.move_away(connection);
+                self.move_away(connection, "others have fewer clients");
             }
         }
     }
@@ -68,11 +68,8 @@ impl Front {
     }
 
     /// Asks a client to go elsewhere, and closes its connection if it does not.
-    fn move_away(self: &Arc<Self>, connection: Arc<Connection>) {
-        tracing::debug!(
-            id = connection.id(),
-            "asked a client to go to a member with fewer clients"
-        );
+    pub(super) fn move_away(self: &Arc<Self>, connection: Arc<Connection>, why: &str) {
+        tracing::debug!(id = connection.id(), why, "a client is asked to go to another member");
         self.stats.moved.fetch_add(1, Relaxed);
         self.send_away_to(&connection, None);
         tokio::spawn(async move {

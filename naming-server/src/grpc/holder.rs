@@ -213,6 +213,11 @@ impl Front {
                     connection.cut();
                 }
             }
+            Action::SendAway(connection) => {
+                if let Some(connection) = self.connections.get(connection) {
+                    self.move_away(connection, "this member cannot hear most of the others");
+                }
+            }
             Action::Beat { connection, tag, key, value } => {
                 self.beat_at_owner(connection, &tag, key, &value);
             }

@@ -42,6 +42,8 @@ impl Clients {
         let config = HoldingConfig {
             ask_after: SILENT_FOR,
             answer_within: Duration::ZERO,
+            // Its owner is where its client is.
+            cut_off_after: Duration::MAX,
             ..HoldingConfig::default()
         };
         let table = Table {
@@ -352,7 +354,8 @@ impl Clients {
             // Nobody vouches for it any more.
             Action::Close(connection) => table.forget(connection),
             // Its owner asks it, and no tag is foreign beside servers of 2.x.
-            Action::Ask(_) | Action::Beat { .. } | Action::Reclaim { .. } => {}
+            Action::Ask(_) | Action::SendAway(_) | Action::Beat { .. } | Action::Reclaim { .. } => {
+            }
         }
     }
 }

@@ -10,6 +10,8 @@ use crate::node::{Ask, Progress, Text, Told};
 
 /// How often a member looks at its connections.
 const LOOK_MS: u64 = 100;
+/// Clients that are sent away have so long to go by themselves.
+const GO_WITHIN_MS: u64 = 3_000;
 
 fn id_of(link: usize) -> ConnectionId {
     ConnectionId(link as u64)
@@ -24,6 +26,7 @@ impl World {
         match event {
             LinkEvent::Said { link, number, said, .. } => self.serve_link(link, number, said),
             LinkEvent::Heard { link, heard } => self.hear(link, heard),
+            LinkEvent::Ended { node, link } => self.cut_link(node, link),
             LinkEvent::Look { node, incarnation } => {
                 if self.is_current(node, incarnation) {
                     self.look_at_links(node);
@@ -186,6 +189,15 @@ impl World {
                 }
             }
             Action::Ask(connection) => self.reply(link_of(connection), Hears::AreYouThere),
+            Action::SendAway(connection) => {
+                let link = link_of(connection);
+                self.tell(format!("node {node} sends connection {link} away"));
+                self.reply(link, Hears::GoElsewhere);
+                // Some clients do not know how.
+                let heard = Hears::Hangup;
+                self.push(GO_WITHIN_MS, Event::Link(LinkEvent::Heard { link, heard }));
+                self.push(GO_WITHIN_MS, Event::Link(LinkEvent::Ended { node, link }));
+            }
             Action::Close(connection) => {
                 let link = link_of(connection);
                 self.links[link].is_open_at_node = false;
@@ -193,6 +205,19 @@ impl World {
                 self.reply(link, Hears::Hangup);
             }
             Action::Beat { .. } | Action::Reclaim { .. } => self.fail("nothing is foreign"),
+        }
+    }
+
+    /// A member closes the connection of a client that it has sent away.
+    fn cut_link(&mut self, node: usize, link: usize) {
+        let (now, incarnation) = (self.now, self.links[link].incarnation);
+        if !self.is_current(node, incarnation) {
+            return;
+        }
+        self.links[link].is_open_at_node = false;
+        if let Some(process) = self.nodes[node].process.as_mut() {
+            let tick = process.tick(now);
+            process.connections.end(id_of(link), End::Lost, tick);
         }
     }
 

@@ -31,9 +31,25 @@ pub(crate) struct Link {
 
 /// What happens to connections.
 pub(super) enum LinkEvent {
-    Said { node: usize, link: usize, number: u64, said: Said },
-    Heard { link: usize, heard: Hears },
-    Look { node: usize, incarnation: u32 },
+    Said {
+        node: usize,
+        link: usize,
+        number: u64,
+        said: Said,
+    },
+    Heard {
+        link: usize,
+        heard: Hears,
+    },
+    /// The member closes it.
+    Ended {
+        node: usize,
+        link: usize,
+    },
+    Look {
+        node: usize,
+        incarnation: u32,
+    },
 }
 
 /// What a client says.
@@ -59,7 +75,9 @@ impl LinkEvent {
     /// The member that it happens to.
     pub(super) fn node(&self) -> Option<usize> {
         match self {
-            Self::Said { node, .. } | Self::Look { node, .. } => Some(*node),
+            Self::Said { node, .. } | Self::Ended { node, .. } | Self::Look { node, .. } => {
+                Some(*node)
+            }
             Self::Heard { .. } => None,
         }
     }
