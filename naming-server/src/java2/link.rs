@@ -14,7 +14,7 @@ use naming_model::payload::{Payload, frame};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::request::Reply;
@@ -26,12 +26,20 @@ const WINDOW: u32 = 4 << 20;
 /// Bytes of a message on the stream, which carries small requests only.
 const MOST_ASKED_BYTES: usize = 1 << 20;
 
+/// A request over a connection that is not set up yet is refused with this.
+const UNREGISTERED: i32 = 301;
+/// Until that is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Why a member does not answer as it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LinkError {
     /// Nobody listens there.
     #[error("the connection is refused")]
     Refused,
+    /// Nobody is reached there.
+    #[error("no connection within {0:?}")]
+    Unreached(Duration),
     /// It did not answer in time.
     #[error("no answer within {0:?}")]
     Late(Duration),
@@ -77,7 +85,8 @@ impl Link {
     /// # Errors
     /// The member is not there, or does not do as members do.
     pub(crate) async fn open(target: SocketAddr, who: &LinkIdentity) -> Result<Self, LinkError> {
-        let socket = within(STEP_TIME, TcpStream::connect(target)).await?.map_err(refused)?;
+        let connect = timeout(STEP_TIME, TcpStream::connect(target)).await;
+        let socket = connect.map_err(|_| LinkError::Unreached(STEP_TIME))?.map_err(refused)?;
         socket.set_nodelay(true).map_err(lost)?;
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
@@ -95,8 +104,8 @@ impl Link {
         let end = over.clone().drop_guard();
         let link = Self { calls, own_ip: who.own_ip.clone(), headers, over, _end: end };
         let check = json!({ "headers": {}, "module": "internal" });
-        link.call("ServerCheckRequest", &check, STEP_TIME, MOST_ASKED_BYTES).await?;
-        link.set_up(&who.version).await?;
+        let known = link.call("ServerCheckRequest", &check, STEP_TIME, MOST_ASKED_BYTES).await?;
+        link.set_up(&who.version, known.support_ability_negotiation == Some(true)).await?;
         Ok(link)
     }
 
@@ -156,7 +165,9 @@ impl Link {
             .map_err(|error| LinkError::Strange(error.to_string()))
     }
 
-    async fn set_up(&self, version: &str) -> Result<(), LinkError> {
+    /// Introduces this member. Servers before 2.3 do not ack that, nor send anything on the stream
+    /// before they ask something: there a health check tells when the connection is known.
+    async fn set_up(&self, version: &str, is_acked: bool) -> Result<(), LinkError> {
         let mut calls = self.calls.clone().ready().await.map_err(lost)?;
         let (response, mut send) =
             calls.send_request(head("/BiRequestStream/requestBiStream"), false).map_err(lost)?;
@@ -169,28 +180,55 @@ impl Link {
         });
         let setup = self.message("ConnectionSetupRequest", setup.to_string().into());
         send_all(&mut send, setup, false).await?;
-        let response = within(STEP_TIME, response).await?.map_err(lost)?;
-        let mut incoming = Incoming::new(response.into_body(), MOST_ASKED_BYTES);
-        let Some(ack) = within(STEP_TIME, incoming.next()).await?? else {
-            return Err(LinkError::Strange("the stream ends before the setup is acked".to_owned()));
-        };
-        if ack.kind() != "SetupAckRequest" {
-            let kind = ack.kind();
-            return Err(LinkError::Strange(format!("a {kind} in the place of the ack")));
-        }
         let (own_ip, over) = (self.own_ip.clone(), self.over.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                () = answer_all(incoming, send, &own_ip) => over.cancel(),
-                () = over.cancelled() => {}
+        if is_acked {
+            let response = within(STEP_TIME, response).await?.map_err(lost)?;
+            let mut incoming = Incoming::new(response.into_body(), MOST_ASKED_BYTES);
+            within(STEP_TIME, await_ack(&mut incoming)).await??;
+            let work = async move { answer_all(incoming, send, &own_ip).await };
+            tokio::spawn(until_over(work, over));
+            return Ok(());
+        }
+        let work = async move {
+            if let Ok(response) = response.await {
+                let incoming = Incoming::new(response.into_body(), MOST_ASKED_BYTES);
+                answer_all(incoming, send, &own_ip).await;
             }
-        });
-        Ok(())
+        };
+        tokio::spawn(until_over(work, over));
+        within(STEP_TIME, self.wait_until_registered()).await?
+    }
+
+    async fn wait_until_registered(&self) -> Result<(), LinkError> {
+        loop {
+            match self.check_health().await {
+                Err(LinkError::No { code: UNREGISTERED, .. }) => sleep(ASK_AGAIN).await,
+                answer => return answer,
+            }
+        }
     }
 
     fn message(&self, kind: &str, body: Bytes) -> Bytes {
         let headers = self.headers.clone();
         Payload::new(kind, body).with_headers(headers).with_client_ip(&self.own_ip).framed()
+    }
+}
+
+/// Does the work of a connection until it ends, which ends the connection, or the connection does.
+async fn until_over(work: impl Future<Output = ()>, over: CancellationToken) {
+    tokio::select! {
+        () = work => over.cancel(),
+        () = over.cancelled() => {}
+    }
+}
+
+async fn await_ack(incoming: &mut Incoming) -> Result<(), LinkError> {
+    let Some(ack) = incoming.next().await? else {
+        return Err(LinkError::Strange("the stream ends before the setup is acked".to_owned()));
+    };
+    match ack.kind() {
+        "SetupAckRequest" => Ok(()),
+        kind => Err(LinkError::Strange(format!("a {kind} in the place of the ack"))),
     }
 }
 

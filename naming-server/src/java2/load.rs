@@ -20,6 +20,9 @@ const SNAPSHOT_TIME: Duration = Duration::from_secs(30);
 const MOST_SNAPSHOT_BYTES: usize = 256 << 20;
 /// A member that starts and whom nobody answers within this serves alone.
 const ALONE_AFTER: Duration = Duration::from_secs(5);
+/// The same if somebody takes its connections and does not answer: a server that is stopped or very
+/// busy. Whoever begins without what it holds shows its clients as missing.
+const UNANSWERED_FOR: Duration = Duration::from_secs(30);
 /// From one round of asking to the next.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// The same while Java servers are not connected to this member: they do not vouch for anybody yet.
@@ -32,6 +35,8 @@ enum Asked {
     Loaded,
     /// Somebody is there and gives none yet.
     NotYet,
+    /// Somebody takes connections, and does not answer.
+    NoAnswer,
     /// Nobody is there.
     Nobody,
 }
@@ -44,10 +49,14 @@ impl Peers {
             match self.load_from_any().await {
                 Asked::Loaded => break,
                 Asked::Nobody if began.elapsed() >= ALONE_AFTER => {
-                    tracing::warn!("no Java member gives a snapshot; going on without one");
+                    tracing::warn!("no Java member is there; going on without a snapshot");
                     break;
                 }
-                Asked::NotYet | Asked::Nobody => sleep(ASK_AGAIN).await,
+                Asked::NoAnswer if began.elapsed() >= UNANSWERED_FOR => {
+                    tracing::warn!("no Java member answers; going on without a snapshot");
+                    break;
+                }
+                Asked::NotYet | Asked::NoAnswer | Asked::Nobody => sleep(ASK_AGAIN).await,
             }
         }
         self.set_loaded(true);
@@ -101,9 +110,12 @@ impl Peers {
                 Ok(()) => return Asked::Loaded,
                 Err(error) => {
                     tracing::debug!(%member, %error, "a Java member gave no snapshot");
-                    if !matches!(error, LinkError::Refused | LinkError::Late(_)) {
-                        asked = Asked::NotYet;
-                    }
+                    asked = match (error, asked) {
+                        (LinkError::Refused | LinkError::Unreached(_), asked) => asked,
+                        (LinkError::Late(_), Asked::Nobody) => Asked::NoAnswer,
+                        (LinkError::Late(_), asked) => asked,
+                        _ => Asked::NotYet,
+                    };
                 }
             }
         }

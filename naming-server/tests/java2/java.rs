@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     is_frozen: AtomicBool,
     identity: Option<(String, String)>,
+    is_before_2_3: bool,
 }
 
 #[derive(Default)]
@@ -66,6 +67,20 @@ struct Held {
 impl Java {
     /// Starts a member with this list. With `from` it loads everything from that member first.
     pub(crate) fn start(address: &str, list: &[String], identity: Option<(&str, &str)>) -> Self {
+        Self::start_as(address, list, identity, false)
+    }
+
+    /// The same of a version before 2.3, which says nothing of abilities.
+    pub(crate) fn start_before_2_3(address: &str, list: &[String]) -> Self {
+        Self::start_as(address, list, None, true)
+    }
+
+    fn start_as(
+        address: &str,
+        list: &[String],
+        identity: Option<(&str, &str)>,
+        is_before_2_3: bool,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -77,6 +92,7 @@ impl Java {
             state: Mutex::new(State { list: list.to_vec(), ..State::default() }),
             is_frozen: AtomicBool::new(false),
             identity,
+            is_before_2_3,
         });
         let listener = runtime.block_on(async {
             tokio::net::TcpListener::bind(cluster_address(address)).await.unwrap()
@@ -257,6 +273,10 @@ impl Shared {
             "labels": {"source": "cluster", "tls.enable": "false"}, "module": "internal",
         });
         client.tell("ConnectionSetupRequest", setup);
+        if self.is_before_2_3 {
+            tokio::time::sleep(LOOK_PERIOD).await;
+            return Some(client);
+        }
         let (kind, _) = client.asked().await?;
         assert_eq!(kind, "SetupAckRequest");
         Some(client)
@@ -504,8 +524,14 @@ impl Answerer for Shared {
             return (kind.replace("Request", "Response"), refused);
         }
         let reply = match kind {
-            "ServerCheckRequest" => json!({"resultCode": 200, "errorCode": 0, "success": true,
-                "connectionId": "1_127.0.0.1_1", "supportAbilityNegotiation": true}),
+            "ServerCheckRequest" => {
+                let mut reply = ok;
+                reply["connectionId"] = "1_127.0.0.1_1".into();
+                if !self.is_before_2_3 {
+                    reply["supportAbilityNegotiation"] = true.into();
+                }
+                reply
+            }
             "DistroDataRequest" => self.operate(body),
             "MemberReportRequest" => {
                 let address = body["node"]["address"].as_str().unwrap_or_default().to_owned();
@@ -524,6 +550,10 @@ impl Answerer for Shared {
 
     fn is_frozen(&self) -> bool {
         self.is_frozen.load(Relaxed)
+    }
+
+    fn acks_setups(&self) -> bool {
+        !self.is_before_2_3
     }
 }
 

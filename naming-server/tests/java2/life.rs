@@ -104,6 +104,43 @@ fn a_java_member_that_starts_gets_everything_from_ours() {
 }
 
 #[test]
+fn members_before_2_3_which_ack_no_setup_are_members_as_others() {
+    let mut site = Site::new(&[4]);
+    site.set_list(&[1], &[]);
+    let java = Java::start_before_2_3(&site.address(1), &site.list);
+    java.publish("1_10.0.0.1_1", &[("theirs", published("10.0.0.1", 80, true, json!({})))]);
+    let ours = site.start(4);
+    assert_eq!(site.count(4, "theirs"), 1, "the snapshot is there with the first answer");
+    site.set_list(&[1, 4], &[&java]);
+    wait_for("both up", || java.is_up(&site.address(4)));
+    let tag = site.judged_by(&java, 4, 8);
+    let (ip, port) = tag.split_once(':').unwrap();
+    ours.call("POST", &format!("instance?serviceName=ours&ip={ip}&port={port}")).expect(200);
+    let took = time_until("Java knows", || java.list("ours").len() == 1);
+    assert!(took < SOON, "{took:?}");
+    no_stumbles(&[&java]);
+}
+
+#[test]
+fn a_member_that_starts_waits_for_a_java_member_that_is_slow_to_answer() {
+    let mut site = Site::new(&[4]);
+    site.set_list(&[1, 4], &[]);
+    let java = site.java(1);
+    java.publish("1_10.0.0.1_1", &[("theirs", published("10.0.0.1", 80, true, json!({})))]);
+    java.freeze(true);
+    let ours = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Longer than a start waits where nobody is.
+            std::thread::sleep(Duration::from_secs(9));
+            java.freeze(false);
+        });
+        site.start(4)
+    });
+    assert_eq!(site.count(4, "theirs"), 1, "the first answer");
+    drop(ours);
+}
+
+#[test]
 fn what_nobody_vouches_for_after_the_load_is_dropped_and_the_rest_stays() {
     let mut site = Site::new(&[4]);
     site.set_list(&[1], &[]);

@@ -21,6 +21,9 @@ pub(crate) trait Answerer: Send + Sync + 'static {
         body: &Value,
     ) -> (String, Value);
     fn is_frozen(&self) -> bool;
+    /// Whether it acks a setup. Those before 2.3 do not, and send not even the head of the stream
+    /// before they ask something.
+    fn acks_setups(&self) -> bool;
 }
 
 pub(crate) async fn serve<A: Answerer>(listener: TcpListener, answerer: Arc<A>) {
@@ -74,6 +77,12 @@ async fn stream(
     mut respond: SendResponse<Bytes>,
     answerer: Arc<impl Answerer>,
 ) {
+    if !answerer.acks_setups() {
+        while let Some(Ok(chunk)) = body.data().await {
+            let _ = body.flow_control().release_capacity(chunk.len());
+        }
+        return;
+    }
     let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
     let Ok(mut stream) = respond.send_response(head, false) else { return };
     let mut buffered = BytesMut::new();
