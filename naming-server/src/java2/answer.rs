@@ -100,6 +100,7 @@ impl Peers {
             Operation::Delete => {
                 let id = id.ok_or_else(|| named("resourceKey is missing"))?;
                 check_id(id)?;
+                tracing::debug!(client = id, "a Java member says that it is gone");
                 self.clients.delete(id);
                 Ok(success(Reply::default()))
             }

@@ -1,6 +1,7 @@
 //! What is done for each other member: a connection, reports, and for a Java server the data of
 //! this member's clients.
 
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,6 +152,7 @@ impl Peers {
         // It may have missed anything while there was no connection.
         let all: Vec<_> = self.own.lock().all().map(|data| Arc::from(&*data.id)).collect();
         outbox.note(all);
+        let mut vouching = Vouching::default();
         let mut verify = interval(VERIFY_PERIOD);
         verify.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -163,7 +165,7 @@ impl Peers {
             let is_idle = outbox.waiting.lock().is_empty();
             tokio::select! {
                 () = outbox.wake.notified(), if is_idle || !is_loaded => {}
-                _ = verify.tick() => if is_loaded { self.vouch(to, link, outbox).await },
+                _ = verify.tick() => if is_loaded { self.vouch(to, link, outbox, &mut vouching).await },
                 () = std::future::ready(()), if !is_idle && is_loaded => {
                     if !self.send_waiting(to, link, outbox).await {
                         sleep(RETRY_AFTER).await;
@@ -231,8 +233,15 @@ impl Peers {
     }
 
     /// Vouches for all clients of this member. Whoever is not known as it is here is told again.
-    async fn vouch(self: &Arc<Self>, to: &Arc<str>, link: &Arc<Link>, outbox: &Arc<Outbox>) {
+    async fn vouch(
+        self: &Arc<Self>,
+        to: &Arc<str>,
+        link: &Arc<Link>,
+        outbox: &Arc<Outbox>,
+        vouching: &mut Vouching,
+    ) {
         let clients: Vec<_> = self.own.lock().all().cloned().collect();
+        vouching.keep(&clients);
         let mut clients = clients.into_iter();
         let mut calls = JoinSet::new();
         loop {
@@ -240,20 +249,70 @@ impl Peers {
                 && let Some(client) = clients.next()
             {
                 let (to, link) = (Arc::clone(to), Arc::clone(link));
+                let revision = if vouching.is_by_name { ANY_REVISION } else { client.revision };
                 calls.spawn(async move {
-                    let request = DistroRequest::verify(&to, &client.id, client.revision);
+                    let request = DistroRequest::verify(&to, &client.id, revision);
                     let answer =
                         link.call("DistroDataRequest", &request, CALL_TIME, MOST_ANSWER_BYTES);
-                    (Arc::<str>::from(&*client.id), answer.await)
+                    let answer = answer.await;
+                    (client, answer)
                 });
                 continue;
             }
             match calls.join_next().await {
-                Some(Ok((id, Err(LinkError::No { .. })))) => outbox.note([id]),
+                Some(Ok((client, Err(LinkError::No { .. })))) => {
+                    let id = Arc::from(&*client.id);
+                    // What was told since was taken, unless it waits.
+                    if !outbox.waiting.lock().contains(&id) {
+                        vouching.refused(to, &id, client.revision);
+                    }
+                    outbox.note([id]);
+                }
+                Some(Ok((client, Ok(_)))) => vouching.taken(&client.id),
                 Some(Ok((_, Err(LinkError::Lost(_))))) => return,
                 Some(_) => {}
                 None => return,
             }
+        }
+    }
+}
+
+/// A client at whatever revision, in a VERIFY.
+const ANY_REVISION: i32 = 0;
+/// So often in a row a revision may be refused although it was told in between; after that no more
+/// is asked than whether the client is known.
+const MOST_REFUSALS: u32 = 1;
+
+/// How one Java server is vouched to. Servers of 2.2 keep the revision that they were first told of a
+/// client, unless it has a batch: what is told later never agrees, and they would take the client
+/// for silent.
+#[derive(Default)]
+struct Vouching {
+    is_by_name: bool,
+    /// Refusals in a row of clients of this member, at one revision.
+    refusals: HashMap<Arc<str>, (i32, u32)>,
+}
+
+impl Vouching {
+    fn refused(&mut self, to: &str, id: &Arc<str>, revision: i32) {
+        let (at, count) = self.refusals.entry(Arc::clone(id)).or_insert((revision, 0));
+        *count = if *at == revision { *count + 1 } else { 1 };
+        *at = revision;
+        if *count > MOST_REFUSALS && !self.is_by_name {
+            tracing::info!(member = to, "a Java server keeps no revisions of clients");
+            self.is_by_name = true;
+            self.refusals.clear();
+        }
+    }
+
+    fn taken(&mut self, id: &str) {
+        self.refusals.remove(id);
+    }
+
+    fn keep(&mut self, clients: &[Arc<ClientData>]) {
+        if !self.refusals.is_empty() {
+            let ids: HashSet<&str> = clients.iter().map(|client| &*client.id).collect();
+            self.refusals.retain(|id, _| ids.contains(&**id));
         }
     }
 }

@@ -53,6 +53,8 @@ struct State {
     is_loaded: bool,
     /// Writes that came over HTTP.
     passed: Vec<Passed>,
+    /// What a VERIFY of each client has come to: how often yes, and how often no.
+    verified: BTreeMap<String, (usize, usize)>,
 }
 
 #[derive(Clone)]
@@ -161,21 +163,29 @@ impl Java {
         self.shared.state.lock().passed.clone()
     }
 
-    /// The addresses listed in a service, with their health, as the real one lists them: a service
-    /// with something in it that it stumbles over cannot be listed.
+    /// How often a VERIFY of a client was answered with yes, and with no.
+    pub(crate) fn verified(&self, id: &str) -> (usize, usize) {
+        self.shared.state.lock().verified.get(id).copied().unwrap_or_default()
+    }
+
+    /// The addresses listed in a service, with their health, as the real one lists them: what two
+    /// clients publish is one if it is the same in everything.
     pub(crate) fn list(&self, service: &str) -> Vec<(String, bool)> {
         let state = self.shared.state.lock();
-        let mut listed = Vec::new();
+        let mut listed = BTreeMap::new();
         for held in state.clients.values() {
-            for (name, instance) in instances(&held.data) {
+            for (name, mut instance) in instances(&held.data) {
                 if name == service {
                     let text = format!("{}:{}", instance["ip"].as_str().unwrap(), instance["port"]);
-                    listed.push((text, instance["healthy"] == true));
+                    let is_healthy = instance["healthy"] == true;
+                    let fields = instance.as_object_mut().unwrap();
+                    fields.remove("lastHeartBeatTime");
+                    listed.insert(instance.to_string(), (text, is_healthy));
                 }
             }
         }
+        let mut listed: Vec<_> = listed.into_values().collect();
         listed.sort();
-        listed.dedup();
         listed
     }
 
@@ -439,9 +449,17 @@ impl Shared {
     }
 
     /// Takes what another member tells of a client.
-    fn take(&self, data: Value) -> Option<String> {
+    fn take(&self, mut data: Value) -> Option<String> {
         let id = data["clientId"].as_str()?.to_owned();
         let mut state = self.state.lock();
+        let is_batch = data["batchInstanceData"]["namespaces"].is_array();
+        if self.is_before_2_3
+            && !is_batch
+            && let Some(known) = state.clients.get(&id)
+        {
+            // It keeps what it was told of first.
+            data["attributes"] = known.data["attributes"].clone();
+        }
         if let Some(stumble) = stumble(&data) {
             state.stumbles.push(format!("{id}: {stumble}"));
         }
@@ -484,12 +502,22 @@ impl Shared {
                 let mut state = self.state.lock();
                 let id = content["clientId"].as_str().unwrap_or_default();
                 let revision = content["revision"].as_i64().unwrap_or(0);
-                match state.clients.get_mut(id) {
-                    Some(held) if revision == 0 || revision_of(&held.data) == revision => {
+                let known = state.clients.get_mut(id);
+                let is_known = known.is_some_and(|held| {
+                    let agrees = revision == 0 || revision_of(&held.data) == revision;
+                    if agrees {
                         held.heard = Instant::now();
-                        ok
                     }
-                    _ => json!({"resultCode": 500, "errorCode": 500, "success": false,
+                    agrees
+                });
+                let counts = state.verified.entry(id.to_owned()).or_default();
+                match is_known {
+                    true => counts.0 += 1,
+                    false => counts.1 += 1,
+                }
+                match is_known {
+                    true => ok,
+                    false => json!({"resultCode": 500, "errorCode": 500, "success": false,
                         "message": "[DISTRO-FAILED] distro data verify failed"}),
                 }
             }

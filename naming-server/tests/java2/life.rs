@@ -118,6 +118,18 @@ fn members_before_2_3_which_ack_no_setup_are_members_as_others() {
     ours.call("POST", &format!("instance?serviceName=ours&ip={ip}&port={port}")).expect(200);
     let took = time_until("Java knows", || java.list("ours").len() == 1);
     assert!(took < SOON, "{took:?}");
+    // It never takes over another revision: it must hear of the client all the same.
+    let change =
+        format!("instance?serviceName=ours&ip={ip}&port={port}&metadata=%7B%22a%22:%221%22%7D");
+    ours.call("PUT", &change).expect(200);
+    let counts = || java.verified(&format!("{tag}#true"));
+    wait_for("a revision is refused", || counts().1 > 0);
+    let (before, _) = counts();
+    std::thread::sleep(Duration::from_secs(11));
+    let (taken, refused) = counts();
+    assert!(taken > before, "{taken} were {before}: nobody vouches for it");
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(counts().1, refused, "it is asked for what it does not keep");
     no_stumbles(&[&java]);
 }
 
