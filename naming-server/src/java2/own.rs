@@ -317,6 +317,9 @@ fn published_instance(
     let held = instance.held.as_deref();
     let simple = || format!("{}#{}#{}#{}", name.ip, name.port, name.cluster, service.grouped());
     let chosen = held.and_then(|held| held.chosen_id()).or(instance.id.as_deref());
+    // Java gives an id to whoever registers over HTTP, and none to a connection that chose none. Two
+    // instances of one address that differ in it, one of them of a server that is gone, are two.
+    let id = chosen.map(str::to_owned).or_else(|| held.is_none().then(simple));
     Some(PublishedInstance {
         ip: name.ip.to_owned(),
         port: i32::from(name.port),
@@ -324,7 +327,7 @@ fn published_instance(
         cluster: name.cluster.to_owned(),
         weight: held.and_then(|held| held.declared_weight()).unwrap_or(instance.weight),
         enabled: instance.enabled,
-        id: Some(chosen.map_or_else(simple, str::to_owned)),
+        id,
         metadata: instance.metadata.to_map(),
         last_beat_ms: None,
     })

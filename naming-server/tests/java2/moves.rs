@@ -88,6 +88,26 @@ fn a_client_that_moves_between_java_and_ours_is_listed_once_and_never_missing() 
 }
 
 #[test]
+fn java_lists_a_client_once_that_comes_to_ours_from_a_java_member_that_is_gone() {
+    let mut site = Site::new(&[4]);
+    site.set_list(&[1, 4], &[]);
+    let (java, ours) = (site.java(1), site.start(4));
+    // As any client over gRPC: it has chosen no id. Nobody has told yet that it is gone.
+    java.adopt("1_10.0.0.7_1", &[("moved", published("10.0.0.7", 80, true, json!({})))]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = runtime.block_on(async {
+        let client = Client::set_up(site.grpc(4), "moved").await;
+        client.register("moved", instance("10.0.0.7")).await;
+        client.register("other", instance("10.0.0.7")).await;
+        client
+    });
+    wait_for("Java knows the connection", || java.list("other").len() == 1);
+    assert_eq!(java.list("moved").len(), 1, "{:?}", java.list("moved"));
+    assert_eq!(java.stumbles(), Vec::<String>::new());
+    drop((client, ours));
+}
+
+#[test]
 fn a_client_that_beats_is_taken_over_from_a_java_member_that_dies() {
     let mut site = Site::new(&[4]);
     site.set_list(&[1, 4], &[]);
