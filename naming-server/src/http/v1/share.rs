@@ -235,7 +235,7 @@ impl Shared {
 }
 
 fn is_about_path(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 404 | 405 | 501)
+    matches!(status.as_u16(), 404 | 405 | 410 | 501)
 }
 
 /// The text by which Java servers share clients: that of the parameters, however they spell it;
