@@ -47,8 +47,8 @@ mod metrics;
 
 mod migrate;
 pub use migrate::{
-    CheckArguments, CheckReport, MigrateCommand, MigrationCheck, MigrationPlan, PlanArguments,
-    PlanReport,
+    CheckArguments, CheckReport, MigrateCommand, MigrationCheck, MigrationPlan, MigrationStatus,
+    PlanArguments, PlanReport, StatusArguments, StatusReport,
 };
 
 mod nacos;

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use naming_server::{
     Arguments, CheckArguments, Command, Config, Import, ImportArguments, MigrateCommand,
-    MigrationCheck, MigrationPlan, NewUser, Password, PlanArguments, RemoteAdministrator, Server,
-    UserAddArguments, UserCommand,
+    MigrationCheck, MigrationPlan, MigrationStatus, NewUser, Password, PlanArguments,
+    RemoteAdministrator, Server, StatusArguments, UserAddArguments, UserCommand,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -56,6 +56,7 @@ fn start(arguments: &Arguments) -> Result<ExitCode> {
         Some(Command::Import(arguments)) => import(arguments),
         Some(Command::Migrate(MigrateCommand::Check(arguments))) => check_migration(arguments),
         Some(Command::Migrate(MigrateCommand::Plan(arguments))) => plan_migration(arguments),
+        Some(Command::Migrate(MigrateCommand::Status(arguments))) => compare_lists(arguments),
         Some(Command::Probe { probe }) => {
             probe.ask(&Config::load(arguments)?).map(|()| ExitCode::SUCCESS)
         }
@@ -83,6 +84,12 @@ fn plan_migration(arguments: &PlanArguments) -> Result<ExitCode> {
     let report = runtime_of_command()?.block_on(MigrationPlan::new(arguments).run());
     print(&report.to_string())?;
     Ok(if report.may_go_on() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn compare_lists(arguments: &StatusArguments) -> Result<ExitCode> {
+    let report = runtime_of_command()?.block_on(MigrationStatus::new(arguments).run());
+    print(&report.to_string())?;
+    Ok(if report.is_settled() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// For commands, which have little to do at a time.

@@ -20,8 +20,12 @@ struct Said {
 }
 
 fn check(arguments: &[&str], variables: &[(&str, &str)]) -> Said {
+    migrate(&[&["check", "--within", "0"], arguments].concat(), variables)
+}
+
+fn migrate(arguments: &[&str], variables: &[(&str, &str)]) -> Said {
     let output = Command::new(env!("CARGO_BIN_EXE_naming-server"))
-        .args(["migrate", "check", "--within", "0"])
+        .arg("migrate")
         .args(arguments)
         .env_remove("MIGRATE_PASSWORD")
         .envs(variables.iter().copied())
@@ -120,4 +124,54 @@ fn a_user_logs_in_where_a_server_asks_for_one() {
     let at = open.address.to_string();
     let said = check(&["--servers", &at, "--user", "u"], &[("MIGRATE_PASSWORD", "p")]);
     said.expect(0, &["yes: "]);
+}
+
+/// A server of 3.x as it is when nothing is set: calls of operators of 1.x and 2.x are gone.
+fn of_3x(request: &Request) -> Reply {
+    let data = |data: serde_json::Value| ok(json!({"code": 0, "message": "success", "data": data}));
+    let member =
+        json!({"address": "10.0.0.1:8848", "state": "UP", "extendInfo": {"version": "3.0.3"}});
+    let host = json!({"ip": "10.0.0.7", "port": 80, "clusterName": "DEFAULT", "healthy": true});
+    match &*request.path {
+        "/v3/admin/core/cluster/node/self" => data(member),
+        "/v3/admin/core/cluster/node/list" => data(json!([member])),
+        "/v3/admin/ns/ops/switches" => data(json!({"healthCheckEnabled": true})),
+        "/v3/admin/ns/ops/metrics" => {
+            data(json!({"status": "UP", "serviceCount": 1, "instanceCount": 1}))
+        }
+        "/v3/admin/core/state/readiness" => data(json!("ok")),
+        "/v3/admin/core/loader/current" => data(json!({"1": {"metaInfo": {
+            "clientIp": "10.0.0.9", "labels": {"module": "config"}}}})),
+        "/v3/admin/core/namespace/list" => data(json!([{"namespace": "public"}])),
+        "/v3/admin/ns/service/list" => data(json!({"totalCount": 1,
+            "pageItems": [{"name": "one", "groupName": "DEFAULT_GROUP"}]})),
+        "/v1/ns/instance/list" => ok(json!({"hosts": [host]})),
+        _ => Some((410, "{\"code\":40000}".to_owned())),
+    }
+}
+
+#[test]
+fn servers_of_3x_are_asked_at_their_own_paths() {
+    let java = StandIn::start(of_3x);
+    let at = java.address.to_string();
+    let said = check(&["--servers", &at], &[]);
+    said.expect(0, &["10.0.0.1:8848  Nacos  yes    on            1          1  1 UP"]);
+    let said = migrate(&["plan", "--java", &at, "--new", "10.0.0.4:8848"], &[]);
+    assert!(said.output.contains("Nacos 3.0.3"), "{}", said.output);
+    assert!(said.output.contains("connected now: 1\n- 10.0.0.9"), "{}", said.output);
+}
+
+#[test]
+fn what_two_servers_list_differently_is_shown() {
+    let (java, ours) = (StandIn::start(of_3x), TestServer::start());
+    let (at, own) = (java.address.to_string(), ours.address.to_string());
+    let both = format!("{at},{own}");
+    let said = migrate(&["status", "--servers", &both], &[]);
+    let there = format!(
+        "- public DEFAULT_GROUP@@one: 10.0.0.7:80 DEFAULT is at http://{at}/nacos, and not at http://{own}/nacos\nno: 1 of 1"
+    );
+    said.expect(1, &[&there]);
+    ours.call("POST", "instance?serviceName=one&ip=10.0.0.7&port=80").expect(200);
+    let said = migrate(&["status", "--servers", &both], &[]);
+    said.expect(0, &["yes: 2 servers list the same 1 services with 1 instances"]);
 }

@@ -25,6 +25,24 @@ pub enum MigrateCommand {
     /// Each Java server is asked for its version, its list and the clients of configuration that are
     /// connected; ports are tried. The command changes nothing.
     Plan(Box<PlanArguments>),
+    /// Compare what all servers list, and show what differs
+    ///
+    /// Each server is asked for its services and the instances that it shows to clients. What differs
+    /// is looked at again a few times: changes are under way for a second or two. The command changes
+    /// nothing. The exit code is 0 if all list the same, 1 if not.
+    Status(Box<StatusArguments>),
+}
+
+/// Which servers are compared.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArguments {
+    /// Every server that runs, of either kind: HOST, HOST:PORT or http://HOST:PORT/CONTEXT
+    #[arg(long, value_name = "ADDR,...", value_delimiter = ',', required = true)]
+    pub servers: Vec<Place>,
+
+    /// How long to wait for the answers of one server, in seconds from 1 to 60
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = deadline)]
+    pub timeout: Duration,
 }
 
 /// Which servers a migration is about.

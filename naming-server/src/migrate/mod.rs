@@ -2,12 +2,13 @@
 //!
 //! `migrate check` asks every server for its view of the cluster, compares the views, and says
 //! whether the next step may be taken. `migrate plan` says what a migration comes to, and which step
-//! is next. The commands only read.
+//! is next. `migrate status` compares what the servers list. The commands only read.
 
 mod answers;
 mod arguments;
 mod plan;
 mod report;
+mod status;
 mod verdict;
 mod view;
 
@@ -17,9 +18,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-pub use arguments::{CheckArguments, MigrateCommand, PlanArguments};
+pub use arguments::{CheckArguments, MigrateCommand, PlanArguments, StatusArguments};
 pub use plan::{MigrationPlan, PlanReport};
 pub use report::CheckReport;
+pub use status::{MigrationStatus, StatusReport};
 
 use arguments::PASSWORD;
 use verdict::{Wanted, objections};

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::arguments::PlanArguments;
+use super::view::is_of_3x;
 use crate::remote::{CallError, Remote};
 
 /// Bytes of one answer: a list of connections is the longest.
@@ -79,6 +80,9 @@ struct Java {
     config_clients: Vec<String>,
 }
 
+/// Itself, all members, and the connections if they are told.
+type Read = (Wrapped<Node>, Wrapped<Vec<Node>>, Option<Value>);
+
 #[derive(Deserialize)]
 struct Wrapped<T> {
     data: T,
@@ -96,9 +100,10 @@ struct Node {
 
 impl Java {
     async fn ask(server: &Remote) -> Result<Self, CallError> {
-        let own: Wrapped<Node> = server.read("/v1/core/cluster/self", &[]).await?;
-        let nodes: Wrapped<Vec<Node>> = server.read("/v1/core/cluster/nodes", &[]).await?;
-        let connections: Option<Value> = server.find("/v2/core/loader/current", &[]).await?;
+        let (own, nodes, connections) = match Self::read(server).await {
+            Err(error) if is_of_3x(&error) => Self::read_3x(server).await?,
+            read => read?,
+        };
         let members = nodes.data.iter().map(|node| (shown(&node.address), shown(&node.state)));
         Ok(Self {
             address: shown(&own.data.address),
@@ -106,6 +111,20 @@ impl Java {
             members: members.collect(),
             config_clients: connections.as_ref().map(config_clients).unwrap_or_default(),
         })
+    }
+
+    async fn read(server: &Remote) -> Result<Read, CallError> {
+        let own = server.read("/v1/core/cluster/self", &[]).await?;
+        let nodes = server.read("/v1/core/cluster/nodes", &[]).await?;
+        Ok((own, nodes, server.find("/v2/core/loader/current", &[]).await?))
+    }
+
+    async fn read_3x(server: &Remote) -> Result<Read, CallError> {
+        let own = server.read("/v3/admin/core/cluster/node/self", &[]).await?;
+        let nodes = server.read("/v3/admin/core/cluster/node/list", &[]).await?;
+        let path = "/v3/admin/core/loader/current";
+        let connections: Option<Wrapped<Value>> = server.find(path, &[]).await?;
+        Ok((own, nodes, connections.map(|connections| connections.data)))
     }
 
     fn is_2x(&self) -> bool {

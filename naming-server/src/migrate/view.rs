@@ -10,6 +10,8 @@ use crate::remote::{CallError, Place, Remote};
 
 /// Servers of 2.x tell their counts only if they are asked for more than their status.
 const ALL_COUNTS: &[(&str, &str)] = &[("onlyStatus", "false")];
+/// Where servers of 3.x say whether they are ready.
+const READINESS_3X: &str = "/v3/admin/core/state/readiness";
 /// Bytes kept of an address or a state that a server tells.
 const MAX_TEXT: usize = 100;
 
@@ -62,10 +64,17 @@ pub(super) async fn ask(server: &Remote) -> Result<Seen, String> {
 }
 
 async fn read(server: &Remote) -> Result<Seen, CallError> {
-    let own: Wrapped<Member> = server.read("/v1/core/cluster/self", &[]).await?;
+    let own = match server.read::<Wrapped<Member>>("/v1/core/cluster/self", &[]).await {
+        Err(error) if is_of_3x(&error) => return read_3x(server).await,
+        own => own?,
+    };
     let nodes: Wrapped<Vec<Member>> = server.read("/v1/core/cluster/nodes", &[]).await?;
     let switches: Switches = server.read("/v1/ns/operator/switches", &[]).await?;
-    let unready = readiness(server).await?;
+    let unready = match readiness(server, "/v1/console/health/readiness").await {
+        // A server of 3.x has its console apart.
+        Err(error) if is_of_3x(&error) => readiness(server, READINESS_3X).await?,
+        unready => unready?,
+    };
     let kind = kind(server).await?;
     let entry = |member: Member| (shown(&member.address), shown(&member.state));
     let seen = Seen {
@@ -91,8 +100,35 @@ async fn read(server: &Remote) -> Result<Seen, CallError> {
     }
 }
 
-async fn readiness(server: &Remote) -> Result<Option<String>, CallError> {
-    match server.read_text("/v1/console/health/readiness").await {
+/// Servers of 3.x answer the calls of operators at other paths, and those of 1.x and 2.x with 410
+/// unless they are told to.
+async fn read_3x(server: &Remote) -> Result<Seen, CallError> {
+    let own: Wrapped<Member> = server.read("/v3/admin/core/cluster/node/self", &[]).await?;
+    let nodes: Wrapped<Vec<Member>> = server.read("/v3/admin/core/cluster/node/list", &[]).await?;
+    let switches: Wrapped<Switches> = server.read("/v3/admin/ns/ops/switches", &[]).await?;
+    let unready = readiness(server, READINESS_3X).await?;
+    let counts: Wrapped<Counts> = server.read("/v3/admin/ns/ops/metrics", ALL_COUNTS).await?;
+    let entry = |member: Member| (shown(&member.address), shown(&member.state));
+    Ok(Seen {
+        address: shown(&own.data.address),
+        kind: Kind::Nacos,
+        members: nodes.data.into_iter().map(entry).collect(),
+        unready: unready.or_else(|| unless_up(&counts.data.status)),
+        judges_beats: switches.data.health_check_enabled,
+        services: counts.data.service_count,
+        instances: counts.data.instance_count,
+    })
+}
+
+/// Whether a call is answered as servers of 3.x answer those of 1.x and 2.x.
+pub(super) fn is_of_3x(error: &CallError) -> bool {
+    let is_no_path =
+        |status: &StatusCode| matches!(*status, StatusCode::NOT_FOUND | StatusCode::GONE);
+    matches!(error, CallError::Refused { status, .. } if is_no_path(status))
+}
+
+async fn readiness(server: &Remote, path: &str) -> Result<Option<String>, CallError> {
+    match server.read_text(path).await {
         Ok(_) => Ok(None),
         Err(CallError::Refused { status, text }) if status.is_server_error() => Ok(Some(text)),
         Err(error) => Err(error),
