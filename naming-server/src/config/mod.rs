@@ -51,6 +51,7 @@ pub use nacos::NacosConfig;
 
 mod official;
 mod official_auth;
+mod official_tls;
 
 mod push;
 pub use push::PushConfig;

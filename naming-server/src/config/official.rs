@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, anyhow, bail, ensure};
 
 use super::official_auth::translate_auth;
+use super::official_tls::{translate_tls, why_ignored};
 use super::variables::{Reader, Translation, Variables, is_service_link};
 
 /// Port of consoles of Nacos 3.x.
@@ -34,9 +35,6 @@ const NO_JAVA: &str = "no Java here";
 const NO_DATABASE: &str = "no database needed";
 const USE_ADVERTISE: &str = "NACOS_SERVER_IP tells the address";
 
-/// Variables of this kind set up TLS of Nacos servers.
-const OF_TLS: &[&str] = &["NACOS_REMOTE_SERVER_RPC_TLS_", "NACOS_REMOTE_PEER_RPC_TLS_"];
-
 /// Translates the variables of the image of Nacos. `host_name` is what this machine is called.
 ///
 /// # Errors
@@ -45,7 +43,6 @@ const OF_TLS: &[&str] = &["NACOS_REMOTE_SERVER_RPC_TLS_", "NACOS_REMOTE_PEER_RPC
 pub(super) fn translate(variables: &Variables, host_name: &str) -> Result<Translation> {
     let mut reader = Reader::new(variables);
     let mut target = Translation::default();
-    refuse_tls(variables)?;
     translate_kind(&mut reader, &mut target)?;
     if let Some(port) = reader.either("NACOS_APPLICATION_PORT", "NACOS_SERVER_PORT")? {
         let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
@@ -56,7 +53,8 @@ pub(super) fn translate(variables: &Variables, host_name: &str) -> Result<Transl
     target.settings.extend(path.map(|path| ("context_path", path)));
     let is_member = translate_members(&mut reader, &mut target, host_name)?;
     translate_auth(&mut reader, &mut target, is_member)?;
-    target.notes.extend(ignored(variables, &reader));
+    let of_tls = translate_tls(variables, &mut target, is_member)?;
+    target.notes.extend(ignored(variables, |name| reader.has_used(name) || of_tls.contains(name)));
     Ok(target)
 }
 
@@ -172,30 +170,16 @@ fn own_entry(members: &[String], host_name: &str) -> Option<String> {
     own.next().is_none().then(|| entry.to_owned())
 }
 
-fn refuse_tls(variables: &Variables) -> Result<()> {
-    let asks = |(name, value): &(&String, &String)| {
-        let is_switch = OF_TLS.iter().any(|prefix| name.starts_with(prefix));
-        is_switch && name.to_ascii_uppercase().contains("_ENABLE") && value.trim() == "true"
-    };
-    match variables.iter().find(asks) {
-        Some((name, _)) => bail!(
-            "{name} asks for TLS, which these variables do not set up here: remove it, and set \
-             TLS up by the settings of this server"
-        ),
-        None => Ok(()),
-    }
-}
-
 /// The line about variables without a meaning here, grouped by reason.
-fn ignored(variables: &Variables, reader: &Reader<'_>) -> Option<String> {
+fn ignored(variables: &Variables, has_used: impl Fn(&str) -> bool) -> Option<String> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, value) in variables {
         let is_set = !value.trim().is_empty() && !is_service_link(name, value);
-        if !is_set || reader.has_used(name) {
+        if !is_set || has_used(name) {
             continue;
         }
-        let known = WITHOUT_MEANING.iter().find(|(prefix, _)| name.starts_with(prefix));
-        if let Some((_, reason)) = known {
+        let known = || WITHOUT_MEANING.iter().find(|(prefix, _)| name.starts_with(prefix));
+        if let Some(reason) = why_ignored(name).or_else(|| known().map(|(_, reason)| *reason)) {
             groups.entry(reason).or_default().push(name);
         }
     }

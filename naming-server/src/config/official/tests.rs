@@ -154,7 +154,6 @@ fn what_would_be_unsafe_is_refused() {
     refused(&[("NACOS_AUTH_USER_AGENT_AUTH_WHITE_ENABLE", "true")]);
     refused(&[("NACOS_AUTH_ENABLE", "true"), ("NACOS_AUTH_SYSTEM_TYPE", "ldap")]);
     refused(&[("NACOS_REMOTE_SERVER_RPC_TLS_ENABLETLS", "true")]);
-    refused(&[("NACOS_REMOTE_PEER_RPC_TLS_ENABLE_TLS", "true")]);
     refused(&[("FUNCTION_MODE", "config")]);
     assert!(notes(&[("FUNCTION_MODE", "all")]).contains("configuration"));
     refused(&[("NACOS_APPLICATION_PORT", "0")]);
@@ -213,4 +212,119 @@ fn what_kubernetes_says_of_services_is_no_setting() {
         ("NACOS_SERVER_SERVICE_PORT_CLIENT", "8848"),
     ];
     assert_eq!((settings(&variables).len(), notes(&variables)), (0, String::new()));
+}
+
+/// The variables of a server that speaks TLS to clients.
+const TLS: [(&str, &str); 3] = [
+    ("NACOS_REMOTE_SERVER_RPC_TLS_ENABLETLS", "true"),
+    ("NACOS_REMOTE_SERVER_RPC_TLS_CERTCHAINFILE", "/tls/server.pem"),
+    ("NACOS_REMOTE_SERVER_RPC_TLS_CERTPRIVATEKEY", "/tls/server.key"),
+];
+
+/// The same of one that speaks it to other servers.
+const PEER_TLS: [(&str, &str); 4] = [
+    ("NACOS_REMOTE_PEER_RPC_TLS_ENABLETLS", "true"),
+    ("NACOS_REMOTE_PEER_RPC_TLS_CERTCHAINFILE", "/tls/peer.pem"),
+    ("NACOS_REMOTE_PEER_RPC_TLS_CERTPRIVATEKEY", "/tls/peer.key"),
+    ("NACOS_REMOTE_PEER_RPC_TLS_TRUSTCOLLECTIONCERTFILE", "/tls/ca.pem"),
+];
+
+fn with<'a>(
+    variables: &[(&'a str, &'a str)],
+    more: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str)> {
+    [variables, more].concat()
+}
+
+#[test]
+fn clients_get_tls_in_any_spelling() {
+    let files = ["tls.certificate=/tls/server.pem", "tls.key=/tls/server.key"];
+    let expected = |mode: &str| {
+        let modes = ["tls.mode=compatibility".to_owned(), format!("tls.grpc_mode={mode}")];
+        modes.into_iter().chain(files.map(str::to_owned)).collect::<Vec<_>>()
+    };
+    assert_eq!(settings(&TLS), expected("compatibility"));
+    let dotted = [
+        ("nacos.remote.server.rpc.tls.enableTls", "true"),
+        ("nacos.remote.server.rpc.tls.certChainFile", "/tls/server.pem"),
+        ("nacos_remote_server_rpc_tls_certPrivateKey", "file:/tls/server.key"),
+        ("NACOS_REMOTE_SERVER_RPC_TLS_COMPATIBILITY", "false"),
+    ];
+    assert_eq!(settings(&dotted), expected("required"));
+    assert!(notes(&dotted).contains("HTTP takes plain requests, too"), "{}", notes(&dotted));
+    let apart = [("NACOS_REMOTE_SERVER_RPC_TLS_ENABLE_TLS", "true"), TLS[1], TLS[2]];
+    assert_eq!(settings(&apart), expected("compatibility"));
+    let off = [("NACOS_REMOTE_SERVER_RPC_TLS_ENABLETLS", "false"), ("MODE", "standalone")];
+    assert_eq!((settings(&off), notes(&off)), (Vec::new(), String::new()));
+}
+
+#[test]
+fn clients_show_certificates_where_both_sides_have_to() {
+    let mutual = [
+        ("NACOS_REMOTE_SERVER_RPC_TLS_MUTUALAUTH", "true"),
+        ("NACOS_REMOTE_SERVER_RPC_TLS_TRUSTCOLLECTIONCERTFILE", "/tls/ca.pem"),
+    ];
+    let found = settings(&with(&TLS, &mutual));
+    assert_eq!(found[4..], ["tls.client_auth=required", "tls.client_ca=/tls/ca.pem"]);
+}
+
+#[test]
+fn members_get_tls_on_the_port_of_members_of_nacos() {
+    let members = [("MEMBER_LIST", "nacos-1,nacos-2"), ("NACOS_APPLICATION_PORT", "8850")];
+    let found = settings(&with(&members, &PEER_TLS));
+    let expected = [
+        "cluster.bind_port=9851",
+        "cluster.tls.mode=compatibility",
+        "cluster.tls.connect=true",
+        "cluster.tls.certificate=/tls/peer.pem",
+        "cluster.tls.key=/tls/peer.key",
+        "cluster.tls.ca=/tls/ca.pem",
+    ];
+    assert_eq!(found[found.len() - 6..], expected, "{found:?}");
+    let strict = [("NACOS_REMOTE_PEER_RPC_TLS_COMPATIBILITY", "false")];
+    let found = settings(&with(&with(&members, &PEER_TLS), &strict));
+    assert!(found.contains(&"cluster.tls.mode=required".to_owned()), "{found:?}");
+    // Alone there is nobody to speak it to, and one line says so.
+    let text = notes(&with(&[("MODE", "standalone")], &PEER_TLS));
+    assert!(text.contains("PEER_RPC_TLS_ENABLETLS") && text.contains("nothing that"), "{text}");
+    refused(&with(&with(&members[..1], &PEER_TLS), &[("NACOS_APPLICATION_PORT", "65000")]));
+}
+
+#[test]
+fn what_of_tls_has_no_meaning_is_named_in_the_line_of_the_ignored() {
+    let text = notes(&with(
+        &TLS,
+        &[
+            ("MODE", "standalone"),
+            ("NACOS_REMOTE_SERVER_RPC_TLS_PROTOCOLS", "TLSv1.2"),
+            ("NACOS_REMOTE_SERVER_RPC_TLS_CIPHERS", "X"),
+            ("nacos.remote.server.rpc.tls.sslProvider", "OPENSSL"),
+            ("NACOS_REMOTE_SERVER_RPC_TLS_TRUSTALL", "true"),
+        ],
+    ));
+    assert_eq!(
+        text,
+        "variables without effect: nacos.remote.server.rpc.tls.sslProvider (no Java here); \
+         NACOS_REMOTE_SERVER_RPC_TLS_CIPHERS, NACOS_REMOTE_SERVER_RPC_TLS_PROTOCOLS (TLS 1.2 and \
+         1.3 with the suites that are held to be safe); NACOS_REMOTE_SERVER_RPC_TLS_TRUSTALL \
+         (nothing that it would change is switched on)"
+    );
+}
+
+#[test]
+fn what_of_tls_would_be_less_safe_than_it_looks_is_refused() {
+    let client = |name: &'static str, value: &'static str| refused(&with(&TLS, &[(name, value)]));
+    let hush = client("NACOS_REMOTE_SERVER_RPC_TLS_CERTPRIVATEKEYPASSWORD", "hush");
+    assert!(hush.contains("openssl pkey") && !hush.contains("hush"), "{hush}");
+    client("NACOS_REMOTE_SERVER_RPC_TLS_MUTUALAUTH", "true");
+    client("NACOS_REMOTE_SERVER_RPC_TLS_COMPATIBILITY", "maybe");
+    client("nacos.remote.server.rpc.tls.enableTls", "false");
+    let mutual = ("NACOS_REMOTE_SERVER_RPC_TLS_MUTUALAUTH", "true");
+    let all = ("NACOS_REMOTE_SERVER_RPC_TLS_TRUSTALL", "true");
+    refused(&with(&TLS, &[mutual, all]));
+    refused(&[TLS[0], TLS[1], ("NACOS_REMOTE_SERVER_RPC_TLS_CERTPRIVATEKEY", "classpath:a")]);
+    let members = [("MEMBER_LIST", "nacos-1,nacos-2")];
+    let all = [("NACOS_REMOTE_PEER_RPC_TLS_TRUSTALL", "true")];
+    refused(&with(&with(&members, &PEER_TLS), &all));
+    refused(&with(&members, &PEER_TLS[..3]));
 }
