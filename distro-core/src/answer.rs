@@ -106,6 +106,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Answer<V, A> {
                 self.status.note_arrivals(&clients, at, now);
                 Reply::Done
             }
+            // The transport asks the application; whoever comes here has none.
+            Request::Ask(_) => Reply::Busy,
             Request::Leave { incarnation } => {
                 self.status.note_left(from.member, incarnation);
                 Reply::Done

@@ -117,6 +117,10 @@ pub enum Request<V> {
         /// What stands for each: see [`SharedStatus::note_arrival`](crate::SharedStatus::note_arrival).
         clients: Vec<u64>,
     },
+    /// What the application of the sender wants to know of that of the receiver, such as who is
+    /// connected to it. The protocol does not look into it. Only to who
+    /// [understands](Request::needs_minor) it.
+    Ask(Arc<[u8]>),
     /// The sender stops.
     Leave {
         /// Which start of it.
@@ -132,6 +136,7 @@ impl<V> Request<V> {
             Self::Persist(_) => 3,
             Self::Account { .. } => 4,
             Self::Arrived { .. } => 5,
+            Self::Ask(_) => 6,
             _ => 0,
         }
     }
@@ -228,8 +233,10 @@ pub enum Reply<V> {
     /// To [`Request::Forward`] of a registration: the record is now exactly what was sent. Only to
     /// members that [understand](Sender::minor) it.
     AsSent,
-    /// The receiver was stopped and has not caught up, has no data yet, or cannot put on disk what
-    /// it was asked to hold: ask another.
+    /// To [`Request::Ask`]: what the application answers.
+    Told(Vec<u8>),
+    /// The receiver was stopped and has not caught up, has no data yet, cannot put on disk what
+    /// it was asked to hold, or has no answer to what was asked: ask another.
     Busy,
 }
 

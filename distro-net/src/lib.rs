@@ -71,6 +71,9 @@ pub use names::{BadNameServer, NameServer, NamedConnector};
 mod nudge;
 pub use nudge::Nudge;
 
+mod questions;
+pub use questions::{MOST_QUESTION_BYTES, MOST_TOLD_BYTES, Questions, Told};
+
 mod service;
 pub use service::{Answering, CALL_PATH, PATH_PREFIX, Response, Service};
 

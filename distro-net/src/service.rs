@@ -2,8 +2,8 @@
 
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use distro_core::{Answer, Reply, Request, Tick, Value};
@@ -13,6 +13,7 @@ use crate::client::Peers;
 use crate::codec::pack::{pack, unpack};
 use crate::durability::{Durability, InMemory};
 use crate::persist::record_ids;
+use crate::questions::{MOST_TOLD_BYTES, Questions};
 
 /// Every path of the members begins with this.
 pub const PATH_PREFIX: &str = "/distro/v1/";
@@ -28,6 +29,7 @@ pub struct Service<V: Value, A> {
     peers: Peers<V>,
     sessions: Sessions,
     durability: Arc<dyn Durability>,
+    questions: OnceLock<Arc<dyn Questions>>,
     /// Before that the log says no more of late requests.
     silent_until_ms: AtomicU64,
 }
@@ -74,7 +76,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
     /// Answers from what this member holds, in memory only, under the identity of these peers.
     pub fn new(answer: Answer<V, A>, peers: Peers<V>) -> Self {
         let (sessions, durability) = (Sessions::default(), Arc::new(InMemory));
-        Self { answer, peers, sessions, durability, silent_until_ms: AtomicU64::new(0) }
+        let (questions, silent_until_ms) = (OnceLock::new(), AtomicU64::new(0));
+        Self { answer, peers, sessions, durability, questions, silent_until_ms }
     }
 
     /// The same for a member that has a disk: what others ask it to hold is answered when it is
@@ -82,6 +85,12 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
     #[must_use]
     pub fn with_durability(self, durability: Arc<dyn Durability>) -> Self {
         Self { durability, ..self }
+    }
+
+    /// Says who answers the questions of other applications; the first who is named stays. Before
+    /// that they get no answer.
+    pub fn connect(&self, questions: Arc<dyn Questions>) {
+        let _ = self.questions.set(questions);
     }
 
     /// Members prove themselves by another secret from now on, and by its
@@ -156,7 +165,10 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
             Request::Persist(entries) => Some(record_ids(entries)),
             _ => None,
         };
-        let mut reply = self.answer.answer(opened.sender, request, opened.in_transit, now);
+        let mut reply = match request {
+            Request::Ask(question) => self.tell(&question),
+            request => self.answer.answer(opened.sender, request, opened.in_transit, now),
+        };
         if !unread.is_empty() {
             self.peers.stats().unreads.note(opened.sender.member, &unread);
             if matches!(reply, Reply::Done) {
@@ -178,6 +190,14 @@ impl<V: Value, A: Default + Send + Sync + 'static> Service<V, A> {
             };
             seal(&peers, &opened, &reply).unwrap_or_else(|reason| refuse(&peers, reason))
         })))
+    }
+
+    fn tell(&self, question: &[u8]) -> Reply<V> {
+        let answer = self.questions.get().and_then(|questions| questions.answer(question));
+        match answer.filter(|answer| answer.len() <= MOST_TOLD_BYTES) {
+            Some(answer) => Reply::Told(answer),
+            None => Reply::Busy,
+        }
     }
 
     /// Says so once a minute: where one request is late many are.

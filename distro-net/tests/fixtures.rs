@@ -136,6 +136,7 @@ fn requests() -> Vec<(&'static str, Request<String>)> {
         ("forward-judge", forward(Operation::judge("t", "k", stamp(9), Health::Unhealthy))),
         ("forward-close", forward(Operation::close("t", stamp(10)))),
         ("arrived", Request::Arrived { clients: vec![0, 0x0123_4567_89ab_cdef, u64::MAX] }),
+        ("ask", Request::Ask((*b"{\"who\":\"is there?\"}").into())),
         ("leave", Request::Leave { incarnation: 1_700_000_000 }),
     ]
 }
@@ -203,6 +204,7 @@ fn replies() -> Vec<(&'static str, Reply<String>)> {
         ("forwarded-refused", Reply::Forwarded { record, is_refused: true }),
         ("forwarded-none", Reply::Forwarded { record: None, is_refused: false }),
         ("as-sent", Reply::AsSent),
+        ("told", Reply::Told(b"{\"here\":[]}".into())),
         ("busy", Reply::Busy),
     ]
 }
@@ -262,6 +264,7 @@ const ADDED: [&[&str]; MINOR as usize] = [
         "verify-open",
     ],
     &["arrived"],
+    &["ask", "told"],
 ];
 
 #[test]

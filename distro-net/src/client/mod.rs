@@ -48,11 +48,14 @@ pub struct PeersConfig {
     /// connection of its own. What comes meanwhile goes with the next that begins. One makes each
     /// write wait for the one before; many carry little each, and cost a message. Default 4.
     pub persists_per_peer: usize,
+    /// Questions of the application to one member that may be under way, each on a connection of its
+    /// own. More wait for their turn, up to their deadline. Default 4.
+    pub asks_per_peer: usize,
 }
 
 impl Default for PeersConfig {
     fn default() -> Self {
-        Self { forwards_per_peer: 32, persists_per_peer: 4 }
+        Self { forwards_per_peer: 32, persists_per_peer: 4, asks_per_peer: 4 }
     }
 }
 
@@ -275,8 +278,15 @@ impl<V> Peers<V> {
     ) -> Result<Reply<V>, CallError> {
         let Shared { codec, connector, clock, stats, .. } = &*self.shared;
         let identity = &*self.identity();
-        let is_forward = matches!(request, Request::Forward(_));
-        let _permit = if is_forward { peer.forwards.acquire().await.ok() } else { None };
+        let turns = match request {
+            Request::Forward(_) => Some(&peer.forwards),
+            Request::Ask(_) => Some(&peer.asks),
+            _ => None,
+        };
+        let _permit = match turns {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        };
         let message = codec
             .encode_request(request)
             .map_err(|error| CallError::Unsendable(error.to_string()))?;

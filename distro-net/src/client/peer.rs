@@ -57,8 +57,10 @@ pub(crate) struct Peer {
     pub(crate) address: Arc<str>,
     /// Forwarded writes under way; more than that wait for their turn.
     pub(crate) forwards: Semaphore,
+    /// The same of questions.
+    pub(crate) asks: Semaphore,
     /// The calls of the core are few at any time, one for each purpose. So no more connections
-    /// than those and the forwards are ever open.
+    /// than those, the forwards and the questions are ever open.
     idle: Mutex<Vec<Connection>>,
     most_idle: usize,
     /// How far its wall clock is ahead, in milliseconds.
@@ -73,13 +75,14 @@ impl Peer {
     pub(crate) fn new(member: MemberId, address: Arc<str>, config: &PeersConfig) -> Self {
         /// Connections kept for the calls of the core.
         const CORE_CALLS: usize = 4;
-        let PeersConfig { forwards_per_peer, persists_per_peer } = *config;
+        let PeersConfig { forwards_per_peer, persists_per_peer, asks_per_peer } = *config;
         Self {
             member,
             address,
             forwards: Semaphore::new(forwards_per_peer),
+            asks: Semaphore::new(asks_per_peer),
             idle: Mutex::default(),
-            most_idle: forwards_per_peer + persists_per_peer + CORE_CALLS,
+            most_idle: forwards_per_peer + persists_per_peer + asks_per_peer + CORE_CALLS,
             clock_ahead_ms: AtomicI64::new(0),
             gone: CancellationToken::new(),
             trouble: Mutex::default(),

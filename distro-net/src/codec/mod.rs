@@ -25,7 +25,7 @@ use parts::{Decoder, Encoder};
 pub const MAJOR: u32 = 1;
 
 /// The minor version that this release speaks.
-pub const MINOR: u32 = 5;
+pub const MINOR: u32 = 6;
 
 /// Turns the values of records into bytes and back. To be implemented by whoever knows what the
 /// values are.

@@ -315,6 +315,10 @@ pub(super) fn unknown(what: &'static str, number: impl Into<u64>) -> CodecError 
     CodecError::Unknown { what, number: number.into() }
 }
 
+pub(super) fn too_large(what: &'static str, limit: usize) -> CodecError {
+    CodecError::TooLarge { what, limit }
+}
+
 pub(super) fn read_stamp(stamp: Option<wire::Stamp>) -> Result<Stamp> {
     match stamp {
         None => Ok(Stamp::NEVER),

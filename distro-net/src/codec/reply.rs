@@ -7,9 +7,10 @@ use prost::Message;
 use super::CodecError;
 use super::parts::{
     Decoder, Encoder, beats, bytes, contact, number, phase, place, places, read_contact,
-    read_phase, read_slots, slots, unknown,
+    read_phase, read_slots, slots, too_large, unknown,
 };
 use super::wire::{self, kind};
+use crate::questions::MOST_TOLD_BYTES;
 
 impl<V> Encoder<'_, V> {
     /// The number of the message, and its body.
@@ -77,6 +78,7 @@ impl<V> Encoder<'_, V> {
                 (kind::FORWARDED, forwarded.encode_to_vec())
             }
             Reply::AsSent => (kind::AS_SENT, Vec::new()),
+            Reply::Told(answer) => (kind::TOLD, answer.clone()),
             Reply::Busy => (kind::BUSY, Vec::new()),
         }
     }
@@ -160,6 +162,10 @@ impl<V> Decoder<'_, V> {
                 Reply::Forwarded { record, is_refused: forwarded.is_refused }
             }
             kind::AS_SENT => Reply::AsSent,
+            kind::TOLD => match body.len() > MOST_TOLD_BYTES {
+                true => return Err(too_large("the answer", MOST_TOLD_BYTES)),
+                false => Reply::Told(body.into()),
+            },
             kind::BUSY => Reply::Busy,
             _ => return Err(unknown("reply", kind)),
         })

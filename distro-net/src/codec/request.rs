@@ -7,9 +7,10 @@ use prost::Message;
 use super::CodecError;
 use super::parts::{
     Decoder, Encoder, beats, bytes, health, number, phase, place, read_health, read_phase,
-    read_slot, read_slots, read_stamp, slots, stamp, stamp_range, unknown,
+    read_slot, read_slots, read_stamp, slots, stamp, stamp_range, too_large, unknown,
 };
 use super::wire::{self, action, kind};
+use crate::questions::MOST_QUESTION_BYTES;
 
 impl<V> Encoder<'_, V> {
     /// The number of the message, and its body.
@@ -49,6 +50,7 @@ impl<V> Encoder<'_, V> {
             Request::Arrived { clients } => {
                 (kind::ARRIVED, wire::Arrived { clients: clients.clone() }.encode_to_vec())
             }
+            Request::Ask(question) => (kind::ASK, question.to_vec()),
             Request::Persist(entries) => (kind::PERSIST, list(self.entries(entries))),
             Request::Leave { incarnation } => {
                 (kind::LEAVE, bytes(&wire::Leave { incarnation: *incarnation }).into())
@@ -134,9 +136,13 @@ impl<V> Decoder<'_, V> {
                     false => Some(wire::Arrived::decode(body)?.clients),
                 };
                 let clients = clients.filter(|clients| !is_too_long(clients.len()));
-                let clients = clients.ok_or(CodecError::TooLarge { what: "the list", limit })?;
+                let clients = clients.ok_or_else(|| too_large("the list", limit))?;
                 Request::Arrived { clients }
             }
+            kind::ASK => match body.len() > MOST_QUESTION_BYTES {
+                true => return Err(too_large("the question", MOST_QUESTION_BYTES)),
+                false => Request::Ask((*body).into()),
+            },
             kind::FORWARD => Request::Forward(self.operation(wire::Operation::decode(body)?)?),
             kind::LEAVE => Request::Leave { incarnation: wire::Leave::decode(body)?.incarnation },
             _ => return Err(unknown("request", kind)),

@@ -7,6 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::questions::{MOST_QUESTION_BYTES, MOST_TOLD_BYTES};
 
 struct Texts;
 
@@ -131,6 +132,7 @@ fn requests() -> impl Strategy<Value = Request<String>> {
             .prop_map(|(first, last, after)| Request::Load { first, last, after }),
         operations().prop_map(Request::Forward),
         vec(any::<u64>(), 0..20).prop_map(|clients| Request::Arrived { clients }),
+        vec(any::<u8>(), 0..200).prop_map(|question| Request::Ask(question.into())),
         any::<u32>().prop_map(|incarnation| Request::Leave { incarnation }),
     ]
 }
@@ -168,6 +170,7 @@ fn replies() -> impl Strategy<Value = Reply<String>> {
             |(given, wanted, stopped)| Reply::Compared { given, wanted, stopped, unread: vec![] }
         ),
         vec((name(), name()), 1..6).prop_map(Reply::DoneBut),
+        vec(any::<u8>(), 0..200).prop_map(Reply::Told),
         (entries(), any::<bool>()).prop_map(|(entries, more)| {
             let last = entries.last().map(|entry| (entry.tag.clone(), entry.key.clone()));
             Reply::Page { entries, more, last }
@@ -400,6 +403,25 @@ fn what_is_too_large_is_refused_before_it_takes_memory() {
     assert!(matches!(codec.encode_request(&long), Err(CodecError::TooLarge { .. })));
     let long = Bytes::from(vec![0; 4_001]);
     assert!(matches!(codec.decode_request(long), Err(CodecError::TooLarge { .. })));
+}
+
+#[test]
+fn questions_and_answers_are_taken_up_to_their_limits() {
+    let codec = codec();
+    let question = |bytes: usize| {
+        let request = Request::<String>::Ask(std::vec::from_elem(7, bytes).into());
+        codec.decode_request(codec.encode_request(&request).unwrap().into())
+    };
+    let answer = |bytes: usize| {
+        let reply = Reply::<String>::Told(std::vec::from_elem(7, bytes));
+        codec.decode_reply(codec.encode_reply(&reply).unwrap().into())
+    };
+    question(MOST_QUESTION_BYTES).unwrap();
+    answer(MOST_TOLD_BYTES).unwrap();
+    let refused = question(MOST_QUESTION_BYTES + 1).unwrap_err();
+    assert!(matches!(refused, CodecError::TooLarge { what: "the question", .. }), "{refused}");
+    let refused = answer(MOST_TOLD_BYTES + 1).unwrap_err();
+    assert!(matches!(refused, CodecError::TooLarge { what: "the answer", .. }), "{refused}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(crate) mod kind {
     pub(crate) const ACCOUNT: u32 = 11;
     /// Since 1.5, and sent to members of 1.5 only.
     pub(crate) const ARRIVED: u32 = 12;
+    /// Since 1.6, and sent to members of 1.6 only. Its body is the question.
+    pub(crate) const ASK: u32 = 13;
 
     pub(crate) const PROBED: u32 = 64;
     /// Since 1.4 with a body, a list of the places of records that could not be read; members of
@@ -56,6 +58,8 @@ pub(crate) mod kind {
     pub(crate) const AS_SENT: u32 = 74;
     /// Since 1.4, in reply to [`ACCOUNT`] only.
     pub(crate) const ACCOUNTED: u32 = 75;
+    /// Since 1.6, in reply to [`ASK`] only. Its body is the answer.
+    pub(crate) const TOLD: u32 = 76;
 }
 
 /// Numbers of the operations.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use distro_core::{DistroConfig, Phase, Request, StampClock, Store, StoreConfig};
 use distro_net::{
-    Address, Clock, Connecting, Connector, Driver, Identity, Io, Nudge, Outcome, Peers, Refusal,
-    Service,
+    Address, Clock, Connecting, Connector, Driver, Identity, Io, MOST_TOLD_BYTES, Nudge, Outcome,
+    Peers, Questions, Refusal, Service, Told,
 };
 use parking_lot::Mutex;
 use tokio::io::DuplexStream;
@@ -201,4 +201,37 @@ async fn a_member_of_the_wrong_name_or_place_is_not_worked_with() {
     assert!(matches!(probe(&caller).await, Outcome::NoAnswer));
     assert_eq!(answering.stats().refused(Refusal::OtherMember), 1);
     assert_eq!(caller.stats().calls().rejected, 1);
+}
+
+/// Says what it was asked, so many times.
+struct Echo;
+
+impl Questions for Echo {
+    fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
+        match question {
+            b"nothing" => None,
+            b"too much" => Some(vec![b'x'; MOST_TOLD_BYTES + 1]),
+            _ => Some(question.repeat(2)),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn applications_ask_each_other() {
+    let other = Arc::new(Other::default());
+    let (service, _answering) = service(2);
+    *other.service.lock() = Some(service.clone());
+    let (caller, _driver) = member(1, Arc::new(To(other.clone())));
+    let ask = async |question: &[u8]| {
+        caller.ask(address(2).member(), question.into(), Duration::from_secs(1)).await
+    };
+    assert_eq!(ask(b"who? ").await, Told::Nothing, "nobody there answers yet");
+    service.connect(Arc::new(Echo));
+    assert_eq!(ask(b"who? ").await, Told::Answer(b"who? who? ".into()));
+    assert_eq!(ask(b"nothing").await, Told::Nothing);
+    assert_eq!(ask(b"too much").await, Told::Nothing);
+    *other.service.lock() = None;
+    assert_eq!(ask(b"who? ").await, Told::Silent);
+    let stranger = caller.ask(address(3).member(), b"who?"[..].into(), Duration::from_secs(1));
+    assert_eq!(stranger.await, Told::Silent);
 }
