@@ -7,6 +7,7 @@ use naming_model::{
     DEFAULT_BEAT_INTERVAL_MS, GROUP_SEPARATOR, InstanceKey, META_ID_GENERATOR, ServiceKey,
 };
 
+use super::address_filter::Mask;
 use super::host::{are_protected, push_facts};
 use super::index::listed;
 use super::json::{push_bool, push_display, push_double, push_number, push_string};
@@ -84,6 +85,7 @@ impl Registry {
         most: usize,
     ) -> Result<(Vec<ListedService>, usize), usize> {
         let (mut picked, mut count) = (Vec::new(), 0);
+        let masks = query.masks();
         if !query.is_about_names() && !query.is_about_instances() {
             let keep = |_: &str, _: &str, datum: &Arc<NamingDatum>| {
                 if picked.len() < most {
@@ -94,7 +96,9 @@ impl Registry {
         } else {
             let everything = query.is_about_instances();
             self.index.visit(query.namespace, |group, name, datum| {
-                if query.picks_name(group, name) {
+                let may_have = |mask: &Mask| datum.attached().addresses.may_have(*mask);
+                if query.picks_name(group, name) && masks.iter().all(|any| any.iter().any(may_have))
+                {
                     if everything || page.has(count) && picked.len() < most {
                         picked.push(Arc::clone(datum));
                     }
@@ -194,6 +198,14 @@ impl CatalogQuery<'_> {
     /// Whether it picks services by their instances.
     pub(crate) fn is_about_instances(&self) -> bool {
         self.only_with_instances || self.instance.is_some()
+    }
+
+    /// Of the instance that a service must have: what its filter must have one of. The text may be an
+    /// address alone, or an address and a port.
+    fn masks(&self) -> Option<[Mask; 2]> {
+        let text = self.instance?;
+        let ip = text.rsplit_once(':').map_or(text, |(ip, _)| ip);
+        Some([Mask::of(text), Mask::of(ip)])
     }
 
     /// `group` ends with the separator.

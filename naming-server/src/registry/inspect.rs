@@ -7,6 +7,7 @@ use std::sync::Arc;
 use distro_core::{Health, Reader};
 use naming_model::{RecordKey, ServiceKey};
 
+use super::address_filter::Mask;
 use super::catalog::push_instance;
 use super::json::{push_bool, push_display, push_string};
 use super::{Content, Host, Metadata, NamingDatum, Page, Registry, hosts, operator_values_json};
@@ -55,6 +56,15 @@ impl AddressQuery {
         self.prefixes.iter().any(|prefix| names.starts_with(&**prefix))
     }
 
+    /// What the filter of a service must have one of, if it has an instance that is meant.
+    fn masks(&self) -> Vec<Mask> {
+        let mask = |prefix: &String| match prefix.split_once('#') {
+            Some((ip, _)) => Mask::of(ip),
+            None => Mask::of_beginning(prefix),
+        };
+        self.prefixes.iter().map(mask).collect()
+    }
+
     /// How the texts of keys begin that are meant.
     fn key_prefixes(&self) -> Vec<String> {
         let marked = |prefix: &String| format!("{}{prefix}", naming_model::PERSISTENT_MARK);
@@ -99,15 +109,16 @@ pub(crate) struct FoundInstances {
 }
 
 impl Registry {
-    /// Instances by their address, in the order of their services, at most `most`. Of services that
-    /// have none it costs two look-ups. Only those of a namespace if one is given.
+    /// Instances by their address, in the order of their services, at most `most`. A service that has
+    /// none costs a glance at its [filter](super::address_filter) or, if that misleads, two look-ups.
+    /// Only those of a namespace if one is given.
     pub(crate) fn find_address(
         &self,
         namespace: Option<&str>,
         query: &AddressQuery,
         most: usize,
     ) -> FoundInstances {
-        let prefixes = query.key_prefixes();
+        let (prefixes, masks) = (query.key_prefixes(), query.masks());
         let mut found = FoundInstances { json: "[".to_owned(), ..FoundInstances::default() };
         let namespaces = match namespace {
             Some(namespace) => vec![namespace.to_owned()],
@@ -117,11 +128,21 @@ impl Registry {
             // The lock of the index is free before a datum is read.
             let mut data = Vec::new();
             self.index.visit(&namespace, |_, _, datum| {
-                data.push(Arc::clone(datum));
+                let addresses = &datum.attached().addresses;
+                if masks.iter().any(|mask| addresses.may_have(*mask)) {
+                    data.push(Arc::clone(datum));
+                }
                 true
             });
             for datum in data {
-                datum.read(|reader| push_found(&mut found, &datum, &reader, &prefixes, most));
+                datum.read(|reader| {
+                    let before = found.count;
+                    push_found(&mut found, &datum, &reader, &prefixes, most);
+                    let addresses = &datum.attached().addresses;
+                    if found.count == before && !found.has_more && addresses.is_dense() {
+                        addresses.renew(hosts(&reader).map(|host| host.key.ip));
+                    }
+                });
                 if found.has_more {
                     found.json.push(']');
                     return found;
@@ -221,7 +242,80 @@ fn push_found(
 
 #[cfg(test)]
 mod tests {
+    use distro_core::{MemberId, StampClock};
+    use distro_net::Clock;
+    use naming_model::InstanceKey;
+
     use super::*;
+    use crate::registry::{CatalogQuery, Events, Instance, NamePattern, Watch};
+
+    /// A registry of one crowded service and some that have one instance each.
+    fn registry() -> Registry {
+        let clock = Clock::start();
+        let settings = crate::Config::default().registry_settings(1);
+        let events = Arc::new(Events::new(10));
+        let watch = Arc::new(Watch::new(Arc::clone(&events)));
+        let stamps = StampClock::new(MemberId(1), 1, clock.now());
+        let registry = Registry::new(settings, events, watch, stamps, clock, Vec::new());
+        let register = |service: &str, ip: &str| {
+            let service = ServiceKey::parse("public", service).unwrap();
+            let key = InstanceKey { ip, port: 80, cluster: "DEFAULT" };
+            let instance = Instance::new(1.0, Metadata::default()).unwrap();
+            let now = registry.clock.tick();
+            registry.register(now, &service, &key, instance, true, &String::new).unwrap();
+        };
+        (0..200).for_each(|n| register("g@@crowded", &format!("10.{n}.0.{n}")));
+        (0..20).for_each(|n| register(&format!("g@@s{n}"), &format!("172.16.{n}.1")));
+        register("g@@six", "2001:db8::1");
+        registry
+    }
+
+    #[test]
+    fn an_address_is_found_wherever_it_is() {
+        let registry = registry();
+        let count = |text: &str| {
+            registry.find_address(None, &AddressQuery::parse(text).unwrap(), 1_000).count
+        };
+        for (text, found) in [
+            ("10.7.0.7", 1),
+            ("10.7.0.7:80", 1),
+            ("10.7.0.7:81", 0),
+            ("10.7.0.8", 0),
+            ("10.7.", 1),
+            ("10.7.0.", 1),
+            ("10.7.0.7", 1),
+            ("10.", 200),
+            ("1", 220),
+            ("10.1", 111),
+            ("172.16.", 20),
+            ("172.16.3", 1),
+            ("172.16.3.", 1),
+            ("172.16.3.1", 1),
+            ("172.17.", 0),
+            ("2001:db8::1", 1),
+            ("[2001:db8::1]:80", 1),
+            ("2001:db8:", 1),
+            ("2001:db9:", 0),
+        ] {
+            // A search that finds nothing may make filters anew: it changes no answer.
+            assert_eq!((count(text), count(text)), (found, found), "{text}");
+        }
+        let page = |instance| {
+            let query = CatalogQuery {
+                namespace: "public",
+                group: NamePattern::new(""),
+                service: NamePattern::new(""),
+                instance: Some(instance),
+                only_with_instances: false,
+            };
+            registry.catalog(&query, Page::new(1, 10), 10).unwrap().1
+        };
+        for (text, found) in
+            [("10.7.0.7", 1), ("172.16.3.1:80", 1), ("172.16.3.1:81", 0), ("2001:db8::1:80", 1)]
+        {
+            assert_eq!(page(text), found, "{text}");
+        }
+    }
 
     fn prefixes(text: &str) -> Vec<String> {
         AddressQuery::parse(text).map(|query| query.prefixes).unwrap_or_default()

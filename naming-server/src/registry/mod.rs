@@ -9,6 +9,7 @@ use naming_model::ServiceKey;
 use parking_lot::Mutex;
 
 mod accounts;
+mod address_filter;
 mod administer;
 mod at_owner;
 mod beats;

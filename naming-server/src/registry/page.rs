@@ -19,6 +19,11 @@ impl Page {
         Self { start: whole(number.saturating_sub(1)).saturating_mul(size), size }
     }
 
+    /// How many items there are up to the end of the page.
+    pub(crate) fn end(self) -> usize {
+        self.start.saturating_add(self.size)
+    }
+
     /// How many of so many items are on the page.
     pub(crate) fn count_of(self, items: usize) -> usize {
         items.saturating_sub(self.start).min(self.size)

@@ -9,6 +9,7 @@ use distro_core::{DATUM_KEY, Reader};
 use naming_model::{RecordKey, ServiceKey};
 use tokio::time::Instant;
 
+use super::address_filter::AddressFilter;
 use super::checksum::{Summand, service_checksum};
 use super::host::{Host, Hosts, hosts};
 use super::protection::Protected;
@@ -90,6 +91,8 @@ pub(crate) struct ServiceState {
     last_ref: AtomicU64,
     /// What the service shows in place of no instance.
     pub(super) protected: Protected,
+    /// Which addresses it may have.
+    pub(super) addresses: AddressFilter,
 }
 
 /// Renders views and keeps them within a number of bytes.

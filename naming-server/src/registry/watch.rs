@@ -90,6 +90,8 @@ impl Watcher<Content, ServiceState> for Watch {
             self.index.follow(datum);
         }
         if visible {
+            let names = keys.iter().filter_map(|key| RecordKey::parse(key));
+            names.for_each(|names| datum.attached().addresses.note(names.instance.ip));
             for (key, kind) in self.protection.follow(datum, keys) {
                 protection::note(&self.events, datum.tag(), &key, kind);
             }
