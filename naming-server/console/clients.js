@@ -1,8 +1,8 @@
-// Clients: connections to this member, and clients that are known by an address.
+// Clients: connections to all members, and clients that are known by an address.
 
 import { get, own } from './api.js';
 import { h } from './dom.js';
-import { address, link, pager, searchForm, serviceLink, table } from './table.js';
+import { address, link, memberField, pager, searchForm, serviceLink, table, unanswered } from './table.js';
 import { number, t, time } from './text.js';
 
 const clientLink = (one, ...text) => link('client', { id: one.clientId }, text);
@@ -12,18 +12,19 @@ export function clients({ parameters, go }) {
   const page = Math.max(1, Number(parameters.page) || 1);
   const size = Number(parameters.size) || 50;
   const search = parameters.search || undefined;
+  const member = parameters.member || undefined;
   return {
     title: () => t('Clients'),
     // A look at all addresses is a look at all services: only on demand.
     every: kind === 'connection' ? 5000 : 0,
     load: () => (kind === 'connection'
-      ? get(own('clients'), { pageNo: page, pageSize: size, search })
-      : get(own('addresses'), { pageSize: 100, search, after: parameters.after || undefined })),
+      ? get(own('clients'), { pageNo: page, pageSize: size, search, member })
+      : get(own('addresses'), { pageSize: 100, search, member, after: parameters.after || undefined })),
     view(found) {
       return [
         h('h1', {}, t('Clients')),
         h('p', { class: 'note' }, kind === 'connection'
-          ? t('Connections to the member that you ask, the newest first. Others are seen at the members that have them.')
+          ? t('Connections to all members, the newest first.')
           : t('Clients of 1.x, and persistent instances: they are known by an address, and by their SDK once they listen.')),
         searchForm({
           label: t('Clients'),
@@ -32,8 +33,10 @@ export function clients({ parameters, go }) {
           fields: [
             { name: 'kind', label: t('Known by'), options: [['connection', t('a connection')], ['address', t('an address')]] },
             { name: 'search', label: kind === 'connection' ? t('SDK, application or address has') : t('Address begins with') },
+            memberField(Object.keys(found.members ?? {}), parameters.member),
           ],
         }),
+        unanswered(found.unanswered),
         h('section', { class: 'card' }, kind === 'connection' ? connections(found, page, size, go) : addresses(found, go)),
       ];
     },
@@ -45,11 +48,12 @@ function connections(found, page, size, go) {
     caption: t('Connections'),
     rows: found.pageItems,
     key: (one) => one.clientId,
-    empty: t('No client has a connection to this member.'),
+    empty: t('No client has a connection like that.'),
     columns: [
       { label: t('Client'), cell: (one) => clientLink(one, address(one)) },
       { label: t('SDK'), cell: (one) => one.version || '–' },
       { label: t('Application'), cell: (one) => one.appName || '–' },
+      { label: t('Member'), cell: (one) => one.member },
       { label: t('Connected since'), kind: 'time', cell: (one) => time(one.connectedAt) },
       { label: t('Last heard'), kind: 'time', cell: (one) => time(one.lastActive) },
       { label: t('Publishes'), kind: 'number', cell: (one) => number(one.published) },
@@ -86,10 +90,12 @@ export function client({ parameters }) {
     view(one) {
       return [
         h('h1', {}, one.ip ? `${one.ip}:${one.port}` : one.clientId),
+        unanswered(one.unanswered),
         h('section', { class: 'card' }, h('dl', { class: 'facts' },
           h('dt', {}, t('Id')), h('dd', { class: 'mono' }, one.clientId),
           h('dt', {}, t('SDK')), h('dd', {}, one.version || '–'),
           h('dt', {}, t('Application')), h('dd', {}, one.appName || '–'),
+          one.member && [h('dt', {}, t('Member')), h('dd', {}, one.member)],
           one.connectedAt && [h('dt', {}, t('Connected since')), h('dd', {}, time(one.connectedAt))],
           h('dt', {}, t('Last heard')), h('dd', {}, time(one.lastActive)),
           'lastPush' in one && [h('dt', {}, t('Last push')), h('dd', {}, time(one.lastPush)), h('dt', {}, t('Last ack')), h('dd', {}, time(one.lastAck))])),

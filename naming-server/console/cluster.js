@@ -2,7 +2,7 @@
 
 import { get, own } from './api.js';
 import { h } from './dom.js';
-import { badge, table } from './table.js';
+import { badge, table, unanswered } from './table.js';
 import { number, span, t } from './text.js';
 
 const kinds = { UP: 'good', STARTING: 'warn', SUSPICIOUS: 'warn', ISOLATION: 'warn', DOWN: 'bad' };
@@ -38,13 +38,14 @@ export function members(list, slots) {
       { label: t('Address'), cell: (member) => [addressOf(member), member.isOwn && [' ', badge(t('this one'))]] },
       { label: t('State'), cell: (member) => badge(explained()[member.state] ?? member.state, kinds[member.state]) },
       { label: t('Owns'), cell: (member) => share(member, slots) },
+      list.some((member) => 'connections' in member) && { label: t('Connections'), kind: 'number', cell: (member) => number(member.connections) },
       { label: t('Lag'), kind: 'number', cell: of('lagMillis', span) },
       { label: t('Changes waiting'), kind: 'number', cell: of('queuedRecords', number) },
       { label: t('Beats waiting'), kind: 'number', cell: of('queuedBeats', number) },
       { label: t('Differences found'), kind: 'number', cell: of('differences', number) },
       { label: t('Clock ahead'), kind: 'number', cell: of('clockAheadMillis', span) },
       { label: t('Same members'), cell: of('agreesOnMembers', (agrees) => (agrees ? badge(t('yes'), 'good') : badge(t('no'), 'bad'))) },
-    ],
+    ].filter(Boolean),
   });
 }
 
@@ -53,9 +54,10 @@ export function cluster() {
     title: () => t('Cluster'),
     every: 3000,
     load: () => get(own('members')),
-    view({ address, own: self, slots, members: list }) {
+    view({ address, own: self, slots, members: list, unanswered: silent }) {
       return [
         h('div', { class: 'head' }, h('h1', {}, t('Cluster')), h('span', { class: 'soft' }, t('as member {0} sees it', address))),
+        unanswered(silent),
         h('section', { class: 'card' }, members(list, slots)),
         h('section', { class: 'card' }, h('h2', {}, t('This member')),
           h('dl', { class: 'facts' },

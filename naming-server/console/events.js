@@ -2,7 +2,7 @@
 
 import { get, own } from './api.js';
 import { h, s } from './dom.js';
-import { address, badge, searchForm, serviceLink, table } from './table.js';
+import { address, badge, memberField, searchForm, serviceLink, table, unanswered } from './table.js';
 import { span, t, time } from './text.js';
 
 const kinds = {
@@ -34,16 +34,18 @@ const partsOf = (event) => {
 };
 
 export function eventTable(list, hasService) {
+  const hasMember = new Set(list.map((event) => event.member)).size > 1;
   return table({
     caption: t('Events'),
     rows: list,
-    key: (event) => `${event.time} ${event.service} ${event.ip}:${event.port} ${event.event}`,
+    key: (event) => `${event.time} ${event.service} ${event.ip}:${event.port} ${event.event} ${event.member}`,
     empty: t('Nothing has happened yet.'),
     columns: [
       { label: t('Time'), kind: 'time', cell: (event) => time(event.time) },
       hasService && { label: t('Service'), cell: (event) => serviceLink(partsOf(event)) },
       { label: t('Instance'), cell: address },
       { label: t('Event'), cell: (event) => badge(names()[event.event] ?? event.event, kinds[event.event]) },
+      hasMember && { label: t('Seen by'), cell: (event) => event.member },
       { label: t('Why, or who'), kind: 'wide', cell: (event) => reasonOf(event) },
     ].filter(Boolean),
   });
@@ -68,21 +70,23 @@ export function timeline(list) {
 }
 
 export function events({ parameters, go }) {
-  const { namespace = '', ip = '', port = '' } = parameters;
+  const { namespace = '', ip = '', port = '', member = '' } = parameters;
   return {
     title: () => t('Events'),
     every: 3000,
-    load: () => get(own('events'), { limit: 200, namespaceId: namespace || undefined, ip: ip || undefined, port: port || undefined }),
-    view({ events: list }) {
+    load: () => get(own('events'), { limit: 200, namespaceId: namespace || undefined, ip: ip || undefined, port: port || undefined, member: member || undefined }),
+    view({ events: list, unanswered: silent }) {
       return [
         h('h1', {}, t('Events')),
-        h('p', { class: 'note' }, t('Why instances came and went, as the member that you ask has seen it.')),
+        h('p', { class: 'note' }, t('Why instances came and went, as all members have seen it.')),
         searchForm({
           label: t('Events'),
           values: parameters,
           go,
-          fields: [{ name: 'namespace', label: t('Namespace') }, { name: 'ip', label: t('Address') }, { name: 'port', label: t('Port') }],
+          fields: [{ name: 'namespace', label: t('Namespace') }, { name: 'ip', label: t('Address') }, { name: 'port', label: t('Port') },
+            memberField(list.map((event) => event.member), member)],
         }),
+        unanswered(silent),
         h('section', { class: 'card' }, timeline(list), eventTable(list, true)),
       ];
     },

@@ -89,6 +89,7 @@ const isAuthOn = () => state.auth_enabled === 'true' || state.auth_enabled === t
 
 /** Shows the page that the address names, or whatever has to come before. */
 async function show() {
+  document.querySelector('.skip').textContent = t('Skip to content');
   open?.close();
   open = null;
   if (state.failure) {

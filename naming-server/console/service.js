@@ -53,7 +53,7 @@ export function service({ parameters, go, ask }) {
         h('section', { class: 'card' }, h('h2', {}, t('Why instances came and went')),
           latest ? [timeline(latest.events), eventTable(latest.events, false)] : h('p', { class: 'note' }, t('You may not see the events of this service.'))),
         h('section', { class: 'card' }, h('h2', {}, t('Clusters')), clusterTable(key, clusters, after)),
-        h('section', { class: 'card' }, h('h2', {}, t('Subscribers at this member')), subscriberTable(listeners)),
+        h('section', { class: 'card' }, h('h2', {}, t('Subscribers')), subscriberTable(listeners)),
       ];
     },
   };
@@ -123,7 +123,7 @@ const checker = (one) => [one?.type ?? 'TCP', one?.path && h('span', { class: 'm
 function subscriberTable(listeners) {
   return [
     table({
-      caption: t('Subscribers at this member'),
+      caption: t('Subscribers'),
       rows: listeners.pageItems,
       key: (one) => `${one.address} ${one.agent}`,
       empty: t('Nobody listens to this service here.'),

@@ -3,7 +3,7 @@
 import { get, own, paths, write } from './api.js';
 import { h } from './dom.js';
 import { ask } from './dialog.js';
-import { badge, cut, link, table } from './table.js';
+import { badge, cut, link, table, unanswered } from './table.js';
 import { t, time } from './text.js';
 
 const nameFields = (one = {}) => [
@@ -103,9 +103,10 @@ export function audit() {
     title: () => t('Audit'),
     every: 5000,
     load: () => get(own('audit'), { limit: 200 }),
-    view: ({ server, changes }) => [
+    view: ({ changes, unanswered: silent }) => [
       h('h1', {}, t('Audit')),
-      h('p', { class: 'note' }, t('Administrative changes that member {0} was asked for since its start. The audit file has all of them.', server)),
+      h('p', { class: 'note' }, t('Administrative changes that the members were asked for since they started. The audit files have all of them.')),
+      unanswered(silent),
       h('section', { class: 'card' }, table({
         caption: t('Audit'),
         rows: changes,
@@ -113,6 +114,7 @@ export function audit() {
         columns: [
           { label: t('Time'), kind: 'time', cell: (one) => time(Date.parse(one.time)) },
           { label: t('Who'), cell: (one) => [one.user ?? '–', ' ', h('span', { class: 'soft' }, one.address)] },
+          { label: t('Member'), cell: (one) => one.server },
           { label: t('What'), cell: (one) => one.action },
           { label: t('Outcome'), cell: (one) => badge(`${{ ok: t('done'), refused: t('refused'), failed: t('failed') }[one.outcome] ?? one.outcome} ${one.status ?? ''}`, outcomes[one.outcome]) },
           { label: t('About'), kind: 'wide', cell: (one) => h('div', { class: 'tags' }, Object.entries(one.parameters ?? {}).map(([name, value]) => h('span', { class: 'tag' }, `${name}=${cut(value, 80)}`))) },

@@ -37,6 +37,29 @@ export const address = (one) => {
   return h('span', { class: text.length < 25 ? 'mono short' : 'mono' }, text);
 };
 
+/** Members whose part of a view of all is missing, each with the reason. */
+export function unanswered(list) {
+  if (!list?.length) return null;
+  return h('p', { class: 'notice warn', role: 'status' },
+    t('This is not all of it. Missing is what these members know:'), ' ',
+    list.map(({ address: member, reason }) => `${member} (${reasons()[reason] ?? reason})`).join(', '));
+}
+
+const reasons = () => ({
+  'it is down': t('down'),
+  'no answer in time': t('no answer'),
+  'cannot say now': t('busy'),
+  'it runs an earlier release': t('an earlier release'),
+  'it is a server of another make, which is not asked': t('not asked: a server of another make'),
+  'told a part of it only: the whole has too many bytes': t('told a part only'),
+});
+
+/** Choice of a member, or of all. `known` are the members that a view is of. */
+export const memberField = (known, chosen) => ({
+  name: 'member', label: t('Member'),
+  options: [['', t('all')], ...[...new Set([...known, chosen].filter(Boolean))].sort().map((one) => [one, one])],
+});
+
 export const yesNo = (is) => (is ? t('yes') : t('no'));
 
 /** Entries of metadata. Those that an operator set are marked. */

@@ -223,6 +223,7 @@ impl App {
         };
         let api = Arc::new_cyclic(|me| Api::new(parts, me.clone()));
         api.connect(Arc::clone(&grpc) as _);
+        crate::http::connect_members(&api);
         Self {
             api,
             grpc,

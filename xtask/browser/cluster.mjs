@@ -1,6 +1,7 @@
 // Three members.
 
 import { fits } from './expect.mjs';
+import { Client } from './grpc.mjs';
 import { Server } from './server.mjs';
 
 export async function cluster({ check, picture }) {
@@ -23,6 +24,29 @@ export async function cluster({ check, picture }) {
       await fits(page, 'cluster');
       await second.run();
       await row(second).getByText('up', { exact: true }).waitFor();
+    });
+
+    await check('a client is followed from any member, and one that is silent is named', async (open) => {
+      const [host, port] = first.address.split(':');
+      const client = new Client(`${host}:${Number(port) + 1000}`);
+      await client.set_up('Nacos-Rust-Client:v0.8.0', 'shop');
+      await client.register('service-1', '10.9.9.9', 80);
+      const page = await open();
+      await page.goto(`${third.page}#/clients`);
+      await page.getByRole('cell', { name: first.address }).waitFor();
+      await page.getByRole('link', { name: /:\d+$/ }).first().click();
+      await page.getByRole('heading', { name: 'Publishes' }).waitFor();
+      await page.getByText('10.9.9.9:80').waitFor();
+      await page.getByText(first.address, { exact: true }).waitFor();
+      await second.kill();
+      await page.goto(`${third.page}#/clients`);
+      await page.getByRole('status').getByText(second.address).waitFor();
+      await page.getByRole('cell', { name: first.address }).waitFor();
+      await picture(page, 'clients-of-all');
+      await fits(page, 'clients');
+      await second.run();
+      await page.getByText('This is not all of it').waitFor({ state: 'detached' });
+      client.close();
     });
 
     await check('a page whose own member is killed says so and goes on when it is back', async (open) => {

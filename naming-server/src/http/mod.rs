@@ -33,6 +33,7 @@ mod console;
 mod cors;
 mod discovery;
 mod error;
+mod everywhere;
 mod exchange;
 mod form;
 mod large;
@@ -49,6 +50,7 @@ mod source;
 mod tests;
 mod tls;
 pub(crate) mod v1;
+mod views;
 
 pub(crate) use accept::{Accept, Stream, accept_each};
 pub(crate) use agent::{Agent, AgentKind};
@@ -59,6 +61,7 @@ pub(crate) use connected::{
 pub(crate) use cors::may_be_of_foreign_page;
 pub(crate) use discovery::Wanted;
 pub(crate) use error::{ApiError, ErrorPage, no_such_api};
+pub(crate) use everywhere::connect as connect_members;
 pub(crate) use large::{LargeAnswers, MOST_ANSWER_BYTES};
 pub(crate) use list::{ListError, read_list};
 pub(crate) use listen::{ConnectionStats, Protocols, serve};

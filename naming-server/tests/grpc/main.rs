@@ -5,6 +5,7 @@ mod balance;
 mod client;
 mod cluster;
 mod emptied;
+mod everywhere;
 mod life;
 mod mass;
 #[path = "../server_support/mod.rs"]

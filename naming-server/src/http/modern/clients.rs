@@ -1,21 +1,23 @@
-//! Clients: who has registered what, and who listens to what.
+//! Clients: who has registered what, and who listens to what, at whichever member.
 //!
-//! A client that holds a connection has an id without `#` and is known to [`Connected`]. All others
-//! are known by what is registered: the client of an instance is `ip:port#true`, or `#false` if the
-//! instance is persistent, and a subscriber by UDP is `ip:port#true`, too.
+//! A client that holds a connection has an id without `#` and is known to the member that it is
+//! connected to. All others are known by an address: see [`AddressClient`].
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use naming_model::{InstanceKey, RecordKey, ServiceKey};
 use serde_json::{Value, json};
 
-use super::envelope::{data, long_data};
-use super::error::Fault;
+use super::envelope::data_of_members;
+use super::error::{Code, Fault};
 use super::form;
+use crate::http::everywhere::{
+    AddressClient, AddressListens, ClientIds, ConnectionOf, Detail, KnownClient, Listens, Named,
+    Publication, Scope, Silent, id_of, known, later, of_others, of_scope,
+};
 use crate::http::v1::Api;
-use crate::http::{Address, Answer, Call, Connection, MOST_ANSWER_BYTES};
-use crate::push::Listed;
-use crate::registry::{ListedService, Page, hosts, wall_ms};
+use crate::http::{Answer, Call, MOST_ANSWER_BYTES};
+use crate::registry::{hosts, wall_ms};
 
 /// How a version shows clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,114 +26,155 @@ pub(super) enum Version {
     V3,
 }
 
-/// A client known by its address.
-pub(super) struct AddressClient<'a> {
-    pub(super) ip: &'a str,
-    pub(super) port: u16,
-    is_persistent: bool,
-}
-
-impl<'a> AddressClient<'a> {
-    pub(super) fn parse(id: &'a str) -> Option<Self> {
-        let (address, ephemeral) = id.rsplit_once('#')?;
-        let (ip, port) = address.rsplit_once(':')?;
-        let is_persistent = match ephemeral {
-            "true" => false,
-            "false" => true,
-            _ => return None,
-        };
-        Some(Self { ip, port: port.parse().ok()?, is_persistent })
-    }
-
-    fn has(&self, key: &RecordKey<'_>) -> bool {
-        let RecordKey { instance, is_persistent } = key;
-        (instance.ip, instance.port, *is_persistent) == (self.ip, self.port, self.is_persistent)
-    }
-
-    fn is(&self, subscriber: &Listed) -> bool {
-        let address = subscriber.address;
-        let ip = address.ip().to_canonical().to_string();
-        !self.is_persistent && address.port() == self.port && ip == self.ip
-    }
-}
-
-pub(super) fn id_of(key: &RecordKey<'_>) -> String {
-    format!("{}:{}#{}", key.instance.ip, key.instance.port, !key.is_persistent)
-}
-
-pub(super) fn id_of_subscriber(subscriber: &Listed) -> String {
-    let address = subscriber.address;
-    format!("{}:{}#true", address.ip().to_canonical(), address.port())
-}
-
 /// The ids of all clients.
 pub(super) fn list(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
+    later(api, async |api: Arc<Api>| {
+        let mut ids = registered(&api)?;
+        let mut parts = of_scope(&api, &Scope::All, &ClientIds {}).await;
+        parts.note_cut(|part| part.is_cut);
+        ids.extend(parts.told.into_iter().flat_map(|(_, part)| part.rows));
+        data_of_members(&api, &json!(ids).to_string(), &parts.silent, "clientId")
+    })
+}
+
+/// The ids of the clients of all instances that no connection holds: every member knows them.
+fn registered(api: &Api) -> Result<BTreeSet<String>, Fault> {
     let _look = api.naming().look_at_all()?;
-    let mut ids: BTreeSet<String> = api.connected().ids().into_iter().collect();
-    let mut bytes: usize = ids.iter().map(|id| id.len() + 3).sum();
-    for (service, datum) in api.registry.services() {
-        let mut add = |id: String| {
-            // With quotes and comma.
-            let added = id.len() + 3;
-            if ids.insert(id) {
-                bytes += added;
-            }
-        };
+    let (mut ids, mut bytes) = (BTreeSet::new(), 0);
+    for (_, datum) in api.registry.services() {
         datum.read(|reader| {
             // What a connection holds belongs to the client of that, wherever it is.
-            let free = hosts(&reader).filter(|host| host.instance.held.is_none());
-            free.for_each(|host| add(id_of(&host.record_key())));
+            for host in hosts(&reader).filter(|host| host.instance.held.is_none()) {
+                let id = id_of(&host.record_key());
+                // With quotes and comma.
+                let added = id.len() + 3;
+                bytes += if ids.insert(id) { added } else { 0 };
+            }
         });
-        subscribers(api, &service).iter().for_each(|subscriber| add(id_of_subscriber(subscriber)));
         if bytes > MOST_ANSWER_BYTES {
             let reason =
                 format!("the ids take more than the {MOST_ANSWER_BYTES} bytes of one answer");
-            return Err(Fault::bad(super::error::Code::ParameterInvalid, reason));
+            return Err(Fault::bad(Code::ParameterInvalid, reason));
         }
     }
-    Ok(long_data(api, &json!(ids).to_string(), "clientId")?.into())
+    Ok(ids)
 }
 
-/// All who listen to a service by UDP.
-fn subscribers(api: &Api, service: &ServiceKey) -> Vec<Listed> {
-    let mut listening = listening(api, service);
-    listening.retain(|listed| listed.connection.is_none());
-    listening
+/// A client, wherever it is.
+pub(super) enum Client {
+    /// It holds a connection to the member at this address.
+    Connected(String, Detail),
+    /// It is known by its address.
+    Known(KnownClient),
 }
 
-/// All who listen to a service.
-pub(super) fn listening(api: &Api, service: &ServiceKey) -> Vec<Listed> {
-    api.pusher.subscribers(service, Page::new(1, i64::MAX)).0
+/// Looks for a client here and, if it may be there, at the others. Also gives the members that did
+/// not answer.
+///
+/// # Errors
+/// 404 if nobody who answered knows it.
+pub(super) async fn find(api: &Arc<Api>, id: &str) -> Result<(Client, Vec<Silent>), Fault> {
+    if AddressClient::parse(id).is_some() {
+        return find_address(api, id).await;
+    }
+    let ask = ConnectionOf { id: id.to_owned() };
+    let own = Scope::Member(api.address().into());
+    let mut parts = of_scope(api, &own, &ask).await;
+    // No two members have a connection with the same id, so nobody else is asked for one of ours.
+    if !parts.told.iter().any(|(_, part)| part.is_some()) {
+        parts = of_others(api, &ask).await;
+    }
+    let is_cut = |part: &Detail| part.publications.is_cut || part.subscriptions.is_cut;
+    parts.note_cut(|part| part.as_ref().is_some_and(is_cut));
+    let mut found = parts.told.into_iter().filter_map(|(member, part)| Some((member, part?)));
+    match found.next() {
+        Some((member, detail)) => {
+            // Whoever else was silent has nothing to say of it.
+            let silent = parts.silent.into_iter().filter(|one| one.address == member).collect();
+            Ok((Client::Connected(member, detail), silent))
+        }
+        None => Err(unknown(id, &parts.silent)),
+    }
+}
+
+async fn find_address(api: &Arc<Api>, id: &str) -> Result<(Client, Vec<Silent>), Fault> {
+    let here = known(api, id)?;
+    let mut parts = of_others(api, &AddressListens { id: id.to_owned() }).await;
+    parts.note_cut(|(listens, _)| listens.is_cut);
+    let is_known = here.is_some() || parts.told.iter().any(|(_, (part, _))| part.count > 0);
+    if !is_known {
+        return Err(unknown(id, &parts.silent));
+    }
+    let mut client = here.unwrap_or_default();
+    for (_, (listens, last_ms)) in parts.told {
+        client.listens.extend(listens.rows);
+        client.last_ms = client.last_ms.max(last_ms);
+    }
+    if client.last_ms == 0 {
+        client.last_ms = wall_ms();
+    }
+    Ok((Client::Known(client), parts.silent))
+}
+
+fn unknown(id: &str, silent: &[Silent]) -> Fault {
+    let mut reason = format!("clientId [ {} ] not exist", crate::text::cut(id, 256));
+    for Silent { address, reason: why } in silent {
+        reason.push_str(&format!("; {address} does not say: {why}"));
+    }
+    Fault::not_found(reason)
 }
 
 /// One client as 2.x shows it.
 pub(super) fn detail(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
-    show(api, call, Version::V2)
+    show(api, call, |id, client| client_json(id, client, Version::V2))
 }
 
 /// One client as 3.x shows it.
 pub(super) fn admin_detail(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
-    show(api, call, Version::V3)
+    show(api, call, |id, client| client_json(id, client, Version::V3))
 }
 
-fn show(api: &Api, call: &Call<'_>, version: Version) -> Result<Answer, Fault> {
-    let id = form::required(call, "clientId")?;
-    if let Some(connection) = api.connected().find(&id) {
-        return Ok(data(&connection_json(&id, &connection)).into());
-    }
-    let client = known(api, &id)?;
-    let AddressClient { ip, port, is_persistent } =
-        AddressClient::parse(&id).ok_or_else(|| unknown(&id))?;
+/// What is shown of the client that a request names.
+pub(super) fn show(
+    api: &Api,
+    call: &Call<'_>,
+    shown: impl FnOnce(&str, Client) -> Value + Send + 'static,
+) -> Result<Answer, Fault> {
+    let id = form::required(call, "clientId")?.into_owned();
+    later(api, async move |api: Arc<Api>| {
+        let (client, silent) = find(&api, &id).await?;
+        data_of_members(&api, &shown(&id, client).to_string(), &silent, "clientId")
+    })
+}
+
+fn client_json(id: &str, client: Client, version: Version) -> Value {
+    let client = match client {
+        Client::Connected(_, Detail { row, .. }) => {
+            return json!({
+                "clientId": id,
+                "ephemeral": true,
+                "lastUpdatedTime": row.last_active,
+                "clientType": "connection",
+                "connectType": row.kind,
+                "appName": row.app_name,
+                "version": row.version,
+                "clientIp": row.ip,
+                "clientPort": row.port,
+            });
+        }
+        Client::Known(client) => client,
+    };
+    let address = AddressClient::parse(id);
     let mut shown = json!({
-        "clientId": &*id,
-        "ephemeral": !is_persistent,
+        "clientId": id,
+        "ephemeral": address.as_ref().is_some_and(|address| !address.is_persistent),
         "lastUpdatedTime": client.last_ms,
         "clientType": "ipPort",
     });
     match version {
         Version::V2 => {
-            shown["clientIp"] = json!(ip);
-            shown["clientPort"] = json!(port.to_string());
+            shown["clientIp"] = json!(address.as_ref().map(|address| address.ip));
+            shown["clientPort"] = json!(address.map(|address| address.port.to_string()));
         }
         Version::V3 => {
             for name in ["connectType", "appName", "version", "clientIp"] {
@@ -140,105 +183,33 @@ fn show(api: &Api, call: &Call<'_>, version: Version) -> Result<Answer, Fault> {
             shown["clientPort"] = json!(0);
         }
     }
-    Ok(data(&shown).into())
-}
-
-fn connection_json(id: &str, connection: &Connection) -> Value {
-    let Connection { kind, app, version, ip, port, last_active_ms } = connection;
-    json!({
-        "clientId": id,
-        "ephemeral": true,
-        "lastUpdatedTime": last_active_ms,
-        "clientType": "connection",
-        "connectType": kind,
-        "appName": app,
-        "version": version,
-        "clientIp": ip,
-        "clientPort": port,
-    })
-}
-
-fn unknown(id: &str) -> Fault {
-    Fault::not_found(format!("clientId [ {} ] not exist", crate::text::cut(id, 256)))
-}
-
-/// What is known of a client by its address.
-pub(super) struct KnownClient {
-    pub(super) published: Vec<(ServiceKey, Address)>,
-    pub(super) subscribed: Vec<(ServiceKey, Listed)>,
-    /// When it was last heard of.
-    pub(super) last_ms: u64,
-}
-
-/// Looks for a client among all that is registered, and among what was removed a moment ago: then it
-/// is known, and has nothing.
-pub(super) fn known(api: &Api, id: &str) -> Result<KnownClient, Fault> {
-    let client = AddressClient::parse(id).ok_or_else(|| unknown(id))?;
-    let _look = api.naming().look_at_all()?;
-    let mut found = KnownClient { published: Vec::new(), subscribed: Vec::new(), last_ms: 0 };
-    let mut was_there = false;
-    for (service, datum) in api.registry.services() {
-        look_into(api, &client, &(service, datum), &mut found, &mut was_there);
-    }
-    if !was_there && found.subscribed.is_empty() {
-        return Err(unknown(id));
-    }
-    if found.last_ms == 0 {
-        found.last_ms = wall_ms();
-    }
-    Ok(found)
-}
-
-fn look_into(
-    api: &Api,
-    client: &AddressClient<'_>,
-    (service, datum): &ListedService,
-    found: &mut KnownClient,
-    was_there: &mut bool,
-) {
-    datum.read(|reader| {
-        let keys = reader.keys_since_closing().filter_map(RecordKey::parse);
-        *was_there |= keys.into_iter().any(|key| client.has(&key));
-        if !*was_there {
-            return;
-        }
-        let free = hosts(&reader).filter(|host| host.instance.held.is_none());
-        for key in free.map(|host| host.record_key()).filter(|key| client.has(key)) {
-            let heard = reader.last_heard(&key.text()).map_or(0, |tick| api.registry.wall_ms(tick));
-            found.last_ms = found.last_ms.max(heard);
-            found.published.push((service.clone(), address(&key.instance)));
-        }
-    });
-    let listens = subscribers(api, service).into_iter().filter(|subscriber| client.is(subscriber));
-    found.subscribed.extend(listens.map(|listed| (service.clone(), listed)));
-}
-
-fn address(key: &InstanceKey<'_>) -> Address {
-    Address { ip: key.ip.to_owned(), port: key.port, cluster: key.cluster.to_owned() }
+    shown
 }
 
 /// What a client has registered, as 2.x shows it.
 pub(super) fn published(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
-    show_published(api, call, |service, address| {
-        let Address { ip, port, cluster } = address;
+    show_published(api, call, |one| {
+        let Publication { service, ip, port, cluster_name } = one;
         json!({
-            "namespace": service.namespace(),
-            "group": service.group(),
-            "serviceName": service.service(),
-            "registeredInstance": { "ip": ip, "port": port, "cluster": cluster },
+            "namespace": service.namespace_id,
+            "group": service.group_name,
+            "serviceName": service.service_name,
+            "registeredInstance": { "ip": ip, "port": port, "cluster": cluster_name },
         })
     })
 }
 
 /// The same as 3.x shows it.
 pub(super) fn admin_published(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
-    show_published(api, call, |service, address| {
-        let Address { ip, port, cluster } = address;
+    show_published(api, call, |one| {
+        let Publication { service, ip, port, cluster_name } = one;
+        let publisher =
+            json!({ "clientId": null, "ip": ip, "port": port, "clusterName": cluster_name });
         json!({
-            "namespaceId": service.namespace(),
-            "groupName": service.group(),
-            "serviceName": service.service(),
-            "publisherInfo": { "clientId": null, "ip": ip, "port": port, "clusterName": cluster },
+            "namespaceId": service.namespace_id,
+            "groupName": service.group_name,
+            "serviceName": service.service_name,
+            "publisherInfo": publisher,
             "subscriberInfo": null,
         })
     })
@@ -247,16 +218,15 @@ pub(super) fn admin_published(api: &Api, call: &Call<'_>) -> Result<Answer, Faul
 fn show_published(
     api: &Api,
     call: &Call<'_>,
-    show: impl Fn(&ServiceKey, &Address) -> Value,
+    one: impl Fn(&Publication) -> Value + Send + 'static,
 ) -> Result<Answer, Fault> {
-    let id = form::required(call, "clientId")?;
-    let published = match api.connected().published(&id) {
-        Some(published) => published,
-        None => known(api, &id)?.published,
-    };
-    let shown: Vec<Value> =
-        published.iter().map(|(service, address)| show(service, address)).collect();
-    Ok(long_data(api, &json!(shown).to_string(), "clientId")?.into())
+    show(api, call, move |_, client| {
+        let published = match client {
+            Client::Connected(_, detail) => detail.publications.rows,
+            Client::Known(client) => client.published,
+        };
+        published.iter().map(one).collect()
+    })
 }
 
 /// What a client listens to, as 2.x shows it.
@@ -270,51 +240,43 @@ pub(super) fn admin_subscribed(api: &Api, call: &Call<'_>) -> Result<Answer, Fau
 }
 
 fn show_subscribed(api: &Api, call: &Call<'_>, version: Version) -> Result<Answer, Fault> {
-    let id = form::required(call, "clientId")?;
-    let shown: Vec<Value> = match api.connected().subscribed(&id) {
-        Some(services) => {
-            let connection = api.connected().find(&id).unwrap_or_default();
-            let Connection { app, version: agent, ip, port, .. } = connection;
-            let listener = Listener { app, agent, address: format!("{ip}:{port}") };
-            services.iter().map(|service| listener.of_service(service, version)).collect()
+    show(api, call, move |_, client| match client {
+        Client::Connected(_, Detail { row, subscriptions, .. }) => {
+            let address = format!("{}:{}", row.ip, row.port);
+            let listener = Listener { app: &row.app_name, agent: &row.version, address: &address };
+            subscriptions.rows.iter().map(|service| listener.of(service, version)).collect()
         }
-        None => {
-            let subscribed = known(api, &id)?.subscribed;
-            let show = |(service, listed): &(ServiceKey, Listed)| {
-                Listener::of(listed).of_service(service, version)
-            };
-            subscribed.iter().map(show).collect()
+        Client::Known(client) => {
+            let shown = client.listens.iter().map(|listens| {
+                let Listens { service, app, agent, address } = listens;
+                Listener { app, agent, address }.of(service, version)
+            });
+            shown.collect()
         }
-    };
-    Ok(long_data(api, &json!(shown).to_string(), "clientId")?.into())
+    })
 }
 
 /// Who listens.
-pub(super) struct Listener {
-    pub(super) app: String,
-    pub(super) agent: String,
-    pub(super) address: String,
+struct Listener<'a> {
+    app: &'a str,
+    agent: &'a str,
+    address: &'a str,
 }
 
-impl Listener {
-    pub(super) fn of(subscriber: &Listed) -> Self {
-        let Listed { app, agent, address, .. } = subscriber;
-        Self { app: app.to_string(), agent: agent.to_string(), address: address.to_string() }
-    }
-
-    fn of_service(&self, service: &ServiceKey, version: Version) -> Value {
+impl Listener<'_> {
+    fn of(&self, service: &Named, version: Version) -> Value {
         let Self { app, agent, address } = self;
         match version {
             Version::V2 => json!({
-                "namespace": service.namespace(),
-                "group": service.group(),
-                "serviceName": service.service(),
+                "namespace": service.namespace_id,
+                "group": service.group_name,
+                "serviceName": service.service_name,
                 "subscriberInfo": { "app": app, "agent": agent, "addr": address },
             }),
             Version::V3 => json!({
-                "namespaceId": service.namespace(),
-                "groupName": service.group(),
-                "serviceName": service.service(),
+                "namespaceId": service.namespace_id,
+                "groupName": service.group_name,
+                "serviceName": service.service_name,
                 "publisherInfo": null,
                 "subscriberInfo": { "appName": app, "agent": agent, "address": address },
             }),

@@ -1,8 +1,11 @@
 //! The envelope of answers: `{"code":0,"message":"success","data":...}`.
 
-use serde_json::Value;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
 
 use super::error::Fault;
+use crate::http::everywhere::Silent;
 use crate::http::v1::Api;
 use crate::http::{Answer, MOST_ANSWER_BYTES, Reply};
 use crate::registry::Write;
@@ -32,6 +35,25 @@ pub(super) fn long_data(api: &Api, json: &str, parameter: &str) -> Result<Reply,
         return Err(Fault::illegal(parameter, reason));
     }
     Ok(api.answers.json(format!("{OPENING}{json}}}"))?)
+}
+
+/// Data of all members, as JSON, and beside it those whose part is missing.
+///
+/// # Errors
+/// As [`long_data`].
+pub(super) fn data_of_members(
+    api: &Api,
+    json: &str,
+    silent: &[Silent],
+    parameter: &str,
+) -> Result<Reply, Fault> {
+    if silent.is_empty() {
+        return long_data(api, json, parameter);
+    }
+    let mut json = json.to_owned();
+    // The envelope ends behind it.
+    let _ = write!(json, ",\"unanswered\":{}", json!(silent));
+    long_data(api, &json, parameter)
 }
 
 /// The answer to a write: what `reply` makes of its outcome.

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use naming_model::{GROUP_SEPARATOR, ServiceKey, check_cluster_name, is_unprintable};
+use serde_json::{Value, json};
 
 use super::error::{Code, Fault};
 use crate::http::Call;
@@ -198,6 +199,16 @@ impl Paging {
     /// How many pages so many items make.
     fn pages_of(self, count: usize) -> u64 {
         (count as u64).div_ceil(u64::try_from(self.size).unwrap_or(1))
+    }
+
+    /// A page of items.
+    pub(super) fn value(self, count: usize, items: Vec<Value>) -> Value {
+        json!({
+            "totalCount": count,
+            "pageNumber": self.number,
+            "pagesAvailable": self.pages_of(count),
+            "pageItems": items,
+        })
     }
 
     /// A page of items that are JSON already.

@@ -2,13 +2,15 @@
 //! `/v3/console/core/cluster`.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::envelope::{data, done, long_data};
+use super::envelope::{data, data_of_members, done, long_data};
 use super::error::{Code, Fault};
 use super::form;
+use crate::http::everywhere::{Load, Scope, Silent, later, of_scope};
 use crate::http::v1::Api;
 use crate::http::{Answer, Call, Connection, Destination, MOST_ANSWER_BYTES, Reply, read_list};
 
@@ -123,37 +125,46 @@ fn connections_json(api: &Api) -> Result<String, Fault> {
     Ok(json)
 }
 
-/// How many connections this member has, without envelope. What others have is asked of them.
+/// How many connections each member has, without envelope.
 pub(super) fn load(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
-    let row = load_row(api, &|count| json!(count.to_string()));
-    Ok(Reply::json(load_json(api, row).to_string()).into())
+    later(api, async |api: Arc<Api>| {
+        let (shown, _) = loads(&api, &|count| json!(count.to_string())).await;
+        Ok(Reply::json(shown.to_string()))
+    })
 }
 
-/// How many connections this member has.
+/// How many connections each member has.
 pub(super) fn admin_load(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
-    let row = load_row(api, &|count| json!(count));
-    Ok(data(&load_json(api, row)).into())
-}
-
-fn load_row(api: &Api, number: &dyn Fn(u64) -> Value) -> Value {
-    let count = api.connected().len();
-    let usage = api.usage();
-    json!({
-        "address": api.address(),
-        "sdkConCount": number(count),
-        "conCount": number(count),
-        "load": usage.load,
-        "cpu": usage.cpu,
+    later(api, async |api: Arc<Api>| {
+        let (shown, silent) = loads(&api, &|count| json!(count)).await;
+        data_of_members(&api, &shown.to_string(), &silent, "address")
     })
 }
 
-fn load_json(api: &Api, row: Value) -> Value {
-    let count = api.connected().len();
-    let members = api.members().len();
-    json!({
-        "detail": [row], "memberCount": members, "metricsCount": 1, "completed": members == 1,
-        "max": count, "min": count, "avg": count, "total": count,
-    })
+async fn loads(api: &Arc<Api>, number: &(dyn Fn(u64) -> Value + Sync)) -> (Value, Vec<Silent>) {
+    let parts = of_scope(api, &Scope::All, &Load {}).await;
+    let counts: Vec<u64> = parts.told.iter().map(|(_, part)| part.connections).collect();
+    let rows = parts.told.iter().map(|(address, part)| {
+        json!({
+            "address": address,
+            "sdkConCount": number(part.connections),
+            "conCount": number(part.connections),
+            "load": part.load,
+            "cpu": part.cpu,
+        })
+    });
+    let (told, total) = (counts.len() as u64, counts.iter().sum::<u64>());
+    let shown = json!({
+        "detail": rows.collect::<Vec<_>>(),
+        "memberCount": told + parts.silent.len() as u64,
+        "metricsCount": told,
+        "completed": parts.silent.is_empty(),
+        "max": counts.iter().max(),
+        "min": counts.iter().min(),
+        "avg": total / told.max(1),
+        "total": total,
+    });
+    (shown, parts.silent)
 }
 
 /// A client is asked to go to another server, without envelope. One that is not here is as good as

@@ -1,15 +1,17 @@
 //! Lists of services and of their subscribers.
 
+use std::sync::Arc;
+
 use naming_model::{DEFAULT_GROUP, GROUP_SEPARATOR, ServiceKey};
 use serde_json::{Value, json};
 
-use super::envelope::{data, long_data};
+use super::envelope::{data, data_of_members, long_data};
 use super::error::Fault;
 use super::form::{self, DEFAULT_PAGE_SIZE, Paging};
 use super::service::Shape;
+use crate::http::everywhere::{Scope, SubscriberRow, Subscribers, later, merged, of_scope};
 use crate::http::v1::{Api, MOST_SERVICES, SHORT_PAGE};
 use crate::http::{Answer, Call, MOST_ANSWER_BYTES};
-use crate::push::Listed;
 use crate::registry::{CatalogQuery, GroupFilter, NamePattern, Page};
 
 /// Names in one answer of 2.x.
@@ -78,29 +80,42 @@ pub(super) fn page(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
     Ok(long_data(api, &paging.json(count, &items), "pageSize")?.into())
 }
 
-/// A page of those who are told of changes of a service.
+/// A page of those who are told of changes of a service: by any member, or by this one alone.
 pub(super) fn subscribers(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
     let service = form::service(call)?;
-    form::flag(call, "aggregation")?;
+    let scope = match form::flag(call, "aggregation")?.unwrap_or(true) {
+        true => Scope::All,
+        false => Scope::Member(api.address().into()),
+    };
     let paging = Paging::of(call, DEFAULT_PAGE_SIZE)?;
     if paging.size > MOST_SERVICES as i64 {
         return Err(Fault::illegal("pageSize", format_args!("it is above {MOST_SERVICES}")));
     }
-    let (found, count) = api.pusher.subscribers(&service, paging.page());
-    let shown: Vec<Value> = found.iter().map(|one| subscriber(&service, one)).collect();
-    Ok(long_data(api, &paging.json(count, &json!(shown).to_string()), "pageSize")?.into())
+    let end = paging.number.saturating_mul(paging.size);
+    let most = usize::try_from(end).unwrap_or(usize::MAX);
+    later(api, async move |api: Arc<Api>| {
+        let ask = Subscribers { service: service.as_str().to_owned(), most };
+        let mut parts = of_scope(&api, &scope, &ask).await;
+        parts.note_cut(|part| part.is_cut);
+        let count = parts.told.iter().map(|(_, part)| part.count).sum();
+        let rows = parts.told.into_iter().map(|(_, part)| part).collect();
+        let on_page = merged(rows, paging.page());
+        let shown: Vec<Value> = on_page.iter().map(|one| subscriber(&service, one)).collect();
+        let json = paging.json(count, &json!(shown).to_string());
+        data_of_members(&api, &json, &parts.silent, "pageSize")
+    })
 }
 
-fn subscriber(service: &ServiceKey, subscriber: &Listed) -> Value {
-    let Listed { address, agent, app, .. } = subscriber;
+fn subscriber(service: &ServiceKey, subscriber: &SubscriberRow) -> Value {
+    let SubscriberRow { address, agent, app, .. } = subscriber;
     json!({
         "namespaceId": service.namespace(),
         "groupName": service.group(),
         "serviceName": service.service(),
         "ip": address.ip().to_canonical().to_string(),
         "port": address.port(),
-        "agent": &**agent,
-        "appName": &**app,
+        "agent": agent,
+        "appName": app,
         "address": address.to_string(),
     })
 }

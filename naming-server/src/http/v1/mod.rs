@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use distro_net::{Address, CALL_PATH, Control, PATH_PREFIX, Peers, Refusal, Service};
 use hyper::http::request::Parts;
 
+use super::views::MostViews;
 use super::{
     Answer, ApiError, Call, Connected, ConnectionStats, Door, Handler, LargeAnswers, no_such_api,
 };
@@ -72,8 +73,11 @@ pub(in crate::http) use health::CHECKERS;
 pub(in crate::http) use metadata_batch::{
     Batch, INSTANCES, MOST_TARGETS, Target, listed_target, names_of,
 };
+pub(in crate::http) use operator::{EventFilter, event_limit};
 use responsible::Responsible;
 pub(in crate::http) use rights::Right;
+#[cfg(test)]
+pub(in crate::http) use route::handle_first;
 pub(in crate::http) use route::{Route, entries};
 use route::{Servers, find_route};
 pub(in crate::http) use service::threshold_json;
@@ -127,6 +131,7 @@ pub(crate) struct Api {
     pub(in crate::http) answers: Arc<LargeAnswers>,
     responsible: Responsible,
     clients: Clients,
+    views: MostViews,
     /// Those who hold a connection, if anything here holds any.
     connected: OnceLock<Arc<dyn Connected>>,
     /// The header by which tools speak for the operator over the later APIs, if there is one.
@@ -284,6 +289,7 @@ impl Api {
             requests: Arc::new(RequestCounts::new(rows)),
             times: Arc::new(RequestTimes::new(rows)),
             clients: Clients::default(),
+            views: MostViews::default(),
             connected: OnceLock::new(),
             identity,
             other_rows,

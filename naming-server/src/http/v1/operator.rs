@@ -1,6 +1,7 @@
 //! `/v1/ns/operator/*` but for the switches: counts, events, log level.
 
 use naming_model::{InstanceKey, RecordKey, ServiceKey};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Api;
@@ -47,40 +48,55 @@ impl Api {
 
     /// Why instances came and went, newest first.
     pub(super) fn events(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
-        Ok(Reply::json(self.events_json(call)?.to_string()))
+        let (filter, limit) = (EventFilter::from_call(call)?, event_limit(call)?);
+        let events = self.events_seen(&filter, limit);
+        let count = events.len();
+        Ok(Reply::json(json!({ "events": events, "count": count }).to_string()))
     }
 
-    /// The same as a value.
-    pub(in crate::http) fn events_json(&self, call: &Call<'_>) -> Result<Value, ApiError> {
-        let filter = EventFilter::from_call(call)?;
-        let limit = call.params.int("limit", DEFAULT_EVENTS)?;
-        let limit = usize::try_from(limit).ok().filter(|_| (1..=MAX_EVENTS).contains(&limit));
-        let limit = limit.ok_or_else(|| {
-            ApiError::bad_request(format!("Param 'limit' must be from 1 to {MAX_EVENTS}"))
-        })?;
-        let found = self.registry.events.latest(limit, |event| filter.matches(event));
-        let shown: Vec<_> = found.events().filter_map(shown).collect();
-        let count = shown.len();
-        Ok(json!({ "events": shown, "count": count }))
+    /// The latest events of this member that are meant, newest first.
+    pub(in crate::http) fn events_seen(&self, filter: &EventFilter, most: usize) -> Vec<Value> {
+        let most = most.min(MAX_EVENTS as usize);
+        let found = self.registry.events.latest(most, |event| filter.matches(event));
+        found.events().filter_map(shown).collect()
     }
 }
 
+/// How many events a request asks for.
+///
+/// # Errors
+/// 400 for what is not from 1 to 1,000.
+pub(in crate::http) fn event_limit(call: &Call<'_>) -> Result<usize, ApiError> {
+    let limit = call.params.int("limit", DEFAULT_EVENTS)?;
+    let limit = usize::try_from(limit).ok().filter(|_| (1..=MAX_EVENTS).contains(&limit));
+    limit.ok_or_else(|| {
+        ApiError::bad_request(format!("Param 'limit' must be from 1 to {MAX_EVENTS}"))
+    })
+}
+
 /// Which events are wanted. What is not given does not matter.
-struct EventFilter {
-    service: Option<ServiceKey>,
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::http) struct EventFilter {
+    /// The full service key.
+    service: Option<String>,
     namespace: Option<String>,
     ip: Option<String>,
     port: Option<u16>,
 }
 
 impl EventFilter {
-    fn from_call(call: &Call<'_>) -> Result<Self, ApiError> {
+    /// # Errors
+    /// 400 for what is no service, address or port.
+    pub(in crate::http) fn from_call(call: &Call<'_>) -> Result<Self, ApiError> {
         let params = call.params;
         let has_service = ["serviceName", "dom"].iter().any(|name| params.optional(name).is_some());
         let port = params.optional("port").map(|_| params.required_int("port")).transpose()?;
         let port = port.map(crate::registry::check_port).transpose()?;
         Ok(Self {
-            service: has_service.then(|| call.service()).transpose()?,
+            service: has_service
+                .then(|| call.service())
+                .transpose()?
+                .map(|key| key.as_str().into()),
             namespace: params.optional("namespaceId").map(|id| id.into_owned()),
             ip: params.optional("ip").map(|ip| ip.into_owned()),
             port,
@@ -93,7 +109,7 @@ impl EventFilter {
 
     fn matches_service(&self, tag: &str) -> bool {
         match (&self.service, &self.namespace) {
-            (Some(service), _) => service.as_str() == tag,
+            (Some(service), _) => *service == *tag,
             (None, Some(namespace)) => tag
                 .strip_prefix(namespace.as_str())
                 .is_some_and(|rest| rest.starts_with(naming_model::NAMESPACE_SEPARATOR)),

@@ -1,15 +1,17 @@
 //! Subscribing by asking for a list, and who has subscribed.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use naming_model::ServiceKey;
 use serde_json::{Value, json};
 
 use super::Api;
 use super::paging::PAGE_SIZE;
-use crate::http::{AgentKind, ApiError, Call, Reply};
+use crate::http::everywhere::{Scope, SubscriberRow, Subscribers, later, merged, of_scope};
+use crate::http::{AgentKind, Answer, ApiError, Call, Reply};
 use crate::networks::bare;
-use crate::push::{AgentFamily, Listed, Subscriber};
+use crate::push::{AgentFamily, Subscriber};
 use crate::registry::{Flavour, Page};
 
 /// Subscribers on one page.
@@ -54,21 +56,36 @@ impl Api {
         })
     }
 
-    pub(super) fn subscribers(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+    pub(super) fn subscribers(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let service = call.service()?;
         let number = call.params.int("pageNo", 1)?;
         let size = call.params.int(PAGE_SIZE, 1_000)?;
         let page = Page::new(number.into(), size.into());
-        let (found, count) = self.pusher.subscribers(&service, page);
-        if found.len() > MOST_ON_PAGE {
-            let on_page = found.len();
-            let reason =
-                format!("{on_page} subscribers are on this page, the limit is {MOST_ON_PAGE}");
-            return Err(ApiError::illegal(PAGE_SIZE, reason));
-        }
-        let shown: Vec<Value> =
-            found.iter().map(|listed| subscriber_json(&service, listed)).collect();
-        self.answers.json(json!({ "subscribers": shown, "count": count }).to_string())
+        // The others are asked unless the caller says otherwise, as by servers of Nacos.
+        let scope = match call.params.flag_lenient("aggregation", true) {
+            true => Scope::All,
+            false => Scope::Member(self.address().into()),
+        };
+        let most = page.end();
+        later(self, async move |api: Arc<Self>| {
+            let ask = Subscribers { service: service.as_str().to_owned(), most };
+            let parts = of_scope(&api, &scope, &ask).await;
+            let count: usize = parts.told.iter().map(|(_, part)| part.count).sum();
+            let on_page = page.count_of(count);
+            if on_page > MOST_ON_PAGE {
+                let reason =
+                    format!("{on_page} subscribers are on this page, the limit is {MOST_ON_PAGE}");
+                return Err(ApiError::illegal(PAGE_SIZE, reason));
+            }
+            let rows = parts.told.into_iter().map(|(_, part)| part).collect();
+            let shown: Vec<Value> =
+                merged(rows, page).iter().map(|row| subscriber_json(&service, row)).collect();
+            let mut list = json!({ "subscribers": shown, "count": count });
+            if !parts.silent.is_empty() {
+                list["unanswered"] = json!(parts.silent);
+            }
+            api.answers.json(list.to_string())
+        })
     }
 
     pub(super) fn push_state(&self, call: &Call<'_>) -> Reply {
@@ -95,12 +112,13 @@ pub(super) fn named_ip(call: &Call<'_>) -> Option<IpAddr> {
     bare(&call.params.optional("clientIP")?).parse().ok()
 }
 
-fn subscriber_json(service: &ServiceKey, subscriber: &Listed) -> Value {
+fn subscriber_json(service: &ServiceKey, subscriber: &SubscriberRow) -> Value {
+    let SubscriberRow { address, agent, app, .. } = subscriber;
     json!({
-        "addrStr": subscriber.address.to_string(),
-        "agent": &*subscriber.agent,
-        "app": &*subscriber.app,
-        "ip": subscriber.address.ip().to_canonical().to_string(),
+        "addrStr": address.to_string(),
+        "agent": agent,
+        "app": app,
+        "ip": address.ip().to_canonical().to_string(),
         "namespaceId": service.namespace(),
         "serviceName": service.grouped(),
     })

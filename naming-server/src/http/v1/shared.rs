@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::system::Usage;
 use super::{Api, COMPATIBLE_VERSION, Route};
+use crate::http::views::MostViews;
 use crate::http::{Connected, ConnectedCounts, Nobody};
 use crate::nacos::Owner;
 use crate::push::PushStats;
@@ -28,6 +29,16 @@ impl Api {
             Some(connected) => &**connected,
             None => &Nobody,
         }
+    }
+
+    /// This, for what outlives a request; `None` while the server stops.
+    pub(in crate::http) fn shared(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
+    }
+
+    /// Bounds how many views of all members are put together at a time.
+    pub(in crate::http) fn views(&self) -> &MostViews {
+        &self.views
     }
 
     /// Whoever holds connections says who they are, once.

@@ -22,6 +22,29 @@ pub(in crate::http::modern) struct Described {
     pub(in crate::http::modern) tag: &'static str,
 }
 
+/// Requests of 2.x and 3.x whose answers have no envelope: a method and a path, or a path for all.
+const BARE: &[(&str, &str)] = &[
+    ("PATCH", "/v2/ns/instance"),
+    ("PUT", "/v2/ns/instance/beat"),
+    ("*", "/v2/ns/instance/statuses/*"),
+    ("*", "/v2/core/loader/current"),
+    ("*", "/v2/core/loader/cluster"),
+    ("*", "/v2/core/loader/reloadCurrent"),
+    ("*", "/v2/core/loader/reloadClient"),
+    ("*", "/v2/core/loader/smartReloadCluster"),
+    ("*", "/v3/auth/user/login"),
+    ("*", "/v3/console/server/state"),
+    ("*", "/v3/console/server/announcement"),
+    ("*", "/v3/console/server/guide"),
+    ("*", "/v3/openapi.json"),
+];
+
+/// Whether all answers to a request, but those that refuse its sender, have the envelope.
+fn has_envelope(row: &Described, method: &str) -> bool {
+    let is_bare = |(of, path): &(&str, &str)| *path == row.path && (*of == "*" || *of == method);
+    row.tag != "1.x" && row.tag != "pages" && !BARE.iter().any(is_bare)
+}
+
 /// Methods that a row for any method is shown with.
 const ANY: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 
@@ -103,6 +126,12 @@ fn operation(row: &Described, method: &str) -> Value {
         ("503", "not now"),
     ] {
         responses.insert(status.to_owned(), json!({ "description": text }));
+    }
+    if has_envelope(row, method) {
+        let content = json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Envelope" } } });
+        for status in ["200", "400", "404", "409", "501"] {
+            responses[status]["content"] = content.clone();
+        }
     }
     let mut operation = json!({
         "operationId": format!("{}_{}", method.to_lowercase(), name(&row.path)),

@@ -1,6 +1,8 @@
-//! What parameters the requests of 2.x and 3.x take.
+//! What parameters requests take: those of 2.x and 3.x here, those of 1.x in [`first`].
 
 use Kind::{Flag, Number, Port, Text, Whole};
+
+mod first;
 
 /// What a parameter must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,7 @@ const ADDRESS: Parameters = &[
     may("clusterName", Text, "DEFAULT"),
 ];
 const OF_ADDRESS: Parameters = &[may("ip", Text, "10.0.0.1"), may("port", Port, "8080")];
+const CLIENT_ADDRESS: Parameters = &[must("ip", Text, "10.0.0.1"), must("port", Port, "8080")];
 const VALUES: Parameters = &[
     may("weight", Number, "1.0"),
     may("enabled", Flag, "true"),
@@ -76,12 +79,10 @@ const CLUSTER: Parameters = &[
 ];
 const PAGE: Parameters = &[may("pageNo", Whole, "1"), may("pageSize", Whole, "10")];
 const WHOLE_PAGE: Parameters = &[must("pageNo", Whole, "1"), must("pageSize", Whole, "10")];
-const CATALOG: Parameters = &[
-    may("groupNameParam", Text, "DEFAULT"),
-    may("serviceNameParam", Text, "ord"),
-    may("ignoreEmptyService", Flag, "false"),
-    may("withInstances", Flag, "false"),
-];
+const CATALOG_NAMES: Parameters =
+    &[may("groupNameParam", Text, "DEFAULT"), may("serviceNameParam", Text, "ord")];
+const CATALOG: Parameters =
+    &[may("ignoreEmptyService", Flag, "false"), may("withInstances", Flag, "false")];
 const CLIENT: Parameters = &[must("clientId", Text, "10.0.0.1:8080#true")];
 const COUNTS: Parameters = &[may("onlyStatus", Flag, "false")];
 const SWITCH: Parameters = &[
@@ -107,6 +108,8 @@ const OF_ROLE: Parameters = &[may("role", Text, "readers")];
 const PASSWORD: Parameters = &[must("password", Text, "a good password")];
 const NEW_PASSWORD: Parameters = &[must("newPassword", Text, "a better password")];
 const PERMISSION: Parameters = &[must("resource", Text, "public:*:*"), must("action", Text, "r")];
+/// The member whose part alone is asked for.
+const MEMBER: Parameters = &[may("member", Text, "127.0.0.1:8848")];
 const SEARCH: Parameters = &[may("search", Text, "accurate")];
 
 /// Of one kind of request: method, path, parameters.
@@ -176,7 +179,7 @@ const ROWS: &[Row] = &[
     ("GET", "/v2/ns/client/subscribe/list", &[CLIENT]),
     ("GET", "/v2/ns/client/service/publisher/list", &[SERVICE, OF_ADDRESS, KIND]),
     ("GET", "/v2/ns/client/service/subscriber/list", &[SERVICE, OF_ADDRESS, KIND]),
-    ("GET", "/v2/ns/client/distro", &[&[must("ip", Text, "10.0.0.1"), must("port", Port, "8080")]]),
+    ("GET", "/v2/ns/client/distro", &[CLIENT_ADDRESS]),
     ("GET", "/v2/core/cluster/node/list", &[MEMBERS]),
     ("PUT", "/v2/core/cluster/lookup", &[LOOKUP]),
     ("GET", "/v2/core/loader/reloadClient", &[AWAY]),
@@ -209,7 +212,7 @@ const ROWS: &[Row] = &[
     ("POST", "~/ns/service", &[SERVICE, SETTINGS]),
     ("PUT", "~/ns/service", &[SERVICE, SETTINGS]),
     ("DELETE", "~/ns/service", &[SERVICE]),
-    ("GET", "~/ns/service/list", &[NAMESPACE, PAGE, CATALOG]),
+    ("GET", "~/ns/service/list", &[NAMESPACE, PAGE, CATALOG_NAMES, CATALOG]),
     ("GET", "~/ns/service/subscribers", &[SERVICE, PAGE, &[may("aggregation", Flag, "true")]]),
     ("PUT", "/v3/admin/ns/cluster", &[SERVICE, CLUSTER]),
     ("PUT", "/v3/console/ns/service/cluster", &[SERVICE, CLUSTER]),
@@ -219,11 +222,7 @@ const ROWS: &[Row] = &[
     ("GET", "/v3/admin/ns/client/subscribe/list", &[CLIENT]),
     ("GET", "/v3/admin/ns/client/service/publisher/list", &[SERVICE, OF_ADDRESS, KIND]),
     ("GET", "/v3/admin/ns/client/service/subscriber/list", &[SERVICE, OF_ADDRESS, KIND]),
-    (
-        "GET",
-        "/v3/admin/ns/client/distro",
-        &[&[must("ip", Text, "10.0.0.1"), must("port", Port, "8080")]],
-    ),
+    ("GET", "/v3/admin/ns/client/distro", &[CLIENT_ADDRESS]),
     ("GET", "/v3/admin/ns/ops/metrics", &[COUNTS]),
     ("PUT", "/v3/admin/ns/ops/switches", &[SWITCH]),
     ("PUT", "/v3/admin/ns/ops/log", &[LEVEL]),
@@ -265,6 +264,7 @@ const ROWS: &[Row] = &[
                 may("groupName", Text, "DEFAULT_GROUP"),
                 may("limit", Whole, "10"),
             ],
+            MEMBER,
         ],
     ),
     (
@@ -290,18 +290,21 @@ const ROWS: &[Row] = &[
     ("PUT", "/v3/console/naming-server/instance", &[SERVICE, ADDRESS, VALUES]),
     ("DELETE", "/v3/console/naming-server/instance", &[SERVICE, ADDRESS, KIND]),
     ("DELETE", "/v3/console/naming-server/instance/metadata", &[SERVICE, BATCH]),
-    ("GET", "/v3/console/naming-server/clients", &[PAGE, &[may("search", Text, "Java")]]),
+    ("GET", "/v3/console/naming-server/clients", &[PAGE, MEMBER, &[may("search", Text, "Java")]]),
     (
         "GET",
         "/v3/console/naming-server/addresses",
-        &[&[
-            may("pageSize", Whole, "10"),
-            may("search", Text, "10."),
-            may("after", Text, "10.0.0.1:8080#true"),
-        ]],
+        &[
+            MEMBER,
+            &[
+                may("pageSize", Whole, "10"),
+                may("search", Text, "10."),
+                may("after", Text, "10.0.0.1:8080#true"),
+            ],
+        ],
     ),
     ("GET", "/v3/console/naming-server/client", &[CLIENT]),
-    ("GET", "/v3/console/naming-server/audit", &[&[may("limit", Whole, "10")]]),
+    ("GET", "/v3/console/naming-server/audit", &[MEMBER, &[may("limit", Whole, "10")]]),
     ("PUT", "/v3/console/naming-server/switches", &[SWITCH]),
 ];
 
@@ -314,6 +317,9 @@ pub(in crate::http::modern) fn of(method: &str, path: &str) -> Vec<&'static Para
             && (*row_path == path
                 || row_path.strip_prefix('~').is_some_and(|end| Some(end) == both))
     };
-    let (.., lists) = ROWS.iter().find(is_it).copied().unwrap_or(("", "", &[]));
+    let first = path.starts_with("/v1/").then(|| first::listed(path));
+    let is_first = |row: &&Row| row.0 == method && first.as_deref() == Some(row.1);
+    let found = ROWS.iter().find(is_it).or_else(|| first::ROWS.iter().find(is_first));
+    let (.., lists) = found.copied().unwrap_or(("", "", &[]));
     lists.iter().copied().flatten().collect()
 }

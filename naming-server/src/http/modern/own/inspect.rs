@@ -1,11 +1,19 @@
 //! Instances by address or by what they are, why they came and went, and who changed what.
 
-use serde_json::json;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::http::modern::envelope::{data, long_data};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::clients::{scope, with_silent};
+use crate::http::everywhere::{Changes, EventsSeen, Holders, later, of_others, of_scope};
+use crate::http::modern::envelope::{data_of_members, long_data};
 use crate::http::modern::error::Fault;
 use crate::http::modern::form::{self, Paging};
-use crate::http::v1::Api;
+use crate::http::v1::{Api, EventFilter, event_limit};
 use crate::http::{Answer, Call, MOST_ANSWER_BYTES};
 use crate::registry::{AddressQuery, InstanceQuery};
 
@@ -20,9 +28,26 @@ const MOST_CHANGES: i64 = 1_000;
 /// The same unless the caller says how many.
 const USUAL_CHANGES: i64 = 100;
 
-/// Why instances came and went, newest first, as this member knows.
+/// Why instances came and went, newest first, as the members know that are asked.
 pub(in crate::http::modern) fn events(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
-    Ok(data(&api.events_json(call)?).into())
+    let (filter, most) = (EventFilter::from_call(call)?, event_limit(call)?);
+    let scope = scope(api, call)?;
+    later(api, async move |api: Arc<Api>| {
+        let mut parts = of_scope(&api, &scope, &EventsSeen { filter, most }).await;
+        parts.note_cut(|part| part.is_cut);
+        let mut events: Vec<Value> = Vec::new();
+        for (member, part) in parts.told {
+            events.extend(part.rows.into_iter().map(|mut event| {
+                event["member"] = json!(member);
+                event
+            }));
+        }
+        // Stable: those of one member stay in their order.
+        events.sort_by_key(|event| std::cmp::Reverse(event["time"].as_u64()));
+        events.truncate(most);
+        let shown = json!({ "count": events.len(), "events": events });
+        with_silent(&api, shown, &parts.silent, "limit")
+    })
 }
 
 /// Instances by their address, in all services of a namespace or of all.
@@ -65,31 +90,75 @@ pub(in crate::http::modern) fn instances(api: &Api, call: &Call<'_>) -> Result<A
         let reason = format!("service {} is not found!", service.grouped());
         return Err(Fault::not_found(reason));
     };
-    let holder = |mark| api.connected().holder(mark);
-    let (items, count) = api.registry.picked_instances(
-        &service,
-        &datum,
-        &query,
-        paging.page(),
-        &holder,
-        MOST_ANSWER_BYTES,
-    );
-    Ok(long_data(api, &paging.json(count, &items), "pageSize")?.into())
+    // Whoever is connected to this member is known at once; for the others they are asked.
+    let elsewhere = RefCell::new(Vec::new());
+    let holder = |mark| {
+        let found = api.connected().holder(mark);
+        if found.is_none() {
+            elsewhere.borrow_mut().push(mark);
+        }
+        found
+    };
+    let picked = |holder: &dyn Fn(u64) -> Option<String>| {
+        let page = paging.page();
+        api.registry.picked_instances(&service, &datum, &query, page, holder, MOST_ANSWER_BYTES)
+    };
+    let (items, count) = picked(&holder);
+    let marks = elsewhere.into_inner();
+    if marks.is_empty() || api.peers().is_none() {
+        return Ok(long_data(api, &paging.json(count, &items), "pageSize")?.into());
+    }
+    later(api, async move |api: Arc<Api>| {
+        let parts = of_others(&api, &Holders { marks }).await;
+        let found: HashMap<u64, String> =
+            parts.told.into_iter().flat_map(|(_, part)| part).collect();
+        let holder = |mark| api.connected().holder(mark).or_else(|| found.get(&mark).cloned());
+        let (items, count) = api.registry.picked_instances(
+            &service,
+            &datum,
+            &query,
+            paging.page(),
+            &holder,
+            MOST_ANSWER_BYTES,
+        );
+        data_of_members(&api, &paging.json(count, &items), &parts.silent, "pageSize")
+    })
 }
 
-/// The latest administrative writes that this member was asked for, newest first.
+/// The latest administrative writes that members were asked for, newest first.
 pub(in crate::http::modern) fn audit(api: &Api, call: &Call<'_>) -> Result<Answer, Fault> {
     let limit = form::number(call, "limit")?.unwrap_or(USUAL_CHANGES);
     if !(1..=MOST_CHANGES).contains(&limit) {
         return Err(Fault::illegal("limit", format_args!("it is not from 1 to {MOST_CHANGES}")));
     }
-    let lines = api.latest_changes(usize::try_from(limit).unwrap_or(usize::MAX));
-    let lines: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
-    let json = format!(
-        "{{\"server\":{},\"count\":{},\"changes\":[{}]}}",
-        json!(api.address()),
-        lines.len(),
-        lines.join(",")
-    );
-    Ok(long_data(api, &json, "limit")?.never_cached().into())
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let scope = scope(api, call)?;
+    later(api, async move |api: Arc<Api>| {
+        let mut parts = of_scope(&api, &scope, &Changes { most }).await;
+        parts.note_cut(|part| part.is_cut);
+        let mut changes: Vec<(String, Box<RawValue>)> = Vec::new();
+        for (_, part) in parts.told {
+            changes.extend(part.rows.into_iter().map(|line| (time_of(&line), line)));
+        }
+        changes.sort_by(|(one, _), (other, _)| other.cmp(one));
+        changes.truncate(most);
+        let lines: Vec<&str> = changes.iter().map(|(_, line)| line.get()).collect();
+        let json = format!(
+            "{{\"server\":{},\"count\":{},\"changes\":[{}],\"unanswered\":{}}}",
+            json!(api.address()),
+            lines.len(),
+            lines.join(","),
+            json!(parts.silent),
+        );
+        Ok(long_data(&api, &json, "limit")?.never_cached())
+    })
+}
+
+/// When something was done, in a form that sorts.
+fn time_of(line: &RawValue) -> String {
+    #[derive(Deserialize)]
+    struct Line {
+        time: String,
+    }
+    serde_json::from_str(line.get()).map(|Line { time }| time).unwrap_or_default()
 }

@@ -1,7 +1,11 @@
 //! This member and the others, at a cost that an open page may cause every few seconds.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
+use super::clients::with_silent;
+use crate::http::everywhere::{Load, Scope, later, of_scope};
 use crate::http::modern::envelope::data;
 use crate::http::modern::error::Fault;
 use crate::http::v1::Api;
@@ -53,15 +57,26 @@ fn counters(api: &Api) -> Value {
     })
 }
 
-/// The members as this one sees them, with the phase of this one.
+/// The members as this one sees them, with the phase of this one, and how many connections each says
+/// to have.
 pub(in crate::http::modern) fn members(api: &Api, _: &Call<'_>) -> Result<Answer, Fault> {
-    let shown = json!({
-        "address": api.address(),
-        "own": api.phase(),
-        "slots": distro_core::SLOT_COUNT,
-        "members": with_shares(api),
-    });
-    Ok(data(&shown).into())
+    later(api, async |api: Arc<Api>| {
+        let loads = of_scope(&api, &Scope::All, &Load {}).await;
+        let mut members = with_shares(&api);
+        for (address, load) in &loads.told {
+            let member = members.iter_mut().find(|member| member["address"] == **address);
+            if let Some(member) = member {
+                member["connections"] = json!(load.connections);
+            }
+        }
+        let shown = json!({
+            "address": api.address(),
+            "own": api.phase(),
+            "slots": distro_core::SLOT_COUNT,
+            "members": members,
+        });
+        with_silent(&api, shown, &loads.silent, "address")
+    })
 }
 
 fn with_shares(api: &Api) -> Vec<Value> {

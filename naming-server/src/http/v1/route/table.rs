@@ -98,7 +98,7 @@ routes! {
     ServiceNames "service_names" [Get "/v1/ns/service/names"]
         Reads Whole NamespaceOrAll, NoLine Same => |api, call| now(api.service_names(call));
     ServiceSubscribers "service_subscribers" [Get "/v1/ns/service/subscribers"]
-        Reads Whole Service(Read), NoLine Ask => |api, call| now(api.subscribers(call));
+        Reads Whole Service(Read), NoLine Ask => Api::subscribers;
     ServiceChecksum "service_checksum" [Put "/v1/ns/service/checksum"]
         Reads Whole Service(Read), NoLine Same => |api, call| now(api.service_checksum(call));
     SelectorTypes "selector_types" [Get "/v1/ns/service/selector/types"]
