@@ -23,6 +23,7 @@ mod closed;
 mod cluster;
 mod compare;
 pub mod connect_loop;
+mod console;
 mod contender;
 mod durable;
 mod epoll_server;
@@ -182,6 +183,8 @@ enum Scenario {
     Memory,
     /// Requests while very many instances expire.
     MassExpiry,
+    /// Pages of the console over 100,000 services, and an open overview.
+    Console,
     /// Health checks of very many persistent instances.
     Checks,
     /// Writes that are answered when they are on disk.
@@ -333,6 +336,7 @@ impl Scenario {
             Self::Memory => memory::run(bench, report).await,
             Self::MassExpiry => expiry::run(bench, report).await,
             Self::Start => boot::run(bench, report).await,
+            Self::Console => console::run(bench, report).await,
             Self::Checks => checks::run(bench, report).await,
             Self::Durable => durable::write(bench, report).await,
             Self::Majority => majority::run(bench, report).await,
