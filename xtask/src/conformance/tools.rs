@@ -1,6 +1,6 @@
-//! Programs that administer or read a registry over HTTP: a published client for maintainers, and the
-//! requests of tools whose runtimes are not installed here, in the order of their sources. Each knows
-//! its checks itself, so they have no column in the table.
+//! Programs that administer or read a registry over HTTP: a published client for maintainers, a real
+//! Prometheus, requests made from the OpenAPI document, and the requests of tools whose runtimes are not installed here, in the order of their
+//! sources. Each knows its checks itself, so they have no column in the table.
 
 use std::fmt;
 use std::fs;
@@ -14,7 +14,7 @@ use super::{Places, process};
 pub(super) const NAME: &str = "tools";
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(300);
-const RUN_LIMIT: Duration = Duration::from_secs(60);
+const RUN_LIMIT: Duration = Duration::from_secs(180);
 /// The published client for maintainers.
 const MAINTAINER_VERSION: &str = "3.2.1-2026.03.30";
 
@@ -47,6 +47,28 @@ const CONSUMERS: Tool = Tool {
     checks: &["hyperf-2", "hyperf-2-beat", "hyperf-3", "apisix"],
 };
 
+const PROMETHEUS: Tool = Tool {
+    name: "prometheus",
+    needs: &["python3", "prometheus"],
+    checks: &[
+        "scrape-own",
+        "scrape-nacos",
+        "discover-all",
+        "discover-namespace",
+        "discover-service",
+        "labels",
+        "scrape-discovered",
+    ],
+};
+
+const SCHEMATHESIS: Tool = Tool {
+    name: "schemathesis",
+    needs: &["python3"],
+    checks: &["requests-1.x", "requests-2.x", "requests-3.x"],
+};
+/// The published generator of requests.
+const SCHEMATHESIS_VERSION: &str = "4.32.5";
+
 /// How it went with one of them.
 pub(super) struct ToolReport {
     name: &'static str,
@@ -78,7 +100,7 @@ pub(super) fn run(places: &Places, address: &str, run_id: &str) -> Vec<ToolRepor
         };
         ToolReport { name: tool.name, lines, problem, missing: None }
     };
-    [MAINTAINER, CONSUMERS].iter().map(one).collect()
+    [MAINTAINER, CONSUMERS, PROMETHEUS, SCHEMATHESIS].iter().map(one).collect()
 }
 
 type Played = (Vec<CheckLine>, anyhow::Result<()>);
@@ -92,17 +114,38 @@ fn play(tool: &Tool, places: &Places, address: &str, prefix: &str) -> anyhow::Re
         let _ = fs::remove_file(file);
     }
     let mut command = match tool.name {
-        "consumers" => {
+        "consumers" | "prometheus" => {
             let mut python = Command::new("python3");
-            python.arg(places.sources("consumers/check.py"));
+            python.arg(places.sources(tool.name).join("check.py"));
             python
         }
+        "schemathesis" => schemathesis(places)?,
         _ => java(places)?,
     };
     command.args([address, prefix]);
     let ended = process::run_logged(&mut command, &checks, &log, RUN_LIMIT);
     let text = fs::read_to_string(&checks).unwrap_or_default();
     Ok((text.lines().filter_map(CheckLine::parse).collect(), ended))
+}
+
+/// The program of the generator of requests, which is installed.
+fn schemathesis(places: &Places) -> anyhow::Result<Command> {
+    let directory = places.work.join(SCHEMATHESIS.name);
+    let (environment, stamp) = (directory.join("venv"), directory.join("installed"));
+    if !fs::read_to_string(&stamp).is_ok_and(|installed| installed == SCHEMATHESIS_VERSION) {
+        let log = directory.join("install.log");
+        let mut create = Command::new("python3");
+        create.args(["-m", "venv"]).arg(&environment);
+        process::run_logged(&mut create, &log, &log, INSTALL_LIMIT)?;
+        let mut pip = Command::new(environment.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check"]);
+        pip.arg(format!("schemathesis=={SCHEMATHESIS_VERSION}"));
+        process::run_logged(&mut pip, &log, &log, INSTALL_LIMIT)?;
+        fs::write(&stamp, SCHEMATHESIS_VERSION)?;
+    }
+    let mut python = Command::new(environment.join("bin/python"));
+    python.arg(places.sources("schemathesis/check.py"));
+    Ok(python)
 }
 
 /// The program of the client for maintainers, whose jars are there.
@@ -166,9 +209,12 @@ mod tests {
     fn programs_name_every_check_that_is_asked_of_them() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let places = Places::new(root, "conformance");
-        for (tool, source) in
-            [(MAINTAINER, "java-maintainer/Maintainer.java"), (CONSUMERS, "consumers/check.py")]
-        {
+        for (tool, source) in [
+            (MAINTAINER, "java-maintainer/Maintainer.java"),
+            (CONSUMERS, "consumers/check.py"),
+            (PROMETHEUS, "prometheus/check.py"),
+            (SCHEMATHESIS, "schemathesis/check.py"),
+        ] {
             let source = fs::read_to_string(places.sources(source)).unwrap();
             for check in tool.checks {
                 assert!(source.contains(&format!("\"{check}\"")), "{check} of {}", tool.name);
