@@ -17,13 +17,16 @@ use crate::registry::{Content, Registry, wall_ms};
 pub(super) fn restore(path: &Path, registry: &Registry, within: Duration) -> Option<CacheFile> {
     let shown = path.display();
     match try_restore(path, registry, within) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Ok(Some(file)) => return Some(file),
+        // A first start, most likely: nobody has registered anything before.
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Ok(None) => {}
         Err(error) => {
             tracing::warn!(%error, file = %shown, "saved instances cannot be read; going on without");
-            None
         }
     }
+    registry.begin_recovery();
+    None
 }
 
 fn try_restore(
