@@ -14,8 +14,8 @@ use crate::config::{ClusterConfig, Config};
 use crate::durable::{Acks, Data, InstanceCache, Keeper};
 use crate::effects::Effects;
 use crate::grpc::{Front, FrontParts};
-use crate::http::ConnectionStats;
 use crate::http::v1::{Api, ApiCluster, ApiParts};
+use crate::http::{ConnectionLimits, ConnectionStats};
 use crate::java_owners::JavaOwners;
 use crate::java2::Changed;
 use crate::membership::{Java2Membership, Membership, NacosMembership, Origin};
@@ -28,9 +28,11 @@ use crate::registry::{
 use crate::secret_watch::follow_secret;
 use crate::tls::{self, Tls};
 
+mod adjust;
 mod java2;
 mod pushed;
 
+pub(crate) use adjust::Adjustable;
 pub(crate) use java2::Java2;
 use pushed::{Lists, PushSink};
 
@@ -45,6 +47,8 @@ pub(crate) struct App {
     pub(crate) grpc: Arc<Front>,
     /// Certificates and keys of its ports.
     pub(crate) tls: Arc<Tls>,
+    /// How many connections each port for HTTP may have.
+    pub(crate) connections: Arc<ConnectionLimits>,
     driver: Driver<Content, ServiceState>,
     pub(crate) control: Control<Content>,
     /// Tells of other members; none for a node alone.
@@ -189,6 +193,7 @@ impl App {
             audit,
             server: address.as_str().to_owned(),
         }));
+        naming.change_rates(config.limits.settings());
         let grpc = Arc::new(Front::new(FrontParts {
             settings: config.grpc.clone(),
             address: address.as_str(),
@@ -228,6 +233,7 @@ impl App {
             api,
             grpc,
             tls,
+            connections: Arc::new(config.http.connection_limits()),
             driver: member.driver,
             control: member.control,
             member_watch: member.watch,

@@ -17,11 +17,13 @@ mod config;
 mod effects;
 pub use config::{
     Acks, Arguments, AuditConfig, AuthConfig, ClientAuth, ClusterConfig, Command, Config,
-    ConsoleConfig, DataConfig, Dialect, DurableConfig, EmptyServiceConfig, EventsConfig,
-    GrpcConfig, HealthConfig, Hidden, HttpConfig, Java2Config, LogConfig, LogFormat,
+    ConsoleConfig, DataConfig, Dialect, DnsConfig, DurableConfig, EmptyServiceConfig, EventsConfig,
+    GrpcConfig, HealthConfig, Hidden, HttpConfig, Java2Config, LimitsConfig, LogConfig, LogFormat,
     MemberTlsConfig, NacosConfig, PushConfig, RegistryConfig, StoreConfig, TlsConfig, TlsMode,
     UserAddArguments, UserCommand,
 };
+
+mod dns;
 
 mod durable;
 
@@ -35,6 +37,8 @@ pub use import::{Import, ImportArguments, ImportError, ImportReport};
 
 mod java2;
 mod java_owners;
+
+mod live;
 
 mod logging;
 pub use logging::finish as finish_logging;
@@ -59,7 +63,7 @@ mod networks;
 pub use networks::{Networks, NotNetworks};
 
 mod offline;
-pub use offline::add_user;
+pub use offline::{add_user, check_config};
 
 mod online;
 pub use online::RemoteAdministrator;
@@ -81,6 +85,8 @@ pub use remote::Place;
 
 mod server;
 pub use server::Server;
+
+mod source_rates;
 
 mod supervision;
 pub use supervision::say_stopping;

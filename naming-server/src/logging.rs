@@ -24,6 +24,9 @@ use lines::Lines;
 /// Who turns down the log must not thereby turn down who changed what; the same with another level
 /// among the configured ones does.
 const AUDIT: &str = "audit=info";
+/// What reads DNS warns of whatever strangers send, without a bound. It does not matter to anybody:
+/// such questions are counted.
+const DNS: &str = "hickory_proto=error";
 
 /// Targets with a level of their own; more are refused.
 const MAX_CHANGES: usize = 64;
@@ -33,7 +36,7 @@ static LOGGING: OnceLock<Logging> = OnceLock::new();
 
 struct Logging {
     lines: Lines,
-    configured: String,
+    configured: Mutex<String>,
     changes: Mutex<BTreeMap<String, LevelFilter>>,
     reload: Box<dyn Fn(EnvFilter) -> bool + Send + Sync>,
 }
@@ -44,7 +47,7 @@ struct Logging {
 /// A level that is not one, which [`crate::Config::load`] has refused already; no thread or
 /// descriptor left.
 pub fn start(config: &LogConfig) -> Result<()> {
-    let configured = format!("{AUDIT},{}", config.level);
+    let configured = configured(&config.level);
     let filter = EnvFilter::try_new(&configured)?;
     let writer = Lines::to_stderr().context("cannot write the log")?;
     let make_writer = {
@@ -81,12 +84,29 @@ pub fn start(config: &LogConfig) -> Result<()> {
     if is_ours {
         LOGGING.get_or_init(|| Logging {
             lines: writer,
-            configured,
+            configured: Mutex::new(configured),
             changes: Mutex::default(),
             reload,
         });
     }
     Ok(())
+}
+
+/// The level of everything, for a configured one.
+fn configured(level: &str) -> String {
+    format!("{AUDIT},{DNS},{level}")
+}
+
+/// Changes the configured level. What operators have set since stands above it, as before. False if
+/// logging was set up by somebody else.
+pub(crate) fn change_level(level: &str) -> bool {
+    let Some(logging) = LOGGING.get() else { return false };
+    let (changes, level) = (logging.changes.lock(), configured(level));
+    let is_changed = filter(&level, &changes).is_some_and(|filter| (logging.reload)(filter));
+    if is_changed {
+        *logging.configured.lock() = level;
+    }
+    is_changed
 }
 
 /// Writes what is left to be said before the process ends, for `patience` at most: nobody may be
@@ -141,7 +161,7 @@ pub(crate) fn set_level(name: &str, level: &str) -> Result<(), LevelError> {
     if changed.len() > MAX_CHANGES {
         return Err(LevelError::TooMany);
     }
-    let filter = filter(&logging.configured, &changed).ok_or(LevelError::NoName)?;
+    let filter = filter(&logging.configured.lock(), &changed).ok_or(LevelError::NoName)?;
     if !(logging.reload)(filter) {
         return Err(LevelError::NotOurs);
     }

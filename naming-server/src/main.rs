@@ -53,6 +53,7 @@ fn main() -> ExitCode {
 fn start(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         None => serve(arguments).map(|()| ExitCode::SUCCESS),
+        Some(Command::CheckConfig) => check_config(arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::Import(arguments)) => import(arguments),
         Some(Command::Migrate(MigrateCommand::Check(arguments))) => check_migration(arguments),
         Some(Command::Migrate(MigrateCommand::Plan(arguments))) => plan_migration(arguments),
@@ -64,6 +65,12 @@ fn start(arguments: &Arguments) -> Result<ExitCode> {
             add_user(arguments, add).map(|()| ExitCode::SUCCESS)
         }
     }
+}
+
+fn check_config(arguments: &Arguments) -> Result<()> {
+    let config = Config::load(arguments)?;
+    runtime_of_command()?.block_on(naming_server::check_config(&config))?;
+    print("the settings can be used\n")
 }
 
 fn import(arguments: &ImportArguments) -> Result<ExitCode> {
@@ -149,17 +156,18 @@ fn serve(arguments: &Arguments) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(run(config));
+    let result = runtime.block_on(run(config, arguments));
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
     naming_server::finish_logging(LAST_LINES);
     result
 }
 
-async fn run(config: Config) -> Result<()> {
+async fn run(config: Config, arguments: &Arguments) -> Result<()> {
     // Before the port is taken: whoever sees it open may already stop us.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let server = Server::bind(config).await?.supervised();
+    let _hangup = signal(SignalKind::hangup())?;
+    let server = Server::bind(config).await?.supervised().reloading(arguments.clone())?;
     print(&banner(&server))?;
     server.run(stop_signal(&mut interrupt, &mut terminate)).await?;
     tracing::info!("stopped");
@@ -184,6 +192,9 @@ fn banner(server: &Server) -> String {
         true => "on; every request about services needs a user",
         false => "off; whoever reaches the port may read and write",
     };
+    let dns = server
+        .dns_address()
+        .map_or_else(String::new, |address| format!("dns      {address}, by UDP and TCP\n"));
     let data = match server.data_folder() {
         Some(folder) => format!("{}  (--data-dir chooses another)", folder.display()),
         None => "in memory only; clients register again after a restart".to_owned(),
@@ -194,6 +205,7 @@ fn banner(server: &Server) -> String {
          cluster  {cluster}\n\
          data     {data}\n\
          auth     {auth}\n\
+         {dns}\
          docs     README.md and docs/ of the source; all settings: --print-config\n",
         version = env!("CARGO_PKG_VERSION"),
         url = server.url(),

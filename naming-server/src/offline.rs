@@ -1,4 +1,5 @@
-//! Changes to the data folder of a server that does not run.
+//! What can be done with the settings of a server that does not run: checking them, and changes to
+//! its data folder.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,6 +14,24 @@ use crate::auth::NewUser;
 use crate::config::Config;
 use crate::membership::Origin;
 use crate::server::open_data;
+use crate::tls::Tls;
+
+/// Checks settings and the files that they name, as a start does. Takes no port, and looks at no data.
+///
+/// # Errors
+/// Whatever would stop the start, as far as it can be known: a key or secret that is missing or weak,
+/// TLS files that cannot be used, an address that does not exist.
+pub async fn check_config(config: &Config) -> Result<()> {
+    config.check_identity()?;
+    config.auth.settings()?;
+    config.auth.identity()?;
+    if config.cluster.is_enabled() {
+        config.cluster.read_secret()?;
+    }
+    let own = config.advertised(listened_on(config).await?);
+    Tls::open(config, own.as_str())?;
+    Ok(())
+}
 
 /// Writes a user into the data folder that a server with these settings would use. It is on disk
 /// when this returns, with the folder.

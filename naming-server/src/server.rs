@@ -1,8 +1,7 @@
 //! Wiring: settings in, a running server out.
 
 use std::future::Future;
-use std::net::{Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,22 +13,26 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, Resources, SavedInstances, Sockets};
 use crate::audit::Audit;
 use crate::auth::{AuthSettings, NewUser};
-use crate::config::{Config, TlsMode, list_members};
+use crate::config::{Arguments, Config};
 use crate::durable::Data;
 use crate::grpc;
-use crate::http::{self, Accept, ConnectionStats, ConsolePort, Front, Protocols};
+use crate::http::{self, Accept, ConnectionStats, ConsolePort, Front, HttpSettings, Protocols};
+use crate::live;
 use crate::member_port::{MemberPort, MembersOnly, SecureMemberPort};
 use crate::membership::{Java2Membership, Membership, Origin};
 use crate::nacos::PeerIdentity;
 use crate::supervision;
 use crate::tls::{MemberDialer, Tls};
 
+mod about;
 mod data;
+mod dns;
 mod ports;
 
 pub(crate) use data::open_data;
 
 use data::Stopping;
+use dns::DnsSockets;
 use ports::{
     BACKLOG, Listening, bind, bind_console, bind_grpc, bind_java2, bind_to, grpc_failure, hint,
     listening, push_socket,
@@ -52,6 +55,7 @@ pub struct Server {
     member_listener: Option<TcpListener>,
     /// For consoles, if they have a port.
     console_listener: Option<TcpListener>,
+    dns: Option<DnsSockets>,
     push_socket: UdpSocket,
     address: SocketAddr,
     origin: Origin,
@@ -65,6 +69,8 @@ pub struct Server {
     audit: Arc<Audit>,
     /// Whether systemd is told when it is ready and that it lives.
     is_supervised: bool,
+    /// Where its settings come from while it runs.
+    source: Option<live::Source>,
     tls: Arc<Tls>,
 }
 
@@ -117,6 +123,7 @@ impl Server {
             _ => None,
         };
         let console_listener = bind_console(&config, address.ip()).await?;
+        let dns = DnsSockets::bind(&config, address.ip()).await?;
         let push_port = config.push.bind_port;
         let push_socket = push_socket(SocketAddr::new(address.ip(), push_port))
             .with_context(|| format!("cannot bind UDP port {push_port} of {}", address.ip()))?;
@@ -130,6 +137,7 @@ impl Server {
             java2_listener,
             member_listener,
             console_listener,
+            dns,
             push_socket,
             address,
             origin,
@@ -142,6 +150,7 @@ impl Server {
             stats,
             audit,
             is_supervised: false,
+            source: None,
             tls,
         })
     }
@@ -152,6 +161,16 @@ impl Server {
         self
     }
 
+    /// The same server, whose settings are those of this command line, and are read again when their
+    /// file changes and on SIGHUP.
+    ///
+    /// # Errors
+    /// The system does not let signals be caught.
+    pub fn reloading(mut self, arguments: Arguments) -> Result<Self> {
+        self.source = Some(live::Source::new(arguments).context("cannot catch SIGHUP")?);
+        Ok(self)
+    }
+
     /// The same server, which tells systemd when it is ready and that it lives, if systemd asks by
     /// variables of the environment. For a process that is this server and nothing else.
     pub fn supervised(mut self) -> Self {
@@ -159,61 +178,12 @@ impl Server {
         self
     }
 
-    /// Whether requests need a user.
-    pub fn is_auth_on(&self) -> bool {
-        self.auth.is_some()
-    }
-
-    /// The address it listens on, with the real port.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The address of its gRPC port, with the real port, if it has one.
-    pub fn grpc_address(&self) -> Option<SocketAddr> {
-        self.grpc_address
-    }
-
-    /// The address at which Java servers of 2.x and 3.x ask it, with the real port, if they are
-    /// members.
-    pub fn java2_address(&self) -> Option<SocketAddr> {
-        self.java2_listener.as_ref().and_then(|socket| socket.local_addr().ok())
-    }
-
-    /// Where clients find the API, for people to read and copy.
-    pub fn url(&self) -> String {
-        let mut address = self.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(match address {
-                SocketAddr::V4(_) => [127, 0, 0, 1].into(),
-                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        let scheme = if self.config.tls.mode == TlsMode::Required { "https" } else { "http" };
-        format!("{scheme}://{address}{}", self.config.http_settings().context_path)
-    }
-
-    /// The members of the cluster as of the start, if it is one.
-    pub fn members(&self) -> Option<String> {
-        self.membership.as_ref().map(|membership| list_members(&membership.members))
-    }
-
-    /// The address that clients and other members are told.
-    pub fn advertised(&self) -> &str {
-        self.origin.address.as_str()
-    }
-
-    /// The folder of the durable data, unless it is in memory only.
-    pub fn data_folder(&self) -> Option<&Path> {
-        self.data.as_ref().map(Data::path)
-    }
-
     /// Serves until `shutdown` completes, then hands over what it has to the other members, if
     /// there are any (`cluster.leave_within_ms`), drains and returns, within
     /// `http.drain_timeout_ms`.
     ///
     /// # Errors
-    /// A port that cannot be opened; none after that.
+    /// A port that cannot be opened, no random numbers; none after that.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let stats = Arc::clone(&self.stats);
         let sockets = Sockets { push: self.push_socket.into(), checks: Arc::new(TcpConnector) };
@@ -237,7 +207,14 @@ impl Server {
             java2,
             tls,
         };
+        let own_address = origin.address.clone();
         let app = App::new(&self.config, origin, membership, sockets, resources);
+        let dns = match self.dns {
+            Some(sockets) => {
+                Some((sockets, dns::front(&self.config, &app.api, own_address.as_str())?))
+            }
+            None => None,
+        };
         self.users.iter().for_each(|user| user.write(&app.api.registry));
         let listener = self.listener;
         let listen = move || listener.listen();
@@ -247,7 +224,20 @@ impl Server {
         let listen_java2 = move || java2_listener.map(|socket| socket.listen(BACKLOG)).transpose();
         let (api, token) = (Arc::clone(&app.api), CancellationToken::new());
         let (console_api, console_stopped) = (Arc::clone(&api), token.clone());
-        let console_settings = self.config.console_http_settings();
+        let console_settings = HttpSettings {
+            connections: Arc::clone(&app.connections),
+            ..self.config.console_http_settings()
+        };
+        let live = self.source.map(|source| {
+            let dns = dns.as_ref().map(|(_, front)| Arc::clone(front));
+            live::Live::new(source, self.config.clone(), app.adjustable(), dns)
+        });
+        let followed_until = token.clone();
+        let follow_settings = async {
+            if let Some(live) = live {
+                live.follow(followed_until).await;
+            }
+        };
         let serve_consoles = async {
             if let Some(listener) = self.console_listener {
                 let address = listener.local_addr().map(|address| address.to_string());
@@ -265,12 +255,22 @@ impl Server {
                 supervision::run(supervised_api, supervised_until).await;
             }
         };
-        let (settings, stopped) = (self.config.http_settings(), token.clone());
+        let stopped = token.clone();
+        let settings = HttpSettings {
+            connections: Arc::clone(&app.connections),
+            ..self.config.http_settings()
+        };
         let serve_members = async {
             if let Some(listener) = self.member_listener {
                 let (members, stats) = (Arc::new(MembersOnly(api)), Arc::default());
                 let spoken = Protocols { tls: self.tls.member_port(), ..Protocols::default() };
                 http::serve(listener, members, spoken, settings, stats, stopped).await;
+            }
+        };
+        let answering_until = token.clone();
+        let answer_dns = async {
+            if let Some((sockets, front)) = dns {
+                sockets.serve(front, answering_until).await;
             }
         };
         let run = async {
@@ -280,7 +280,10 @@ impl Server {
             token.cancel();
             ran
         };
-        let (ran, (), (), ()) = tokio::join!(run, serve_members, serve_consoles, supervise);
+        let beside = async {
+            tokio::join!(serve_members, serve_consoles, answer_dns, supervise, follow_settings);
+        };
+        let (ran, ()) = tokio::join!(run, beside);
         self.audit.finish(LAST_AUDIT_LINES).await;
         ran.context("cannot listen")
     }
@@ -318,6 +321,7 @@ pub(crate) async fn run<L: Accept>(
     let members_need_tls = config.members_need_tls();
     let api = Arc::new(Front { api: Arc::clone(&app.api), members_need_tls });
     let (grpc, tls) = (Arc::clone(&app.grpc), Arc::clone(&app.tls));
+    let connections = Arc::clone(&app.connections);
     let drain = Arc::clone(&grpc);
     let leave = app.leave();
     let (nacos, java2, stopped) = (app.take_nacos(), app.take_java2(), token.clone());
@@ -337,7 +341,8 @@ pub(crate) async fn run<L: Accept>(
         let listener = listen().inspect_err(|_| stopped.cancel())?;
         let grpc_listener = listen_grpc().inspect_err(|_| stopped.cancel())?;
         let http2 = config.grpc.shared_port.then(|| Arc::clone(&grpc) as _);
-        let (settings, spoken) = (config.http_settings(), Protocols { http2, tls: tls.main() });
+        let settings = HttpSettings { connections, ..config.http_settings() };
+        let spoken = Protocols { http2, tls: tls.main() };
         let serve = http::serve(listener, api, spoken, settings, stats, stopped.clone());
         let serve_grpc = async {
             if let Some(listener) = grpc_listener {

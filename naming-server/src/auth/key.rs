@@ -13,6 +13,15 @@ pub(crate) struct TokenKey {
     bytes: Box<[u8]>,
 }
 
+/// The keys of tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TokenKeys {
+    /// Signs tokens.
+    pub(crate) signing: TokenKey,
+    /// Its tokens are taken, too, while the members change from one key to another.
+    pub(crate) previous: Option<TokenKey>,
+}
+
 /// Why something is not used as a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WeakKey {

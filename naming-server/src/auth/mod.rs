@@ -10,6 +10,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+
 use crate::registry::{Accounts, Later};
 
 mod credentials;
@@ -28,7 +30,7 @@ pub(crate) use credentials::{Credentials, Proof};
 pub(crate) use error::{AuthError, Refusal};
 use failures::Failures;
 use flights::Flights;
-pub(crate) use key::TokenKey;
+pub(crate) use key::{TokenKey, TokenKeys};
 use lanes::{Lane, Lanes, Source};
 use log::FailureLog;
 pub use new_user::NewUser;
@@ -40,22 +42,24 @@ use verified::Verified;
 /// What authentication works with.
 pub(crate) struct AuthSettings {
     tokens: Tokens,
+    token_ttl: Duration,
+    takes_unversioned: bool,
     verified: Verified,
 }
 
 impl AuthSettings {
-    /// Tokens are signed by `key` and good for `token_ttl`. `takes_unversioned` says whether those
+    /// Tokens are signed by the first of `keys` and good for `token_ttl`. `takes_unversioned` says whether those
     /// of Nacos are taken, too, which do not tell which password they were given for.
     ///
     /// # Errors
     /// The system has no random numbers.
     pub(crate) fn new(
-        key: TokenKey,
+        keys: &TokenKeys,
         token_ttl: Duration,
         takes_unversioned: bool,
     ) -> Result<Self, getrandom::Error> {
-        let tokens = Tokens::new(&key, token_ttl, takes_unversioned);
-        Ok(Self { tokens, verified: Verified::new()? })
+        let tokens = Tokens::new(keys, token_ttl, takes_unversioned);
+        Ok(Self { tokens, token_ttl, takes_unversioned, verified: Verified::new()? })
     }
 }
 
@@ -68,7 +72,9 @@ impl fmt::Debug for AuthSettings {
 /// Finds out who calls. There is one if authentication is on.
 pub(crate) struct Auth {
     accounts: Arc<Accounts>,
-    tokens: Tokens,
+    tokens: ArcSwap<Tokens>,
+    token_ttl: Duration,
+    takes_unversioned: bool,
     verified: Verified,
     lanes: Lanes,
     flights: Flights,
@@ -89,10 +95,12 @@ pub(crate) enum Caller {
 impl Auth {
     /// Knows these users.
     pub(crate) fn new(settings: AuthSettings, accounts: Arc<Accounts>) -> Self {
-        let AuthSettings { tokens, verified } = settings;
+        let AuthSettings { tokens, token_ttl, takes_unversioned, verified } = settings;
         Self {
             accounts,
-            tokens,
+            tokens: ArcSwap::from_pointee(tokens),
+            token_ttl,
+            takes_unversioned,
             verified,
             lanes: Lanes::new(passwords::cores()),
             flights: Flights::default(),
@@ -101,10 +109,16 @@ impl Auth {
         }
     }
 
+    /// Takes other keys of tokens. Tokens of keys that are not among them end.
+    pub(crate) fn change_keys(&self, keys: &TokenKeys) {
+        let tokens = Tokens::new(keys, self.token_ttl, self.takes_unversioned);
+        self.tokens.store(Arc::new(tokens));
+    }
+
     /// Finds out who sent a request.
     pub(crate) fn identify(self: &Arc<Self>, credentials: &Credentials<'_>) -> Caller {
         match &credentials.proof {
-            Proof::Token(token) => match self.tokens.read(token, &self.accounts.load()) {
+            Proof::Token(token) => match self.tokens.load().read(token, &self.accounts.load()) {
                 Ok(user) => Caller::Known(user),
                 Err(refusal) => self.refuse(credentials.address, "", refusal),
             },
@@ -132,7 +146,7 @@ impl Auth {
                 if !self.verified.contains(&digest, hash, Instant::now()) {
                     return Err(unknown());
                 }
-                self.tokens.issue(user, hash)
+                self.tokens.load().issue(user, hash)
             }
             Proof::Nothing => Err(unknown()),
         }

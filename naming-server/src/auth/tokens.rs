@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::AuthError;
-use super::{Refusal, TokenKey};
+use super::{Refusal, TokenKey, TokenKeys};
 use crate::registry::AccountsView;
 
 /// Bytes of a token that is looked at.
@@ -29,17 +29,44 @@ const MAX_TOKENS: usize = 16_384;
 
 /// Makes tokens and reads them.
 pub(super) struct Tokens {
-    encoding: EncodingKey,
-    decoding: DecodingKey,
+    signing: Signing,
+    /// Another key whose tokens are taken, while the keys of the members change.
+    previous: Option<Signing>,
     validation: Validation,
     ttl: Duration,
-    /// Computes versions of credentials, under the same key: whoever reads a token cannot try
-    /// hashes against it.
-    versions: Hmac<Sha256>,
     /// Whether tokens without a version are taken.
     takes_unversioned: bool,
     /// Those that were verified, until they expire.
     known: DashMap<Box<str>, Known>,
+}
+
+/// One key, and what is done by it.
+struct Signing {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    /// Computes versions of credentials, under the same key: whoever reads a token cannot try
+    /// hashes against it.
+    versions: Hmac<Sha256>,
+}
+
+impl Signing {
+    fn new(key: &TokenKey) -> Self {
+        let versions = Hmac::new_from_slice(key.as_bytes()).expect("HMAC takes keys of any length");
+        Self {
+            encoding: EncodingKey::from_secret(key.as_bytes()),
+            decoding: DecodingKey::from_secret(key.as_bytes()),
+            versions: Mac::chain_update(versions, VERSION_PREFIX),
+        }
+    }
+
+    /// What stands for a user's password without telling anything of it. The salt in its hash makes
+    /// every password a new credential, even the same one set again.
+    fn version(&self, user: &str, hash: &str) -> String {
+        let length = (user.len() as u64).to_le_bytes();
+        let mac = self.versions.clone().chain_update(length).chain_update(user);
+        let code = mac.chain_update(hash).finalize().into_bytes();
+        BASE64_URL_SAFE_NO_PAD.encode(code.get(..VERSION_BYTES).unwrap_or(&code))
+    }
 }
 
 struct Known {
@@ -65,19 +92,18 @@ const VERSION_PREFIX: &[u8] = b"\0credential\0";
 const VERSION_BYTES: usize = 16;
 
 impl Tokens {
-    pub(super) fn new(key: &TokenKey, ttl: Duration, takes_unversioned: bool) -> Self {
+    /// Tokens are signed by the first key, and those of both are taken.
+    pub(super) fn new(keys: &TokenKeys, ttl: Duration, takes_unversioned: bool) -> Self {
         // Fails if it is installed already, by another server of this process.
         let _ = HMAC_ONLY.install_default();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = 0;
         validation.validate_aud = false;
-        let versions = Hmac::new_from_slice(key.as_bytes()).expect("HMAC takes keys of any length");
         Self {
-            encoding: EncodingKey::from_secret(key.as_bytes()),
-            decoding: DecodingKey::from_secret(key.as_bytes()),
+            signing: Signing::new(&keys.signing),
+            previous: keys.previous.as_ref().map(Signing::new),
             validation,
             ttl,
-            versions: Mac::chain_update(versions, VERSION_PREFIX),
             takes_unversioned,
             known: DashMap::new(),
         }
@@ -88,8 +114,8 @@ impl Tokens {
     /// # Errors
     /// None that is known.
     pub(super) fn issue(&self, user: &str, hash: &str) -> Result<String, AuthError> {
-        let ver = Some(self.version(user, hash));
-        sign(user, self.ttl, ver, &self.encoding)
+        let ver = Some(self.signing.version(user, hash));
+        sign(user, self.ttl, ver, &self.signing.encoding)
     }
 
     /// The user of a token. A user who does not exist is no error here: such a user may do nothing.
@@ -104,19 +130,14 @@ impl Tokens {
             let is_good = known.expires_s > now_s() && known.is_current(users);
             return if is_good { Ok(Arc::clone(&known.user)) } else { Err(Refusal::TokenExpired) };
         }
-        let claims: Claims = jsonwebtoken::decode(token, &self.decoding, &self.validation)
-            .map_err(|error| match error.kind() {
-                ErrorKind::ExpiredSignature => Refusal::TokenExpired,
-                _ => Refusal::TokenInvalid,
-            })?
-            .claims;
+        let (claims, signing) = self.claims(token)?;
         let user: Arc<str> = claims.sub.into();
         let hash = match (claims.ver, users.password_hash(&user)) {
             (None, _) if self.takes_unversioned => None,
             (None, _) => return Err(Refusal::TokenUnversioned),
             // Not remembered: the next user of that name has another credential.
             (Some(_), None) => return Ok(user),
-            (Some(version), Some(hash)) if version == self.version(&user, hash) => {
+            (Some(version), Some(hash)) if version == signing.version(&user, hash) => {
                 Some(Arc::clone(hash))
             }
             (Some(_), Some(_)) => return Err(Refusal::TokenExpired),
@@ -127,13 +148,22 @@ impl Tokens {
         Ok(user)
     }
 
-    /// What stands for a user's password without telling anything of it. The salt in its hash makes
-    /// every password a new credential, even the same one set again.
-    fn version(&self, user: &str, hash: &str) -> String {
-        let length = (user.len() as u64).to_le_bytes();
-        let mac = self.versions.clone().chain_update(length).chain_update(user);
-        let code = mac.chain_update(hash).finalize().into_bytes();
-        BASE64_URL_SAFE_NO_PAD.encode(code.get(..VERSION_BYTES).unwrap_or(&code))
+    /// What a token says, and the key that it was signed by.
+    fn claims(&self, token: &str) -> Result<(Claims, &Signing), Refusal> {
+        let read = |signing: &Signing| {
+            jsonwebtoken::decode::<Claims>(token, &signing.decoding, &self.validation)
+        };
+        let refusal = |error: Error| match error.kind() {
+            ErrorKind::ExpiredSignature => Refusal::TokenExpired,
+            _ => Refusal::TokenInvalid,
+        };
+        match (read(&self.signing), &self.previous) {
+            (Ok(token), _) => Ok((token.claims, &self.signing)),
+            (Err(error), Some(previous)) if *error.kind() == ErrorKind::InvalidSignature => {
+                read(previous).map(|token| (token.claims, previous)).map_err(refusal)
+            }
+            (Err(error), _) => Err(refusal(error)),
+        }
     }
 
     fn remember(&self, token: &str, known: Known) {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use distro_core::Key;
 use distro_net::Connector;
 use parking_lot::Mutex;
@@ -69,7 +70,7 @@ pub(crate) struct Checks {
     registry: Arc<Registry>,
     changes: Arc<Changes>,
     connector: Arc<dyn Connector>,
-    reach: Reach,
+    reach: ArcSwap<Reach>,
     schedule: Mutex<Schedule>,
     warnings: Mutex<Warnings>,
     counts: [AtomicU64; Finding::KINDS.len()],
@@ -87,7 +88,13 @@ impl Checks {
     ) -> Self {
         let (warnings, counts, running) = Default::default();
         let schedule = Mutex::new(Schedule::new(seed));
+        let reach = ArcSwap::from_pointee(reach);
         Self { registry, changes, connector, reach, schedule, warnings, counts, running }
+    }
+
+    /// Has checks connect elsewhere from now on.
+    pub(crate) fn change_reach(&self, reach: Reach) {
+        self.reach.store(Arc::new(reach));
     }
 
     /// What was measured of a cluster of a service, if this member checks it.
@@ -193,7 +200,8 @@ impl Checks {
                 let checks = Arc::clone(self);
                 running.spawn(async move {
                     let begun = Begun { checks: &checks, target: &target };
-                    let report = probe(&*checks.connector, &checks.reach, &target).await;
+                    let reach = checks.reach.load_full();
+                    let report = probe(&*checks.connector, &reach, &target).await;
                     checks.finish(&target, &report);
                     // Told of.
                     std::mem::forget(begun);
@@ -216,7 +224,7 @@ impl Checks {
             self.schedule.lock().skip(tag, key);
             return None;
         }
-        match Barrier::before(&target, &self.reach) {
+        match Barrier::before(&target, &self.reach.load()) {
             None => Some(target),
             Some(barrier) => {
                 self.bar(&target, barrier);

@@ -81,6 +81,11 @@ pub enum Command {
     /// Passwords come from a file, from the variable IMPORT_FROM_PASSWORD or IMPORT_TO_PASSWORD, or
     /// are asked for.
     Import(Box<ImportArguments>),
+    /// Check settings, and the files that they name, without starting
+    ///
+    /// Settings are those of the same flags, file and variables. Exits with 0 if a server would take
+    /// them. A server that runs takes a changed file by itself, or refuses it as a whole.
+    CheckConfig,
     /// Help for moving a running cluster, step by step
     #[command(subcommand)]
     Migrate(MigrateCommand),

@@ -1,7 +1,7 @@
 //! Settings of authentication.
 
 use std::fmt;
-use std::path::Path;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::check::within;
 use super::identity::IdentitySettings;
-use crate::auth::{AuthSettings, TokenKey};
+use crate::auth::{AuthSettings, TokenKey, TokenKeys};
 use crate::nacos::PeerIdentity;
 
 /// How to make a key, for those who have none.
@@ -31,6 +31,9 @@ pub struct AuthConfig {
     pub token_key: Hidden,
     /// File with that key. Default empty.
     pub token_key_file: String,
+    /// File with another key whose tokens are taken, too, while the members change from one key to
+    /// another. It need not be there. Default empty.
+    pub previous_token_key_file: String,
     /// Seconds for which a token is good. Default 18,000. Too small makes clients log in often,
     /// too large lets a stolen token be used for long.
     pub token_ttl_s: u64,
@@ -55,6 +58,7 @@ impl Default for AuthConfig {
             enabled: false,
             token_key: Hidden::default(),
             token_key_file: String::new(),
+            previous_token_key_file: String::new(),
             token_ttl_s: 18_000,
             accept_nacos_tokens: false,
             identity_key: String::new(),
@@ -127,12 +131,27 @@ impl AuthConfig {
         if !self.enabled {
             return Ok(None);
         }
-        let (text, name) = self.key_text()?;
-        let key = TokenKey::parse(&text)
-            .map_err(|weak| anyhow!("the key of tokens ({name}) {weak}; {HOW_TO_MAKE_A_KEY}"))?;
         let token_ttl = Duration::from_secs(self.token_ttl_s);
-        let settings = AuthSettings::new(key, token_ttl, self.accept_nacos_tokens);
+        let settings = AuthSettings::new(&self.keys()?, token_ttl, self.accept_nacos_tokens);
         Ok(Some(settings.context("no random numbers")?))
+    }
+
+    /// The keys of tokens, as they are now where they stand in files.
+    ///
+    /// # Errors
+    /// As [`Self::settings`].
+    pub(crate) fn keys(&self) -> Result<TokenKeys> {
+        let (text, name) = self.key_text()?;
+        let parse = |text: &str, name: &str| {
+            TokenKey::parse(text)
+                .map_err(|weak| anyhow!("the key of tokens ({name}) {weak}; {HOW_TO_MAKE_A_KEY}"))
+        };
+        let previous = match &*self.previous_token_key_file {
+            "" => None,
+            path => read_key(path, "auth.previous_token_key_file", true)?,
+        };
+        let previous = previous.map(|text| parse(&text, &self.previous_token_key_file));
+        Ok(TokenKeys { signing: parse(&text, &name)?, previous: previous.transpose()? })
     }
 
     /// The key as it was given, and where.
@@ -140,17 +159,20 @@ impl AuthConfig {
         if self.token_key_file.is_empty() {
             return Ok((self.token_key.0.clone(), "auth.token_key".to_owned()));
         }
-        let path = Path::new(&self.token_key_file);
-        let named = || format!("cannot read the key in {} (auth.token_key_file)", path.display());
-        let length = std::fs::metadata(path).with_context(named)?.len();
-        ensure!(
-            length <= MOST_KEY_BYTES,
-            "{} is too long for a key (auth.token_key_file): {length} bytes",
-            path.display()
-        );
-        let text = std::fs::read_to_string(path).with_context(named)?;
-        Ok((text, path.display().to_string()))
+        let text = read_key(&self.token_key_file, "auth.token_key_file", false)?;
+        Ok((text.unwrap_or_default(), self.token_key_file.clone()))
     }
+}
+
+/// The text of a file with a key. `None` if there is no file and there need not be one.
+fn read_key(path: &str, setting: &str, may_be_absent: bool) -> Result<Option<String>> {
+    let named = || format!("cannot read the key in {path} ({setting})");
+    let length = match std::fs::metadata(path) {
+        Err(error) if may_be_absent && error.kind() == ErrorKind::NotFound => return Ok(None),
+        metadata => metadata.with_context(named)?.len(),
+    };
+    ensure!(length <= MOST_KEY_BYTES, "{path} is too long for a key ({setting}): {length} bytes");
+    Ok(Some(std::fs::read_to_string(path).with_context(named)?))
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ impl Config {
         );
         self.audit.check()?;
         self.auth.check()?;
+        self.dns.check()?;
+        self.limits.check()?;
         check_level(&self.log.level)
     }
 

@@ -194,6 +194,11 @@ impl ClusterConfig {
         }
     }
 
+    /// Whether the settings themselves name the members.
+    pub(crate) fn has_list(&self) -> bool {
+        matches!(self.member_source(), MemberSource::List(_))
+    }
+
     /// Where the addresses of the members come from. To be asked only if there is a cluster.
     pub(crate) fn member_source(&self) -> MemberSource {
         if !self.members_file.is_empty() {

@@ -4,6 +4,8 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::check::within;
+use super::or_all;
+use crate::http::ConnectionLimits;
 
 /// How far above the main port clients look for gRPC.
 pub(super) const PORT_OFFSET: u16 = 1_000;
@@ -90,6 +92,16 @@ impl GrpcConfig {
                 Ok(port)
             }
         }
+    }
+
+    /// How many connections may be open.
+    pub(crate) fn connection_limits(&self) -> ConnectionLimits {
+        ConnectionLimits::new(self.max_connections, or_all(self.max_connections_per_source))
+    }
+
+    /// Has these limits count from now on.
+    pub(crate) fn change(&self, limits: &ConnectionLimits) {
+        limits.change(self.max_connections, or_all(self.max_connections_per_source));
     }
 
     pub(super) fn check(&self, main: u16) -> Result<()> {

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::http::AllowedOrigins;
+use super::or_all;
+use crate::http::{AllowedOrigins, ConnectionLimits};
 
 /// Connections and requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,5 +67,17 @@ impl Default for HttpConfig {
             idle_timeout_ms: 90_000,
             drain_timeout_ms: 4_500,
         }
+    }
+}
+
+impl HttpConfig {
+    /// How many connections may be open.
+    pub(crate) fn connection_limits(&self) -> ConnectionLimits {
+        ConnectionLimits::new(self.max_connections, or_all(self.max_connections_per_source))
+    }
+
+    /// Has these limits count from now on.
+    pub(crate) fn change(&self, limits: &ConnectionLimits) {
+        limits.change(self.max_connections, or_all(self.max_connections_per_source));
     }
 }

@@ -1,5 +1,6 @@
 //! Settings: the only place that knows the names of keys, flags and variables.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub use cluster::{ClusterConfig, Dialect};
 mod data;
 pub use data::{Acks, DataConfig, DurableConfig};
 
+mod dns;
+pub use dns::DnsConfig;
+
 mod grpc;
 pub use grpc::GrpcConfig;
 mod identity;
@@ -41,7 +45,13 @@ mod identity;
 mod http;
 pub use http::HttpConfig;
 
+mod live;
+pub(crate) use live::Difference;
+
 mod load;
+
+mod limits;
+pub use limits::LimitsConfig;
 
 mod java2;
 pub use java2::Java2Config;
@@ -112,6 +122,10 @@ pub struct Config {
     pub auth: AuthConfig,
     /// The port for consoles.
     pub console: ConsoleConfig,
+    /// How often one address may call.
+    pub limits: LimitsConfig,
+    /// DNS, for clients that know nothing else.
+    pub dns: DnsConfig,
     /// Logging.
     pub log: LogConfig,
 }
@@ -138,6 +152,8 @@ impl Default for Config {
             audit: AuditConfig::default(),
             auth: AuthConfig::default(),
             console: ConsoleConfig::default(),
+            limits: LimitsConfig::default(),
+            dns: DnsConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -150,8 +166,7 @@ impl Config {
         HttpSettings {
             context_path: self.context_path.trim_end_matches('/').to_owned(),
             allowed_origins: http.allowed_origins.clone(),
-            max_connections: http.max_connections,
-            max_connections_per_source: or_all(http.max_connections_per_source),
+            connections: Arc::new(self.http.connection_limits()),
             max_body_bytes: http.max_body_bytes,
             max_buffered_body_bytes: http.max_buffered_body_bytes,
             max_buffered_body_bytes_per_source: or_all(http.max_buffered_body_bytes_per_source),
@@ -180,8 +195,7 @@ impl Config {
     /// The rules and limits of the registry.
     pub(crate) fn registry_settings(&self, hash_seed: u64) -> RegistrySettings {
         RegistrySettings {
-            max_instances: self.registry.max_instances as u64,
-            max_instance_bytes: self.registry.max_instance_bytes,
+            limits: Arc::new(self.registry.limits()),
             max_metadata_bytes: self.registry.max_metadata_bytes,
             rendered_bytes: self.registry.rendered_bytes,
             protect_at_zero: self.registry.protect_at_zero,
@@ -251,6 +265,11 @@ impl Config {
             period: Duration::from_millis(self.empty_service.period_ms),
         }
     }
+}
+
+/// The networks that nobody else can send from.
+fn this_machine() -> Networks {
+    "127.0.0.0/8,::1".parse().expect("these are networks")
 }
 
 /// 0 stands for no limit.

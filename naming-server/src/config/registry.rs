@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::registry::RegistryLimits;
+
 /// What is kept of services and instances.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -42,5 +44,17 @@ impl Default for RegistryConfig {
             keep_operator_values: false,
             empty_protection_seconds: 0,
         }
+    }
+}
+
+impl RegistryConfig {
+    /// How much may be held at a time.
+    pub(crate) fn limits(&self) -> RegistryLimits {
+        RegistryLimits::new(self.max_instances as u64, self.max_instance_bytes)
+    }
+
+    /// Has these limits count from now on.
+    pub(crate) fn change(&self, limits: &RegistryLimits) {
+        limits.change(self.max_instances as u64, self.max_instance_bytes);
     }
 }

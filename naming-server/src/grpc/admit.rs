@@ -11,7 +11,7 @@ use super::body::{WithHeaders, read};
 use super::dispatch::Request;
 use super::refusal::Refusal;
 use crate::auth::{Credentials, Proof, Refusal as Doubt};
-use crate::naming::{Access, Caller, Clearance, Identity, Naming, Need};
+use crate::naming::{Access, CallKind, Caller, Clearance, Identity, Naming, Need};
 
 /// How often a password is looked up again after it was verified.
 const MOST_TRIES: usize = 3;
@@ -33,6 +33,10 @@ impl Request<'_> {
     /// 403, typed: clients log in anew. 300: another server may take it.
     pub(super) async fn admit(&self, access: Access, need: &Need<'_>) -> Result<Admitted, Refusal> {
         let naming = &self.front.naming;
+        naming.count_call(&self.connection.caller(), || match access {
+            Access::Read => CallKind::Read,
+            Access::Write => CallKind::Write,
+        })?;
         let user = self.user().await?;
         let caller = Caller { user: user.as_deref(), ..self.connection.caller() };
         let switches = naming.registry().switches.load();

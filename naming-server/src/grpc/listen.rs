@@ -102,16 +102,11 @@ async fn begin(tls: Arc<Port>, stream: impl Stream, peer: SocketAddr, open: Open
 impl Front {
     /// Counts a connection, if there is room for it.
     pub(super) fn enter(&self, peer: SocketAddr) -> Option<Visit> {
-        let settings = &self.settings;
-        let most = match settings.max_connections_per_source {
-            0 => usize::MAX,
-            _ if peer.ip().is_loopback() || self.peers.is_some() => usize::MAX,
-            most => most,
-        };
+        let most = if self.peers.is_some() { usize::MAX } else { self.limits.of(peer.ip()) };
         if self.peers.as_ref().is_some_and(|peers| !peers.may_connect(peer.ip())) {
             return None;
         }
-        let is_room = self.stats.open.load(Relaxed) < settings.max_connections;
+        let is_room = self.limits.have_room(self.stats.open.load(Relaxed));
         is_room.then(|| self.sources.enter(peer.ip(), Place::Usual, most)).flatten()
     }
 }

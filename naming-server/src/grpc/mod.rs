@@ -62,7 +62,7 @@ use stats::GrpcStats;
 use watching::Watchers;
 
 use crate::config::GrpcConfig;
-use crate::http::Sources;
+use crate::http::{ConnectionLimits, Sources};
 use crate::java2::Peers;
 use crate::naming::Naming;
 use crate::pace::Pace;
@@ -75,6 +75,8 @@ const REPLACED_PERIOD: Duration = Duration::from_secs(10);
 /// What all connections share.
 pub(crate) struct Front {
     settings: GrpcConfig,
+    /// How many connections may be open.
+    limits: ConnectionLimits,
     /// What clients are told as the address of this server.
     own_ip: Box<str>,
     naming: Arc<Naming>,
@@ -119,6 +121,7 @@ impl Front {
         let own_ip = address.rsplit_once(':').map_or(address, |(host, _)| host).into();
         Self {
             own_ip,
+            limits: settings.connection_limits(),
             connections: Connections::default(),
             holder: Holder::new(shared_status, naming.registry()),
             naming,
@@ -135,6 +138,12 @@ impl Front {
             cut_all: CancellationToken::new(),
             settings,
         }
+    }
+
+    /// Has the limits of other settings count from now on: those of connections and setups.
+    pub(crate) fn change_limits(&self, settings: &GrpcConfig) {
+        settings.change(&self.limits);
+        self.setups.change(settings.max_setups_per_second_per_source);
     }
 
     fn registry(&self) -> &Arc<Registry> {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use naming_model::payload::{Metadata, Payload};
 use parking_lot::Mutex;
@@ -133,7 +133,7 @@ fn client_of(setup: Setup, metadata: &Metadata) -> Result<Client, Failure> {
 
 /// How many setups come from each address in a second.
 pub(super) struct SetupRates {
-    most: u32,
+    most: AtomicU32,
     second: Mutex<Second>,
 }
 
@@ -148,12 +148,18 @@ impl SetupRates {
     /// `most` in a second from one address; 0 for any number.
     pub(super) fn new(most: u32) -> Self {
         let second = Second { began: Instant::now(), counts: std::collections::HashMap::new() };
-        Self { most, second: Mutex::new(second) }
+        Self { most: AtomicU32::new(most), second: Mutex::new(second) }
+    }
+
+    /// Another number, from now on.
+    pub(super) fn change(&self, most: u32) {
+        self.most.store(most, Relaxed);
     }
 
     /// Counts a setup. False if there have been too many.
     fn allow(&self, ip: IpAddr, now: Instant) -> bool {
-        if self.most == 0 || ip.is_loopback() {
+        let most = self.most.load(Relaxed);
+        if most == 0 || ip.is_loopback() {
             return true;
         }
         let mut second = self.second.lock();
@@ -164,7 +170,7 @@ impl SetupRates {
         }
         let count = second.counts.entry(network(ip)).or_default();
         *count = count.saturating_add(1);
-        *count <= self.most
+        *count <= most
     }
 }
 

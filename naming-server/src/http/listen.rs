@@ -232,11 +232,10 @@ impl<H: Handler> Front<H> {
     /// Counts a connection, if there is room for it: among all, or among those that are kept free
     /// for members.
     fn take_in(&self, ip: IpAddr) -> Option<OpenConnection> {
-        let settings = self.exchange.settings();
-        let most = settings.max_connections_per_source;
-        let most = if ip.is_loopback() { usize::MAX } else { most };
-        let is_room = self.stats.open.load(Relaxed) < settings.max_connections;
-        let usual = is_room.then(|| self.sources.enter(ip, Place::Usual, most)).flatten();
+        let limits = &self.exchange.settings().connections;
+        let is_room = limits.have_room(self.stats.open.load(Relaxed));
+        let enter = || self.sources.enter(ip, Place::Usual, limits.of(ip));
+        let usual = is_room.then(enter).flatten();
         if let Some(visit) = usual {
             return Some(OpenConnection::new(&self.stats, visit, Place::Usual));
         }

@@ -16,6 +16,7 @@
 //! percent-encoded there, in form bodies they need not be.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -70,7 +71,7 @@ pub use origins::{AllowedOrigins, NotOrigins};
 pub(crate) use params::{Params, not_a_number};
 pub(crate) use reply::Reply;
 pub(crate) use shared::OtherProtocol;
-pub(crate) use source::{Place, Source, Sources, Visit};
+pub(crate) use source::{ConnectionLimits, Place, Source, Sources, Visit};
 pub(crate) use tls::{Welcomed, welcome};
 
 /// Answers requests.
@@ -156,9 +157,7 @@ pub(crate) struct HttpSettings {
     pub(crate) allowed_origins: AllowedOrigins,
     /// Connections open at a time. One more is accepted and closed at once: its client learns
     /// immediately that it must go elsewhere, which a full backlog would not tell it.
-    pub(crate) max_connections: usize,
-    /// Connections that one address may have open at a time. Loopback may have all.
-    pub(crate) max_connections_per_source: usize,
+    pub(crate) connections: Arc<ConnectionLimits>,
     /// Bytes of one request body.
     pub(crate) max_body_bytes: usize,
     /// Bytes of all request bodies being received at a time.

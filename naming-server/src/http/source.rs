@@ -11,6 +11,37 @@ use tokio::sync::Semaphore;
 /// Bits of an IPv6 address that tell networks apart: whoever has one address has all of its network.
 const NETWORK_BITS: u32 = 64;
 
+/// How many connections may be open at a time. May change while the server runs; connections that
+/// are open then stay.
+#[derive(Debug)]
+pub(crate) struct ConnectionLimits {
+    all: AtomicUsize,
+    of_source: AtomicUsize,
+}
+
+impl ConnectionLimits {
+    /// So many of all, and so many of one address; loopback may have all.
+    pub(crate) fn new(all: usize, of_source: usize) -> Self {
+        Self { all: AtomicUsize::new(all), of_source: AtomicUsize::new(of_source) }
+    }
+
+    /// Other numbers, from now on.
+    pub(crate) fn change(&self, all: usize, of_source: usize) {
+        self.all.store(all, Relaxed);
+        self.of_source.store(of_source, Relaxed);
+    }
+
+    /// Whether there is room for one more beside so many.
+    pub(crate) fn have_room(&self, open: usize) -> bool {
+        open < self.all.load(Relaxed)
+    }
+
+    /// How many this address may have.
+    pub(crate) fn of(&self, ip: IpAddr) -> usize {
+        if ip.is_loopback() { usize::MAX } else { self.of_source.load(Relaxed) }
+    }
+}
+
 /// All addresses with connections here. As many entries as there are connections at most.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {

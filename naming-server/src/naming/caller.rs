@@ -28,6 +28,8 @@ pub(crate) enum Front {
     Http,
     /// gRPC, of 2.x and 3.x.
     Grpc,
+    /// DNS.
+    Dns,
     /// One made up for tests.
     #[cfg(test)]
     Stub,

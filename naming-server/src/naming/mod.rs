@@ -1,7 +1,7 @@
 //! The application layer: what every front calls, whatever protocol it speaks.
 //!
 //! ```text
-//! http, grpc (later: dns, console)        parse, call one use case, format
+//! http, grpc, dns                         parse, call one use case, format
 //!       │  Caller, typed arguments
 //!       ▼
 //! naming     gate ► right ► audit ► use case ► wait for owner and disk
@@ -29,6 +29,7 @@ mod accounts;
 mod begun;
 mod caller;
 mod changes;
+mod endpoints;
 mod error;
 mod foreign;
 mod gate;
@@ -39,6 +40,7 @@ mod instances;
 mod limits;
 mod lists;
 mod namespaces;
+mod rates;
 mod rights;
 mod services;
 mod switches;
@@ -55,6 +57,8 @@ pub(crate) use foreign::ForeignOwners;
 pub(crate) use identity::Identity;
 pub(crate) use lists::{Asked, InfoQuery, ServiceNames};
 pub(crate) use namespaces::{MAX_NAMESPACE_ID, NotMade, is_public, random_id};
+use rates::Rates;
+pub(crate) use rates::{CallKind, RateSettings};
 pub(crate) use rights::Need;
 pub(crate) use watched::{Watched, short};
 
@@ -73,6 +77,7 @@ pub(crate) struct Naming {
     /// This member, as audit lines name it.
     server: String,
     looks: limits::Looks,
+    rates: Rates,
 }
 
 /// What a [`Naming`] is made of.
@@ -90,8 +95,8 @@ pub(crate) struct NamingParts {
 impl Naming {
     pub(crate) fn new(parts: NamingParts) -> Self {
         let NamingParts { registry, writes, pusher, cluster, owners, auth, audit, server } = parts;
-        let looks = limits::Looks::default();
-        Self { registry, writes, pusher, cluster, owners, auth, audit, server, looks }
+        let (looks, rates) = Default::default();
+        Self { registry, writes, pusher, cluster, owners, auth, audit, server, looks, rates }
     }
 
     /// All services of this node.

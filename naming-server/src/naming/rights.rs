@@ -72,6 +72,11 @@ impl Naming {
         }
     }
 
+    /// Whether the caller has a right, without a word about it if not.
+    pub(super) fn may_know(&self, caller: &Caller<'_>, need: &Need<'_>) -> bool {
+        self.auth.is_none() || caller.user.is_some_and(|user| self.may(user, need))
+    }
+
     /// Whether this user has a right.
     fn may(&self, user: &str, need: &Need<'_>) -> bool {
         let accounts = self.registry.accounts.load();

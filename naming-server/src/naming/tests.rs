@@ -15,7 +15,9 @@ use tokio::net::UdpSocket;
 use super::*;
 use crate::app::{App, Resources, Sockets};
 use crate::audit::AuditSettings;
-use crate::auth::{AuthError, AuthSettings, Credentials, NewUser, Proof, Refusal, TokenKey};
+use crate::auth::{
+    AuthError, AuthSettings, Credentials, NewUser, Proof, Refusal, TokenKey, TokenKeys,
+};
 use crate::membership::{Membership, Origin};
 use crate::push::{AgentFamily, Place, Subscriber};
 use crate::registry::{
@@ -41,8 +43,9 @@ impl Stub {
         let file = folder.path().join("audit.log");
         let settings = AuditSettings { file, max_bytes: 1 << 20, files: 2 };
         let audit = Arc::new(Audit::open(Some(settings)).unwrap());
-        let key = TokenKey::parse("YSBrZXkgb2YgdGVzdHMsIGFuZCBvZiB0ZXN0cyBvbmx5").unwrap();
-        let auth = AuthSettings::new(key, Duration::from_secs(60), false).unwrap();
+        let signing = TokenKey::parse("YSBrZXkgb2YgdGVzdHMsIGFuZCBvZiB0ZXN0cyBvbmx5").unwrap();
+        let keys = TokenKeys { signing, previous: None };
+        let auth = AuthSettings::new(&keys, Duration::from_secs(60), false).unwrap();
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let sockets = Sockets { push: socket.into(), checks: Arc::new(TcpConnector) };
         let resources =

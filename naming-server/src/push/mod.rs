@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -40,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use naming_model::ServiceKey;
 
+use crate::networks::Networks;
 use crate::registry::{Flavour, Page};
 
 // The metrics page uses them all.
@@ -111,6 +113,8 @@ pub(crate) struct Pusher {
 
 struct Shared {
     settings: PushSettings,
+    /// Networks whose addresses count if a client names them.
+    client_networks: ArcSwap<Networks>,
     table: Table,
     udp: Udp,
     source: Arc<dyn Source>,
@@ -157,6 +161,7 @@ impl Pusher {
             queue: Mutex::default(),
             wake: Notify::new(),
             reset_at: Mutex::default(),
+            client_networks: ArcSwap::from_pointee(settings.client_networks.clone()),
             settings,
         };
         Self { shared: Arc::new(shared) }
@@ -170,12 +175,17 @@ impl Pusher {
         let peer = peer.to_canonical();
         match named.map(|named| named.to_canonical()) {
             Some(named) if named == peer => (peer, Place::Caller),
-            Some(named) if self.shared.settings.client_networks.contain(named) => {
+            Some(named) if self.shared.client_networks.load().contain(named) => {
                 (named, Place::Named)
             }
             Some(_) => (peer, Place::Guess),
             None => (peer, Place::Caller),
         }
+    }
+
+    /// Has the addresses of other networks count if clients name them, from now on.
+    pub(crate) fn change_networks(&self, networks: Networks) {
+        self.shared.client_networks.store(Arc::new(networks));
     }
 
     /// Adds a subscriber, or refreshes it. It is remembered for `cache_time`, its polling

@@ -44,7 +44,7 @@ impl Registry {
     /// # Errors
     /// `Full` if there is no room for them.
     pub(crate) fn check_growth(&self, bytes: usize) -> Result<(), RegistryError> {
-        let limit = self.settings.max_instance_bytes;
+        let limit = self.settings.limits.bytes();
         if limit == 0 || bytes == 0 {
             return Ok(());
         }

@@ -205,7 +205,7 @@ impl Registry {
             return 0;
         }
         let held = self.store.visible_count(CLASS_INSTANCE);
-        usize::try_from(self.settings.max_instances.saturating_sub(held)).unwrap_or(usize::MAX)
+        usize::try_from(self.settings.limits.instances().saturating_sub(held)).unwrap_or(usize::MAX)
     }
 
     fn listed(&self, service: &ServiceKey, list: &[PeerInstance]) -> Vec<Listed<Content>> {

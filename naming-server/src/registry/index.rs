@@ -91,6 +91,13 @@ impl ServiceIndex {
         self.namespaces.read().keys().map(|name| name.clone().into_string()).collect()
     }
 
+    /// Whether a namespace has a service, or a group of it has.
+    pub(crate) fn has_any(&self, namespace: &str, group: Option<&str>) -> bool {
+        let namespaces = self.namespaces.read();
+        let Some(groups) = namespaces.get(namespace) else { return false };
+        group.is_none_or(|group| groups.contains_key(&*format!("{group}{GROUP_SEPARATOR}")))
+    }
+
     /// Services of a namespace in the order of their grouped names.
     pub(crate) fn of_namespace(
         &self,

@@ -1,6 +1,7 @@
 //! The façade of the registry: what every protocol front calls, and the only way to the store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use distro_core::{LeaseTerms, StampClock, Store, StoreConfig, Tick, Value, Watcher};
@@ -93,7 +94,9 @@ pub(crate) use switches::{
     SwitchValues, Switches, Version, parse_status, parse_version, unsigned,
 };
 pub(crate) use upkeep::{UpkeepSettings, run as run_upkeep};
-pub(crate) use view::{ServiceState, View, Views, clusters, settings};
+pub(crate) use view::{
+    Endpoint, EndpointHost, Endpoints, ServiceState, View, Views, clusters, settings,
+};
 pub(crate) use watch::{ChangeSink, Watch};
 pub(crate) use write::{Later, Patched, Write};
 
@@ -173,13 +176,40 @@ impl Value for Content {
     }
 }
 
+/// How much may be held at a time. May change while the server runs: what is held then stays.
+#[derive(Debug)]
+pub(crate) struct RegistryLimits {
+    instances: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl RegistryLimits {
+    /// So many instances, and so many bytes that everything visible carries; 0 for any number of
+    /// bytes.
+    pub(crate) fn new(instances: u64, bytes: u64) -> Self {
+        Self { instances: AtomicU64::new(instances), bytes: AtomicU64::new(bytes) }
+    }
+
+    /// Other numbers, from now on.
+    pub(crate) fn change(&self, instances: u64, bytes: u64) {
+        self.instances.store(instances, Relaxed);
+        self.bytes.store(bytes, Relaxed);
+    }
+
+    pub(crate) fn instances(&self) -> u64 {
+        self.instances.load(Relaxed)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+}
+
 /// Limits and rules of the registry.
 #[derive(Debug, Clone)]
 pub(crate) struct RegistrySettings {
-    /// Instances held at a time.
-    pub(crate) max_instances: u64,
-    /// Bytes that everything visible carries; 0 for no limit.
-    pub(crate) max_instance_bytes: u64,
+    /// How much may be held at a time.
+    pub(crate) limits: Arc<RegistryLimits>,
     /// Bytes of one metadata map as JSON.
     pub(crate) max_metadata_bytes: usize,
     /// Bytes of rendered lists kept.
@@ -301,11 +331,11 @@ impl Registry {
     /// Services without instances cost memory too. An instance makes one service at most, so the
     /// limit of instances does for both.
     fn has_all_services(&self) -> bool {
-        self.index.len() as u64 >= self.settings.max_instances
+        self.index.len() as u64 >= self.settings.limits.instances()
     }
 
     fn too_many_services(&self) -> RegistryError {
-        let limit = self.settings.max_instances;
+        let limit = self.settings.limits.instances();
         RegistryError::Full(format!(
             "the limit of {limit} services (registry.max_instances) is reached"
         ))

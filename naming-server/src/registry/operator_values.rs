@@ -310,7 +310,7 @@ impl Registry {
         is_new: bool,
         values: &OperatorValues,
     ) -> Result<(), RegistryError> {
-        let limit = self.settings.max_instances;
+        let limit = self.settings.limits.instances();
         if is_new && !values.is_empty() && self.store.visible_count(CLASS_OPERATOR) >= limit {
             return Err(RegistryError::Full(format!(
                 "values are kept for too many instances, the limit is {limit} \

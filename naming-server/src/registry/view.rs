@@ -18,8 +18,10 @@ use super::service::{ClusterSettings, ServiceSettings};
 use super::service_info::render_info;
 use super::{Content, NamingDatum, wall_ms};
 
+mod endpoints;
 mod kept;
 
+pub(crate) use endpoints::{Endpoint, EndpointHost, Endpoints};
 use kept::{Kept, KeptViews};
 
 /// Views of one service kept at a time. Clients of a service mostly ask alike; who asks for ever
@@ -77,6 +79,8 @@ impl Drop for Charge {
 pub(crate) struct ServiceState {
     /// Read without a lock: lists are asked for on all threads. `None` if there are none.
     views: ArcSwapOption<KeptViews>,
+    /// The endpoints, if anybody has asked for them: see [`Registry::endpoints`](super::Registry::endpoints).
+    endpoints: ArcSwapOption<Endpoints>,
     /// Whether a view was used since the last sweep.
     used: AtomicBool,
     /// Whether the index of services has it.
@@ -155,8 +159,14 @@ impl Views {
     /// Drops the views that nobody has asked for since the last sweep.
     pub(crate) fn sweep(datum: &NamingDatum) {
         let state = datum.attached();
-        if !state.used.swap(false, Ordering::Relaxed) && state.views.load().is_some() {
+        if state.used.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        if state.views.load().is_some() {
             state.views.store(None);
+        }
+        if state.endpoints.load().is_some() {
+            state.endpoints.store(None);
         }
     }
 

@@ -267,11 +267,11 @@ impl Registry {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.store.visible_count(CLASS_INSTANCE) >= self.settings.max_instances
+        self.store.visible_count(CLASS_INSTANCE) >= self.settings.limits.instances()
     }
 
     pub(super) fn full(&self) -> RegistryError {
-        let limit = self.settings.max_instances;
+        let limit = self.settings.limits.instances();
         RegistryError::Full(format!(
             "the limit of {limit} instances (registry.max_instances) is reached"
         ))

@@ -24,6 +24,8 @@ pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     /// The gRPC port, if there is one.
     pub(crate) grpc: Option<SocketAddr>,
+    /// The port of DNS, if there is one.
+    pub(crate) dns: Option<SocketAddr>,
     end: Option<watch::Sender<Option<End>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -98,7 +100,8 @@ impl TestServer {
                     Err(error) => return ready.send(Err(format!("{error:#}"))).unwrap(),
                 };
                 let server = users.into_iter().fold(server, Server::with_user);
-                ready.send(Ok((server.local_addr(), server.grpc_address()))).unwrap();
+                let (main, grpc) = (server.local_addr(), server.grpc_address());
+                ready.send(Ok((main, grpc, server.dns_address()))).unwrap();
                 let how = async |mut ended: watch::Receiver<Option<End>>| {
                     let told = ended.wait_for(Option::is_some).await;
                     // An error means that the test is gone, which is as good as a signal.
@@ -122,8 +125,8 @@ impl TestServer {
             });
             runtime.shutdown_background();
         });
-        let (address, grpc) = address.recv_timeout(PATIENCE).unwrap()?;
-        Ok(Self { address, grpc, end: Some(end), thread: Some(thread) })
+        let (address, grpc, dns) = address.recv_timeout(PATIENCE).unwrap()?;
+        Ok(Self { address, grpc, dns, end: Some(end), thread: Some(thread) })
     }
 
     /// Ends it without a word to anybody; its connections break.

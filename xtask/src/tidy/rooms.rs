@@ -1,13 +1,13 @@
 //! Which room of the server may use which, and that no two files use each other.
 //!
 //! ```text
-//! fronts     http                      parse, call one use case, format
+//! fronts     http grpc dns             parse, call one use case, format
 //!    │
 //! naming     the use cases             gate, rights, audit, limits
 //!    │
 //! rooms      registry push auth audit durable checks nacos java2 tls  know no front and no status
 //!    │
-//! tools      text pace networks metrics
+//! tools      text pace networks metrics source_rates
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("audit", &["pace"]),
     ("auth", &["pace", "registry", "text"]),
     ("checks", &["networks", "registry"]),
+    // Where connections come from, and how many of one address, is the same as of HTTP.
+    ("dns", &["http", "metrics", "naming", "networks", "registry", "source_rates"]),
     ("durable", &["registry"]),
     // Sockets, connections by address and their limits are those of the HTTP front.
     (
@@ -42,13 +44,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("java2", &["nacos", "registry", "text"]),
     ("metrics", &[]),
     ("nacos", &["registry", "text"]),
-    ("naming", &["audit", "auth", "push", "registry", "text"]),
+    ("naming", &["audit", "auth", "networks", "pace", "push", "registry", "source_rates", "text"]),
     ("networks", &[]),
     ("pace", &[]),
     ("push", &["networks", "registry"]),
     // `durable` and `nacos` are told apart from the registry, and yet it waits for the one and
     // speaks the lists of the other.
     ("registry", &["durable", "metrics", "nacos", "networks", "text"]),
+    ("source_rates", &[]),
     ("text", &[]),
     ("tls", &["config", "metrics", "pace"]),
 ];

@@ -11,9 +11,13 @@ fn key(seed: u8) -> TokenKey {
     TokenKey::parse(&BASE64_STANDARD.encode(bytes)).unwrap()
 }
 
+fn keys(seed: u8) -> TokenKeys {
+    TokenKeys { signing: key(seed), previous: None }
+}
+
 /// Takes what Nacos issues, too.
 fn tokens() -> Tokens {
-    Tokens::new(&key(1), HOUR, true)
+    Tokens::new(&keys(1), HOUR, true)
 }
 
 /// Of one user with this hash.
@@ -47,7 +51,7 @@ fn a_token_is_read_as_it_was_issued_again_and_again() {
     }
     assert_eq!(tokens.known.len(), 1);
     // Another member with the same key.
-    let other = Tokens::new(&key(1), HOUR, false);
+    let other = Tokens::new(&keys(1), HOUR, false);
     assert_eq!(&*other.read(&token, &users).unwrap(), "Ünïcode \"x\"");
 }
 
@@ -59,7 +63,7 @@ fn tokens_of_nacos_are_read_where_they_are_taken() {
     for _ in 0..2 {
         assert_eq!(&*tokens.read(&token, &nacos()).unwrap(), "nacos");
     }
-    let strict = Tokens::new(&key(1), HOUR, false);
+    let strict = Tokens::new(&keys(1), HOUR, false);
     for _ in 0..2 {
         assert_eq!(strict.read(&token, &nacos()), Err(Refusal::TokenUnversioned));
     }
@@ -73,34 +77,34 @@ fn a_token_ends_with_the_password_it_was_given_for() {
     let tokens = tokens();
     let token = tokens.issue("nacos", "hash").unwrap();
     // Remembered and read for the first time alike; on other members, too.
-    for tokens in [&tokens, &Tokens::new(&key(1), HOUR, true)] {
+    for tokens in [&tokens, &Tokens::new(&keys(1), HOUR, true)] {
         assert_eq!(&*tokens.read(&token, &nacos()).unwrap(), "nacos");
         assert_eq!(tokens.read(&token, &users("nacos", "other")), Err(Refusal::TokenExpired));
     }
-    let fresh = Tokens::new(&key(1), HOUR, true);
+    let fresh = Tokens::new(&keys(1), HOUR, true);
     assert_eq!(fresh.read(&token, &users("nacos", "other")), Err(Refusal::TokenExpired));
     assert_eq!(&*fresh.read(&token, &nacos()).unwrap(), "nacos");
     // Who was deleted may do nothing, and is not remembered for the next of that name.
     let nobody = AccountsView::default();
-    let fresh = Tokens::new(&key(1), HOUR, true);
+    let fresh = Tokens::new(&keys(1), HOUR, true);
     assert_eq!(&*fresh.read(&token, &nobody).unwrap(), "nacos");
     assert_eq!(fresh.read(&token, &users("nacos", "other")), Err(Refusal::TokenExpired));
 }
 
 #[test]
 fn a_version_tells_users_apart_and_nothing_of_the_hash() {
-    let tokens = tokens();
+    let tokens = tokens().signing;
     assert_eq!(tokens.version("u", "hash"), tokens.version("u", "hash"));
     assert_ne!(tokens.version("u", "hash"), tokens.version("uh", "ash"));
     // Whoever reads a token has no other key.
-    let other = Tokens::new(&key(2), HOUR, true);
+    let other = Tokens::new(&keys(2), HOUR, true).signing;
     assert_ne!(tokens.version("u", "hash"), other.version("u", "hash"));
     assert_eq!(tokens.version("u", "hash").len(), 22);
 }
 
 #[test]
 fn a_token_of_another_key_is_worth_nothing() {
-    let token = Tokens::new(&key(2), HOUR, true).issue("nacos", "hash").unwrap();
+    let token = Tokens::new(&keys(2), HOUR, true).issue("nacos", "hash").unwrap();
     assert_eq!(tokens().read(&token, &nacos()), Err(Refusal::TokenInvalid));
 }
 
@@ -198,4 +202,21 @@ fn a_worthless_token_looks_like_all_others_and_is_good_for_nothing() {
     assert_ne!(one, other, "each has a key of its own");
     assert_eq!(one.split('.').count(), 3);
     assert_eq!(tokens().read(&one, &nacos()), Err(Refusal::TokenInvalid));
+}
+
+#[test]
+fn tokens_of_the_key_before_are_taken_as_long_as_it_is_named() {
+    let (old, users) = (Tokens::new(&keys(1), HOUR, false), nacos());
+    let token = old.issue("nacos", "hash").unwrap();
+    let both = TokenKeys { signing: key(2), previous: Some(key(1)) };
+    let both = Tokens::new(&both, HOUR, false);
+    for _ in 0..2 {
+        assert_eq!(&*both.read(&token, &users).unwrap(), "nacos");
+    }
+    assert_eq!(both.read(&token, &self::users("nacos", "other")), Err(Refusal::TokenExpired));
+    let fresh = both.issue("nacos", "hash").unwrap();
+    assert_eq!(old.read(&fresh, &users), Err(Refusal::TokenInvalid), "it is signed by the new key");
+    let new = Tokens::new(&keys(2), HOUR, false);
+    assert_eq!(&*new.read(&fresh, &users).unwrap(), "nacos");
+    assert_eq!(new.read(&token, &users), Err(Refusal::TokenInvalid));
 }

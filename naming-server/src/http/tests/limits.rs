@@ -4,6 +4,11 @@ const SHORT: Duration = Duration::from_millis(200);
 /// Longer than any test: what is cut off within [`PATIENCE`] was not cut off by this.
 const NEVER: Duration = Duration::from_secs(600);
 
+/// Two connections of all.
+fn two() -> Arc<ConnectionLimits> {
+    Arc::new(ConnectionLimits::new(2, usize::MAX))
+}
+
 fn no_timeouts(settings: &mut HttpSettings) {
     settings.header_timeout = NEVER;
     settings.body_timeout = NEVER;
@@ -193,7 +198,7 @@ async fn too_long_heads_are_refused_by_their_kind() {
 
 #[tokio::test]
 async fn a_connection_above_the_cap_is_closed_at_once() {
-    let site = Site::start(|settings| settings.max_connections = 2).await;
+    let site = Site::start(|settings| settings.connections = two()).await;
     let mut first = site.connect().await;
     let mut second = site.connect().await;
     assert_eq!(first.get("/nacos/x").await.status, 200);
@@ -315,7 +320,7 @@ async fn who_has_not_greeted_has_no_room_for_a_large_body_at_the_door_of_members
 async fn members_find_room_when_strangers_hold_all_connections() {
     let site = Site::start_with(members(), |settings| {
         no_timeouts(settings);
-        settings.max_connections = 2;
+        settings.connections = two();
     })
     .await;
     let mut strangers = [site.connect().await, site.connect().await];

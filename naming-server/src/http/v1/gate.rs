@@ -6,7 +6,7 @@ use hyper::{Method, StatusCode};
 use super::Api;
 use super::route::{Gate, Route};
 use crate::http::{Call, Reply};
-use crate::naming::{Access, Clearance};
+use crate::naming::{Access, CallKind, Clearance};
 use crate::registry::SwitchValues;
 
 impl Api {
@@ -37,10 +37,25 @@ impl Api {
         if let Some(status) = limited(&switches, call) {
             return Err((status, String::new()));
         }
+        if asks_registry && let Err(often) = self.naming.count_call(&call.caller(), || kind(call)) {
+            return Err((StatusCode::SERVICE_UNAVAILABLE, often.to_string()));
+        }
         // By method, as in Nacos: a beat by GET is a read to the gate.
         let access = if call.method == Method::GET { Access::Read } else { Access::Write };
         let passed = self.naming.pass(&switches, &call.caller(), access, asks_registry);
         passed.map_err(|closed| (StatusCode::SERVICE_UNAVAILABLE, closed.to_string()))
+    }
+}
+
+/// What a call counts among: beats are told apart, since who misses them expires.
+fn kind(call: &Call<'_>) -> CallKind {
+    let is_beat = call.path.ends_with("/beat")
+        || call.path.ends_with("/clientBeat")
+        || call.path == "/v3/client/ns/instance" && call.params.flag_strict("heartBeat", false);
+    match call.method {
+        _ if is_beat => CallKind::Beat,
+        &Method::GET | &Method::HEAD => CallKind::Read,
+        _ => CallKind::Write,
     }
 }
 

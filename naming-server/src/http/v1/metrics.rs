@@ -17,12 +17,17 @@ impl Api {
         metrics.extend(self.check_metrics());
         metrics.extend(self.push_metrics());
         metrics.extend(self.http_metrics());
+        let refused = self.naming.refused_calls();
+        let refused = refused.map(|(kind, count)| (vec![("kind", kind.into())], count));
+        let refused_help = "Calls refused since their address called too often.";
+        metrics.push(Metric::counters("naming_calls_over_rate", refused_help, refused));
         metrics.extend(self.durable_metrics());
         metrics.extend(self.cache_metrics());
         metrics.extend(self.audit_metrics());
         metrics.extend(self.cluster_metrics());
         metrics.extend(self.other_front.metrics());
         metrics.extend(self.tls.metrics());
+        metrics.extend(self.more_metrics.get().iter().flat_map(|more| more.metrics()));
         let text = render(metrics);
         text.map(Reply::metrics).map_err(|_| ApiError::internal("metrics cannot be written"))
     }

@@ -127,6 +127,8 @@ pub(crate) struct Api {
     other_front: Arc<dyn MetricSource>,
     /// The same.
     tls: Arc<dyn MetricSource>,
+    /// The same of what there may be besides.
+    more_metrics: OnceLock<Arc<dyn MetricSource>>,
     system: System,
     pub(in crate::http) answers: Arc<LargeAnswers>,
     responsible: Responsible,
@@ -286,6 +288,7 @@ impl Api {
             connections,
             other_front,
             tls,
+            more_metrics: OnceLock::new(),
             requests: Arc::new(RequestCounts::new(rows)),
             times: Arc::new(RequestTimes::new(rows)),
             clients: Clients::default(),
@@ -298,6 +301,11 @@ impl Api {
             responsible: Responsible::default(),
             started: Started { instant: Instant::now(), wall_ms: wall_ms() },
         }
+    }
+
+    /// Has more metrics shown: those of a front that not every server has. The first one stays.
+    pub(crate) fn show_metrics(&self, of: Arc<dyn MetricSource>) {
+        self.more_metrics.get_or_init(|| of);
     }
 
     /// What all fronts stand on.

@@ -12,15 +12,16 @@ use super::rights::Right;
 use super::route::{Audit as Line, Class, ENTRIES, Verb, find_route};
 use super::*;
 use crate::app::{App, Resources, Sockets};
-use crate::auth::{AuthSettings, TokenKey};
+use crate::auth::{AuthSettings, TokenKey, TokenKeys};
 use crate::http::{Agent, Params, Reply};
 use crate::membership::Origin;
 use crate::naming::Clearance;
 
 /// A server with authentication and without users.
 async fn server() -> App {
-    let key = TokenKey::parse("YSBrZXkgb2YgdGVzdHMsIGFuZCBvZiB0ZXN0cyBvbmx5").unwrap();
-    let auth = AuthSettings::new(key, Duration::from_secs(60), false).unwrap();
+    let signing = TokenKey::parse("YSBrZXkgb2YgdGVzdHMsIGFuZCBvZiB0ZXN0cyBvbmx5").unwrap();
+    let keys = TokenKeys { signing, previous: None };
+    let auth = AuthSettings::new(&keys, Duration::from_secs(60), false).unwrap();
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let sockets = Sockets { push: socket.into(), checks: Arc::new(TcpConnector) };
     let resources = Resources { auth: Some(auth), ..Resources::default() };
