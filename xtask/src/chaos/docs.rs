@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_page_holds_the_table_and_no_blanks_to_fill_in() {
-        let page = page(&Report { outcomes: Vec::new() }, 2);
+        let page = page(&Report::default(), 2);
         assert!(page.contains("| fault | failed calls |"), "{page}");
         assert!(page.contains("| fault | acknowledged |"), "{page}");
         for left in ["SERVICES", "CORES", "CLERKS"] {

@@ -1,7 +1,7 @@
 //! Running in namespaces of one's own, which the kernel removes with the last process in them:
 //! nothing has to be tidied up, whatever ends the run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result};
@@ -24,11 +24,13 @@ pub(super) async fn is_possible() -> bool {
 }
 
 /// Runs this program once more, inside, and returns its exit code. It ends when this process does.
-pub(super) async fn run() -> Result<ExitCode> {
+/// There is no way to build anything inside, so it is told of the earlier server that was built.
+pub(super) async fn run(old: Option<PathBuf>) -> Result<ExitCode> {
     let program = std::env::current_exe().context("find this program")?;
     let mut words = vec![text(&program)];
     words.extend(std::env::args().skip(1));
     words.push(FLAG.to_owned());
+    words.extend(old.iter().flat_map(|old| ["--old-binary".to_owned(), text(old)]));
     let mut interrupts = Interrupts::listen()?;
     let mut command = unshare(&words);
     let mut child = command.stdin(Stdio::piped()).process_group(0).spawn()?;

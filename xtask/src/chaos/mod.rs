@@ -11,11 +11,13 @@ mod names;
 mod network;
 mod played;
 mod report;
+mod rotation;
 mod rows;
 mod scenes;
 mod sdk;
 mod stage;
 mod streams;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -42,7 +44,7 @@ const QUICK_TAIL: u64 = 20;
 const ATTEMPTS: usize = 2;
 
 /// What `cargo xtask chaos` takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
     /// Play only this row; may be given several times.
     #[arg(long = "row", value_enum, value_name = "NAME")]
@@ -64,6 +66,11 @@ pub struct Arguments {
     /// A setting of every node, as the server takes it: to see what becomes of a row without it.
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "write_docs")]
     settings: Vec<String>,
+
+    /// A server of an earlier commit, for the row `rolling-upgrade`. Without it that of the last tag is
+    /// built; if there is no tag, the row is left out.
+    #[arg(long, value_name = "PATH")]
+    old_binary: Option<PathBuf>,
 
     /// Use the loopback interface even if network namespaces could be made.
     #[arg(long)]
@@ -88,23 +95,28 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         return run_again_as_release(root);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(run_here(arguments, root));
+    let result = runtime.block_on(run_here(arguments.clone(), root));
     // A thread may still be reading the input.
     runtime.shutdown_background();
     result
 }
 
-async fn run_here(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
+async fn run_here(mut arguments: Arguments, root: &Path) -> Result<ExitCode> {
     if !arguments.inside {
         server::build(root, arguments.profile)?;
+        let old = match wants_old(&arguments) {
+            true => upgrade::program(arguments.old_binary.as_deref(), root)?,
+            false => None,
+        };
         if !arguments.loopback && inside::is_possible().await {
-            return inside::run().await;
+            return inside::run(old.filter(|_| arguments.old_binary.is_none())).await;
         }
+        arguments.old_binary = old;
         println!("no network namespaces here: one loopback interface, and no row with a cut");
     }
     let mut interrupts = Interrupts::listen()?;
     tokio::select! {
-        result = play_all(arguments, root) => result,
+        result = play_all(&arguments, root) => result,
         () = interrupts.wait() => bail!("interrupted"),
         () = inside::outside_ended(), if arguments.inside => bail!("interrupted"),
     }
@@ -128,13 +140,21 @@ async fn play_all(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
             false => Network::loopback(MOST_NODES)?,
         },
         server: server::path(root, arguments.profile),
+        old: arguments.old_binary.clone(),
         supervisor: std::env::current_exe().context("find this program")?,
         settings: arguments.settings.clone(),
         logs: logs(root)?,
     };
-    let mut report = Report { outcomes: Vec::new() };
+    let mut report = Report::default();
     let played = Played::by(&means.server, &means.logs)?;
-    let rows = chosen(arguments, means.network.can_cut())?;
+    let mut rows = chosen(arguments, means.network.can_cut())?;
+    if means.old.is_none() && rows.contains(&Row::RollingUpgrade) {
+        ensure!(arguments.rows.is_empty(), "{}: {}", Row::RollingUpgrade.name(), upgrade::NONE);
+        rows.retain(|row| *row != Row::RollingUpgrade);
+        let skipped = format!("{}: {}", Row::RollingUpgrade.title(false), upgrade::NONE);
+        println!("left out: {skipped}");
+        report.skipped.push(skipped);
+    }
     let seconds: u64 = rows.iter().map(|row| row.seconds()).sum();
     println!("rows: {}, about {} min", rows.len(), seconds.div_ceil(60));
     for row in rows {
@@ -151,7 +171,8 @@ async fn play_all(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     }
     print!("\n{report}");
     if arguments.write_docs {
-        let complete = report.outcomes.len() == Row::value_variants().len();
+        let told = report.outcomes.len() + report.skipped.len();
+        let complete = told == Row::value_variants().len();
         ensure!(complete, "the documentation shows all rows, and some cannot be played here");
         docs::write(root, &report)?;
     }
@@ -162,6 +183,13 @@ fn logs(root: &Path) -> Result<PathBuf> {
     let directory = server::target(root).join("chaos");
     std::fs::create_dir_all(&directory).context("make the directory of the logs")?;
     Ok(directory)
+}
+
+fn wants_old(arguments: &Arguments) -> bool {
+    match arguments.rows.is_empty() {
+        true => !arguments.quick,
+        false => arguments.rows.contains(&Row::RollingUpgrade),
+    }
 }
 
 fn chosen(arguments: &Arguments, can_cut: bool) -> Result<Vec<Row>> {

@@ -19,7 +19,7 @@ use crate::cluster::node::Program;
 use crate::cluster::server;
 
 /// The port of every node that has an address of its own.
-const PORT: u16 = 8848;
+pub(super) const PORT: u16 = 8848;
 /// How often ports are looked for.
 const TRIES: usize = 50;
 /// Nobody's.

@@ -131,9 +131,11 @@ const DURABLE_COLUMNS: [&str; 8] =
     ["fault", "acknowledged", "unsure", "lost", "undone", "by a node alone", "agree after, s", ""];
 
 /// All rows.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) outcomes: Vec<Outcome>,
+    /// Rows that were left out, and why.
+    pub(super) skipped: Vec<String>,
 }
 
 impl Report {
@@ -156,7 +158,8 @@ impl Report {
         let notes = self.outcomes.iter().flat_map(|outcome| {
             outcome.notes.iter().map(|note| format!("* {}: {note}\n", outcome.title))
         });
-        let notes: String = notes.collect();
+        let skipped = self.skipped.iter().map(|skipped| format!("* not played: {skipped}\n"));
+        let notes: String = notes.chain(skipped).collect();
         if notes.is_empty() { notes } else { format!("\nMeasured besides:\n\n{notes}") }
     }
 
@@ -174,6 +177,9 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let durable = self.durable_table();
         self.table().fmt(formatter)?;
+        for skipped in &self.skipped {
+            writeln!(formatter, "not played: {skipped}")?;
+        }
         match durable.rows.is_empty() {
             true => Ok(()),
             false => write!(formatter, "\n{durable}"),
@@ -185,6 +191,10 @@ impl fmt::Display for Report {
 mod tests {
     use super::super::rows::Row;
     use super::*;
+
+    fn of(outcomes: Vec<Outcome>) -> Report {
+        Report { outcomes, ..Report::default() }
+    }
 
     fn good() -> Outcome {
         Outcome {
@@ -243,29 +253,32 @@ mod tests {
         }
         let strict = Outcome { agreement_limit: Duration::from_secs(1), ..outcome(durable) };
         assert_eq!(strict.verdict(), Verdict::Missed);
-        let report = Report { outcomes: vec![good(), outcome(durable)] };
+        let report = of(vec![good(), outcome(durable)]);
         let row = "| kill -9, 40 s, restart | 100 | 3 | 0 | 0 | 0 | 1.2 | |\n";
         assert_eq!(report.durable_markdown().matches("kill -9").count(), 1);
         assert!(report.durable_markdown().ends_with(row), "{}", report.durable_markdown());
         assert!(report.to_string().contains("acknowledged"));
-        assert!(!Report { outcomes: vec![good()] }.to_string().contains("acknowledged"));
+        assert!(!of(vec![good()]).to_string().contains("acknowledged"));
     }
 
     #[test]
     fn a_starved_generator_proves_nothing() {
         let outcome = Outcome { worst_lag: Duration::from_millis(1001), ..good() };
         assert_eq!(outcome.verdict(), Verdict::Void);
-        assert!(!Report { outcomes: vec![good(), outcome] }.passed());
-        assert!(Report { outcomes: vec![good()] }.passed());
+        assert!(!of(vec![good(), outcome]).passed());
+        assert!(of(vec![good()]).passed());
     }
 
     #[test]
     fn both_tables_hold_the_cells() {
-        let report = Report { outcomes: vec![good()] };
+        let report = of(vec![good()]);
         assert_eq!(report.notes_markdown(), "");
         let noted = Outcome { notes: vec!["200 back".to_owned()], ..good() };
-        let noted = Report { outcomes: vec![noted] }.notes_markdown();
+        let noted = of(vec![noted]).notes_markdown();
         assert!(noted.ends_with("\n* kill -9, 40 s, restart: 200 back\n"), "{noted}");
+        let skipped = Report { skipped: vec!["a: none".to_owned()], ..Report::default() };
+        assert!(skipped.notes_markdown().contains("* not played: a: none\n"));
+        assert!(skipped.to_string().contains("not played: a: none"));
         let plain = report.to_string();
         let lines: Vec<_> = plain.lines().collect();
         assert_eq!(lines.len(), 2);

@@ -74,6 +74,12 @@ pub(super) enum Row {
     Rebalance,
     /// 60 subscribers over gRPC never acknowledge a list; half of them do not even read it.
     SlowReader,
+    /// Members of an earlier release are replaced one by one by members of this one, and these by
+    /// members of that one again.
+    RollingUpgrade,
+    /// The secret of the cluster, the authority and the certificates of members, and those for clients
+    /// are changed while all serve; then a node is killed and started again.
+    Rotation,
 }
 
 /// Nodes there are at most in any row.
@@ -114,6 +120,8 @@ impl Row {
             Self::MassReconnect => "mass-reconnect",
             Self::Rebalance => "rebalance",
             Self::SlowReader => "slow-reader",
+            Self::RollingUpgrade => "rolling-upgrade",
+            Self::Rotation => "rotation",
         }
     }
 
@@ -153,6 +161,8 @@ impl Row {
             Self::MassReconnect => "gRPC: kill -9 under 10,000 connections, 40 s, restart",
             Self::Rebalance => "gRPC: rolling restart, connections are shared out",
             Self::SlowReader => "gRPC: 60 subscribers never acknowledge, 60 s",
+            Self::RollingUpgrade => "rolling upgrade from an earlier release, and back",
+            Self::Rotation => "secret and certificates changed, then kill -9, 5 s, restart",
         }
     }
 
@@ -161,6 +171,8 @@ impl Row {
         use Row::{CrowdedSlot, JoinOmitted, LongCutBoth, LongCutMajority, ShortCut};
         matches!(self, Cut | OneWay | Chain | DeathsInCut | MajorityGone | MajorityCut)
             || matches!(self, LongCutMajority | LongCutBoth | JoinOmitted | CrowdedSlot | ShortCut)
+            // Members have a port of their own, the same on all.
+            || self == Self::Rotation
     }
 
     /// Whether 100,000 services are there besides.
@@ -176,6 +188,16 @@ impl Row {
     /// Whether something stands between the nodes and their clients over gRPC.
     pub(super) fn has_between(self) -> bool {
         matches!(self, Self::HalfOpen | Self::ResetBetween)
+    }
+
+    /// Whether the nodes speak TLS to each other, and to clients that want it.
+    pub(super) fn has_keys(self) -> bool {
+        self == Self::Rotation
+    }
+
+    /// Whether the nodes are those of an earlier release at first.
+    pub(super) fn begins_old(self) -> bool {
+        self == Self::RollingUpgrade
     }
 
     /// Whether the nodes find each other by names.
@@ -237,7 +259,7 @@ impl Row {
             // After those in which the nodes grow old.
             Self::Kill => 45 + 65,
             Self::Pause | Self::Cut => 62 + 65,
-            Self::CrowdedSlot | Self::MassReconnect => 100,
+            Self::CrowdedSlot | Self::MassReconnect | Self::RollingUpgrade => 100,
             Self::LongCutMajority | Self::LongCutBoth => 420,
             Self::PauseMany => 1_500,
             _ => 62,

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::judge::Sides;
 use super::load::Crowd;
+use super::network::PORT;
+use super::rotation::Whose;
 use super::rows::NODES;
 use super::stage::Stage;
 
@@ -52,6 +54,55 @@ pub(super) async fn short_cut(stage: &mut Stage<'_>) -> Result<()> {
     stage.load.deregister(leaving(0).map(|id| id + 7)).await;
     stage.wait(8).await;
     stage.mend().await
+}
+
+/// To this release, and back: each time with members of both for a while.
+pub(super) async fn rolling_upgrade(stage: &mut Stage<'_>) -> Result<()> {
+    for is_old in [false, true] {
+        for node in 0..NODES {
+            stage.wait(8).await;
+            stage.leave(node).await?;
+            stage.set_old(node, is_old);
+            stage.start(node).await?;
+            stage.wait_until_ready(node).await?;
+        }
+    }
+    Ok(())
+}
+
+/// By the steps of `docs/operations.md` and `docs/tls.md`.
+pub(super) async fn rotation(stage: &mut Stage<'_>) -> Result<()> {
+    // Files are looked at each second, and believed at second sight.
+    const READ: u64 = 4;
+    let keys = stage.keys()?;
+    let clients = |generation| keys.check_clients(generation, PORT);
+    clients(1).await?;
+    stage.say("a new secret on each node, one after the other");
+    for node in keys.nodes() {
+        keys.change_secret(node, 2)?;
+        stage.wait(2).await;
+    }
+    stage.wait(READ).await;
+    stage.say("the previous secret is gone");
+    keys.nodes().try_for_each(|node| keys.forget_previous(node))?;
+    stage.wait(READ).await;
+    stage.say("members trust another authority, too");
+    keys.make_authority(Whose::Members, 2).await?;
+    keys.trust(&[1, 2])?;
+    stage.wait(READ).await;
+    stage.say("members have certificates of that");
+    keys.certify(Whose::Members, 2).await?;
+    stage.wait(READ).await;
+    stage.say("members trust the first authority no more");
+    keys.trust(&[2])?;
+    stage.wait(READ).await;
+    stage.say("another authority and certificate for clients");
+    keys.make_authority(Whose::Clients, 2).await?;
+    keys.certify(Whose::Clients, 2).await?;
+    stage.wait(READ).await;
+    clients(2).await?;
+    ensure!(clients(1).await.is_err(), "the first certificate is still shown");
+    stage.check_handshakes().await
 }
 
 pub(super) async fn pause_many(stage: &mut Stage<'_>) -> Result<()> {

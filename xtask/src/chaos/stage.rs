@@ -33,6 +33,8 @@ mod streams;
 pub(super) struct Means {
     pub(super) network: Network,
     pub(super) server: PathBuf,
+    /// That of an earlier release, if there is one.
+    pub(super) old: Option<PathBuf>,
     pub(super) supervisor: PathBuf,
     /// Settings of every node.
     pub(super) settings: Vec<String>,
@@ -47,6 +49,8 @@ pub(super) struct Stage<'a> {
     /// Where the nodes find each other, unless it is in a file.
     names: Option<Names>,
     processes: Vec<Option<Process>>,
+    /// Whether each node runs the server of the earlier release.
+    is_old: Vec<bool>,
     members: Vec<usize>,
     cuts: Vec<(usize, usize)>,
     /// What stands between each node and its clients over gRPC.
@@ -79,6 +83,7 @@ impl<'a> Stage<'a> {
             files,
             names,
             processes,
+            is_old: vec![row.begins_old(); most_nodes],
             members: (0..nodes).collect(),
             cuts: Vec::new(),
             between: Vec::new(),
@@ -89,6 +94,9 @@ impl<'a> Stage<'a> {
         stage.write_members()?;
         if row.has_between() {
             stage.stand_between().await?;
+        }
+        if row.has_keys() {
+            stage.make_keys().await?;
         }
         for node in 0..most_nodes {
             // Of the run before, if there was one.
@@ -121,14 +129,6 @@ impl<'a> Stage<'a> {
 
     pub(super) async fn wait(&self, seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-    }
-
-    /// Waits until the nodes have run for longer than any silence is borne with. Before that they cannot
-    /// have heard anybody long ago, which hides mistakes about who was heard when.
-    pub(super) async fn grow_old(&self) {
-        const OLD: Duration = Duration::from_secs(80);
-        let missing = OLD.saturating_sub(self.load.shared.now());
-        tokio::time::sleep(missing).await;
     }
 
     pub(super) fn nodes(&self) -> &[usize] {
@@ -337,9 +337,16 @@ impl<'a> Stage<'a> {
         let peer = network.for_peers(node).context("a node without address")?;
         let own = self.row.settings().iter().map(|setting| (*setting).to_owned());
         let names = self.names.iter().flat_map(|names| names.settings(node, peer));
-        let settings: Vec<String> =
-            own.chain(names).chain(self.means.settings.iter().cloned()).collect();
-        let program = server::member(&self.means.server, &self.files, bind, peer, &settings);
+        let settings: Vec<String> = own
+            .chain(names)
+            .chain(self.keys_of(node))
+            .chain(self.means.settings.iter().cloned())
+            .collect();
+        let path = match self.is_old[node] {
+            true => self.means.old.as_ref().context("no server of an earlier release")?,
+            false => &self.means.server,
+        };
+        let program = server::member(path, &self.files, bind, peer, &settings);
         let program = network.place(node, program);
         let log = Output::File(self.log(node));
         let process = Process::start(&self.means.supervisor, &program, log).await?;

@@ -54,6 +54,11 @@ impl Files {
         fs::remove_dir_all(&data).with_context(|| format!("remove {}", data.display()))
     }
 
+    /// A place for other files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.directory.path().join("control")
     }

@@ -77,7 +77,8 @@ pub(crate) fn addresses(count: u16, ports: &[u16]) -> Result<Vec<SocketAddr>> {
 
 /// The server as a member of a cluster.
 ///
-/// `bind` is where clients reach it, `advertised` is what the other members call it.
+/// `bind` is where clients reach it, `advertised` is what the other members call it. Without a secret
+/// among the settings it has that of `files`.
 pub(crate) fn member(
     path: &Path,
     files: &Files,
@@ -89,7 +90,9 @@ pub(crate) fn member(
     arguments.extend(["--port".into(), bind.port().to_string().into()]);
     arguments.extend(["--advertise".into(), advertised.to_string().into()]);
     arguments.extend(["--data-dir".into(), files.data(advertised).into_os_string()]);
-    arguments.extend(["--secret-file".into(), files.secret().into_os_string()]);
+    if !settings.iter().any(|setting| setting.starts_with("cluster.secret_file=")) {
+        arguments.extend(["--secret-file".into(), files.secret().into_os_string()]);
+    }
     let mut members = OsString::from("cluster.members_file=");
     members.push(files.members());
     arguments.extend(["--set".into(), members]);

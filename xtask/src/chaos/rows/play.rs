@@ -137,6 +137,13 @@ impl Row {
                 rolling(stage).await?;
                 streams::watch_shares(stage);
             }
+            Self::RollingUpgrade => scenes::rolling_upgrade(stage).await?,
+            Self::Rotation => {
+                scenes::rotation(stage).await?;
+                stage.kill(1).await?;
+                stage.wait(5).await;
+                restart(stage, &[1]).await?;
+            }
             Self::SlowReader => streams::slow_reader(stage).await?,
         }
         Ok(())
