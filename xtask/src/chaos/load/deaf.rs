@@ -63,7 +63,7 @@ impl Crowd {
                     noted: Rc::clone(&noted),
                     node,
                     place,
-                    reads: number % 2 == 0,
+                    reads: number.is_multiple_of(2),
                 };
                 tasks.push(tokio::task::spawn_local(subscriber.live()));
             }
