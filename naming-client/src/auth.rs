@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::Method;
+use naming_http::Form;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::error::{Error, Failure};
-use crate::http::{Http, Message, Params, Reply};
+use crate::http::{Http, Message, Reply};
 use crate::servers::Server;
 
 /// A token is renewed when less than this part of its life is left.
@@ -160,8 +161,8 @@ impl Auth {
         })?;
         self.user.lock().clone_from(&user);
         // The user in the query and the password in the body, where it reaches no access log.
-        let query = Params::default().with("username", &user);
-        let form = Params::default().with("password", &password);
+        let query = Form::default().with("username", &user);
+        let form = Form::default().with("password", &password);
         let first = self.path.load(Ordering::Relaxed);
         for place in (0..PATHS.len()).map(|step| (first + step) % PATHS.len()) {
             let message = Message {

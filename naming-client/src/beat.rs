@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::Method;
+use naming_http::Form;
 use naming_model::{Beat, BeatReply, DEFAULT_BEAT_INTERVAL_MS, Instance, META_BEAT_INTERVAL};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -14,7 +15,6 @@ use tokio::time::Instant;
 
 use crate::call::{Answer, Call, Core, read_json};
 use crate::error::Error;
-use crate::http::Params;
 use crate::names::ServiceName;
 use crate::schedule::{Schedule, sleep_until};
 use crate::servers::{Preference, backoff};
@@ -357,7 +357,7 @@ async fn send_beat(core: &Core, entry: &Entry) -> Result<BeatReply, Error> {
             let period_ms = u64::try_from(state.interval.as_millis()).unwrap_or(u64::MAX);
             let beat = Beat::of(entry.service.grouped(), &instance, period_ms);
             let text = serde_json::to_string(&beat).map_err(|e| Error::Request(e.to_string()))?;
-            call.form = Some(Params::default().with("beat", &text).as_str().to_owned());
+            call.form = Some(Form::default().with("beat", &text).as_str().to_owned());
         }
         call.preference = Preference::Spread;
         call.patient = false;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::Source;
-#[cfg(feature = "tls")]
-use crate::tls::Tls;
 use crate::topic::EmptyPolicy;
 use crate::transport::Transport;
+#[cfg(feature = "tls")]
+use naming_http::Tls;
 
 mod start;
 

@@ -6,12 +6,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use naming_http::percent_encoded;
 use naming_model::Instance;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
-use crate::http::percent_encode;
 use crate::instances::Instances;
 use crate::names::{Namespace, ServiceQuery};
 
@@ -44,8 +44,7 @@ struct Waiting {
 impl Cache {
     /// Makes the directory if need be.
     pub(crate) fn open(directory: &Path, namespace: &Namespace) -> io::Result<Self> {
-        let mut name = String::new();
-        percent_encode(namespace.as_str(), &mut name);
+        let name = percent_encoded(namespace.as_str()).to_string();
         let directory = directory.join(shortened(name));
         std::fs::create_dir_all(&directory)?;
         Ok(Self { directory, waiting: Arc::default() })
@@ -64,10 +63,8 @@ impl Cache {
     }
 
     fn path(&self, query: &ServiceQuery) -> PathBuf {
-        let mut name = String::new();
-        percent_encode(query.service().grouped(), &mut name);
-        name.push_str("%23");
-        percent_encode(query.cluster_text(), &mut name);
+        let (service, clusters) = (query.service().grouped(), query.cluster_text());
+        let name = format!("{}%23{}", percent_encoded(service), percent_encoded(clusters));
         self.directory.join(shortened(name) + ".json")
     }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Method;
+use naming_http::Form;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::auth::{Auth, NoToken};
 use crate::counters::Counters;
 use crate::error::{Attempt, Error, Failure, says_not_found};
-use crate::http::{Http, Message, Params, Reply};
+use crate::http::{Http, Message, Reply};
 use crate::names::Namespace;
 use crate::servers::{Preference, Server, Servers};
 
@@ -38,7 +39,7 @@ pub(crate) struct PushTarget {
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
-    pub(crate) params: Params,
+    pub(crate) params: Form,
     pub(crate) form: Option<String>,
     pub(crate) preference: Preference,
     /// Whether a second execution does no harm. If not, the call stops at the first attempt that
@@ -53,7 +54,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(method: Method, path: &'static str, params: Params) -> Self {
+    pub(crate) fn new(method: Method, path: &'static str, params: Form) -> Self {
         Self {
             method,
             path,
@@ -102,10 +103,8 @@ enum Outcome {
 
 impl Core {
     /// The parameters every call carries.
-    pub(crate) fn params(&self) -> Params {
-        Params::default()
-            .with("namespaceId", self.namespace.as_str())
-            .with("app", &self.application)
+    pub(crate) fn params(&self) -> Form {
+        Form::default().with("namespaceId", self.namespace.as_str()).with("app", &self.application)
     }
 
     /// Makes the call in a span of its own.
@@ -265,7 +264,7 @@ impl Core {
         http: &Http,
         server: &Server,
         path: &str,
-        params: &Params,
+        params: &Form,
     ) -> Result<Reply, Failure> {
         let query = params.as_str();
         let message = Message { method: Method::GET, path, query, form: None, token: None };
@@ -314,7 +313,7 @@ pub(crate) fn after_attempts(mut error: Error, attempts: &[Attempt]) -> Error {
     error
 }
 
-async fn with_push(params: Params, target: PushTarget, server: &Server) -> Params {
+async fn with_push(params: Form, target: PushTarget, server: &Server) -> Form {
     // The route is looked up even if an address is given: packets are believed only from hosts
     // that are known to be servers.
     let route = tokio::time::timeout(ROUTE_TIMEOUT, server.route()).await.ok().flatten();

@@ -1,23 +1,23 @@
 //! Calls that each generation of servers has at another place.
 
 use hyper::Method;
+use naming_http::Form;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::call::{Call, Core};
 use crate::error::{Error, Failure};
-use crate::http::Params;
 
 /// One place of a call, and what is sent there.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
-    pub(crate) params: Params,
+    pub(crate) params: Form,
 }
 
 impl Place {
-    pub(crate) fn new(method: Method, path: &'static str, params: Params) -> Self {
+    pub(crate) fn new(method: Method, path: &'static str, params: Form) -> Self {
         Self { method, path, params }
     }
 }

@@ -1,17 +1,12 @@
-//! One HTTP request to one server: pooled connections, a deadline, and failures sorted by what
-//! they say about the fate of the request.
+//! One HTTP request to one server, as the server expects it of a client.
 
-use std::error::Error as StdError;
-use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use naming_http::{CallFailure, FORM, HttpClient, HttpSettings, excerpt};
 
 use crate::error::{Error, Failure};
 
@@ -49,40 +44,24 @@ pub(crate) struct Reply {
 impl Reply {
     /// The body as text, shortened to what belongs into an error or a log line.
     pub(crate) fn message(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(MAX_MESSAGE * 4)]);
-        text.trim().chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect()
+        excerpt(&self.body, MAX_MESSAGE)
     }
 }
 
-#[cfg(not(feature = "tls"))]
-type Connector = HttpConnector;
-#[cfg(feature = "tls")]
-type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
-
 #[derive(Debug)]
-pub(crate) struct Http {
-    client: Client<Connector, Full<Bytes>>,
-}
+pub(crate) struct Http(HttpClient);
 
 impl Http {
     pub(crate) fn new(
         connect_timeout: Duration,
-        #[cfg(feature = "tls")] tls: rustls::ClientConfig,
+        #[cfg(feature = "tls")] tls: Option<rustls::ClientConfig>,
     ) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(connect_timeout));
+        let settings = HttpSettings { connect_timeout, idle: POOL_IDLE, ..HttpSettings::default() };
         #[cfg(feature = "tls")]
-        let connector = {
-            connector.enforce_http(false);
-            let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls);
-            builder.https_or_http().enable_http1().wrap_connector(connector)
-        };
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .build(connector);
-        Self { client }
+        if let Some(tls) = tls {
+            return Self(HttpClient::with_tls(&settings, tls));
+        }
+        Self(HttpClient::new(&settings))
     }
 
     /// Sends `message` to the server at `base` (`http://host:port/context`). Cancelling gives the
@@ -97,16 +76,21 @@ impl Http {
         timeout: Duration,
     ) -> Result<Result<Reply, Failure>, Error> {
         let request = build(base, message)?;
-        let answer = tokio::time::timeout(timeout, self.exchange(request)).await;
-        Ok(answer.unwrap_or_else(|_| Err(Failure::TimedOut(timeout))))
+        let answer = self.0.exchange(request, MAX_ANSWER, timeout).await;
+        let reply = answer.map(|(status, body)| Reply { status: status.as_u16(), body });
+        Ok(reply.map_err(Failure::from))
     }
+}
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, Failure> {
-        let answer = self.client.request(request).await.map_err(|e| request_failure(&e))?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|e| Failure::Cut(root_cause(e.as_ref())))?.to_bytes();
-        Ok(Reply { status, body })
+impl From<CallFailure> for Failure {
+    fn from(failure: CallFailure) -> Self {
+        match failure {
+            CallFailure::Refused => Self::ConnectionRefused,
+            CallFailure::Unresolvable(reason) => Self::Unresolvable(reason),
+            CallFailure::Unreachable(reason) => Self::Unreachable(reason),
+            CallFailure::Late(timeout) => Self::TimedOut(timeout),
+            CallFailure::Cut(_) | CallFailure::TooLong => Self::Cut(failure.to_string()),
+        }
     }
 }
 
@@ -131,8 +115,7 @@ fn build(base: &str, message: &Message<'_>) -> Result<Request<Full<Bytes>>, Erro
     }
     let body = match message.form {
         Some(form) => {
-            request =
-                request.header(CONTENT_TYPE, "application/x-www-form-urlencoded;charset=UTF-8");
+            request = request.header(CONTENT_TYPE, FORM);
             Bytes::copy_from_slice(form.as_bytes())
         }
         None => Bytes::new(),
@@ -140,85 +123,11 @@ fn build(base: &str, message: &Message<'_>) -> Result<Request<Full<Bytes>>, Erro
     request.body(Full::new(body)).map_err(|e| unwritable(e.to_string()))
 }
 
-fn request_failure(error: &hyper_util::client::legacy::Error) -> Failure {
-    let cause = root_cause(error);
-    if !error.is_connect() {
-        return Failure::Cut(cause);
-    }
-    let io_error = find_io(error);
-    if io_error.is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
-        return Failure::ConnectionRefused;
-    }
-    // The connector says so only in its text.
-    match error.source().is_some_and(|source| source.to_string().starts_with("dns error")) {
-        true => Failure::Unresolvable(cause),
-        false => Failure::Unreachable(cause),
-    }
-}
-
-fn find_io<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
-    causes(error).find_map(|cause| cause.downcast_ref())
-}
-
-fn root_cause(error: &(dyn StdError + 'static)) -> String {
-    causes(error).last().unwrap_or(error).to_string()
-}
-
-fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    let mut next = Some(error);
-    std::iter::from_fn(move || {
-        let current = next?;
-        next = current.source();
-        Some(current)
-    })
-}
-
-/// Parameters of a query or form, percent-encoded as they are added.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Params(String);
-
-impl Params {
-    #[must_use]
-    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
-        if !self.0.is_empty() {
-            self.0.push('&');
-        }
-        self.0.push_str(name);
-        self.0.push('=');
-        percent_encode(value, &mut self.0);
-        self
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Encodes everything but letters, digits and `- . _ ~`.
-pub(crate) fn percent_encode(text: &str, target: &mut String) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            target.push(char::from(byte));
-        } else {
-            target.push('%');
-            target.push(char::from(HEX[usize::from(byte >> 4)]));
-            target.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use naming_http::Form;
 
-    #[test]
-    fn parameters_are_encoded() {
-        let params = Params::default().with("serviceName", "g@@s").with("metadata", "{\"ä\":1 }");
-        assert_eq!(params.as_str(), "serviceName=g%40%40s&metadata=%7B%22%C3%A4%22%3A1%20%7D");
-    }
+    use super::*;
 
     #[test]
     fn the_agent_is_a_java_client_above_1_0_to_the_rules_of_servers() {
@@ -230,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_request_line_beyond_64_kib_is_an_error_and_not_a_panic() {
-        let query = Params::default().with("metadata", &"x".repeat(70_000));
+        let query = Form::default().with("metadata", &"x".repeat(70_000));
         let message = Message {
             method: Method::POST,
             path: "/v1/ns/instance",
@@ -241,11 +150,5 @@ mod tests {
         assert!(matches!(build("http://a:1/nacos", &message), Err(Error::Request(_))));
         let message = Message { query: "", token: Some("bad\ntoken"), ..message };
         assert!(matches!(build("http://a:1/nacos", &message), Err(Error::Request(_))));
-    }
-
-    #[test]
-    fn an_error_page_is_shortened() {
-        let reply = Reply { status: 500, body: Bytes::from("é\n".repeat(5_000)) };
-        assert_eq!(reply.message().chars().count(), MAX_MESSAGE);
     }
 }

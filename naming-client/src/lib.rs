@@ -143,7 +143,7 @@
 //! # Features
 //!
 //! `grpc` is on by default. Without default features the client speaks HTTP alone, and neither h2 nor
-//! prost is among its dependencies. It depends on 62 crates in all, on 49 without `grpc`, on 74 with
+//! prost is among its dependencies. It depends on 64 crates in all, on 51 without `grpc`, on 77 with
 //! `tls`.
 //!
 //! - `tls`: servers whose address begins with `https`, with certificate authorities and
@@ -227,9 +227,7 @@ mod subscribe;
 pub use subscribe::Subscription;
 
 #[cfg(feature = "tls")]
-mod tls;
-#[cfg(feature = "tls")]
-pub use tls::Tls;
+pub use naming_http::Tls;
 
 mod topic;
 pub use topic::EmptyPolicy;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hyper::Method;
+use naming_http::Form;
 use naming_model::{Instance, InstanceKey};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,7 +12,6 @@ use crate::call::Core;
 use crate::client::NamingClient;
 use crate::error::Error;
 use crate::generations::{Place, call_first, data, done};
-use crate::http::Params;
 use crate::names::ServiceName;
 
 /// Users and clients asked for in one page.
@@ -85,11 +85,11 @@ impl<'a> Operator<'a> {
 
     async fn get<T: serde::de::DeserializeOwned>(
         &self,
-        places: &[(&'static str, Params)],
+        places: &[(&'static str, Form)],
     ) -> Result<T, Error> {
         self.client.inner.check_open()?;
         let place =
-            |(path, params): &(&'static str, Params)| Place::new(Method::GET, path, params.clone());
+            |(path, params): &(&'static str, Form)| Place::new(Method::GET, path, params.clone());
         let places = places.iter().map(place).collect();
         call_first(self.core(), places, true, |_, body| data(body)).await
     }
@@ -97,7 +97,7 @@ impl<'a> Operator<'a> {
     async fn write(
         &self,
         method: Method,
-        places: Vec<(&'static str, Params)>,
+        places: Vec<(&'static str, Form)>,
         is_repeatable: bool,
     ) -> Result<(), Error> {
         self.client.inner.check_open()?;
@@ -120,9 +120,9 @@ impl<'a> Operator<'a> {
             more: Value,
         }
         let paths = [
-            ("/v3/admin/core/cluster/node/list", Params::default()),
-            ("/v2/core/cluster/node/list", Params::default()),
-            ("/v1/core/cluster/nodes", Params::default()),
+            ("/v3/admin/core/cluster/node/list", Form::default()),
+            ("/v2/core/cluster/node/list", Form::default()),
+            ("/v1/core/cluster/nodes", Form::default()),
         ];
         let members: Vec<Member> = self.get(&paths).await?;
         let entry = |member: Member| ClusterMember {
@@ -146,9 +146,9 @@ impl<'a> Operator<'a> {
             namespace_show_name: String,
         }
         let paths = [
-            ("/v3/admin/core/namespace/list", Params::default()),
-            ("/v2/console/namespace/list", Params::default()),
-            ("/v1/console/namespaces", Params::default()),
+            ("/v3/admin/core/namespace/list", Form::default()),
+            ("/v2/console/namespace/list", Form::default()),
+            ("/v1/console/namespaces", Form::default()),
         ];
         let found: Vec<Namespace> = self.get(&paths).await?;
         let entry = |one: Namespace| NamespaceEntry {
@@ -168,7 +168,7 @@ impl<'a> Operator<'a> {
     /// Those of any call; [`Error::Refused`] or [`Error::NoServer`] if there is one with that id.
     pub async fn create_namespace(&self, id: &str, name: &str) -> Result<(), Error> {
         let of = |key: &str| {
-            let params = Params::default().with(key, id).with("namespaceName", name);
+            let params = Form::default().with(key, id).with("namespaceName", name);
             params.with("namespaceDesc", name)
         };
         let places = vec![
@@ -184,7 +184,7 @@ impl<'a> Operator<'a> {
     /// # Errors
     /// Those of any call.
     pub async fn delete_namespace(&self, id: &str) -> Result<(), Error> {
-        let params = || Params::default().with("namespaceId", id);
+        let params = || Form::default().with("namespaceId", id);
         let places = vec![
             ("/v3/admin/core/namespace", params()),
             ("/v2/console/namespace", params()),
@@ -207,7 +207,7 @@ impl<'a> Operator<'a> {
         struct User {
             username: String,
         }
-        let page = || Params::default().with("pageNo", "1").with("pageSize", PAGE_SIZE);
+        let page = || Form::default().with("pageNo", "1").with("pageSize", PAGE_SIZE);
         let paths = [
             ("/v3/auth/user/list", page().with("search", "accurate")),
             ("/v1/auth/users", page().with("search", "accurate")),
@@ -221,7 +221,7 @@ impl<'a> Operator<'a> {
     /// # Errors
     /// Those of any call; one if there is a user of that name.
     pub async fn create_user(&self, user: &str, password: &str) -> Result<(), Error> {
-        let params = || Params::default().with("username", user).with("password", password);
+        let params = || Form::default().with("username", user).with("password", password);
         let places = vec![("/v3/auth/user", params()), ("/v1/auth/users", params())];
         self.write(Method::POST, places, false).await
     }
@@ -231,7 +231,7 @@ impl<'a> Operator<'a> {
     /// # Errors
     /// Those of any call.
     pub async fn set_password(&self, user: &str, password: &str) -> Result<(), Error> {
-        let params = || Params::default().with("username", user).with("newPassword", password);
+        let params = || Form::default().with("username", user).with("newPassword", password);
         let places = vec![("/v3/auth/user", params()), ("/v1/auth/users", params())];
         self.write(Method::PUT, places, true).await
     }
@@ -241,7 +241,7 @@ impl<'a> Operator<'a> {
     /// # Errors
     /// Those of any call.
     pub async fn delete_user(&self, user: &str) -> Result<(), Error> {
-        let params = || Params::default().with("username", user);
+        let params = || Form::default().with("username", user);
         let places = vec![("/v3/auth/user", params()), ("/v1/auth/users", params())];
         self.write(Method::DELETE, places, true).await
     }
@@ -252,8 +252,8 @@ impl<'a> Operator<'a> {
     /// Those of any call.
     pub async fn client_ids(&self) -> Result<Vec<String>, Error> {
         let paths = [
-            ("/v3/admin/ns/client/list", Params::default()),
-            ("/v2/ns/client/list", Params::default()),
+            ("/v3/admin/ns/client/list", Form::default()),
+            ("/v2/ns/client/list", Form::default()),
         ];
         self.get(&paths).await
     }
@@ -263,7 +263,7 @@ impl<'a> Operator<'a> {
     /// # Errors
     /// One that [says "not found"](Error::is_not_found) if it knows no such client.
     pub async fn client(&self, id: &str) -> Result<RegistryClient, Error> {
-        let params = || Params::default().with("clientId", id);
+        let params = || Form::default().with("clientId", id);
         let paths = [("/v3/admin/ns/client", params()), ("/v2/ns/client", params())];
         let detail: Value = self.get(&paths).await?;
         let text = |name: &str| match &detail[name] {
@@ -303,7 +303,7 @@ impl<'a> Operator<'a> {
         instance.check()?;
         let metadata = serde_json::to_string(&instance.metadata)
             .map_err(|error| Error::Request(error.to_string()))?;
-        let more = |params: Params| {
+        let more = |params: Form| {
             params
                 .with("clusterName", &instance.cluster)
                 .with("ip", &instance.ip)
@@ -321,7 +321,7 @@ impl<'a> Operator<'a> {
         self.write(Method::PUT, places, true).await
     }
 
-    fn about(&self, service: &ServiceName, name: &str) -> Params {
+    fn about(&self, service: &ServiceName, name: &str) -> Form {
         let params = self.core().params().with("serviceName", name);
         params.with("groupName", service.group())
     }

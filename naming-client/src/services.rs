@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use hyper::Method;
+use naming_http::Form;
 use naming_model::{ClusterDetail, InstanceEvent, Selector, ServiceDetail, ServicePage};
 
 use crate::call::{Call, Core, read_json};
 use crate::client::NamingClient;
 use crate::error::Error;
 use crate::generations::{Place, call_first, data, done};
-use crate::http::Params;
 use crate::names::ServiceName;
 
 /// Where servers of 3.x have the calls about one service.
@@ -85,8 +85,8 @@ impl<'a> Services<'a> {
     async fn at_first<T>(
         &self,
         method: Method,
-        params: Params,
-        later: Params,
+        params: Form,
+        later: Form,
         is_repeatable: bool,
         read: impl Fn(&str, &[u8]) -> Result<T, String>,
     ) -> Result<T, Error> {
@@ -98,7 +98,7 @@ impl<'a> Services<'a> {
         call_first(&self.client.inner.core, places, is_repeatable, read).await
     }
 
-    fn later_params(&self, service: &ServiceName) -> Params {
+    fn later_params(&self, service: &ServiceName) -> Form {
         let params = self.client.inner.core.params();
         params.with("serviceName", service.service()).with("groupName", service.group())
     }
@@ -185,7 +185,7 @@ impl<'a> Services<'a> {
         self.make(&call, read_json).await.map(|Events { events }| events)
     }
 
-    fn params(&self, service: &ServiceName) -> Params {
+    fn params(&self, service: &ServiceName) -> Form {
         let params = self.client.inner.core.params();
         params.with("serviceName", service.grouped()).with("groupName", service.group())
     }
@@ -254,7 +254,7 @@ impl From<LaterDetail> for ServiceDetail {
     }
 }
 
-fn settings_params(params: Params, settings: &ServiceSettings) -> Result<Params, Error> {
+fn settings_params(params: Form, settings: &ServiceSettings) -> Result<Form, Error> {
     let share = settings.protect_threshold;
     if !(0.0..=1.0).contains(&share) {
         let reason = format!("{share} is not a share from 0 to 1");

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use hyper::Method;
+use naming_http::Form;
 use naming_model::Instance;
 
 use crate::beat::Entry;
 use crate::call::{Call, Core, read_ok};
 use crate::error::Error;
-use crate::http::Params;
 use crate::names::ServiceName;
 
 /// Writes the entry's instance to the registry, whatever is there.
@@ -93,7 +93,7 @@ async fn by_grpc(
 }
 
 /// The parameters that say which instance is meant.
-pub(crate) fn place_params(core: &Core, service: &ServiceName, instance: &Instance) -> Params {
+pub(crate) fn place_params(core: &Core, service: &ServiceName, instance: &Instance) -> Form {
     core.params()
         .with("serviceName", service.grouped())
         .with("groupName", service.group())

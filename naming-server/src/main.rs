@@ -125,7 +125,7 @@ async fn add_user_at(server: &str, administrator: &str, add: &UserAddArguments) 
     let prompt = format!("password of {administrator} at {server}: ");
     let file = add.as_password_file.as_deref();
     let password = Password::find(file, "USER_ADD_AS_PASSWORD", &prompt)?;
-    let remote = RemoteAdministrator::log_in(server, administrator, &password).await?;
+    let remote = RemoteAdministrator::log_in(server, administrator, password).await?;
     remote.add_user(&add.name, &ask_password(add)?, add.admin).await?;
     print(&format!("user {} is known at {server}\n", add.name))
 }

@@ -16,6 +16,9 @@ pub(crate) fn first_escape(text: &[u8]) -> Option<usize> {
 }
 
 /// Decodes a form-encoded text; borrows if there is nothing to decode.
+///
+/// By hand: the parameters of 1.x are decoded on the way of every beat and registration, and the
+/// crate percent-encoding takes them byte by byte and knows no `+`.
 pub(crate) fn decode(text: &[u8]) -> Cow<'_, str> {
     let Some(first) = first_escape(text) else {
         return str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed);

@@ -61,7 +61,7 @@ impl ClientBuilder {
                 topics: topics.clone(),
                 http: self.http(&own)?,
                 #[cfg(feature = "tls")]
-                tls: self.certificates(&own)?.grpc,
+                tls: self.certificates_of_grpc(&own)?,
                 port_offset: self.grpc_port_offset,
                 connect_timeout: self.connect_timeout,
             };
@@ -116,18 +116,29 @@ impl ClientBuilder {
 
     #[cfg(feature = "tls")]
     fn http(&self, addresses: &[Address]) -> Result<Http, Error> {
-        Ok(Http::new(self.connect_timeout, self.certificates(addresses)?.http))
+        Ok(Http::new(self.connect_timeout, self.certificates(addresses)?))
     }
 
     /// The certificates, if any server is spoken to over TLS: the authorities of the system are
     /// many, and not read for nothing.
     #[cfg(feature = "tls")]
-    fn certificates(&self, addresses: &[Address]) -> Result<crate::tls::Configs, Error> {
+    fn certificates(&self, addresses: &[Address]) -> Result<Option<rustls::ClientConfig>, Error> {
         let is_needed = self.endpoint.is_some() || addresses.iter().any(Address::is_tls);
-        match is_needed {
-            true => self.tls.load(),
-            false => Ok(crate::tls::Configs::unused()),
-        }
+        let config = is_needed.then(|| self.tls.load()).transpose();
+        config.map_err(|error| setting("tls", error))
+    }
+
+    /// The same for connections of gRPC.
+    #[cfg(all(feature = "grpc", feature = "tls"))]
+    fn certificates_of_grpc(
+        &self,
+        addresses: &[Address],
+    ) -> Result<Option<Arc<rustls::ClientConfig>>, Error> {
+        let config = self.certificates(addresses)?;
+        Ok(config.map(|mut config| {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            Arc::new(config)
+        }))
     }
 
     #[cfg(feature = "grpc")]

@@ -54,7 +54,8 @@ pub(crate) struct Context {
     /// with it.
     pub(crate) http: Http,
     #[cfg(feature = "tls")]
-    pub(crate) tls: Arc<rustls::ClientConfig>,
+    /// None if no server is spoken to over TLS.
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
     pub(crate) port_offset: u16,
     pub(crate) connect_timeout: Duration,
 }

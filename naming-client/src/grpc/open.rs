@@ -96,7 +96,11 @@ async fn encrypt(
     let unreachable = |error: String| Failure::Unreachable(error);
     let name = rustls::pki_types::ServerName::try_from(host.to_owned());
     let name = name.map_err(|error| unreachable(error.to_string()))?;
-    let connector = tokio_rustls::TlsConnector::from(context.tls.clone());
+    let config = context.tls.clone().ok_or_else(|| {
+        // An address endpoint may have named the server after the client was built.
+        unreachable("no certificate authority was read for it".to_owned())
+    })?;
+    let connector = tokio_rustls::TlsConnector::from(config);
     connector.connect(name, socket).await.map_err(|error| unreachable(error.to_string()))
 }
 

@@ -220,7 +220,9 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// HS256 and nothing else: an algorithm that is not there cannot be asked for by a header.
+/// HS256 and nothing else: an algorithm that is not there cannot be asked for by a header. The
+/// backends that come with the crate bring RSA and elliptic curves with them; the MAC itself is that
+/// of the crate hmac.
 static HMAC_ONLY: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| match algorithm {
         Algorithm::HS256 => Ok(Box::new(HmacSha256::new(key.as_bytes())?)),

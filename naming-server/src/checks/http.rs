@@ -1,4 +1,7 @@
 //! The HTTP check: ask for a path and look at the status.
+//!
+//! By hand over a connection that is open, and not by the client that makes all other calls: where a
+//! check may connect to is decided before, and of an answer only the head is read.
 
 use std::pin::pin;
 

@@ -1,12 +1,12 @@
 //! How a call ends as gRPC sees it. Clients take anything but [`Status::Ok`] for a broken transport,
 //! so refusals are answers; this is for what cannot be answered.
 
+use bytes::Bytes;
 use h2::server::SendResponse;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::{Response, StatusCode};
-
-use bytes::Bytes;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::messages::BadMessage;
 
@@ -82,14 +82,11 @@ pub(super) fn refuse(mut respond: SendResponse<Bytes>, status: StatusCode) {
     let _ = respond.send_response(head, true);
 }
 
+/// What gRPC encodes of a message: all but printable ASCII, and the sign of encoding itself.
+const UNPRINTABLE: &AsciiSet = &CONTROLS.add(b'%');
+
 /// As gRPC writes it; none of a text that is empty.
 fn percent_encoded(message: &str) -> Option<HeaderValue> {
-    let mut text = String::with_capacity(message.len());
-    for byte in message.bytes() {
-        match byte {
-            b' '..=b'$' | b'&'..=b'~' => text.push(char::from(byte)),
-            other => text.push_str(&format!("%{other:02X}")),
-        }
-    }
+    let text = utf8_percent_encode(message, UNPRINTABLE).to_string();
     HeaderValue::from_str(&text).ok().filter(|text| !text.is_empty())
 }

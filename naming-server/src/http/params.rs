@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use memchr::memchr;
+use naming_http::Form;
 
 use super::error::ApiError;
-use crate::nacos::push_encoded;
 use crate::text::{cut, decode, first_escape};
 
 /// Bytes of a value that is no number in the error.
@@ -94,21 +94,16 @@ impl<'a> Params<'a> {
     /// All parameters as one query, the first value of each, but for those that servers of Nacos
     /// add to what they pass on.
     pub(crate) fn to_query(&self) -> String {
-        let (mut query, mut seen) = (String::new(), Vec::with_capacity(self.pairs.len()));
+        let (mut query, mut seen) = (Form::default(), Vec::with_capacity(self.pairs.len()));
         for pair in &self.pairs {
             let name = decode(pair.name);
             if matches!(&*name, "encoding" | "nofix" | "?encoding") || seen.contains(&name) {
                 continue;
             }
-            if !query.is_empty() {
-                query.push('&');
-            }
-            push_encoded(&mut query, &name);
-            query.push('=');
-            push_encoded(&mut query, &pair.decoded());
+            query = query.with(&name, &pair.decoded());
             seen.push(name);
         }
-        query
+        query.into()
     }
 
     fn find(&self, name: &str) -> Option<&Pair<'a>> {

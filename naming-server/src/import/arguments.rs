@@ -16,7 +16,10 @@ pub(super) const TO_PASSWORD: &str = "IMPORT_TO_PASSWORD";
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ImportArguments {
-    /// Server to copy from: HOST, HOST:PORT or http://HOST:PORT/CONTEXT
+    /// Server to copy from: HOST, HOST:PORT or http://HOST:PORT/CONTEXT, also https://
+    ///
+    /// Over https the authorities of this machine are trusted, or those in the file that the variable
+    /// SSL_CERT_FILE names.
     #[arg(long, value_name = "URL")]
     pub from: Place,
 
@@ -117,7 +120,7 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         for (line, part) in [
             ("", "--from"),
-            ("--from https://a", "TLS"),
+            ("--from ftp://a", "no address"),
             ("--from a --timeout 0", "1 to 3600"),
             ("--from a --from-password-file f", "--from-user"),
             ("--from a --to-user u --from-password-file f", "--from-user"),

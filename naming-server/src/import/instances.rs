@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hyper::Method;
+use naming_http::Form;
 use serde_json::json;
 
 use super::Import;
@@ -10,7 +11,7 @@ use super::answers::Instance;
 use super::catalog::ServiceName;
 use super::report::{Kind, Outcome};
 use super::service::what;
-use crate::remote::{CallError, Form};
+use crate::remote::CallError;
 
 const PATH: &str = "/v1/ns/instance";
 /// The application of an instance that names none.

@@ -17,6 +17,7 @@ mod target;
 use std::path::Path;
 
 use hyper::Method;
+use naming_http::Form;
 use parking_lot::Mutex;
 
 pub use arguments::ImportArguments;
@@ -28,7 +29,7 @@ use progress::Progress;
 use target::Target;
 
 use crate::password::Password;
-use crate::remote::{CallError, Credentials, Form, Place, Remote};
+use crate::remote::{CallError, Credentials, Place, Remote};
 
 /// Why an import did not begin. Nothing was changed.
 #[derive(Debug, thiserror::Error)]

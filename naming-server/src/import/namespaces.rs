@@ -1,12 +1,13 @@
 //! Copying what namespaces are called.
 
 use hyper::Method;
+use naming_http::Form;
 use naming_model::DEFAULT_NAMESPACE;
 
 use super::Import;
 use super::answers::NamespaceEntry;
 use super::report::{Kind, Outcome};
-use crate::remote::{CallError, Form};
+use crate::remote::CallError;
 
 const PATH: &str = "/v1/console/namespaces";
 

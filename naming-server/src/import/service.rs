@@ -1,13 +1,14 @@
 //! Copying a service: its settings, those of its clusters, its persistent instances.
 
 use hyper::Method;
+use naming_http::Form;
 use serde_json::json;
 
 use super::Import;
 use super::answers::{Cluster, ClusterSettings, Instance, Service, ServiceSettings};
 use super::catalog::ServiceName;
 use super::report::{Kind, Outcome};
-use crate::remote::{CallError, Form};
+use crate::remote::CallError;
 
 const SERVICE: &str = "/v1/ns/service";
 

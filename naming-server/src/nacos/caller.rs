@@ -9,13 +9,14 @@ use hyper::header::{
     USER_AGENT,
 };
 use hyper::{HeaderMap, Method, Request, StatusCode};
+use naming_http::{Form, HttpClient};
 use naming_model::ServiceKey;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
 use super::member::{PeerMember, parse_report};
-use super::wire::{CallError, Wire, lost, ok, push_encoded};
+use super::wire::{CallError, connections, lost, ok};
 use super::{
     BadMessage, InstanceStatus, PeerDatum, PeerIdentity, parse_datums, parse_instance_statuses,
     parse_json, render_keys,
@@ -80,7 +81,7 @@ pub(crate) struct Redirect {
 /// Makes the calls. Cheap to share.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    wire: Wire,
+    calls: HttpClient,
     own: HeaderValue,
     agent: HeaderValue,
     version: HeaderValue,
@@ -101,7 +102,7 @@ impl Caller {
         identity: Option<PeerIdentity>,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
         Ok(Self {
-            wire: Wire::new(),
+            calls: connections(),
             own: HeaderValue::from_str(own)?,
             agent: HeaderValue::from_str(&format!("Nacos-Server:{version}"))?,
             version: HeaderValue::from_str(version)?,
@@ -201,7 +202,7 @@ impl Caller {
         let body = render_keys(services.iter());
         let (path, deadline) = ("/v1/ns/distro/datum", LIST_DEADLINE);
         let call = self.request(member, Method::GET, path, headers, body)?;
-        let body = self.wire.exchange(call, MOST_LIST_BYTES, deadline).await.and_then(ok)?;
+        let body = ok(self.calls.exchange(call, MOST_LIST_BYTES, deadline).await?)?;
         Ok(parse_datums(&body)?)
     }
 
@@ -209,7 +210,7 @@ impl Caller {
     pub(crate) async fn all_datums(&self, member: &str) -> Result<Vec<PeerDatum>, CallError> {
         let path = "/v1/ns/distro/datums?encoding=UTF-8&nofix=1";
         let call = self.request(member, Method::GET, path, self.asking(), "")?;
-        let body = self.wire.exchange(call, MOST_LIST_BYTES, LOAD_DEADLINE).await.and_then(ok)?;
+        let body = ok(self.calls.exchange(call, MOST_LIST_BYTES, LOAD_DEADLINE).await?)?;
         Ok(parse_datums(&body)?)
     }
 
@@ -226,9 +227,8 @@ impl Caller {
         member: &str,
         service: &ServiceKey,
     ) -> Result<Vec<InstanceStatus>, CallError> {
-        let mut path = "/v1/ns/instance/statuses?key=".to_owned();
-        push_encoded(&mut path, service.as_str());
-        path.push_str("&encoding=UTF-8&nofix=1");
+        let query = Form::of(&[("key", service.as_str()), ("encoding", "UTF-8"), ("nofix", "1")]);
+        let path = format!("/v1/ns/instance/statuses?{}", query.as_str());
         let body = self.call(member, Method::GET, &path, self.asking(), "", LIST_DEADLINE).await?;
         Ok(parse_instance_statuses(&body)?)
     }
@@ -261,7 +261,7 @@ impl Caller {
         let late = |_| CallError::Lost(format!("no turn within {REDIRECT_DEADLINE:?}"));
         let turn = tokio::time::timeout(REDIRECT_DEADLINE, self.redirects.acquire());
         let _turn = turn.await.map_err(late)?;
-        self.wire.exchange(request, MOST_ANSWER_BYTES, REDIRECT_DEADLINE).await
+        Ok(self.calls.exchange(request, MOST_ANSWER_BYTES, REDIRECT_DEADLINE).await?)
     }
 
     fn asking(&self) -> [(HeaderName, HeaderValue); 4] {
@@ -283,7 +283,7 @@ impl Caller {
         deadline: Duration,
     ) -> Result<Bytes, CallError> {
         let request = self.request(member, method, path, headers, body)?;
-        self.wire.exchange(request, MOST_ANSWER_BYTES, deadline).await.and_then(ok)
+        ok(self.calls.exchange(request, MOST_ANSWER_BYTES, deadline).await?)
     }
 
     fn request(

@@ -44,7 +44,7 @@ pub(crate) use status::{
     render_statuses,
 };
 pub(crate) use voter::{RaftPeer, parse_leader_beat, parse_vote};
-pub(crate) use wire::{CallError, push_encoded};
+pub(crate) use wire::CallError;
 
 use crate::registry::{push_display, push_string};
 use crate::text::cut;

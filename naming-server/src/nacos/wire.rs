@@ -1,23 +1,12 @@
-//! One HTTP exchange with another member: deadlines, ceilings, and what can go wrong.
-
-use std::error::Error as StdError;
-use std::io;
-use std::time::Duration;
+//! What an HTTP exchange with another member comes to.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::{Request, StatusCode};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::StatusCode;
+use naming_http::{CallFailure, HttpClient, HttpSettings};
 
 use super::BadMessage;
 use crate::text::cut;
 
-/// How long it may take to connect; for redirected writes their own deadline is shorter.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Idle connections are closed sooner than servers do it, so that no request meets the end of one.
-const POOL_IDLE: Duration = Duration::from_secs(5);
 /// Idle connections kept to one member.
 const POOL_SIZE: usize = 32;
 /// Bytes of an answer that are shown in a log.
@@ -52,45 +41,21 @@ impl CallError {
     }
 }
 
-/// Connections to other members.
-#[derive(Debug)]
-pub(super) struct Wire(Client<HttpConnector, Full<Bytes>>);
-
-impl Wire {
-    /// None yet.
-    pub(super) fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_SIZE)
-            .http1_title_case_headers(true)
-            .build(connector);
-        Self(client)
+impl From<CallFailure> for CallError {
+    fn from(failure: CallFailure) -> Self {
+        match failure {
+            CallFailure::Refused => Self::Refused,
+            CallFailure::TooLong => BadMessage::new(failure.to_string()).into(),
+            other => lost(other),
+        }
     }
+}
 
-    /// Sends a request and reads the answer as it comes, up to `limit` bytes.
-    pub(super) async fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-        limit: usize,
-        deadline: Duration,
-    ) -> Result<(StatusCode, Bytes), CallError> {
-        let exchange = async {
-            let answer = self.0.request(request).await.map_err(|error| failure(&error))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), limit).collect().await;
-            let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-                Some(limit) => BadMessage::new(limit.to_string()).into(),
-                None => failure(error.as_ref()),
-            })?;
-            Ok((status, body.to_bytes()))
-        };
-        let late = |_| CallError::Lost(format!("nothing within {deadline:?}"));
-        tokio::time::timeout(deadline, exchange).await.map_err(late)?
-    }
+/// Connections to other members. None yet.
+pub(super) fn connections() -> HttpClient {
+    // Servers in Java may compare the names of headers letter by letter.
+    let settings = HttpSettings { most_idle: POOL_SIZE, title_case: true, ..<_>::default() };
+    HttpClient::new(&settings)
 }
 
 /// The body of an answer that says yes.
@@ -108,45 +73,4 @@ pub(super) fn ok((status, body): (StatusCode, Bytes)) -> Result<Bytes, CallError
 /// The error of a request that did not get anywhere.
 pub(super) fn lost(error: impl ToString) -> CallError {
     CallError::Lost(error.to_string())
-}
-
-fn failure(error: &(dyn StdError + 'static)) -> CallError {
-    let mut cause = error;
-    loop {
-        let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        if cause.downcast_ref::<io::Error>().is_some_and(refused) {
-            return CallError::Refused;
-        }
-        match cause.source() {
-            Some(deeper) => cause = deeper,
-            None => return lost(cause),
-        }
-    }
-}
-
-/// Appends a text as it stands in a query.
-pub(crate) fn push_encoded(out: &mut String, text: &str) {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._*".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.push(DIGITS[usize::from(byte >> 4)]);
-            out.push(DIGITS[usize::from(byte & 15)]);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_in_queries_are_encoded_as_by_java() {
-        let mut out = String::new();
-        push_encoded(&mut out, "public##DEFAULT_GROUP@@a b-1.é");
-        assert_eq!(out, "public%23%23DEFAULT_GROUP%40%40a%20b-1.%C3%A9");
-    }
 }

@@ -2,18 +2,15 @@
 
 mod place;
 
-use std::error::Error as StdError;
-use std::fmt::Write;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use naming_http::{CallFailure, FORM, Form, HttpClient, HttpSettings, Tls, TlsError, excerpt};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -23,15 +20,10 @@ pub use place::Place;
 use crate::password::Password;
 
 const AGENT: &str = concat!("naming-server-command/", env!("CARGO_PKG_VERSION"));
-const FORM: &str = "application/x-www-form-urlencoded;charset=UTF-8";
 /// Times a call is made until it is given up.
 const ATTEMPTS: u32 = 4;
 /// Pause before the second time, doubled with each.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long it may take to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Idle connections are closed sooner than servers do it, so that no request meets the end of one.
-const POOL_IDLE: Duration = Duration::from_secs(5);
 /// Bytes of an answer, unless a command sets another limit.
 const MAX_ANSWER: usize = 64 << 20;
 /// Characters kept of the text of a refusal.
@@ -88,35 +80,6 @@ impl CallError {
     }
 }
 
-/// Parameters of a query or form.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Form(String);
-
-impl Form {
-    /// Of names and values.
-    pub(crate) fn of(parameters: &[(&str, &str)]) -> Self {
-        parameters.iter().fold(Self::default(), |form, (name, value)| form.with(name, value))
-    }
-
-    /// The same with one more.
-    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
-        if !self.0.is_empty() {
-            self.0.push('&');
-        }
-        self.0.push_str(name);
-        self.0.push('=');
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                self.0.push(char::from(byte));
-            } else {
-                // Writing to a string cannot fail.
-                let _ = write!(self.0, "%{byte:02X}");
-            }
-        }
-        self
-    }
-}
-
 /// Who to be at a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Credentials {
@@ -128,9 +91,11 @@ pub(crate) struct Credentials {
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
     place: Place,
-    client: Client<HttpConnector, Full<Bytes>>,
+    /// What is wrong with the certificates of this machine is told by the first call.
+    client: Result<HttpClient, TlsError>,
     timeout: Duration,
     max_answer: usize,
+    attempts: u32,
     session: Arc<Session>,
 }
 
@@ -152,21 +117,26 @@ struct Login {
 impl Remote {
     /// No call is made yet.
     pub(crate) fn new(place: Place, credentials: Option<Credentials>, timeout: Duration) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .build(connector);
+        let settings = HttpSettings::default();
+        let client = match place.is_tls() {
+            true => Tls::new().load().map(|tls| HttpClient::with_tls(&settings, tls)),
+            false => Ok(HttpClient::new(&settings)),
+        };
         let session =
             Session { credentials, token: Mutex::default(), login: tokio::sync::Mutex::default() };
-        Self { place, client, timeout, max_answer: MAX_ANSWER, session: Arc::new(session) }
+        let (max_answer, session) = (MAX_ANSWER, Arc::new(session));
+        Self { place, client, timeout, max_answer, attempts: ATTEMPTS, session }
     }
 
     /// The same with another limit of bytes for one answer.
     pub(crate) fn with_max_answer(self, max_answer: usize) -> Self {
         Self { max_answer, ..self }
+    }
+
+    /// The same that makes each call once: a write that was carried out although its answer was lost
+    /// would be refused the second time.
+    pub(crate) fn once(self) -> Self {
+        Self { attempts: 1, ..self }
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -190,7 +160,7 @@ impl Remote {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, CallError> {
-        let body = self.call(&Method::GET, path, &Form::of(query).0, Form::default()).await?;
+        let body = self.call(&Method::GET, path, Form::of(query).as_str(), Form::default()).await?;
         parse(path, &body)
     }
 
@@ -232,7 +202,7 @@ impl Remote {
         query: &str,
         form: Form,
     ) -> Result<Bytes, CallError> {
-        let body = Bytes::from(form.0);
+        let body = Bytes::from(String::from(form));
         let mut may_renew = self.session.credentials.is_some();
         let mut attempt = 1;
         loop {
@@ -244,7 +214,7 @@ impl Remote {
             if may_renew && is_forbidden(&error) {
                 may_renew = false;
                 self.renew(token.as_deref()).await?;
-            } else if attempt < ATTEMPTS && error.is_passing() {
+            } else if attempt < self.attempts && error.is_passing() {
                 tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await;
                 attempt += 1;
             } else {
@@ -261,10 +231,10 @@ impl Remote {
             return Ok(());
         }
         // The password is in the body, where no log of requests shows it.
-        let query = Form::of(&[("username", user)]).0;
-        let form = Form::of(&[("password", password.reveal())]).0.into();
+        let query = Form::of(&[("username", user)]);
+        let form = String::from(Form::of(&[("password", password.reveal())])).into();
         let path = "/v1/auth/login";
-        let answer = self.attempt(&Method::POST, path, &query, &form, None).await?;
+        let answer = self.attempt(&Method::POST, path, query.as_str(), &form, None).await?;
         let Login { access_token } = parse(path, &answer)?;
         *self.session.token.lock() = Some(access_token.into());
         Ok(())
@@ -279,20 +249,15 @@ impl Remote {
         token: Option<&str>,
     ) -> Result<Bytes, CallError> {
         let request = self.request(method, path, query, body, token)?;
-        let lost = |reason| CallError::Lost { place: self.place.clone(), reason };
-        let exchange = async {
-            let answer = self.client.request(request).await.map_err(|e| lost(root_cause(&e)))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), self.max_answer).collect().await;
-            let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-                Some(limit) => CallError::Unreadable(format!("the answer of {path}: {limit}")),
-                None => lost(root_cause(error.as_ref())),
-            });
-            let body = body?.to_bytes();
-            Ok((status, body))
-        };
-        let late = |_| lost(format!("nothing within {:?}", self.timeout));
-        let (status, body) = tokio::time::timeout(self.timeout, exchange).await.map_err(late)??;
+        let client = self.client.as_ref();
+        let client = client.map_err(|error| CallError::Unreadable(error.to_string()))?;
+        let answer = client.exchange(request, self.max_answer, self.timeout).await;
+        let (status, body) = answer.map_err(|failure| match failure {
+            CallFailure::TooLong => {
+                CallError::Unreadable(format!("the answer of {path}: {failure}"))
+            }
+            failure => CallError::Lost { place: self.place.clone(), reason: failure.to_string() },
+        })?;
         if status == StatusCode::OK {
             return Ok(body);
         }
@@ -307,7 +272,7 @@ impl Remote {
         body: &Bytes,
         token: Option<&str>,
     ) -> Result<Request<Full<Bytes>>, CallError> {
-        let unreadable = |error: &dyn StdError| CallError::Unreadable(format!("{path}: {error}"));
+        let unreadable = |error: &dyn Display| CallError::Unreadable(format!("{path}: {error}"));
         let uri = self.place.uri(path, query).map_err(|error| unreadable(&error))?;
         let mut request = Request::builder().method(method).uri(uri).header(USER_AGENT, AGENT);
         if !body.is_empty() {
@@ -337,16 +302,5 @@ fn parse<T: DeserializeOwned>(path: &str, body: &Bytes) -> Result<T, CallError> 
 
 /// What belongs into a message on a terminal.
 fn shortened(body: &Bytes) -> String {
-    // No character takes more than four bytes.
-    let head = body.get(..MAX_TEXT * 4).unwrap_or(body);
-    let text = String::from_utf8_lossy(head);
-    text.trim().chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
-}
-
-fn root_cause(error: &(dyn StdError + 'static)) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
+    excerpt(body, MAX_TEXT)
 }

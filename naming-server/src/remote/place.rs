@@ -10,7 +10,7 @@ const DEFAULT_PORT: u16 = 8848;
 /// Where the API begins unless an address says otherwise.
 const DEFAULT_CONTEXT: &str = "/nacos";
 
-/// `http://host:port/context` of a server, read from that or from less.
+/// `http://host:port/context` or `https://...` of a server, read from that or from less.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place(String);
 
@@ -18,6 +18,11 @@ impl Place {
     /// The server on this machine, at the port by default.
     pub(crate) fn local() -> Self {
         Self(format!("http://127.0.0.1:{DEFAULT_PORT}{DEFAULT_CONTEXT}"))
+    }
+
+    /// Whether the server is called within TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.0.starts_with("https://")
     }
 
     /// The address of a call below the context.
@@ -41,10 +46,10 @@ impl FromStr for Place {
         if text.contains('@') {
             return Err("user and password do not belong into an address: flags name them".into());
         }
-        if text.starts_with("https://") {
-            return Err("TLS is not spoken here; put a proxy between".into());
-        }
-        let rest = text.strip_prefix("http://").unwrap_or(text);
+        let (scheme, rest) = match text.strip_prefix("https://") {
+            Some(rest) => ("https", rest),
+            None => ("http", text.strip_prefix("http://").unwrap_or(text)),
+        };
         let (authority, context) = match rest.find('/') {
             Some(at) => (&rest[..at], rest[at..].trim_end_matches('/')),
             None => (rest, ""),
@@ -54,7 +59,7 @@ impl FromStr for Place {
             return Err("an address has no parameters".into());
         }
         let bad = || "it is no address such as http://10.0.0.1:8848/nacos".to_owned();
-        let uri: Uri = format!("http://{authority}{context}").parse().map_err(|_| bad())?;
+        let uri: Uri = format!("{scheme}://{authority}{context}").parse().map_err(|_| bad())?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(bad)?;
         // A port that is none would be no port to it.
         let port = match authority.strip_prefix(host) {
@@ -62,7 +67,7 @@ impl FromStr for Place {
             Some(_) => uri.port_u16().ok_or_else(bad)?,
             None => return Err(bad()),
         };
-        Ok(Self(format!("http://{host}:{port}{context}")))
+        Ok(Self(format!("{scheme}://{host}:{port}{context}")))
     }
 }
 
@@ -82,6 +87,8 @@ mod tests {
             (" a:1/nacos ", "http://a:1/nacos"),
             ("[::1]:9", "http://[::1]:9/nacos"),
             ("http://[::1]", "http://[::1]:8848/nacos"),
+            ("https://a.example", "https://a.example:8848/nacos"),
+            ("https://[::1]:9/x", "https://[::1]:9/x"),
         ] {
             assert_eq!(text.parse::<Place>().unwrap().to_string(), base);
         }
@@ -95,12 +102,13 @@ mod tests {
             assert!(text.parse::<Place>().is_err(), "{text}");
         }
         assert!("http://u:p@a".parse::<Place>().unwrap_err().contains("flags"));
-        assert!("https://a".parse::<Place>().unwrap_err().contains("TLS"));
+        let is_tls = |text: &str| text.parse::<Place>().unwrap().is_tls();
+        assert!(is_tls("https://a") && !is_tls("http://a") && !is_tls("https"));
     }
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in r"[a:/\[\]@?#.0-9é ]{0,12}") {
+        fn no_text_makes_it_panic(text in r"(https://)?[a:/\[\]@?#.0-9é ]{0,12}") {
             if let Ok(place) = text.parse::<Place>() {
                 prop_assert_eq!(place.to_string().parse::<Place>(), Ok(place.clone()));
                 prop_assert!(place.uri("/v1", "a=b").is_ok());

@@ -3,6 +3,7 @@
 mod bounds;
 #[path = "../grpc/client.rs"]
 mod client;
+mod commands;
 mod files;
 mod grpc;
 mod http;

@@ -1,8 +1,8 @@
 //! Which crate may depend on which.
 //!
 //! ```text
-//! naming-client ──► naming-model ◄── naming-server ──► distro-net ──► distro-core
-//!                                         └─────────────────────────────►┘
+//! naming-client ─┬► naming-model ◄─┬─ naming-server ──► distro-net ──► distro-core
+//!                └► naming-http  ◄─┘       └──────────────────────────►┘
 //! ```
 
 use serde_json::Value;
@@ -13,9 +13,10 @@ use super::Violation;
 const ARROWS: &[(&str, &[&str])] = &[
     ("distro-core", &[]),
     ("distro-net", &["distro-core"]),
-    ("naming-client", &["naming-model"]),
+    ("naming-client", &["naming-model", "naming-http"]),
     ("naming-model", &[]),
-    ("naming-server", &["naming-model", "distro-net", "distro-core"]),
+    ("naming-http", &[]),
+    ("naming-server", &["naming-model", "naming-http", "distro-net", "distro-core"]),
     ("xtask", &["xtask-grpc"]),
     ("xtask-bench", &["xtask-grpc"]),
     // The messages of gRPC, nothing else.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use distro_net::TcpConnector;
 use hyper::HeaderMap;
+use naming_http::Form;
 
 use super::table::Audit;
 use super::table::Class;
@@ -266,14 +267,9 @@ async fn reads(
     let documented = openapi::of(row_method, row_path);
     let mut all = BTreeSet::new();
     for only_required in [false, true] {
-        let mut query = String::new();
-        for one in documented.iter().filter(|one| one.is_required || !only_required) {
-            crate::nacos::push_encoded(&mut query, one.name);
-            query.push('=');
-            crate::nacos::push_encoded(&mut query, one.example);
-            query.push('&');
-        }
-        let params = Params::parse(Some(&query), None);
+        let sent = documented.iter().filter(|one| one.is_required || !only_required);
+        let query = sent.fold(Form::default(), |query, one| query.with(one.name, one.example));
+        let params = Params::parse(Some(query.as_str()), None);
         let (method, path) = (row_method.replace('*', "GET"), row_path.replace('*', "x"));
         let headers = HeaderMap::new();
         let call = Call {
@@ -282,7 +278,7 @@ async fn reads(
             path: &path,
             under_context: true,
             uri: &path,
-            query: Some(&query),
+            query: Some(query.as_str()),
             params: &params,
             agent: Agent::from_headers(&headers),
             headers: &headers,

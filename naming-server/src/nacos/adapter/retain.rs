@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use distro_core::Tick;
 use hyper::{HeaderMap, Method, StatusCode};
+use naming_http::Form;
 use naming_model::{RecordKey, ServiceKey};
 use serde_json::{Value, json};
 
 use super::{Adapter, Owner};
 use crate::nacos::PeerInstance;
 use crate::nacos::caller::Redirect;
-use crate::nacos::wire::{CallError, push_encoded};
+use crate::nacos::wire::CallError;
 use crate::registry::push_string;
 
 /// From a write, or a try, to the next try.
@@ -199,16 +200,8 @@ impl Adapter {
         service: &ServiceKey,
         parameters: &[(&str, &str)],
     ) -> Result<(), CallError> {
-        let mut query = String::new();
         let of_service = [("namespaceId", service.namespace()), ("serviceName", service.grouped())];
-        for (name, value) in parameters.iter().chain(&of_service) {
-            if !query.is_empty() {
-                query.push('&');
-            }
-            query.push_str(name);
-            query.push('=');
-            push_encoded(&mut query, value);
-        }
+        let query = Form::of(parameters).and(&of_service).into();
         let uri = self.caller.path(path);
         let redirect =
             Redirect { method, uri, query, headers: HeaderMap::new(), is_vouched_for: true };

@@ -8,23 +8,25 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::error::Error;
-
 /// Longest file of certificates or keys, in bytes.
 const MAX_FILE: u64 = 4 << 20;
 
+/// What is wrong with certificates or keys.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TlsError(String);
+
 /// Certificates for servers whose address begins with `https://` (feature `tls`).
 ///
-/// Without a certificate authority of its own it trusts those of the system.
+/// Without a certificate authority of its own it trusts those of the system, or of the file that the
+/// variable `SSL_CERT_FILE` names.
 ///
 /// ```no_run
-/// # async fn example() -> Result<(), naming_client::Error> {
-/// use naming_client::{NamingClient, Tls};
+/// use naming_http::{HttpClient, HttpSettings, Tls};
 ///
 /// let tls = Tls::new().ca_file("ca.pem").identity_files("client.pem", "client.key");
-/// let client = NamingClient::builder().server("https://registry:8848").tls(tls).build().await?;
-/// # Ok(())
-/// # }
+/// let client = HttpClient::with_tls(&HttpSettings::default(), tls.load()?);
+/// # Ok::<(), naming_http::TlsError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 #[must_use]
@@ -87,29 +89,26 @@ impl Tls {
         self
     }
 
-    /// Reads the files.
+    /// Reads the files. Blocks.
     ///
     /// # Errors
-    /// [`Error::Setting`] with what is wrong.
-    pub(crate) fn load(&self) -> Result<Configs, Error> {
+    /// What is wrong with a file, or that nobody is trusted. No error shows what a file holds.
+    pub fn load(&self) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(wrong)?
             .with_root_certificates(self.roots()?);
-        let config = match &self.identity {
-            None => builder.with_no_client_auth(),
+        match &self.identity {
+            None => Ok(builder.with_no_client_auth()),
             Some((certificate, key)) => {
-                let key = PrivateKeyDer::from_pem_slice(&certificate_text(key)?).map_err(wrong)?;
-                builder.with_client_auth_cert(certificates(certificate)?, key).map_err(wrong)?
+                let key = PrivateKeyDer::from_pem_slice(&text_of(key)?).map_err(wrong)?;
+                builder.with_client_auth_cert(certificates(certificate)?, key).map_err(wrong)
             }
-        };
-        let mut grpc = config.clone();
-        grpc.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Configs { http: config, grpc: Arc::new(grpc) })
+        }
     }
 
-    fn roots(&self) -> Result<RootCertStore, Error> {
+    fn roots(&self) -> Result<RootCertStore, TlsError> {
         let mut roots = RootCertStore::empty();
         if self.authorities.is_empty() {
             let found = rustls_native_certs::load_native_certs();
@@ -128,32 +127,21 @@ impl Tls {
     }
 }
 
-/// What connections are made with.
-#[derive(Debug, Clone)]
-pub(crate) struct Configs {
-    pub(crate) http: ClientConfig,
-    #[cfg_attr(not(feature = "grpc"), allow(dead_code))]
-    pub(crate) grpc: Arc<ClientConfig>,
+/// For clients of servers in plain.
+pub(crate) fn trusting_nobody() -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the usual versions")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth()
 }
 
-impl Configs {
-    /// For clients of servers that are spoken to in the clear: nobody is trusted.
-    pub(crate) fn unused() -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the usual versions")
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
-        Self { grpc: Arc::new(config.clone()), http: config }
-    }
+fn wrong(error: impl ToString) -> TlsError {
+    TlsError(error.to_string())
 }
 
-fn wrong(error: impl ToString) -> Error {
-    Error::Setting { setting: "tls", reason: error.to_string() }
-}
-
-fn certificate_text(pem: &Pem) -> Result<Vec<u8>, Error> {
+fn text_of(pem: &Pem) -> Result<Vec<u8>, TlsError> {
     let path = match pem {
         Pem::Text(text) => return Ok(text.clone()),
         Pem::File(path) => path,
@@ -167,8 +155,8 @@ fn certificate_text(pem: &Pem) -> Result<Vec<u8>, Error> {
     read().map_err(|error: std::io::Error| wrong(format!("{}: {error}", path.display())))
 }
 
-fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let text = certificate_text(pem)?;
+fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = text_of(pem)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found {
         Ok(found) if found.is_empty() => Err(wrong(format!("{pem:?} has no certificate"))),
