@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -11,15 +12,7 @@ use thiserror::Error;
 /// brackets around the address. Empty by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Networks(Vec<Network>);
-
-/// Addresses that begin alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Network {
-    first: IpAddr,
-    /// Bits that are alike.
-    prefix: u8,
-}
+pub struct Networks(Vec<IpNet>);
 
 /// A text that names no networks.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -38,7 +31,8 @@ impl Networks {
     /// Whether the address is in one of them. An IPv4 address may be written as one of IPv6, and
     /// leads to the same place.
     pub(crate) fn contain(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.has(address.to_canonical()))
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
     }
 }
 
@@ -47,60 +41,27 @@ pub(crate) fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-impl Network {
-    fn has(self, address: IpAddr) -> bool {
-        match (self.first, address) {
-            (IpAddr::V4(first), IpAddr::V4(address)) => {
-                let differing = u32::from(first) ^ u32::from(address);
-                differing.leading_zeros() >= u32::from(self.prefix)
-            }
-            (IpAddr::V6(first), IpAddr::V6(address)) => {
-                let differing = u128::from(first) ^ u128::from(address);
-                differing.leading_zeros() >= u32::from(self.prefix)
-            }
-            _ => false,
-        }
+/// Reads one network.
+///
+/// # Errors
+/// What is wrong with the text.
+fn parse(text: &str) -> Result<IpNet, &'static str> {
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let address: IpAddr = bare(address).parse().map_err(|_| "expected an IPv4 or IPv6 address")?;
+    if address.to_canonical() != address {
+        return Err("expected the IPv4 form of the address");
     }
-
-    /// Whether it begins where it should: `10.0.0.1/8` is most likely a typing error.
-    fn is_whole(self) -> bool {
-        let trailing = match self.first {
-            IpAddr::V4(first) => u32::from(first).trailing_zeros(),
-            IpAddr::V6(first) => u128::from(first).trailing_zeros(),
-        };
-        trailing + u32::from(self.prefix) >= u32::from(bits(self.first))
-    }
-}
-
-fn bits(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-impl FromStr for Network {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let first: IpAddr =
-            bare(address).parse().map_err(|_| "expected an IPv4 or IPv6 address")?;
-        if first.to_canonical() != first {
-            return Err("expected the IPv4 form of the address");
-        }
-        let most = bits(first);
-        let prefix = match prefix {
-            None => most,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|prefix| *prefix <= most)
-                .ok_or("prefix length must be 0 to 32 (IPv4) or 0 to 128 (IPv6)")?,
-        };
-        let network = Self { first, prefix };
-        network.is_whole().then_some(network).ok_or("the address has bits beyond the prefix")
-    }
+    let network = match prefix {
+        None => Some(IpNet::from(address)),
+        Some(prefix) => prefix.parse().ok().and_then(|prefix| IpNet::new(address, prefix).ok()),
+    };
+    let network = network.ok_or("prefix length must be 0 to 32 (IPv4) or 0 to 128 (IPv6)")?;
+    // `10.0.0.1/8` is most likely a typing error.
+    let is_whole = network.network() == address;
+    is_whole.then_some(network).ok_or("the address has bits beyond the prefix")
 }
 
 impl FromStr for Networks {
@@ -108,9 +69,9 @@ impl FromStr for Networks {
 
     fn from_str(text: &str) -> Result<Self, NotNetworks> {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-        let parse =
-            |item: &str| item.parse().map_err(|reason| NotNetworks { text: item.into(), reason });
-        items.map(parse).collect::<Result<_, _>>().map(Self)
+        let network =
+            |item: &str| parse(item).map_err(|reason| NotNetworks { text: item.into(), reason });
+        items.map(network).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -124,8 +85,8 @@ impl TryFrom<String> for Networks {
 
 impl fmt::Display for Networks {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, Network { first, prefix }) in self.0.iter().enumerate() {
-            write!(formatter, "{}{first}/{prefix}", if n == 0 { "" } else { "," })?;
+        for (n, network) in self.0.iter().enumerate() {
+            write!(formatter, "{}{network}", if n == 0 { "" } else { "," })?;
         }
         Ok(())
     }

@@ -1,11 +1,10 @@
 //! Errors as clients see them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use hyper::header::ACCEPT;
 use hyper::{HeaderMap, StatusCode};
 use naming_model::NameError;
 use serde_json::json;
+use time::OffsetDateTime;
 
 use super::Call;
 use super::reply::Reply;
@@ -131,7 +130,7 @@ impl ErrorPage {
             ))
         } else {
             let page = json!({
-                "timestamp": rfc3339(SystemTime::now()),
+                "timestamp": rfc3339(OffsetDateTime::now_utc()),
                 "status": status.as_u16(),
                 "error": error,
                 "message": message,
@@ -182,32 +181,14 @@ fn escape_html(text: &str) -> String {
 }
 
 /// A time as `2026-01-31T23:59:59.123+00:00`.
-fn rfc3339(time: SystemTime) -> String {
-    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (seconds, millis) = (since_epoch.as_secs(), since_epoch.subsec_millis());
-    let (year, month, day) = civil_date(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+fn rfc3339(time: OffsetDateTime) -> String {
+    let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
+    let (hour, minute, second, millis) = time.to_hms_milli();
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}+00:00")
-}
-
-/// Year, month and day of a day since 1970 in the Gregorian calendar. Years are counted from
-/// March, so that the leap day is the last of its year.
-fn civil_date(days_since_epoch: u64) -> (u64, u64, u64) {
-    let days = days_since_epoch + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use hyper::header::HeaderValue;
 
     use super::*;
@@ -231,12 +212,12 @@ mod tests {
 
     #[test]
     fn times_are_written_as_dates() {
-        let at = |seconds| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
+        let at = |millis: i128| {
+            rfc3339(OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).unwrap())
+        };
         assert_eq!(at(0), "1970-01-01T00:00:00.000+00:00");
-        assert_eq!(at(951_782_399), "2000-02-28T23:59:59.000+00:00");
-        assert_eq!(at(951_782_400), "2000-02-29T00:00:00.000+00:00");
-        assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00.000+00:00");
-        assert_eq!(at(1_798_761_599), "2026-12-31T23:59:59.000+00:00");
+        assert_eq!(at(951_782_399_999), "2000-02-28T23:59:59.999+00:00");
+        assert_eq!(at(951_782_400_007), "2000-02-29T00:00:00.007+00:00");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
 use crate::remote::Place;
 
 /// Lines kept about what could not be taken; more are counted only.
@@ -143,6 +145,25 @@ impl ImportReport {
         self.stopped.is_some()
     }
 
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled)
+            .set_header(["", "created", "changed", "same", "not taken"]);
+        for kind in Kind::ALL {
+            let Counts { created, changed, same, not_taken } = self.counts[kind as usize];
+            let counts = [created, changed, same, not_taken].map(|count| count.to_string());
+            table.add_row([kind.plural().to_owned()].into_iter().chain(counts));
+        }
+        for (index, column) in table.column_iter_mut().enumerate() {
+            let alignment = if index == 0 { CellAlignment::Left } else { CellAlignment::Right };
+            column.set_cell_alignment(alignment);
+            column.set_padding((0, 2));
+        }
+        table
+    }
+
     fn write_left(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.ephemeral_instances > 0 {
             writeln!(
@@ -194,14 +215,7 @@ impl ImportReport {
 impl fmt::Display for ImportReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_head(formatter)?;
-        let head = ["", "created", "changed", "same", "not taken"];
-        let [first, a, b, c, d] = head;
-        writeln!(formatter, "{first:20} {a:>9} {b:>9} {c:>9} {d:>9}")?;
-        for kind in Kind::ALL {
-            let Counts { created, changed, same, not_taken } = self.counts[kind as usize];
-            let name = kind.plural();
-            writeln!(formatter, "{name:20} {created:9} {changed:9} {same:9} {not_taken:9}")?;
-        }
+        writeln!(formatter, "{}", self.table())?;
         self.write_left(formatter)?;
         if !self.not_taken.is_empty() {
             writeln!(formatter, "not taken:")?;
@@ -236,6 +250,8 @@ mod tests {
         assert!(!report.is_complete() && !text.contains('\u{1b}'));
         assert_eq!(text.matches("an[2J instance: no\n").count(), MAX_LINES);
         assert!(text.ends_with("  and 3 more\n"));
-        assert!(text.contains("persistent instances         1         0         0     10003\n"));
+        let row = text.lines().find(|line| line.contains("persistent instances"));
+        let words: Vec<&str> = row.unwrap().split_whitespace().collect();
+        assert_eq!(words, ["persistent", "instances", "1", "0", "0", "10003"]);
     }
 }

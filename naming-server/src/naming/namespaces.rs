@@ -4,6 +4,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 use distro_core::Key;
+use uuid::Builder;
 
 use super::begun::begun;
 use super::{Caller, Naming, NamingError, Need};
@@ -142,17 +143,12 @@ fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= MAX_NAMESPACE_ID && id.bytes().all(plain)
 }
 
-/// An id in the form of a random UUID. It must be unique, not secret.
+/// An id as Nacos makes them: a random UUID. It must be unique, not secret, and making it cannot
+/// fail: `Uuid::new_v4` panics where the system has no random numbers.
 pub(crate) fn random_id() -> String {
     let (a, b) = (RandomState::new().hash_one(0_u8), RandomState::new().hash_one(1_u8));
-    format!(
-        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-        a >> 32,
-        a >> 16 & 0xffff,
-        a & 0xfff,
-        b >> 48 & 0x3fff | 0x8000,
-        b & 0xffff_ffff_ffff,
-    )
+    let random = u128::from(a) << 64 | u128::from(b);
+    Builder::from_random_bytes(random.to_be_bytes()).into_uuid().to_string()
 }
 
 #[cfg(test)]
