@@ -11,22 +11,22 @@
 mod golden_support;
 #[path = "golden_support/target.rs"]
 mod target;
+#[path = "golden_support/trials.rs"]
+mod trials;
 
 use std::env;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use naming_server::LogConfig;
 
 use golden_support::http::Endpoint;
-use golden_support::report::{self, StepFailure};
-use golden_support::runner::Replay;
-use golden_support::scenario::{self, Scenario, Side, Step};
-use target::{IDENTITY, Kind, Place, Target};
+use golden_support::report::StepFailure;
+use golden_support::scenario::{self, Scenario, Step};
+use target::{IDENTITY, Kind, Place};
+use trials::{Settings, verdict};
 
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
 
@@ -62,13 +62,11 @@ const ALONE_ONLY: [(&str, &str, &str); 9] = [
     ("v3/naming-mode-v3", "step 2", "the mode is `standalone`"),
 ];
 
-/// Scenarios spend their time asleep, so the number of cores does not matter.
+/// Scenarios at a time.
 const THREADS: usize = 32;
 
 fn main() -> anyhow::Result<ExitCode> {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(THREADS);
-    let settings = Arc::new(Settings::from_environment()?);
+    let settings = Arc::new(Settings::from_environment(running)?);
     // Levels can be changed only where logging is ours.
     naming_server::start_logging(&LogConfig { level: "off".to_owned(), ..LogConfig::default() })?;
     let mut scenarios = Vec::new();
@@ -80,14 +78,12 @@ fn main() -> anyhow::Result<ExitCode> {
     scenarios.sort_by_key(|(_, scenario)| scenario.as_ref().ok().map(Scenario::start_order));
     let trials = scenarios
         .into_iter()
-        .flat_map(|(name, scenario)| trials(name, scenario, &settings))
+        .flat_map(|(name, scenario)| trials_of(name, scenario, &settings))
         .collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    settings.target.stop()?;
-    Ok(conclusion.exit_code())
+    settings.conclude(THREADS, trials)
 }
 
-fn trials(
+fn trials_of(
     name: String,
     scenario: Result<Scenario, String>,
     settings: &Arc<Settings>,
@@ -109,8 +105,7 @@ fn trials(
         let (scenario, settings) = (Arc::clone(&scenario), Arc::clone(settings));
         let title = if is_member { format!("{name}-member") } else { name.clone() };
         let name = name.clone();
-        let replay = move || settings.replay(kind, &name, &scenario);
-        let trial = Trial::test(title, replay);
+        let trial = Trial::test(title, move || replay(&settings, kind, &name, &scenario));
         // `--ignored` runs it all the same.
         match skipped.filter(|_| is_member) {
             Some((_, reason)) => trial.with_ignored_flag(true).with_kind(*reason),
@@ -127,60 +122,31 @@ fn trials(
     kinds.iter().map(|is_member| trial(*is_member)).collect()
 }
 
-/// What the environment says about the replay.
-struct Settings {
-    target: Target,
-    side: Side,
-    client_ip: IpAddr,
+/// The server that the environment names.
+fn running(http: Endpoint) -> anyhow::Result<Place> {
+    let console = env::var("GOLDEN_CONSOLE").ok();
+    let console = console.map(|url| Endpoint::parse(&url).map_err(anyhow::Error::msg));
+    Ok(Place { http, console: console.transpose()?, grpc: None })
 }
 
-impl Settings {
-    fn from_environment() -> anyhow::Result<Self> {
-        let target = match env::var("GOLDEN_SERVER") {
-            Ok(url) => {
-                let http = Endpoint::parse(&url).map_err(anyhow::Error::msg)?;
-                let console = env::var("GOLDEN_CONSOLE").ok();
-                let console = console.map(|url| Endpoint::parse(&url).map_err(anyhow::Error::msg));
-                Target::running(Place { http, console: console.transpose()?, grpc: None })
-            }
-            Err(_) => Target::in_process(),
-        };
-        let side = match env::var("GOLDEN_AGAINST").as_deref() {
-            Ok("nacos") => Side::Nacos,
-            Ok("want") | Err(_) => Side::Want,
-            Ok(other) => anyhow::bail!("GOLDEN_AGAINST is nacos or want, not {other:?}"),
-        };
-        let client_ip = match env::var("GOLDEN_CLIENT_IP") {
-            Ok(address) => address.parse().context("GOLDEN_CLIENT_IP")?,
-            Err(_) => Ipv4Addr::LOCALHOST.into(),
-        };
-        Ok(Self { target, side, client_ip })
-    }
-
-    fn replay(&self, kind: Kind, name: &str, scenario: &Scenario) -> Result<(), Failed> {
-        let exclusive = scenario.exclusive || kind.is_fresh;
-        let failures = self.target.with_server(kind, exclusive, |server| {
-            let mut replay = Replay::new(server.http.clone());
-            replay.console.clone_from(&server.console);
-            if BY_OPERATOR.iter().any(|(operator, _)| *operator == name) {
-                replay.headers = vec![IDENTITY.map(str::to_owned).into()];
-            }
-            (replay.side, replay.client_ip) = (self.side, self.client_ip);
-            replay.run(scenario)
-        });
-        let failures = failures.map(|failures| {
-            let failures = except(&OTHERWISE, name, failures);
-            match kind.is_member {
-                true => except(&ALONE_ONLY, name, failures),
-                false => failures,
-            }
-        });
-        match failures {
-            Ok(failures) if failures.is_empty() => Ok(()),
-            Ok(failures) => Err(report::report(scenario, &failures).into()),
-            Err(error) => Err(format!("no server: {error:#}").into()),
+fn replay(settings: &Settings, kind: Kind, name: &str, scenario: &Scenario) -> Result<(), Failed> {
+    let exclusive = scenario.exclusive || kind.is_fresh;
+    let failures = settings.target.with_server(kind, exclusive, |server| {
+        let mut replay = settings.replay_at(server);
+        replay.console.clone_from(&server.console);
+        if BY_OPERATOR.iter().any(|(operator, _)| *operator == name) {
+            replay.headers = vec![IDENTITY.map(str::to_owned).into()];
         }
-    }
+        replay.run(scenario)
+    });
+    let failures = failures.map(|failures| {
+        let failures = except(&OTHERWISE, name, failures);
+        match kind.is_member {
+            true => except(&ALONE_ONLY, name, failures),
+            false => failures,
+        }
+    });
+    verdict(scenario, failures)
 }
 
 /// Takes out the failures of steps that must not hold. If such a step does not fail, that is a

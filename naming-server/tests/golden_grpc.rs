@@ -11,23 +11,24 @@ mod golden_grpc;
 mod golden_support;
 #[path = "golden_support/target.rs"]
 mod target;
+#[path = "golden_support/trials.rs"]
+mod trials;
 
 use std::env;
-use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 
 use golden_grpc::step;
 use golden_grpc::story::GrpcReplay;
 use golden_support::http::Endpoint;
-use golden_support::report;
-use golden_support::runner::Replay;
-use golden_support::scenario::{self, Scenario, Side};
-use target::{Kind, Place, Target};
+use golden_support::scenario::{self, Scenario};
+use target::{Kind, Place};
+use trials::{Settings, verdict};
 
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/grpc");
 
@@ -38,26 +39,22 @@ const OF_3X: [&str; 2] = ["v3-fuzzy-patterns", "v3-fuzzy-watch"];
 /// How far above its main port a server takes gRPC.
 const PORT_OFFSET: u16 = 1_000;
 
-/// Scenarios spend their time asleep, so the number of cores does not matter.
+/// Scenarios at a time.
 const THREADS: usize = 16;
 
 fn main() -> anyhow::Result<ExitCode> {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(THREADS);
-    let settings = Arc::new(Settings::from_environment()?);
+    let settings = Arc::new(Settings::from_environment(running)?);
     let found = scenario::load(Path::new(TRANSCRIPTS), step::check);
     let mut scenarios = found.map_err(anyhow::Error::msg)?;
     scenarios.sort_by_key(|(_, scenario)| scenario.as_ref().ok().map(Scenario::start_order));
     let trials = scenarios
         .into_iter()
-        .flat_map(|(name, scenario)| trials(name, scenario, &settings))
+        .flat_map(|(name, scenario)| trials_of(name, scenario, &settings))
         .collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    settings.target.stop()?;
-    Ok(conclusion.exit_code())
+    settings.conclude(THREADS, trials)
 }
 
-fn trials(
+fn trials_of(
     name: String,
     scenario: Result<Scenario, String>,
     settings: &Arc<Settings>,
@@ -66,11 +63,11 @@ fn trials(
         Ok(scenario) => Arc::new(scenario),
         Err(error) => return vec![Trial::test(name, || Err(Failed::from(error)))],
     };
-    let reason = settings.why_not(&scenario);
+    let reason = why_not(settings, &scenario);
     let trial = |is_member: bool| {
         let (scenario, settings) = (Arc::clone(&scenario), Arc::clone(settings));
         let name = if is_member { format!("{name}-member") } else { name.clone() };
-        let trial = Trial::test(name, move || settings.replay(is_member, &scenario));
+        let trial = Trial::test(name, move || replay(&settings, is_member, &scenario));
         // `--ignored` runs it all the same.
         match reason {
             Some(reason) => trial.with_ignored_flag(true).with_kind(reason),
@@ -81,60 +78,27 @@ fn trials(
     kinds.iter().map(|is_member| trial(*is_member)).collect()
 }
 
-/// What the environment says about the replay.
-struct Settings {
-    target: Target,
-    side: Side,
-    client_ip: IpAddr,
+/// Why a scenario is left out unless it is asked for.
+fn why_not(settings: &Settings, scenario: &Scenario) -> Option<&'static str> {
+    let is_running = settings.target.is_running();
+    if scenario.needs("3.x") && !OF_3X.contains(&&*scenario.name) {
+        return Some("needs a server with the additions of 3.x");
+    }
+    (is_running && scenario.needs_auth()).then_some("needs a server with users")
 }
 
-impl Settings {
-    fn from_environment() -> anyhow::Result<Self> {
-        let target = match env::var("GOLDEN_SERVER") {
-            Ok(url) => Target::running(running(&url)?),
-            Err(_) => Target::in_process(),
-        };
-        let side = match env::var("GOLDEN_AGAINST").as_deref() {
-            Ok("nacos") => Side::Nacos,
-            Ok("want") | Err(_) => Side::Want,
-            Ok(other) => anyhow::bail!("GOLDEN_AGAINST is nacos or want, not {other:?}"),
-        };
-        let client_ip = match env::var("GOLDEN_CLIENT_IP") {
-            Ok(address) => address.parse().context("GOLDEN_CLIENT_IP")?,
-            Err(_) => Ipv4Addr::LOCALHOST.into(),
-        };
-        Ok(Self { target, side, client_ip })
-    }
-
-    /// Why a scenario is left out unless it is asked for.
-    fn why_not(&self, scenario: &Scenario) -> Option<&'static str> {
-        let is_running = self.target.is_running();
-        if scenario.needs("3.x") && !OF_3X.contains(&&*scenario.name) {
-            return Some("needs a server with the additions of 3.x");
-        }
-        (is_running && scenario.needs_auth()).then_some("needs a server with users")
-    }
-
-    fn replay(&self, is_member: bool, scenario: &Scenario) -> Result<(), Failed> {
-        let (has_auth, has_short_tokens) = (scenario.needs_auth(), scenario.needs("short-token"));
-        let kind = Kind { has_auth, has_short_tokens, is_member, ..Kind::default() };
-        let failures = self.target.with_server(kind, scenario.exclusive, |place| {
-            let grpc = place.grpc.context("the server does not speak gRPC")?;
-            let mut http = Replay::new(place.http.clone());
-            (http.side, http.client_ip) = (self.side, self.client_ip);
-            anyhow::Ok(GrpcReplay { http, grpc }.run(scenario))
-        });
-        match failures.flatten() {
-            Ok(failures) if failures.is_empty() => Ok(()),
-            Ok(failures) => Err(report::report(scenario, &failures).into()),
-            Err(error) => Err(format!("no server: {error:#}").into()),
-        }
-    }
+fn replay(settings: &Settings, is_member: bool, scenario: &Scenario) -> Result<(), Failed> {
+    let (has_auth, has_short_tokens) = (scenario.needs_auth(), scenario.needs("short-token"));
+    let kind = Kind { has_auth, has_short_tokens, is_member, ..Kind::default() };
+    let failures = settings.target.with_server(kind, scenario.exclusive, |place| {
+        let grpc = place.grpc.context("the server does not speak gRPC")?;
+        anyhow::Ok(GrpcReplay { http: settings.replay_at(place), grpc }.run(scenario))
+    });
+    verdict(scenario, failures.flatten())
 }
 
 /// The server that the environment names.
-fn running(url: &str) -> anyhow::Result<Place> {
-    let http = Endpoint::parse(url).map_err(anyhow::Error::msg)?;
+fn running(http: Endpoint) -> anyhow::Result<Place> {
     let port = match env::var("GOLDEN_GRPC_PORT") {
         Ok(port) => port.parse().context("GOLDEN_GRPC_PORT")?,
         Err(_) => http.port.checked_add(PORT_OFFSET).context("the port of gRPC")?,

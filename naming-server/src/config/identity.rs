@@ -19,6 +19,29 @@ pub(super) struct IdentitySettings<'a> {
 }
 
 impl IdentitySettings<'_> {
+    /// Says at the start whose word is taken, because it decides who can change what is registered.
+    /// `port` is where Java servers call; `is_anybody` says that their word is taken from everybody.
+    pub(super) fn say_who_is_trusted(&self, port: &str, is_anybody: bool) {
+        let Self { prefix, key, .. } = self;
+        if is_anybody {
+            tracing::warn!(
+                "{prefix}.trust_unknown_peers is set: whoever reaches {port} can add, change and \
+                 remove instances of every service as a Java server would, without user or \
+                 password; keep all but members away from it"
+            );
+        } else if key.is_empty() {
+            tracing::info!(
+                "what Java servers say is taken from the addresses in their list only, without \
+                 proof of who they are: {prefix}.identity_key is not set"
+            );
+        } else {
+            tracing::info!(
+                header = key,
+                "messages of Java servers are accepted with the identity header only"
+            );
+        }
+    }
+
     /// Checks that name and value are set together, and the value only once.
     pub(super) fn check(&self) -> Result<()> {
         let Self { prefix, key, value, file } = self;

@@ -120,25 +120,10 @@ impl Java2Config {
         }
     }
 
-    /// Says at the start whose word is taken, because it decides who can change what is registered.
+    /// Says at the start whose word is taken.
     pub(crate) fn say_who_is_trusted(&self) {
-        if self.trust_unknown_peers {
-            tracing::warn!(
-                "cluster.java2.trust_unknown_peers is set: whoever reaches the port of members can \
-                 add, change and remove instances of every service, without user or password; keep \
-                 all but members away from it"
-            );
-        } else if self.identity_key.is_empty() {
-            tracing::info!(
-                "what Java servers say is taken from the addresses in their list only, without \
-                 proof of who they are: cluster.java2.identity_key is not set"
-            );
-        } else {
-            tracing::info!(
-                header = self.identity_key,
-                "messages of Java servers are accepted with the identity header only"
-            );
-        }
+        let is_anybody = self.trust_unknown_peers;
+        self.identity_settings().say_who_is_trusted("the port of members", is_anybody);
     }
 }
 

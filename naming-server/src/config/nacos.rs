@@ -71,25 +71,10 @@ impl NacosConfig {
         }
     }
 
-    /// Says at the start whose word is taken, because it decides who can change what is registered.
+    /// Says at the start whose word is taken.
     pub(crate) fn say_who_is_trusted(&self) {
-        if self.trust_unknown_peers {
-            tracing::warn!(
-                "cluster.nacos.trust_unknown_peers is set: whoever reaches this port can add, \
-                 change and remove instances of every service as a server of Nacos would, without \
-                 user or password; keep all but members away from it"
-            );
-        } else if self.identity_key.is_empty() {
-            tracing::info!(
-                "what servers of Nacos say is taken from the addresses in the list of members \
-                 only, without proof of who they are: cluster.nacos.identity_key is not set"
-            );
-        } else {
-            tracing::info!(
-                header = self.identity_key,
-                "messages of Nacos servers are accepted with the identity header only"
-            );
-        }
+        let is_anybody = self.trust_unknown_peers;
+        self.identity_settings().say_who_is_trusted("this port", is_anybody);
     }
 }
 
