@@ -25,6 +25,7 @@ mod compare;
 pub mod connect_loop;
 mod console;
 mod contender;
+mod dns;
 mod durable;
 mod epoll_server;
 mod expiry;
@@ -185,6 +186,8 @@ enum Scenario {
     MassExpiry,
     /// Pages of the console over 100,000 services, and an open overview.
     Console,
+    /// Questions over DNS at a fixed rate.
+    Dns,
     /// Health checks of very many persistent instances.
     Checks,
     /// Writes that are answered when they are on disk.
@@ -337,6 +340,7 @@ impl Scenario {
             Self::MassExpiry => expiry::run(bench, report).await,
             Self::Start => boot::run(bench, report).await,
             Self::Console => console::run(bench, report).await,
+            Self::Dns => dns::run(bench, report).await,
             Self::Checks => checks::run(bench, report).await,
             Self::Durable => durable::write(bench, report).await,
             Self::Majority => majority::run(bench, report).await,
