@@ -1,6 +1,6 @@
 //! Programs that administer or read a registry over HTTP: a published client for maintainers, a real
 //! Prometheus, requests made from the OpenAPI document, and the requests of tools whose runtimes are not installed here, in the order of their
-//! sources. Each knows its checks itself, so they have no column in the table.
+//! sources; and resolvers that ask over DNS. Each knows its checks itself, so they have no column in the table.
 
 use std::fmt;
 use std::fs;
@@ -69,6 +69,33 @@ const SCHEMATHESIS: Tool = Tool {
 /// The published generator of requests.
 const SCHEMATHESIS_VERSION: &str = "4.32.5";
 
+/// Resolvers: they ask a server of their own, which has the port of DNS.
+const DNS: Tool = Tool {
+    name: "dns",
+    needs: &["dig", "getent", "go", "ip", "unshare", "curl"],
+    checks: &[
+        "dig-addresses",
+        "dig-six",
+        "dig-case",
+        "dig-group",
+        "dig-services",
+        "dig-target",
+        "dig-tcp",
+        "dig-cut",
+        "dig-nothing",
+        "dig-elsewhere",
+        "glibc-addresses",
+        "glibc-six",
+        "glibc-nothing",
+        "glibc-many",
+        "coredns-addresses",
+        "coredns-services",
+        "coredns-many",
+        "coredns-force-tcp",
+        "coredns-nothing",
+    ],
+};
+
 /// How it went with one of them.
 pub(super) struct ToolReport {
     name: &'static str,
@@ -100,7 +127,7 @@ pub(super) fn run(places: &Places, address: &str, run_id: &str) -> Vec<ToolRepor
         };
         ToolReport { name: tool.name, lines, problem, missing: None }
     };
-    [MAINTAINER, CONSUMERS, PROMETHEUS, SCHEMATHESIS].iter().map(one).collect()
+    [MAINTAINER, CONSUMERS, PROMETHEUS, SCHEMATHESIS, DNS].iter().map(one).collect()
 }
 
 type Played = (Vec<CheckLine>, anyhow::Result<()>);
@@ -120,9 +147,14 @@ fn play(tool: &Tool, places: &Places, address: &str, prefix: &str) -> anyhow::Re
             python
         }
         "schemathesis" => schemathesis(places)?,
+        "dns" => resolvers(places)?,
         _ => java(places)?,
     };
-    command.args([address, prefix]);
+    if tool.name == DNS.name {
+        command.arg(prefix);
+    } else {
+        command.args([address, prefix]);
+    }
     let ended = process::run_logged(&mut command, &checks, &log, RUN_LIMIT);
     let text = fs::read_to_string(&checks).unwrap_or_default();
     Ok((text.lines().filter_map(CheckLine::parse).collect(), ended))
@@ -146,6 +178,20 @@ fn schemathesis(places: &Places) -> anyhow::Result<Command> {
     let mut python = Command::new(environment.join("bin/python"));
     python.arg(places.sources("schemathesis/check.py"));
     Ok(python)
+}
+
+/// The script of the resolvers; CoreDNS is built.
+fn resolvers(places: &Places) -> anyhow::Result<Command> {
+    let directory = places.work.join(DNS.name);
+    let (program, log) = (directory.join("coredns"), directory.join("install.log"));
+    let mut go = Command::new("go");
+    go.args(["build", "-o"]).arg(&program).arg(".");
+    go.current_dir(places.sources("dns/coredns"));
+    process::run_logged(&mut go, &log, &log, INSTALL_LIMIT)?;
+    let mut script = Command::new("bash");
+    script.arg(places.sources("dns/check.sh")).env("COREDNS", program);
+    script.env("REGISTRY", places.target.join("release/naming-server"));
+    Ok(script)
 }
 
 /// The program of the client for maintainers, whose jars are there.
@@ -214,6 +260,7 @@ mod tests {
             (CONSUMERS, "consumers/check.py"),
             (PROMETHEUS, "prometheus/check.py"),
             (SCHEMATHESIS, "schemathesis/check.py"),
+            (DNS, "dns/check.sh"),
         ] {
             let source = fs::read_to_string(places.sources(source)).unwrap();
             for check in tool.checks {
