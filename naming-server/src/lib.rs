@@ -33,7 +33,7 @@ mod http;
 pub use http::{AllowedOrigins, NotOrigins};
 
 mod import;
-pub use import::{Import, ImportArguments, ImportError, ImportReport};
+pub use import::{Import, ImportArguments, ImportError, ImportReport, SourceApi};
 
 mod java2;
 mod java_owners;
@@ -74,6 +74,8 @@ pub use password::Password;
 
 mod probe;
 pub use probe::Probe;
+
+mod progress;
 
 mod push;
 

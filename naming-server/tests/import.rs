@@ -356,6 +356,9 @@ fn guarded(request: &Request, logins: &AtomicUsize, rest_of_first: &AtomicUsize)
         let number = logins.fetch_add(1, Ordering::SeqCst) + 1;
         return ok(json!({"accessToken": format!("t.o.k{number}"), "tokenTtl": 18_000}));
     }
+    if request.path.starts_with("/v3/") {
+        return Some((404, String::new()));
+    }
     let use_first = |rest: usize| rest.checked_sub(1);
     let is_valid = match request.headers.get("authorization").map(String::as_str) {
         Some("Bearer t.o.k1") => {
@@ -510,4 +513,170 @@ fn persistent_instances_that_differ_become_as_they_are_at_the_source() {
     };
     // The one of the source is disabled; what only the target has stays.
     assert_eq!((of(true), of(false)), (1, 1), "{list:#}");
+}
+
+/// What 2.5.1 says differently: the type of a selector twice, the port to check under another name,
+/// nothing of applications, and the whole list again behind its end.
+#[test]
+fn a_server_of_2_x_is_read_by_the_api_of_1_x() {
+    const CLUSTER: &str = r#"{"serviceName":"DEFAULT_GROUP@@tuned","name":"c",
+        "healthChecker":{"type":"NONE"},"defaultPort":80,"defaultCheckPort":81,
+        "useIPPort4Check":false,"metadata":{"k":"v"}}"#;
+    const LABEL: &str = r#"{"type":"LabelSelector","type":"label",
+        "expression":"CONSUMER.label.a = PROVIDER.label.a","labels":["a"],"contextType":"CMDB"}"#;
+    let script = nacos(
+        &["tuned"],
+        |_| {
+            ok(format!(
+                r#"{{"service":{{"name":"tuned","groupName":"DEFAULT_GROUP","protectThreshold":0.3,
+                "selector":{LABEL},"metadata":{{"a":"b"}}}},"clusters":[{CLUSTER}]}}"#
+            ))
+        },
+        |_| {
+            ok(json!({"count": 2, "list": [
+                {"instanceId": null, "ip": "10.0.0.1", "port": 80, "weight": 2.0, "healthy": false,
+                 "enabled": false, "ephemeral": false, "clusterName": "c",
+                 "serviceName": "DEFAULT_GROUP@@tuned", "metadata": {"m": "n"},
+                 "instanceHeartBeatInterval": 5000, "ipDeleteTimeout": 30000},
+                {"ip": "10.0.0.2", "port": 80, "weight": 1.0, "ephemeral": true},
+            ]}))
+        },
+    );
+    let script = move |request: &Request| match &*request.path {
+        "/v1/console/namespaces" if request.parameter("show").is_some() => ok(json!(
+            {"namespace": "dev", "namespaceShowName": "d", "namespaceDesc": null, "quota": 200,
+             "configCount": 0, "type": 2}
+        )),
+        "/v1/console/namespaces" => ok(json!({"code": 200, "message": null, "data": [
+            {"namespace": "", "namespaceShowName": "public", "namespaceDesc": null, "type": 0},
+            {"namespace": "dev", "namespaceShowName": "d", "namespaceDesc": null, "type": 2},
+        ]})),
+        _ => script(request),
+    };
+    let (source, target) = (StandIn::start(script), TestServer::start());
+    let said = import(&source.address, &target, &[]);
+    said.expect(0, [1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]);
+    assert_eq!(said.counts("persistent instances"), [1, 0, 0, 0]);
+    let shown = settings(&target, "serviceName=tuned");
+    assert_eq!(shown["service"]["selector"]["expression"], "CONSUMER.label.a = PROVIDER.label.a");
+    let cluster = &shown["clusters"][0];
+    assert_eq!((&cluster["defCkport"], &cluster["useIPPort4Check"]), (&json!(81), &json!(false)));
+    import(&source.address, &target, &[]).expect(0, [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 1, 0]);
+}
+
+/// The answers of 3.0.3 with authentication on.
+fn of_3_x(request: &Request) -> Reply {
+    let enveloped = |data: Value| ok(json!({"code": 0, "message": "success", "data": data}));
+    let is_user = request.headers.get("authorization").is_some_and(|token| token == "Bearer t.o.k");
+    match &*request.path {
+        "/v3/admin/core/state" => return enveloped(json!({"version": "3.0.3"})),
+        "/v3/auth/user/login" => {
+            let is_right = request.is("POST /v3/auth/user/login")
+                && request.parameter("username") == Some("nacos")
+                && request.body == "password=p";
+            return match is_right {
+                true => {
+                    ok(json!({"accessToken": "t.o.k", "tokenTtl": 18_000, "username": "nacos"}))
+                }
+                false => Some((500, r#"{"status":500,"message":"No message available"}"#.into())),
+            };
+        }
+        path if path.starts_with("/v1/") => {
+            return Some((410, r#"{"status":410,"error":"Gone","message":"40000"}"#.into()));
+        }
+        _ if !is_user => return Some((403, r#"{"status":403,"message":"Code: 401"}"#.into())),
+        _ => {}
+    }
+    let group = request.parameter("groupName");
+    let cluster = json!({"clusterName": "c", "healthChecker": {"type": "NONE"},
+        "healthyCheckPort": 81, "useInstancePortForCheck": false, "metadata": {"k": "v"},
+        "hosts": null});
+    let instance = |port: u16, ephemeral: bool| {
+        json!({"instanceId": null, "ip": "10.0.0.1", "port": port, "weight": 2.0, "healthy": false,
+            "enabled": true, "ephemeral": ephemeral, "clusterName": "c",
+            "serviceName": "g1@@tuned", "metadata": {}})
+    };
+    match &*request.path {
+        "/v3/admin/core/namespace/list" => enveloped(json!([
+            {"namespace": "public", "namespaceShowName": "public", "namespaceDesc": "D", "type": 0},
+            {"namespace": "dev", "namespaceShowName": "d", "namespaceDesc": "", "type": 1},
+        ])),
+        "/v3/admin/core/namespace" => enveloped(json!(
+            {"namespace": "dev", "namespaceShowName": "d", "namespaceDesc": "e", "type": 1}
+        )),
+        "/v3/admin/ns/service/list" => {
+            // No more than so many on a page, whatever is asked for.
+            let number: usize = request.parameter("pageNo").unwrap().parse().unwrap();
+            let names = ["tuned", "gone", "silent"];
+            let here = request.parameter("namespaceId") == Some("dev");
+            let items: Vec<Value> = names
+                .iter()
+                .filter(|_| here)
+                .skip((number - 1) * 2)
+                .take(2)
+                .map(|name| {
+                    json!({"name": name, "groupName": "g1", "clusterCount": 1, "ipCount": 1,
+                    "healthyInstanceCount": 0, "triggerFlag": "false"})
+                })
+                .collect();
+            let count = if here { names.len() } else { 0 };
+            enveloped(json!({"totalCount": count, "pageNumber": number, "pagesAvailable": 2,
+                "pageItems": items}))
+        }
+        "/v3/admin/ns/service" => match request.parameter("serviceName") {
+            Some("tuned") if group == Some("g1") => ok(format!(
+                r#"{{"code":0,"message":"success","data":{{"namespaceId":"dev",
+                "serviceName":"tuned","groupName":"g1","clusterMap":{{"c":{cluster}}},
+                "metadata":{{"a":"b"}},"protectThreshold":0.3,"selector":
+                {{"type":"NoneSelector","type":"none","contextType":"NONE"}},"ephemeral":false}}}}"#
+            )),
+            // What its filter swallows comes with nothing at all.
+            Some("silent") => ok(""),
+            _ => Some((400, r#"{"code":21008,"message":"service not exist","data":"x"}"#.into())),
+        },
+        "/v3/admin/ns/instance/list" if request.parameter("clusterName") == Some("c") => {
+            enveloped(json!([instance(80, false), instance(81, true)]))
+        }
+        _ => Some((404, r#"{"code":30000,"message":"server error","data":"unknown"}"#.into())),
+    }
+}
+
+#[test]
+fn a_server_of_3_x_is_read_by_its_api_for_administrators() {
+    let (source, target) = (StandIn::start(of_3_x), TestServer::start());
+    let (from, to) = (source.address.to_string(), target.address.to_string());
+    let arguments = ["--from", &from, "--to", &to, "--from-user", "nacos"];
+    let said = import_with(&arguments, &[("IMPORT_FROM_PASSWORD", "p")]);
+    said.expect(0, [1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]);
+    assert_eq!(said.counts("persistent instances"), [1, 0, 0, 0]);
+    assert!(said.report.contains("not copied: 1 ephemeral instances"), "{said:#?}");
+    assert!(said.report.contains("namespaces that nobody made"), "{said:#?}");
+    let shown = settings(&target, "serviceName=g1@@tuned&namespaceId=dev");
+    assert_eq!(shown["service"]["metadata"], json!({"a": "b"}), "{shown}");
+    assert_eq!(shown["clusters"][0]["defCkport"], 81, "{shown}");
+    let name = target.get(&format!("{NAMESPACES}?show=all&namespaceId=dev")).json();
+    assert_eq!((&name["namespaceShowName"], &name["namespaceDesc"]), (&json!("d"), &json!("e")));
+    let again = import_with(&arguments, &[("IMPORT_FROM_PASSWORD", "p")]);
+    again.expect(0, [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 1, 0]);
+    let wrong = import_with(&arguments, &[("IMPORT_FROM_PASSWORD", "q")]);
+    assert!(wrong.errors.contains("cannot log in"), "{wrong:#?}");
+    let seen = source.seen();
+    assert!(seen.iter().all(|seen| seen.path != "/v1/auth/login"), "one log-in, that of 3.x");
+}
+
+#[test]
+fn our_own_server_is_read_by_either_api() {
+    let source = with_persistent_instances();
+    create_namespace(&source, "dev", "namespaceName=d&namespaceDesc=e");
+    post(&source, "service?serviceName=s&namespaceId=dev&protectThreshold=0.5");
+    for api in ["v1", "v3"] {
+        let target = TestServer::start();
+        let said = import(&source.address, &target, &["--from-api", api]);
+        said.expect(0, [1, 0, 0, 0], [2, 0, 0, 0], [1, 0, 0, 0]);
+        assert_eq!(said.counts("persistent instances"), [505, 0, 0, 0], "{api}");
+        // Only one of them tells which namespaces nobody made.
+        assert_eq!(said.report.contains("nobody made"), api == "v3", "{said:#?}");
+        let at = "serviceName=s&namespaceId=dev";
+        assert_eq!(settings(&target, at), settings(&source, at), "{api}");
+    }
 }

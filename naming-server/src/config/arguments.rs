@@ -70,7 +70,7 @@ pub struct Arguments {
 /// What the program does beside serving.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Copy what a running Nacos 1.x keeps into a running server
+    /// Copy what a running Nacos 1.x, 2.x or 3.x keeps into a running server
     ///
     /// Namespaces, services with their settings and those of their clusters, and persistent
     /// instances. Nothing is changed at the source and nothing is removed at the target; what

@@ -106,12 +106,19 @@ pub(super) struct ServiceSettings {
 
 /// Which consumers see which instances.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(from = "Map<String, Value>")]
 pub(super) struct Selector {
-    #[serde(rename = "type")]
     kind: String,
-    #[serde(deserialize_with = "or_default")]
     expression: String,
+}
+
+/// Servers of 2.x and 3.x say the type twice; in a map the last one counts.
+impl From<Map<String, Value>> for Selector {
+    fn from(fields: Map<String, Value>) -> Self {
+        let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+        let kind = text("type").unwrap_or_else(|| Self::default().kind);
+        Self { kind, expression: text("expression").unwrap_or_default() }
+    }
 }
 
 impl Default for Selector {
@@ -142,17 +149,52 @@ pub(super) struct Cluster {
 
 /// Settings of a cluster.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(from = "ClusterAnswer")]
 pub(super) struct ClusterSettings {
-    /// The other names of it say the same, or what was before.
-    #[serde(rename = "defCkport")]
     pub(super) check_port: i64,
-    #[serde(rename = "useIPPort4Check")]
     pub(super) use_instance_port: bool,
-    #[serde(rename = "healthChecker", deserialize_with = "checker")]
     pub(super) checker: Value,
-    #[serde(deserialize_with = "texts")]
     pub(super) metadata: BTreeMap<String, String>,
+}
+
+/// The same in the words of all generations.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ClusterAnswer {
+    /// Of 1.x. The other names of it say the same there, or what was before.
+    #[serde(rename = "defCkport")]
+    check_port: Option<i64>,
+    /// Of 2.x.
+    #[serde(rename = "defaultCheckPort")]
+    default_check_port: Option<i64>,
+    /// Of 3.x.
+    #[serde(rename = "healthyCheckPort")]
+    healthy_check_port: Option<i64>,
+    /// Of 1.x and 2.x.
+    #[serde(rename = "useIPPort4Check")]
+    use_ip_port: Option<bool>,
+    /// Of 3.x.
+    #[serde(rename = "useInstancePortForCheck")]
+    use_instance_port: Option<bool>,
+    #[serde(rename = "healthChecker", deserialize_with = "checker")]
+    checker: Value,
+    #[serde(deserialize_with = "texts")]
+    metadata: BTreeMap<String, String>,
+}
+
+impl From<ClusterAnswer> for ClusterSettings {
+    fn from(answer: ClusterAnswer) -> Self {
+        let default = Self::default();
+        let check_port =
+            answer.check_port.or(answer.default_check_port).or(answer.healthy_check_port);
+        let use_instance_port = answer.use_ip_port.or(answer.use_instance_port);
+        Self {
+            check_port: check_port.unwrap_or(default.check_port),
+            use_instance_port: use_instance_port.unwrap_or(default.use_instance_port),
+            checker: if answer.checker.is_null() { default.checker } else { answer.checker },
+            metadata: answer.metadata,
+        }
+    }
 }
 
 impl Default for ClusterSettings {
@@ -300,6 +342,22 @@ mod tests {
         let one = &page.list[0];
         assert_eq!((one.port, &*one.weight, one.ephemeral), (-1, "NaN", true));
         assert_eq!(one.metadata, BTreeMap::from([("k".to_owned(), "1".to_owned())]));
+    }
+
+    #[test]
+    fn a_service_of_2_x_is_read() {
+        // The type of a selector stands there twice: the class first.
+        let text = r#"{"service":{"name":"demo","groupName":"g","protectThreshold":0.0,
+            "selector":{"type":"LabelSelector","type":"label","expression":"x","labels":[],
+            "contextType":"CMDB"},"metadata":{}},"clusters":[{"serviceName":"g@@demo","name":"c",
+            "healthChecker":{"type":"NONE"},"defaultPort":80,"defaultCheckPort":81,
+            "useIPPort4Check":false,"metadata":{"k":"v"}}]}"#;
+        let service: Service = serde_json::from_str(text).unwrap();
+        let selector = service.service.selector.to_json();
+        assert_eq!(selector, json!({"type": "label", "expression": "x"}));
+        let cluster = &service.cluster("c").unwrap().settings;
+        assert_eq!((cluster.check_port, cluster.use_instance_port), (81, false));
+        assert_eq!(cluster.checker_kind(), "NONE");
     }
 
     #[test]

@@ -43,6 +43,10 @@ pub struct ImportArguments {
     #[arg(long, value_name = "FILE", requires = "to_user")]
     pub to_password_file: Option<PathBuf>,
 
+    /// API to read the source by [default: found out]
+    #[arg(long, value_enum, value_name = "API", default_value_t = SourceApi::Auto)]
+    pub from_api: SourceApi,
+
     /// Only this namespace, by its id; may be given many times [default: all]
     #[arg(long = "namespace", value_name = "ID")]
     pub namespaces: Vec<String>,
@@ -64,6 +68,17 @@ pub struct ImportArguments {
     /// How long to wait for an answer
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub timeout: Duration,
+}
+
+/// An API that a source is read by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SourceApi {
+    /// Whatever it answers.
+    Auto,
+    /// That of Nacos 1.x and 2.x.
+    V1,
+    /// The API for administrators of Nacos 3.x.
+    V3,
 }
 
 impl ImportArguments {

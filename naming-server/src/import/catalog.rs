@@ -11,7 +11,7 @@ use crate::remote::{CallError, Remote};
 
 const NAMESPACES: &str = "/v1/console/namespaces";
 /// Services or instances on a page.
-const PAGE_SIZE: usize = 500;
+pub(super) const PAGE_SIZE: usize = 500;
 /// Pages of one list; more are not read.
 const MAX_PAGES: usize = 10_000;
 /// Times a list is read until all of it was seen: what goes meanwhile moves others to pages that
@@ -127,7 +127,7 @@ impl Remote {
 }
 
 /// Reads pages, counted from 1, until all items that the server counts were seen.
-async fn all_pages<T, K: Ord>(
+pub(super) async fn all_pages<T, K: Ord>(
     key: impl Fn(&T) -> K,
     page: impl AsyncFn(usize) -> Result<(Vec<T>, usize), CallError>,
 ) -> Result<Listed<T>, CallError> {

@@ -9,10 +9,11 @@ mod arguments;
 mod catalog;
 mod instances;
 mod namespaces;
-mod progress;
 mod report;
 mod service;
+mod source;
 mod target;
+mod v3;
 
 use std::path::Path;
 
@@ -20,15 +21,16 @@ use hyper::Method;
 use naming_http::Form;
 use parking_lot::Mutex;
 
-pub use arguments::ImportArguments;
+pub use arguments::{ImportArguments, SourceApi};
 pub use report::ImportReport;
 
 use arguments::{FROM_PASSWORD, TO_PASSWORD};
 use catalog::ServiceName;
-use progress::Progress;
+use source::Source;
 use target::Target;
 
 use crate::password::Password;
+use crate::progress::{Progress, tell};
 use crate::remote::{CallError, Credentials, Place, Remote};
 
 /// Why an import did not begin. Nothing was changed.
@@ -61,7 +63,9 @@ pub enum ImportError {
 /// An import that is about to begin.
 #[derive(Debug)]
 pub struct Import {
-    source: Remote,
+    source: Source,
+    /// The API that was asked for.
+    from_api: SourceApi,
     target: Target,
     /// None means all.
     namespaces: Vec<String>,
@@ -97,7 +101,8 @@ impl Import {
             None => None,
         };
         Ok(Self {
-            source: Remote::new(from.clone(), source, *timeout),
+            source: Source::V1(Remote::new(from.clone(), source, *timeout)),
+            from_api: arguments.from_api,
             target: Target(target),
             namespaces: arguments.namespaces.clone(),
             all_services: arguments.all_services,
@@ -112,16 +117,14 @@ impl Import {
     /// [`ImportError::LogIn`] and [`ImportError::Namespaces`]. Whatever happens later is in the
     /// report.
     pub async fn run(mut self) -> Result<ImportReport, ImportError> {
-        log_in(&self.source).await?;
+        let source = self.source.find_out(self.from_api).await;
+        self.source = source.map_err(|error| ImportError::Namespaces(error.to_string()))?;
+        log_in(self.source.remote()).await?;
         self.meet_target().await?;
         let copied = self.copy_namespaces().await;
         let ids = copied.map_err(|error| ImportError::Namespaces(error.to_string()))?;
-        let progress = Progress::default();
-        tokio::select! {
-            () = self.copy_services(&ids, &progress) => {}
-            () = progress.keep_telling() => {}
-        }
-        progress.finish();
+        let progress = Progress::of("services");
+        progress.during(self.copy_services(&ids, &progress)).await;
         Ok(self.report.into_inner())
     }
 
@@ -144,7 +147,7 @@ impl Import {
             match self.source.services(namespace).await {
                 Ok(listed) => {
                     let count = listed.items.len();
-                    progress::tell(&format!("namespace {namespace}: {count} services\n"));
+                    tell(&format!("namespace {namespace}: {count} services\n"));
                     progress.expect(count);
                     if listed.missing > 0 {
                         let missing = listed.missing;
@@ -171,7 +174,7 @@ impl Import {
                 if let Err(lost) = self.copy_service(ServiceName { namespace, grouped }).await {
                     self.report.lock().stop(&lost);
                 }
-                progress.step();
+                progress.step(1);
             }
         };
         // So many services at a time: enough to hide the way there and back, and no burden.

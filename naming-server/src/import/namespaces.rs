@@ -79,7 +79,8 @@ impl Import {
         let mut ids = vec![DEFAULT_NAMESPACE.to_owned()];
         ids.extend(listed.into_iter().map(|entry| entry.namespace));
         match self.source.used_namespaces().await {
-            Ok(used) => ids.extend(used),
+            Ok(Some(used)) => ids.extend(used),
+            Ok(None) => self.report.lock().miss_nameless_namespaces(),
             Err(lost @ CallError::Lost { .. }) => return Err(lost),
             Err(error) => self
                 .report

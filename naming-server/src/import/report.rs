@@ -66,6 +66,8 @@ pub struct ImportReport {
     empty_services: usize,
     not_taken: Vec<String>,
     more_not_taken: usize,
+    /// The source cannot tell which namespaces without a name have services.
+    misses_nameless: bool,
     stopped: Option<String>,
 }
 
@@ -82,6 +84,7 @@ impl ImportReport {
             empty_services: 0,
             not_taken: Vec::new(),
             more_not_taken: 0,
+            misses_nameless: false,
             stopped: None,
         }
     }
@@ -119,6 +122,11 @@ impl ImportReport {
     /// Ephemeral instances that were seen.
     pub(super) fn leave_instances(&mut self, count: usize) {
         self.ephemeral_instances += count;
+    }
+
+    /// Namespaces without a name are left out, since the source does not list them.
+    pub(super) fn miss_nameless_namespaces(&mut self) {
+        self.misses_nameless = true;
     }
 
     /// A service that has nothing but those.
@@ -187,6 +195,13 @@ impl ImportReport {
                 "not copied: {} services with default settings and no instances; Nacos removes such by\n  \
                  itself (they are created with --all-services)",
                 self.empty_services
+            )?;
+        }
+        if self.misses_nameless {
+            writeln!(
+                formatter,
+                "not looked for: services in namespaces that nobody made; servers of 3.x do not list
+                   these (--namespace names one)"
             )?;
         }
         Ok(())

@@ -20,6 +20,8 @@ pub use place::Place;
 use crate::password::Password;
 
 const AGENT: &str = concat!("naming-server-command/", env!("CARGO_PKG_VERSION"));
+/// Where users log in, unless told otherwise.
+const LOGIN: &str = "/v1/auth/login";
 /// Times a call is made until it is given up.
 const ATTEMPTS: u32 = 4;
 /// Pause before the second time, doubled with each.
@@ -59,7 +61,8 @@ impl CallError {
         match self {
             Self::Refused { status, text } => {
                 *status == StatusCode::NOT_FOUND
-                    || *status == StatusCode::INTERNAL_SERVER_ERROR && text.contains("is not found")
+                    || *status == StatusCode::INTERNAL_SERVER_ERROR
+                        && ["is not found", "not exist"].iter().any(|part| text.contains(part))
             }
             _ => false,
         }
@@ -77,6 +80,18 @@ impl CallError {
             Self::Unreadable(_) => false,
             Self::Lost { .. } => true,
         }
+    }
+}
+
+/// What is sent, and of which kind it is.
+struct Body {
+    bytes: Bytes,
+    kind: &'static str,
+}
+
+impl From<Form> for Body {
+    fn from(form: Form) -> Self {
+        Self { bytes: String::from(form).into(), kind: FORM }
     }
 }
 
@@ -104,8 +119,8 @@ pub(crate) struct Remote {
 struct Session {
     credentials: Option<Credentials>,
     token: Mutex<Option<Arc<str>>>,
-    /// Lets one caller log in while the others wait for the outcome.
-    login: tokio::sync::Mutex<()>,
+    /// Where to log in. Lets one caller do so while the others wait for the outcome.
+    login: tokio::sync::Mutex<&'static str>,
 }
 
 #[derive(Deserialize)]
@@ -123,7 +138,7 @@ impl Remote {
             false => Ok(HttpClient::new(&settings)),
         };
         let session =
-            Session { credentials, token: Mutex::default(), login: tokio::sync::Mutex::default() };
+            Session { credentials, token: Mutex::default(), login: tokio::sync::Mutex::new(LOGIN) };
         let (max_answer, session) = (MAX_ANSWER, Arc::new(session));
         Self { place, client, timeout, max_answer, attempts: ATTEMPTS, session }
     }
@@ -148,10 +163,15 @@ impl Remote {
         self.renew(None).await
     }
 
+    /// Has users log in at another path from now on.
+    pub(crate) async fn log_in_at(&self, path: &'static str) {
+        *self.session.login.lock().await = path;
+    }
+
     /// Asks for something that every server gives, to learn whether one is there. One attempt.
     pub(crate) async fn greet(&self) -> Result<(), CallError> {
         let path = "/v1/console/health/liveness";
-        self.attempt(&Method::GET, path, "", &Bytes::new(), None).await.map(|_| ())
+        self.attempt(&Method::GET, path, "", &Form::default().into(), None).await.map(|_| ())
     }
 
     /// Reads something as JSON.
@@ -168,6 +188,25 @@ impl Remote {
     pub(crate) async fn read_text(&self, path: &str) -> Result<String, CallError> {
         let body = self.call(&Method::GET, path, "", Form::default()).await?;
         Ok(shortened(&body))
+    }
+
+    /// Asks for something without being anybody, to learn whether it is there.
+    pub(crate) async fn peek(&self, path: &str) -> Result<Bytes, CallError> {
+        let mut attempt = 1;
+        loop {
+            match self.attempt(&Method::GET, path, "", &Form::default().into(), None).await {
+                Err(CallError::Lost { .. }) if attempt < self.attempts => {
+                    tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await;
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Reads something as it is.
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Bytes, CallError> {
+        self.call(&Method::GET, path, Form::of(query).as_str(), Form::default()).await
     }
 
     /// Like [`Self::read`] for what need not exist.
@@ -202,12 +241,21 @@ impl Remote {
         query: &str,
         form: Form,
     ) -> Result<Bytes, CallError> {
-        let body = Bytes::from(String::from(form));
+        self.call_with(method, path, query, &form.into()).await
+    }
+
+    async fn call_with(
+        &self,
+        method: &Method,
+        path: &str,
+        query: &str,
+        body: &Body,
+    ) -> Result<Bytes, CallError> {
         let mut may_renew = self.session.credentials.is_some();
         let mut attempt = 1;
         loop {
             let token = self.session.token.lock().clone();
-            let error = match self.attempt(method, path, query, &body, token.as_deref()).await {
+            let error = match self.attempt(method, path, query, body, token.as_deref()).await {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
@@ -226,16 +274,15 @@ impl Remote {
     /// Logs in unless somebody else has since `used` was refused.
     async fn renew(&self, used: Option<&str>) -> Result<(), CallError> {
         let Some(Credentials { user, password }) = &self.session.credentials else { return Ok(()) };
-        let _turn = self.session.login.lock().await;
+        let path = self.session.login.lock().await;
         if self.session.token.lock().as_deref() != used {
             return Ok(());
         }
         // The password is in the body, where no log of requests shows it.
         let query = Form::of(&[("username", user)]);
-        let form = String::from(Form::of(&[("password", password.reveal())])).into();
-        let path = "/v1/auth/login";
-        let answer = self.attempt(&Method::POST, path, query.as_str(), &form, None).await?;
-        let Login { access_token } = parse(path, &answer)?;
+        let form = Form::of(&[("password", password.reveal())]).into();
+        let answer = self.attempt(&Method::POST, *path, query.as_str(), &form, None).await?;
+        let Login { access_token } = parse(*path, &answer)?;
         *self.session.token.lock() = Some(access_token.into());
         Ok(())
     }
@@ -245,7 +292,7 @@ impl Remote {
         method: &Method,
         path: &str,
         query: &str,
-        body: &Bytes,
+        body: &Body,
         token: Option<&str>,
     ) -> Result<Bytes, CallError> {
         let request = self.request(method, path, query, body, token)?;
@@ -269,14 +316,14 @@ impl Remote {
         method: &Method,
         path: &str,
         query: &str,
-        body: &Bytes,
+        body: &Body,
         token: Option<&str>,
     ) -> Result<Request<Full<Bytes>>, CallError> {
         let unreadable = |error: &dyn Display| CallError::Unreadable(format!("{path}: {error}"));
         let uri = self.place.uri(path, query).map_err(|error| unreadable(&error))?;
         let mut request = Request::builder().method(method).uri(uri).header(USER_AGENT, AGENT);
-        if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, FORM);
+        if !body.bytes.is_empty() {
+            request = request.header(CONTENT_TYPE, body.kind);
         }
         if let Some(token) = token {
             let value = HeaderValue::try_from(format!("Bearer {token}"));
@@ -284,7 +331,7 @@ impl Remote {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        request.body(Full::new(body.clone())).map_err(|error| unreadable(&error))
+        request.body(Full::new(body.bytes.clone())).map_err(|error| unreadable(&error))
     }
 }
 

@@ -52,6 +52,7 @@ pub(crate) fn empty(request: &Request) -> Reply {
         "/v1/console/namespaces" => ok(r#"{"code":200,"message":null,"data":[]}"#),
         "/v1/ns/service/names" => ok(r#"{"services":{},"count":0}"#),
         "/v1/ns/catalog/services" => ok(r#"{"serviceList":[],"count":0}"#),
+        path if path.starts_with("/v3/") => Some((404, String::new())),
         _ => caused("service is not found!"),
     }
 }
