@@ -76,12 +76,10 @@ where
     let api = api.shared().ok_or_else(stops)?;
     Ok(Answer::Later(Box::pin(async move {
         let shared = Arc::clone(&api);
-        let permit = match tokio::time::timeout(PATIENCE, shared.views().turn()).await {
-            Ok(Some(permit)) => permit,
-            _ => {
-                let text = "too many views of the whole cluster are put together at a time";
-                return ApiError::unavailable(text).into();
-            }
+        let turn = tokio::time::timeout(PATIENCE, shared.views().turn()).await;
+        let Ok(Some(permit)) = turn else {
+            let text = "too many views of the whole cluster are put together at a time";
+            return ApiError::unavailable(text).into();
         };
         let reply = work(api).await.unwrap_or_else(Reply::from);
         drop(permit);

@@ -61,6 +61,7 @@ fn registered(api: &Api) -> Result<BTreeSet<String>, Fault> {
 }
 
 /// A client, wherever it is.
+#[allow(clippy::large_enum_variant, reason = "there is one for a request")]
 pub(super) enum Client {
     /// It holds a connection to the member at this address.
     Connected(String, Detail),
