@@ -7,7 +7,8 @@
 //! * the *data plane*, [`Store`]: concurrent, called directly by request handlers;
 //! * the *control plane*, [`Distro`]: one state machine that a driver feeds with inputs.
 //!
-//! The list of modules below is the list of mechanisms:
+//! The list of modules below is the list of mechanisms. The modules before and after them are the
+//! words that they share, and what ties them together.
 //!
 //! | mechanism | modules |
 //! |---|---|
@@ -91,7 +92,7 @@ pub use operation::{Operation, Written};
 mod message;
 pub use message::{Beat, Entry, Reply, Request, Sender, StampRange, TagSum};
 
-// Equality: every member owns its own share.
+// Equality: every member owns its own share, and knows which others are there to own theirs.
 
 mod ownership;
 pub use ownership::{OwnerPolicy, Ring, TagRing};
@@ -119,6 +120,8 @@ mod accounts;
 mod late;
 mod pause;
 mod renew;
+
+// The same for instances of clients that hold a connection in place of beats.
 
 mod connections;
 pub use connections::{Action, ConnectionId, End, Holding, HoldingConfig};
