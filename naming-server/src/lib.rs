@@ -11,6 +11,11 @@ mod audit;
 mod auth;
 pub use auth::NewUser;
 
+mod backup;
+pub use backup::{
+    ExportArguments, PlaceArguments, RestoreArguments, RestoreReport, export, restore,
+};
+
 mod checks;
 
 mod config;

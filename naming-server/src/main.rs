@@ -9,7 +9,7 @@ use clap::Parser;
 use naming_server::{
     Arguments, CheckArguments, Command, Config, Import, ImportArguments, MigrateCommand,
     MigrationCheck, MigrationPlan, MigrationStatus, NewUser, Password, PlanArguments,
-    RemoteAdministrator, Server, StatusArguments, UserAddArguments, UserCommand,
+    RemoteAdministrator, RestoreArguments, Server, StatusArguments, UserAddArguments, UserCommand,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -54,6 +54,11 @@ fn start(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         None => serve(arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::CheckConfig) => check_config(arguments).map(|()| ExitCode::SUCCESS),
+        Some(Command::Export(arguments)) => {
+            print(&runtime_of_command()?.block_on(naming_server::export(arguments))?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Restore(arguments)) => restore(arguments),
         Some(Command::Import(arguments)) => import(arguments),
         Some(Command::Migrate(MigrateCommand::Check(arguments))) => check_migration(arguments),
         Some(Command::Migrate(MigrateCommand::Plan(arguments))) => plan_migration(arguments),
@@ -76,6 +81,12 @@ fn check_config(arguments: &Arguments) -> Result<()> {
 fn import(arguments: &ImportArguments) -> Result<ExitCode> {
     let import = Import::new(arguments)?;
     let report = runtime_of_command()?.block_on(import.run())?;
+    print(&report.to_string())?;
+    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn restore(arguments: &RestoreArguments) -> Result<ExitCode> {
+    let report = runtime_of_command()?.block_on(naming_server::restore(arguments))?;
     print(&report.to_string())?;
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::LogFormat;
-use crate::{ImportArguments, MigrateCommand, Probe};
+use crate::{ExportArguments, ImportArguments, MigrateCommand, Probe, RestoreArguments};
 
 /// A service registry that Nacos 1.x clients can use.
 ///
@@ -86,6 +86,20 @@ pub enum Command {
     /// Settings are those of the same flags, file and variables. Exits with 0 if a server would take
     /// them. A server that runs takes a changed file by itself, or refuses it as a whole.
     CheckConfig,
+    /// Save what is durable into one file, from a running server or from a folder
+    ///
+    /// Namespaces, services with their settings, persistent instances, what operators set of
+    /// instances, users with the hashes of their passwords, roles and permissions. Not in it:
+    /// ephemeral instances, which their clients register, and switches.
+    ///
+    /// The password of the administrator comes from a file, from the variable BACKUP_PASSWORD, or is
+    /// asked for.
+    Export(Box<ExportArguments>),
+    /// Put such a file back, into a running server or into the folder of one that is stopped
+    ///
+    /// Unless told otherwise it adds what is missing, and does nothing at all if anything that is
+    /// there would have to change. It may be broken off and run again.
+    Restore(Box<RestoreArguments>),
     /// Help for moving a running cluster, step by step
     #[command(subcommand)]
     Migrate(MigrateCommand),
@@ -174,6 +188,7 @@ Examples:
   naming-server --print-config > naming.toml      write down all settings, to be edited
   naming-server --config naming.toml              and use them
   naming-server import --from http://nacos:8848   copy what a running Nacos keeps
+  naming-server export backup.json --as root      save what is durable
   naming-server user add --admin root             make the first administrator
   naming-server user add guest --server http://10.0.0.1:8848 --as root
                                                   make another user through a running server

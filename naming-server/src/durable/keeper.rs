@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use distro_core::{Beginning, DATUM_KEY, Key, MemberId, RecordId, Verdict, Watcher};
+use distro_core::{Beginning, DATUM_KEY, Key, MemberId, RecordId, Tick, Verdict, Watcher};
 use distro_net::{Clock, Durability, NotSaved, Saving};
 use naming_model::{OPERATOR_MARK, PERSISTENT_MARK};
 use parking_lot::Mutex;
@@ -42,6 +42,30 @@ impl Data {
         let (file, meta) = RecordFile::open(&folder.path().join(FILE), member)?;
         let datums = file.read()?;
         Ok(Self { folder, file, meta, datums })
+    }
+
+    /// Whether a folder has data. Nothing is opened.
+    pub(crate) fn is_in(path: &Path) -> bool {
+        path.join(FILE).exists()
+    }
+
+    /// The same of a folder that has data already. Nothing is made, and nothing changes but what a
+    /// crash has left half done.
+    ///
+    /// # Errors
+    /// There is no data; else as [`Self::open`].
+    pub(crate) fn open_existing(path: &Path, member: MemberId) -> Result<Self, DataError> {
+        let file = path.join(FILE);
+        std::fs::metadata(&file).map_err(|error| DataError::system("find", &file, error))?;
+        Self::open(path, member)
+    }
+
+    /// Puts what was saved into a store that nobody else uses. Nothing of it is written down.
+    pub(crate) fn show(self, store: &NamingStore, now: Tick) {
+        for (tag, saved) in self.datums {
+            let records = saved.into_iter().map(|saved| (saved.key, saved.record));
+            store.restore(&tag, records, now);
+        }
     }
 
     /// The folder.

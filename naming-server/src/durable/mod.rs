@@ -29,7 +29,7 @@ mod stats;
 pub(crate) use acks::Acks;
 pub(crate) use cache::InstanceCache;
 pub(crate) use error::DataError;
-pub(crate) use folder::default_folder;
+pub(crate) use folder::{Folder, default_folder};
 pub(crate) use keeper::{Data, Keeper};
 pub(crate) use stats::FLUSH_BOUNDS_MS;
 

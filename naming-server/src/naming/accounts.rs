@@ -14,11 +14,11 @@ use crate::registry::{
 };
 
 /// Users kept; more are refused.
-const MAX_USERS: usize = 10_000;
+pub(super) const MAX_USERS: usize = 10_000;
 /// Roles of all users together; more are refused.
-const MAX_ROLES: usize = 20_000;
+pub(super) const MAX_ROLES: usize = 20_000;
 /// Permissions of all roles together; more are refused.
-const MAX_PERMISSIONS: usize = 20_000;
+pub(super) const MAX_PERMISSIONS: usize = 20_000;
 
 /// Users, roles and permissions, as one caller may see and change them. There is one only while
 /// authentication is on.
@@ -335,7 +335,7 @@ fn check_known(accounts: &AccountsView, name: &str) -> Result<(), RegistryError>
     Err(RegistryError::Missing(format!("user {name} not exist!")))
 }
 
-fn check_limit(what: &str, count: usize, most: usize) -> Result<(), RegistryError> {
+pub(super) fn check_limit(what: &str, count: usize, most: usize) -> Result<(), RegistryError> {
     if count < most {
         return Ok(());
     }

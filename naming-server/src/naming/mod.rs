@@ -26,6 +26,7 @@ use crate::registry::{Cluster, Registry, Writes};
 
 mod access;
 mod accounts;
+mod backup;
 mod begun;
 mod caller;
 mod changes;
@@ -50,6 +51,7 @@ mod watched;
 
 pub(crate) use access::Access;
 pub(crate) use accounts::Administration;
+pub(crate) use backup::Step;
 pub(crate) use caller::{Caller, Clearance, Front};
 pub(crate) use changes::{Layer, Patch};
 pub(crate) use error::NamingError;

@@ -12,7 +12,7 @@ use crate::audit::Parameters;
 use crate::registry::{Content, NAMESPACES, Namespace, Write};
 
 /// Namespaces kept; more are refused.
-const MAX_NAMESPACES: usize = 1_000;
+pub(super) const MAX_NAMESPACES: usize = 1_000;
 /// Bytes of an id.
 pub(crate) const MAX_NAMESPACE_ID: usize = 128;
 

@@ -187,7 +187,7 @@ impl AtOwner {
 
     pub(super) async fn write_record(
         self,
-        tag: &'static str,
+        tag: String,
         key: String,
         content: Option<Content>,
     ) -> Result<(), RegistryError> {

@@ -13,6 +13,7 @@ mod accounts;
 mod address_filter;
 mod administer;
 mod at_owner;
+mod backup;
 mod beats;
 mod carried;
 mod catalog;
@@ -58,6 +59,7 @@ pub(crate) use accounts::{
     ADMIN_ROLE, Accounts, AccountsView, Action, Resource, check_name, check_permission,
     is_password_hash, permission_key, role_key,
 };
+pub(crate) use backup::{BackupPage, Cursor, Item, ItemPlace, Unreadable};
 pub(crate) use beats::{BeatCounts, BeatOutcome};
 pub(crate) use catalog::{CatalogQuery, NamePattern};
 pub(crate) use checked::CheckTarget;

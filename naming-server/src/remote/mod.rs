@@ -20,6 +20,7 @@ pub use place::Place;
 use crate::password::Password;
 
 const AGENT: &str = concat!("naming-server-command/", env!("CARGO_PKG_VERSION"));
+const JSON: &str = "application/json";
 /// Where users log in, unless told otherwise.
 const LOGIN: &str = "/v1/auth/login";
 /// Times a call is made until it is given up.
@@ -232,6 +233,16 @@ impl Remote {
     ) -> Result<String, CallError> {
         let body = self.call(&method, path, "", form).await?;
         Ok(shortened(&body))
+    }
+
+    /// Has JSON taken and reads what is said to it.
+    pub(crate) async fn send_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        json: String,
+    ) -> Result<T, CallError> {
+        let body = Body { bytes: json.into(), kind: JSON };
+        parse(path, &self.call_with(&Method::POST, path, "", &body).await?)
     }
 
     async fn call(

@@ -61,4 +61,21 @@ pub(super) static ROWS: &[Row] = &[
         As("switches_update"),
         operator::set_switch,
     ),
+    // Taken down although it changes nothing: password hashes are in it.
+    Row::write(
+        "GET",
+        "/v3/console/naming-server/backup",
+        Right::Administrator,
+        As("backup_export"),
+        own::backup,
+    )
+    .gated(),
+    Row::write(
+        "POST",
+        "/v3/console/naming-server/backup",
+        Right::Administrator,
+        As("backup_restore"),
+        own::restore,
+    )
+    .gated(),
 ];

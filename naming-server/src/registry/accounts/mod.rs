@@ -18,7 +18,7 @@ mod pattern;
 pub(crate) use name::{
     Permission, check_name, check_permission, is_password_hash, permission_key, role_key,
 };
-use name::{read_permission_key, read_role_key};
+pub(super) use name::{read_permission_key, read_role_key};
 use pattern::Pattern;
 pub(crate) use pattern::{Action, Resource};
 

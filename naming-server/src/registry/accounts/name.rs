@@ -69,7 +69,7 @@ pub(crate) fn role_key(role: &str, user: &str) -> String {
 }
 
 /// Role and user; `None` for a key that no member of this release writes.
-pub(super) fn read_role_key(key: &str) -> Option<(&str, &str)> {
+pub(in crate::registry) fn read_role_key(key: &str) -> Option<(&str, &str)> {
     key.split_once(SEPARATOR)
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn permission_key(role: &str, resource: &str, action: &str) -> String
 }
 
 /// Role and permission; `None` for a key that no member of this release writes.
-pub(super) fn read_permission_key(key: &str) -> Option<(&str, Permission)> {
+pub(in crate::registry) fn read_permission_key(key: &str) -> Option<(&str, Permission)> {
     let (role, permission) = key.split_once(SEPARATOR)?;
     let (action, resource) = permission.split_once(SEPARATOR)?;
     check_permission(resource, action).ok()?;

@@ -7,7 +7,7 @@ impl Writes {
     /// As [`Registry::write_record`].
     pub(crate) fn write_record(
         &self,
-        tag: &'static str,
+        tag: &str,
         key: &str,
         content: Option<Content>,
     ) -> Write<Result<(), RegistryError>> {
@@ -16,7 +16,10 @@ impl Writes {
                 self.registry.write_record(now, tag, key, content);
                 Ok(())
             }),
-            Some(owner) => Write::Sent(Box::pin(owner.write_record(tag, key.to_owned(), content))),
+            Some(owner) => {
+                let write = owner.write_record(tag.to_owned(), key.to_owned(), content);
+                Write::Sent(Box::pin(write))
+            }
         };
         self.durably((tag, key), write)
     }

@@ -306,6 +306,11 @@ const ROWS: &[Row] = &[
     ("GET", "/v3/console/naming-server/client", &[CLIENT]),
     ("GET", "/v3/console/naming-server/audit", &[MEMBER, &[may("limit", Whole, "10")]]),
     ("PUT", "/v3/console/naming-server/switches", &[SWITCH]),
+    (
+        "GET",
+        "/v3/console/naming-server/backup",
+        &[&[may("accounts", Flag, "true"), may("after", Text, "WzAsImEiLG51bGxd")]],
+    ),
 ];
 
 /// The parameters of a kind of request.
