@@ -304,10 +304,10 @@ fn what_of_tls_has_no_meaning_is_named_in_the_line_of_the_ignored() {
     ));
     assert_eq!(
         text,
-        "variables without effect: nacos.remote.server.rpc.tls.sslProvider (no Java here); \
-         NACOS_REMOTE_SERVER_RPC_TLS_CIPHERS, NACOS_REMOTE_SERVER_RPC_TLS_PROTOCOLS (TLS 1.2 and \
-         1.3 with the suites that are held to be safe); NACOS_REMOTE_SERVER_RPC_TLS_TRUSTALL \
-         (nothing that it would change is switched on)"
+        "variables without effect: NACOS_REMOTE_SERVER_RPC_TLS_CIPHERS, \
+         NACOS_REMOTE_SERVER_RPC_TLS_PROTOCOLS (TLS 1.2 and 1.3 with the suites that are held to be \
+         safe); nacos.remote.server.rpc.tls.sslProvider (no Java here); \
+         NACOS_REMOTE_SERVER_RPC_TLS_TRUSTALL (nothing that it would change is switched on)"
     );
 }
 
