@@ -28,10 +28,6 @@ pub struct Arguments {
     /// Write the counts down as what is expected from now on.
     #[arg(long)]
     accept: bool,
-    /// Build with another profile of cargo than packages have. The baseline is that of packages: this
-    /// shows what another profile costs.
-    #[arg(long, default_value = "dist", conflicts_with = "accept")]
-    profile: String,
 }
 
 /// Instructions per operation, by package and name.
@@ -48,8 +44,7 @@ struct Counts {
 ///
 /// If valgrind is missing, or a bench target does not build or run.
 pub fn run(arguments: &Arguments, repository: &Path) -> Result<ExitCode> {
-    let found =
-        Counts { rustc: rustc()?, instructions: count_all(repository, &arguments.profile)? };
+    let found = Counts { rustc: rustc()?, instructions: count_all(repository)? };
     let path = repository.join(BASELINE);
     if arguments.accept {
         let mut text = serde_json::to_string_pretty(&found)?;
@@ -95,9 +90,9 @@ fn compare(expected: &BTreeMap<String, u64>, found: &BTreeMap<String, u64>) -> (
     (table, holds)
 }
 
-fn count_all(repository: &Path, profile: &str) -> Result<BTreeMap<String, u64>> {
+fn count_all(repository: &Path) -> Result<BTreeMap<String, u64>> {
     let mut counts = BTreeMap::new();
-    for (package, program) in build(repository, profile)? {
+    for (package, program) in build(repository)? {
         let names = names(&program)?;
         ensure!(!names.is_empty(), "{package} names nothing to count");
         for name in names {
@@ -111,11 +106,10 @@ fn count_all(repository: &Path, profile: &str) -> Result<BTreeMap<String, u64>> 
 }
 
 /// The bench programs, by package.
-fn build(repository: &Path, profile: &str) -> Result<Vec<(String, PathBuf)>> {
+fn build(repository: &Path) -> Result<Vec<(String, PathBuf)>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["bench", "--no-run", "--profile", profile, "--bench", "instructions"])
-        .arg("--message-format=json")
+        .args(["bench", "--no-run", "--bench", "instructions", "--message-format=json"])
         .args(PACKAGES.iter().flat_map(|package| ["--package", package]))
         .current_dir(repository)
         .stderr(std::process::Stdio::inherit())

@@ -70,21 +70,13 @@ fn main() -> Result<ExitCode> {
     }
 }
 
-/// Becomes the benchmark, built with the profile of packages, so that signals and the exit status need no passing
+/// Becomes the release build of the benchmark, so that signals and the exit status need no passing
 /// on.
 fn run_bench(arguments: &[OsString]) -> Result<ExitCode> {
     use std::os::unix::process::CommandExt;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = std::process::Command::new(cargo);
-    command.args([
-        "run",
-        "--profile",
-        "dist",
-        "--quiet",
-        "--package",
-        "xtask-bench",
-        "--manifest-path",
-    ]);
+    command.args(["run", "--release", "--quiet", "--package", "xtask-bench", "--manifest-path"]);
     command.arg(repository()?.join("Cargo.toml")).args(["--", "bench"]).args(arguments);
     Err(command.exec()).context("run cargo")
 }

@@ -18,11 +18,11 @@ const START: Duration = Duration::from_secs(60);
 /// Lists that a yardstick keeps apart, at most: more than a cache holds.
 const MOST_COPIES: u64 = 1_000;
 
-/// Builds the server as packages have it.
+/// Builds the server for release.
 pub(super) fn build(repository: &Path) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--profile", "dist", "--package", "naming-server"])
+        .args(["build", "--release", "--package", "naming-server"])
         .current_dir(repository)
         .status()
         .context("running cargo")?;
@@ -30,7 +30,7 @@ pub(super) fn build(repository: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The server lies beside this program, which is built with the same profile by now.
+/// The release build of the server lies beside this program, itself a release build by now.
 pub(super) fn built_server() -> Result<PathBuf> {
     let own = std::env::current_exe().context("asking where this program lies")?;
     Ok(own.with_file_name("naming-server"))

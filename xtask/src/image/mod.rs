@@ -149,7 +149,7 @@ fn programs(arguments: &Arguments, repository: &Path) -> Result<Vec<(Architectur
 fn build(architecture: Architecture, repository: &Path) -> Result<PathBuf> {
     let target = architecture.target();
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--profile", "dist", "--locked", "--package", "naming-server"]);
+    command.args(["build", "--release", "--locked", "--package", "naming-server"]);
     command.args(["--target", target]).current_dir(repository);
     if Some(architecture) != Architecture::own().ok() {
         command.args(["--no-default-features", "--features", "mysql"]);
@@ -164,7 +164,7 @@ fn build(architecture: Architecture, repository: &Path) -> Result<PathBuf> {
     );
     let folder = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let folder = folder.unwrap_or_else(|| repository.join("target"));
-    Ok(folder.join(target).join("dist").join(NAME))
+    Ok(folder.join(target).join("release").join(NAME))
 }
 
 fn parse_program(text: &str) -> Result<(Architecture, PathBuf), String> {
