@@ -87,7 +87,11 @@ impl<V: Value> Forwarding<V> {
         if let Some(record) = &record {
             self.take_over(store, record, is_refused, now);
             let may_retry = self.tries < TRIES && now.since(self.sent) <= self.deadline * 2;
-            if !is_refused && may_retry && self.operation.is_lost(record) {
+            // What this very process has written since comes later, and stays.
+            let (newest, clock) = (record.newest(), store.clock());
+            let by_us =
+                newest.member() == clock.member() && newest.incarnation() == clock.incarnation();
+            if !is_refused && may_retry && !by_us && self.operation.is_lost(record) {
                 // A clock that runs ahead has written to the record before: ours is past that now.
                 // Not if this process was stopped meanwhile: the client may have given up, and
                 // done something else by another member.
