@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -154,11 +154,10 @@ pub(crate) struct SlotState {
     /// The id of the owner plus one; zero if there is none.
     owner: AtomicU64,
     pub(crate) since_ms: AtomicU64,
-    /// When others were asked for the accounts that are here of the records of the slot, plus 1 ms;
-    /// zero if there are none.
-    pub(crate) accounted_ms: AtomicU64,
-    /// Whether some member could not tell then.
-    pub(crate) account_lacks: AtomicBool,
+    /// Twice the time when others were asked for the accounts that are here of the records of the
+    /// slot, plus 2 ms, and plus 1 if some member could not tell; zero if there are none. One word, so
+    /// that both are of the same account.
+    pub(crate) accounted: AtomicU64,
     tags: Mutex<BTreeSet<Arc<str>>>,
 }
 

@@ -40,10 +40,9 @@ impl SlotAccount {
 impl Shared {
     /// The account of a slot, if all have given theirs since silence is this member's to judge.
     pub(crate) fn slot_account(&self, slot: Slot, since: Tick) -> Option<SlotAccount> {
-        let asked = self.slots[slot.index()].accounted_ms.load(Ordering::Acquire);
-        let asked = Tick::from_ms(asked.checked_sub(1)?);
+        let accounted = self.slots[slot.index()].accounted.load(Ordering::Acquire);
+        let (asked, lacks) = (Tick::from_ms((accounted / 2).checked_sub(1)?), accounted % 2 == 1);
         let listened_since = Tick::from_ms(self.listened_since_ms.load(Ordering::Acquire));
-        let lacks = self.slots[slot.index()].account_lacks.load(Ordering::Acquire);
         (asked >= since).then_some(SlotAccount { asked, listened_since, lacks })
     }
 }
@@ -54,9 +53,8 @@ impl<V: Value, A: Default + Send + Sync + 'static> Store<V, A> {
     pub(crate) fn set_accounted(&self, slot: Slot, account: SlotAccount) {
         let SlotAccount { asked, listened_since, lacks } = account;
         self.shared.listened_since_ms.store(listened_since.as_ms(), Ordering::Release);
-        let slot = &self.shared.slots[slot.index()];
-        slot.account_lacks.store(lacks, Ordering::Release);
-        slot.accounted_ms.store(asked.as_ms() + 1, Ordering::Release);
+        let accounted = 2 * (asked.as_ms() + 1) + u64::from(lacks);
+        self.shared.slots[slot.index()].accounted.store(accounted, Ordering::Release);
     }
 
     /// Has every lease of a slot looked at once more, soon.
