@@ -98,10 +98,7 @@ impl<V> Connection<V> {
         }
         self.is_sent_away |= how == End::SentAway;
         let lapses_at_last = now.after(config.return_within);
-        let lapses = match self.is_sent_away {
-            false => now.after(config.lapse_after),
-            true => lapses_at_last,
-        };
+        let lapses = if self.is_sent_away { lapses_at_last } else { now.after(config.lapse_after) };
         let before = now.before(ARRIVES_BEFORE).unwrap_or(Tick::ZERO);
         self.waits_for_sign = false;
         let came_after = before.max(self.begun);
@@ -144,13 +141,15 @@ impl<V: Value> Connection<V> {
             if now < gives_up {
                 let again = self.look_after(id, asks, scene, actions);
                 let again = again.min(if now < asks { asks } else { gives_up });
-                let (leaves, leaves_at) = self.leaves_cut(id, scene);
-                if leaves {
-                    self.is_sent_away = true;
-                    actions.push(Action::SendAway(id));
-                }
-                let leaves_at = leaves_at.filter(|at| *at > now);
-                return Some(leaves_at.map_or(again, |at| again.min(at)));
+                return Some(match self.leaves_cut_at(id, scene) {
+                    Some(leaves) if leaves <= now => {
+                        self.is_sent_away = true;
+                        actions.push(Action::SendAway(id));
+                        again
+                    }
+                    Some(leaves) => again.min(leaves),
+                    None => again,
+                });
             }
             actions.push(Action::Close(id));
             self.end(End::Lost, config, now);
@@ -211,24 +210,13 @@ impl<V: Value> Connection<V> {
         false
     }
 
-    /// Whether the client is to be sent to members that hear more of each other than this one does;
-    /// and if that is not now, when to look again.
-    fn leaves_cut<A>(&self, id: ConnectionId, scene: &Scene<'_, V, A>) -> (bool, Option<Tick>) {
-        let cut_off_after = scene.config.cut_off_after;
-        let cut_off = scene.status.cut_off_since().filter(|_| !self.is_sent_away);
-        let Some(since) = cut_off.filter(|_| scene.config.rules.sends_away_in_cut()) else {
-            return (false, None);
-        };
-        let first = since.after(cut_off_after);
-        if scene.now < first {
-            return (false, Some(first));
-        }
-        // It has come back, or has just come: it may reach no other member.
-        if self.begun >= first {
-            return (false, None);
-        }
-        let leaves = next_renewal(first, id, cut_off_after);
-        (scene.now >= leaves, Some(leaves))
+    /// When the client is to be sent to members that hear more of each other than this one does.
+    fn leaves_cut_at<A>(&self, id: ConnectionId, scene: &Scene<'_, V, A>) -> Option<Tick> {
+        let may_leave = !self.is_sent_away && scene.config.rules.sends_away_in_cut();
+        let since = scene.status.cut_off_since().filter(|_| may_leave)?;
+        let first = since.after(scene.config.cut_off_after);
+        // One that set up later has come back, or has just come: it may reach no other member.
+        (self.begun < first).then(|| next_renewal(first, id, scene.config.cut_off_after))
     }
 
     /// Looks after a connection that is open. Returns when to look again.
@@ -322,5 +310,5 @@ pub(super) fn next_renewal(now: Tick, id: ConnectionId, period: Duration) -> Tic
     // connections are shared out to several holdings. The upper three bits: less than eight.
     let spread = id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61;
     let turn = spread as u32 + 1;
-    now.after(period * turn / TURNS)
+    now.after(period.saturating_mul(turn) / TURNS)
 }
