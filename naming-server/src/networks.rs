@@ -1,7 +1,7 @@
-//! Networks that operators name in settings.
+//! Networks that operators name in settings, and the network that an address counts as.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -33,6 +33,15 @@ impl Networks {
     pub(crate) fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// What one person cannot choose of an address: all of IPv4, and of IPv6 the first 64 bits, for
+/// whoever has one address of such a network has all of them.
+pub(crate) fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        v4 => v4,
     }
 }
 

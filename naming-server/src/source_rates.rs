@@ -1,14 +1,14 @@
 //! How often each address asks in a second, in a table that never grows.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::networks::source_of;
+
 /// Cells of a table: half a megabyte.
 const CELLS: usize = 1 << 16;
-/// Bits of an IPv6 address that tell networks apart: whoever has one address has all of its network.
-const NETWORK_BITS: u32 = 64;
 
 /// Counts what comes from each IPv4 address and each IPv6 network of 64 bits, second by second.
 ///
@@ -26,7 +26,7 @@ impl SourceRates {
     /// Counts one more from this address in this second, which is counted from anywhere. False if
     /// that is more than `most`.
     pub(crate) fn allow(&self, ip: IpAddr, second: u32, most: u32) -> bool {
-        let hash = self.key.hash_one(network(ip));
+        let hash = self.key.hash_one(source_of(ip));
         let cells = self.cells.get_or_init(|| (0..CELLS).map(|_| AtomicU64::new(0)).collect());
         let Some(cell) = cells.get(hash as usize % CELLS) else { return true };
         let second = u64::from(second) << 32;
@@ -34,16 +34,6 @@ impl SourceRates {
         let next = |before: u64| second | u64::from(count(before).saturating_add(1));
         let before = cell.update(Relaxed, Relaxed, next);
         count(before) < most
-    }
-}
-
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => {
-            let rest = u128::BITS - NETWORK_BITS;
-            Ipv6Addr::from_bits(ip.to_bits() >> rest << rest).into()
-        }
-        v4 => v4,
     }
 }
 

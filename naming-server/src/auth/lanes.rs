@@ -7,13 +7,15 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time;
+
+use crate::networks::source_of;
 
 /// Requests in one lane, with the one under way. All have their turn within [`PATIENCE`] if no other
 /// lane has any.
@@ -45,10 +47,7 @@ impl Source {
 
     /// The source of a request from this address.
     pub(super) fn of(ip: IpAddr) -> Self {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => Self(ip.into()),
-            IpAddr::V6(ip) => Self(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into()),
-        }
+        Self(source_of(ip))
     }
 }
 

@@ -1,12 +1,11 @@
 //! What clients say on the stream: who they are, and answers to requests.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use naming_model::payload::{Metadata, Payload};
-use parking_lot::Mutex;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use super::Front;
 use super::answer::Answer;
@@ -15,6 +14,7 @@ use super::connections::{Client, Connection};
 use super::mailbox::Mailbox;
 use super::status::{Failure, Status};
 use crate::naming::Access;
+use crate::source_rates::SourceRates;
 
 /// Characters of the texts that a client says of itself.
 const MOST_TEXT: usize = 256;
@@ -134,21 +134,15 @@ fn client_of(setup: Setup, metadata: &Metadata) -> Result<Client, Failure> {
 /// How many setups come from each address in a second.
 pub(super) struct SetupRates {
     most: AtomicU32,
-    second: Mutex<Second>,
-}
-
-/// The setups of one second, by IPv4 address or IPv6 network. No more entries than connections are
-/// accepted in it.
-struct Second {
     began: Instant,
-    counts: std::collections::HashMap<IpAddr, u32>,
+    rates: SourceRates,
 }
 
 impl SetupRates {
     /// `most` in a second from one address; 0 for any number.
     pub(super) fn new(most: u32) -> Self {
-        let second = Second { began: Instant::now(), counts: std::collections::HashMap::new() };
-        Self { most: AtomicU32::new(most), second: Mutex::new(second) }
+        let (began, rates) = (Instant::now(), SourceRates::default());
+        Self { most: AtomicU32::new(most), began, rates }
     }
 
     /// Another number, from now on.
@@ -159,31 +153,15 @@ impl SetupRates {
     /// Counts a setup. False if there have been too many.
     fn allow(&self, ip: IpAddr, now: Instant) -> bool {
         let most = self.most.load(Relaxed);
-        if most == 0 || ip.is_loopback() {
-            return true;
-        }
-        let mut second = self.second.lock();
-        if now.saturating_duration_since(second.began) >= Duration::from_secs(1) {
-            second.began = now;
-            second.counts.clear();
-            second.counts.shrink_to(1_024);
-        }
-        let count = second.counts.entry(network(ip)).or_default();
-        *count = count.saturating_add(1);
-        *count <= most
-    }
-}
-
-/// A client with one IPv6 address has all of its network.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        let second = now.saturating_duration_since(self.began).as_secs() as u32;
+        most == 0 || ip.is_loopback() || self.rates.allow(ip, second, most)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Duration;
+
     use super::*;
 
     #[test]

@@ -1,15 +1,14 @@
 //! What comes from one address, so that one cannot take what is there for all.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-/// Bits of an IPv6 address that tell networks apart: whoever has one address has all of its network.
-const NETWORK_BITS: u32 = 64;
+use crate::networks::source_of;
 
 /// How many connections may be open at a time. May change while the server runs; connections that
 /// are open then stay.
@@ -100,7 +99,7 @@ pub(crate) struct Visit {
 impl Sources {
     /// Counts a connection, unless its address has so many already.
     pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr, place: Place, most: usize) -> Option<Visit> {
-        let network = network(ip);
+        let network = source_of(ip);
         let mut known = self.known.lock();
         let source = known.entry(network).or_default();
         if source.count(place).load(Relaxed) >= most {
@@ -126,16 +125,6 @@ impl Drop for Visit {
             .all(|place| self.source.count(place).load(Relaxed) == 0);
         if is_gone {
             known.remove(&self.network);
-        }
-    }
-}
-
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => {
-            let rest = u128::BITS - NETWORK_BITS;
-            Ipv6Addr::from_bits(ip.to_bits() >> rest << rest).into()
         }
     }
 }

@@ -20,7 +20,7 @@ const FOLDER: &str = "naming-server/src/";
 /// What each room may use. Rooms that are not listed put the others together, and may use all.
 const ROOMS: &[(&str, &[&str])] = &[
     ("audit", &["pace"]),
-    ("auth", &["pace", "registry", "text"]),
+    ("auth", &["networks", "pace", "registry", "text"]),
     ("checks", &["networks", "registry"]),
     // Where connections come from, and how many of one address, is the same as of HTTP.
     ("dns", &["http", "metrics", "naming", "networks", "registry", "source_rates"]),
@@ -29,8 +29,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "grpc",
         &[
-            "auth", "config", "http", "java2", "metrics", "naming", "pace", "push", "registry",
-            "text", "tls",
+            "auth",
+            "config",
+            "http",
+            "java2",
+            "metrics",
+            "naming",
+            "pace",
+            "push",
+            "registry",
+            "source_rates",
+            "text",
+            "tls",
         ],
     ),
     (
@@ -51,7 +61,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // `durable` and `nacos` are told apart from the registry, and yet it waits for the one and
     // speaks the lists of the other.
     ("registry", &["durable", "metrics", "nacos", "networks", "text"]),
-    ("source_rates", &[]),
+    ("source_rates", &["networks"]),
     ("text", &[]),
     ("tls", &["config", "metrics", "pace"]),
 ];
