@@ -101,6 +101,7 @@ pub use supervision::say_stopping;
 mod text;
 
 mod tls;
+mod undone;
 
 #[cfg(test)]
 mod simulation;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::plan::Act;
 use crate::registry::{Item, ItemPlace};
+use crate::undone::Undone;
 
 /// Lines kept about what could not be done; more are counted only.
 const MAX_LINES: usize = 1_000;
@@ -18,9 +19,7 @@ pub struct RestoreReport {
     same: [usize; Item::KINDS.len()],
     failed: [usize; Item::KINDS.len()],
     kept: Vec<ItemPlace>,
-    lines: Vec<String>,
-    more_lines: usize,
-    stopped: Option<String>,
+    undone: Undone,
 }
 
 impl RestoreReport {
@@ -32,15 +31,13 @@ impl RestoreReport {
             same: Default::default(),
             failed: Default::default(),
             kept: Vec::new(),
-            lines: Vec::new(),
-            more_lines: 0,
-            stopped: None,
+            undone: Undone::keeping(MAX_LINES),
         }
     }
 
     /// Whether everything is there.
     pub fn is_complete(&self) -> bool {
-        self.failed.iter().sum::<usize>() == 0 && self.stopped.is_none()
+        self.undone.is_nothing()
     }
 
     pub(super) fn count(&mut self, act: Act, kind: usize) {
@@ -53,17 +50,11 @@ impl RestoreReport {
 
     pub(super) fn fail(&mut self, place: &ItemPlace, reason: &str) {
         self.failed[place.kind] += 1;
-        if self.lines.len() < MAX_LINES {
-            // Names come from elsewhere; a terminal obeys control characters.
-            let line = format!("{place}: {reason}");
-            self.lines.push(line.chars().filter(|c| !c.is_control()).collect());
-        } else {
-            self.more_lines += 1;
-        }
+        self.undone.note(&format!("{place}: {reason}"));
     }
 
     pub(super) fn stop(&mut self, reason: &dyn fmt::Display) {
-        self.stopped = Some(reason.to_string());
+        self.undone.stop(reason);
     }
 }
 
@@ -85,19 +76,7 @@ impl fmt::Display for RestoreReport {
         for place in &self.kept {
             writeln!(formatter, "left as it is, since it is who restores: {place}")?;
         }
-        if !self.lines.is_empty() {
-            writeln!(formatter, "not done:")?;
-        }
-        for line in &self.lines {
-            writeln!(formatter, "  {line}")?;
-        }
-        if self.more_lines > 0 {
-            writeln!(formatter, "  and {} more", self.more_lines)?;
-        }
-        if let Some(reason) = &self.stopped {
-            writeln!(formatter, "stopped before the end: {reason}\nrun it again to go on")?;
-        }
-        Ok(())
+        self.undone.write("not done", formatter)
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::remote::Place;
+use crate::undone::Undone;
 
 /// Lines kept about what could not be taken; more are counted only.
 const MAX_LINES: usize = 10_000;
@@ -64,11 +65,9 @@ pub struct ImportReport {
     ephemeral_instances: usize,
     services_of_clients: usize,
     empty_services: usize,
-    not_taken: Vec<String>,
-    more_not_taken: usize,
+    not_taken: Undone,
     /// The source cannot tell which namespaces without a name have services.
     misses_nameless: bool,
-    stopped: Option<String>,
 }
 
 impl ImportReport {
@@ -82,16 +81,14 @@ impl ImportReport {
             ephemeral_instances: 0,
             services_of_clients: 0,
             empty_services: 0,
-            not_taken: Vec::new(),
-            more_not_taken: 0,
+            not_taken: Undone::keeping(MAX_LINES),
             misses_nameless: false,
-            stopped: None,
         }
     }
 
     /// Whether everything that is copied is at the target.
     pub fn is_complete(&self) -> bool {
-        self.not_taken.is_empty() && self.stopped.is_none()
+        self.not_taken.is_nothing()
     }
 
     pub(super) fn count(&mut self, kind: Kind, outcome: Outcome) {
@@ -111,12 +108,7 @@ impl ImportReport {
 
     /// Something could not be looked at, so that nobody knows what there is to take.
     pub(super) fn complain(&mut self, text: &str) {
-        if self.not_taken.len() < MAX_LINES {
-            // Names come from elsewhere; a terminal obeys control characters.
-            self.not_taken.push(text.chars().filter(|c| !c.is_control()).collect());
-        } else {
-            self.more_not_taken += 1;
-        }
+        self.not_taken.note(text);
     }
 
     /// Ephemeral instances that were seen.
@@ -146,11 +138,11 @@ impl ImportReport {
 
     /// It makes no sense to go on.
     pub(super) fn stop(&mut self, reason: &dyn fmt::Display) {
-        self.stopped.get_or_insert_with(|| reason.to_string());
+        self.not_taken.stop(reason);
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.stopped.is_some()
+        self.not_taken.is_stopped()
     }
 
     fn table(&self) -> Table {
@@ -232,19 +224,7 @@ impl fmt::Display for ImportReport {
         self.write_head(formatter)?;
         writeln!(formatter, "{}", self.table())?;
         self.write_left(formatter)?;
-        if !self.not_taken.is_empty() {
-            writeln!(formatter, "not taken:")?;
-        }
-        for line in &self.not_taken {
-            writeln!(formatter, "  {line}")?;
-        }
-        if self.more_not_taken > 0 {
-            writeln!(formatter, "  and {} more", self.more_not_taken)?;
-        }
-        if let Some(reason) = &self.stopped {
-            writeln!(formatter, "stopped before the end: {reason}\nrun it again to go on")?;
-        }
-        Ok(())
+        self.not_taken.write("not taken", formatter)
     }
 }
 
