@@ -1,6 +1,7 @@
 //! Programs that administer or read a registry over HTTP: a published client for maintainers, a real
-//! Prometheus, requests made from the OpenAPI document, and the requests of tools whose runtimes are not installed here, in the order of their
-//! sources; and resolvers that ask over DNS. Each knows its checks itself, so they have no column in the table.
+//! Prometheus, requests made from the OpenAPI document, and the requests of tools whose runtimes are
+//! not installed here, in the order of their sources; and resolvers that ask over DNS. Each knows its
+//! checks itself, so they have no column in the table.
 
 use std::fmt;
 use std::fs;
